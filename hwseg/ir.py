@@ -1,0 +1,85 @@
+"""How layers are joined: the integer graph, from the QONNX border to the compiler.
+
+A tensor is integers q with a scale, value = q * scale; the zero point is 0 everywhere.  Activations have at most 8 bits
+and one scale; accumulators have one scale per output channel.  Nodes keep their ONNX name to the end, so that errors,
+reports and waveforms speak the user's language.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from fractions import Fraction
+from functools import cached_property
+
+import numpy as np
+
+from hwseg.ops import Op, Shape
+
+
+@dataclass(frozen=True)
+class TensorType:
+    """Integers [height, width, channels] in [low, high]; `scale` has length 1, or one entry per channel (accumulators)."""
+
+    shape: Shape
+    low: int
+    high: int
+    scale: tuple[Fraction, ...]
+
+    @property
+    def signed(self) -> bool:
+        return self.low < 0
+
+    @property
+    def bits(self) -> int:
+        """Digit planes: smallest word that holds [low, high]."""
+        return max(1, self.high.bit_length() + self.signed, (-self.low - 1).bit_length() + 1 if self.signed else 0)
+
+
+@dataclass(frozen=True)
+class Node:
+    """`output` = `op`(`inputs`); `weights` are int8 [out, in, kernel row, kernel column] for convolutions, else None."""
+
+    name: str
+    op: Op
+    inputs: tuple[str, ...]
+    output: str
+    weights: np.ndarray | None = field(default=None, compare=False, repr=False)
+
+
+@dataclass(frozen=True)
+class Head:
+    """What the network gives: value[c] = tensor[c] * scale[c] + offset[c], then `activation`; the mask is an integer comparison.
+
+    `activation`: "none", "sigmoid", or "softmax".  One channel: mask = value > threshold before the activation
+    (probability 1/2 is value 0).  Several: mask = argmax over channels, smallest index first among equals.
+    """
+
+    tensor: str
+    scale: tuple[Fraction, ...]
+    offset: tuple[Fraction, ...]
+    activation: str = "none"
+    threshold: Fraction = Fraction(0)
+
+
+@dataclass(frozen=True)
+class Graph:
+    """A network of integers: `nodes` in execution order, `types` of every tensor, one input, one head."""
+
+    name: str
+    input: str
+    nodes: tuple[Node, ...]
+    types: dict[str, TensorType]
+    head: Head
+    metadata: dict[str, str] = field(default_factory=dict)
+
+    @cached_property
+    def producer(self) -> dict[str, Node]:
+        return {node.output: node for node in self.nodes}
+
+    @cached_property
+    def consumers(self) -> dict[str, tuple[Node, ...]]:
+        found: dict[str, list[Node]] = {}
+        for node in self.nodes:
+            for name in node.inputs:
+                found.setdefault(name, []).append(node)
+        return {name: tuple(nodes) for name, nodes in found.items()}

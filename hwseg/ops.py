@@ -1,0 +1,203 @@
+"""What a layer computes: each operation is one loop nest, and shape, cost, halo and result all follow from it.
+
+An operation is a frozen dataclass whose `loops` gives a `LoopNest`: parallel loops (one output element each), reduction
+loops, one affine map per operand, and a scalar body (the structured-op form of MLIR's linalg).  Tensors are indexed
+[row, column, channel]; convolution weights [output channel, input channel, kernel row, kernel column] as in ONNX.
+Reads outside the input give the integer 0 (zero point 0).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum
+from fractions import Fraction
+from math import prod
+from typing import Any
+
+Shape = tuple[int, int, int]
+"""(height, width, channels)."""
+
+
+class Body(Enum):
+    """The scalar operation inside the loops."""
+
+    MULTIPLY_ADD = "acc += x * w"
+    MAXIMUM = "acc = max(acc, x)"
+    COPY = "y = x"
+    ADD = "y = a + b"
+
+
+@dataclass(frozen=True)
+class AffineIndex:
+    """One index, floor((sum coefficients[i] * loop[i] + offset) / divisor); integers, NumPy grids and signals alike."""
+
+    coefficients: tuple[int, ...]
+    offset: int = 0
+    divisor: int = 1
+
+    def __call__(self, *loops: Any) -> Any:
+        total: Any = self.offset
+        for coefficient, loop in zip(self.coefficients, loops, strict=True):
+            if coefficient:
+                total = total + (loop if coefficient == 1 else coefficient * loop)
+        return total if self.divisor == 1 else total // self.divisor
+
+    def interval(self, *ranges: tuple[int, int]) -> tuple[int, int]:
+        """Smallest and largest value over inclusive loop ranges: the halo of a tile."""
+        ends = [sorted((c * a, c * b)) for c, (a, b) in zip(self.coefficients, ranges, strict=True)]
+        low, high = (sum(e[k] for e in ends) + self.offset for k in (0, 1))
+        return low // self.divisor, high // self.divisor
+
+
+AffineMap = tuple[AffineIndex, ...]
+
+
+@dataclass(frozen=True)
+class LoopNest:
+    """Loop bounds, operand maps over (parallel..., reduction...) loops, and the body."""
+
+    parallel: tuple[int, ...]
+    reduction: tuple[int, ...]
+    reads: tuple[AffineMap, ...]
+    write: AffineMap
+    body: Body
+
+    @property
+    def points(self) -> int:
+        """Executions of the body; for MULTIPLY_ADD the MAC count."""
+        return prod(self.parallel) * prod(self.reduction)
+
+    @property
+    def macs(self) -> int:
+        return self.points if self.body is Body.MULTIPLY_ADD else 0
+
+
+@dataclass(frozen=True)
+class Conv2d:
+    """y[oy, ox, oc] = sum over ky, kx, ic of x[oy*s + ky - p, ox*s + kx - p, ic] * w[oc, ic, ky, kx]."""
+
+    kernel: int
+    out_channels: int
+    stride: int = 1
+
+    @property
+    def padding(self) -> int:
+        return self.kernel // 2
+
+    def shape(self, x: Shape) -> Shape:
+        k, s, p = self.kernel, self.stride, self.padding
+        return (x[0] + 2 * p - k) // s + 1, (x[1] + 2 * p - k) // s + 1, self.out_channels
+
+    def loops(self, x: Shape) -> LoopNest:
+        k, s, p = self.kernel, self.stride, self.padding
+        rows = AffineIndex((s, 0, 0, 1, 0, 0), -p)
+        columns = AffineIndex((0, s, 0, 0, 1, 0), -p)
+        return LoopNest(
+            parallel=self.shape(x),
+            reduction=(k, k, x[2]),
+            reads=((rows, columns, unit(5, 6)), (unit(2, 6), unit(5, 6), unit(3, 6), unit(4, 6))),
+            write=(unit(0, 6), unit(1, 6), unit(2, 6)),
+            body=Body.MULTIPLY_ADD,
+        )
+
+
+@dataclass(frozen=True)
+class ConvTranspose2d:
+    """2x2 transposed convolution of stride 2: y[2*iy + a, 2*ix + b, oc] = sum over ic of x[iy, ix, ic] * w[oc, ic, a, b].
+
+    No two products meet in one output except along ic, so it is four 1x1 convolutions with a strided write.
+    """
+
+    out_channels: int
+
+    def shape(self, x: Shape) -> Shape:
+        return 2 * x[0], 2 * x[1], self.out_channels
+
+    def loops(self, x: Shape) -> LoopNest:
+        return LoopNest(
+            parallel=(x[0], x[1], 2, 2, self.out_channels),
+            reduction=(x[2],),
+            reads=((unit(0, 6), unit(1, 6), unit(5, 6)), (unit(4, 6), unit(5, 6), unit(2, 6), unit(3, 6))),
+            write=(AffineIndex((2, 0, 1, 0, 0, 0)), AffineIndex((0, 2, 0, 1, 0, 0)), unit(4, 6)),
+            body=Body.MULTIPLY_ADD,
+        )
+
+
+@dataclass(frozen=True)
+class MaxPool2d:
+    """y[oy, ox, c] = max over 2x2 of x[2*oy + ky, 2*ox + kx, c]."""
+
+    def shape(self, x: Shape) -> Shape:
+        return x[0] // 2, x[1] // 2, x[2]
+
+    def loops(self, x: Shape) -> LoopNest:
+        window = (AffineIndex((2, 0, 0, 1, 0)), AffineIndex((0, 2, 0, 0, 1)), unit(2, 5))
+        return LoopNest(self.shape(x), (2, 2), (window,), tuple(unit(i, 5) for i in range(3)), Body.MAXIMUM)
+
+
+@dataclass(frozen=True)
+class Upsample2d:
+    """Nearest neighbour: y[oy, ox, c] = x[oy // 2, ox // 2, c]."""
+
+    def shape(self, x: Shape) -> Shape:
+        return 2 * x[0], 2 * x[1], x[2]
+
+    def loops(self, x: Shape) -> LoopNest:
+        source = (AffineIndex((1, 0, 0), 0, 2), AffineIndex((0, 1, 0), 0, 2), unit(2, 3))
+        return LoopNest(self.shape(x), (), (source,), tuple(unit(i, 3) for i in range(3)), Body.COPY)
+
+
+@dataclass(frozen=True)
+class Concat:
+    """Channels of all inputs, one after the other; no data moves in hardware."""
+
+    def shape(self, *x: Shape) -> Shape:
+        return x[0][0], x[0][1], sum(s[2] for s in x)
+
+
+@dataclass(frozen=True)
+class Requantize:
+    """y = clamp(round_half_even(acc * multiplier[c] + offset[c]), low, high), exact rationals per output channel.
+
+    Length 1 means the same for every channel.  ReLU is `low` = 0.
+    """
+
+    multiplier: tuple[Fraction, ...]
+    offset: tuple[Fraction, ...]
+    low: int
+    high: int
+
+    def shape(self, x: Shape) -> Shape:
+        return x
+
+
+@dataclass(frozen=True)
+class Add:
+    """y = clamp(round_half_even(m1 * a + m2 * b + c), low, high): residual addition, both operands at most 8 bits."""
+
+    multipliers: tuple[Fraction, Fraction]
+    offset: Fraction
+    low: int
+    high: int
+
+    def shape(self, a: Shape, b: Shape) -> Shape:
+        return a
+
+
+Op = Conv2d | ConvTranspose2d | MaxPool2d | Upsample2d | Concat | Requantize | Add
+
+
+def unit(loop: int, loops: int) -> AffineIndex:
+    """The index that is loop variable number `loop` of `loops`."""
+    return AffineIndex(tuple(int(i == loop) for i in range(loops)))
+
+
+def shape(op: Op, inputs: Sequence[Shape]) -> Shape:
+    """(height, width, channels) of the result."""
+    return op.shape(*inputs)
+
+
+def macs(op: Op, inputs: Sequence[Shape]) -> int:
+    """Multiply-accumulates, from the loop nest."""
+    return op.loops(inputs[0]).macs if isinstance(op, Conv2d | ConvTranspose2d) else 0
