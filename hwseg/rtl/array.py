@@ -1,0 +1,134 @@
+"""The array: rows of cores with operands flowing from row to row, one cycle later in each.
+
+             weights' shadow chain (enters at the last row, leaves nowhere)
+                  |
+    lanes -> encoders -> row 0: loader, C cores -> sums
+                           |
+                         row 1: loader, C cores -> sums       one cycle later
+                           ...
+
+A row is one output channel.  Its loader reads the row's shadow registers on the reload marker, which travels with the
+planes, so a reload is a wave like any other.
+"""
+
+from __future__ import annotations
+
+from amaranth.hdl import Cat, Module, Signal, signed
+from amaranth.lib import data
+from amaranth.lib.wiring import Component, In, Out
+
+from hwseg.arith.types import CoreSpec
+from hwseg.rtl.config import EngineConfig
+from hwseg.rtl.cores import FAMILIES
+from hwseg.rtl.emit import Library
+from hwseg.rtl.layouts import PLANE
+
+
+class Row(Component):
+    """One output channel: a loader, C cores, shadow registers, and the registers that pass operands on."""
+
+    def __init__(self, config: EngineConfig, library: Library) -> None:
+        self.config, self.library = config, library
+        self.family = FAMILIES[config.core]
+        feed = data.ArrayLayout(self.family.feed_bits(config.lanes), config.pixels)
+        self.sum_bits = CoreSpec(config.lanes).sum_bits
+        super().__init__(
+            {
+                "feed": In(feed),
+                "plane": In(PLANE),
+                "reload": In(1),
+                "feed_next": Out(feed),
+                "plane_next": Out(PLANE),
+                "reload_next": Out(1),
+                "chain": In(64),
+                "chain_enable": In(1),
+                "chain_next": Out(64),
+                "sums": Out(data.ArrayLayout(signed(self.sum_bits), config.pixels)),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        config, family = self.config, self.family
+        m.d.sync += [
+            self.feed_next.eq(self.feed),
+            self.plane_next.eq(self.plane),
+            self.reload_next.eq(self.reload),
+        ]
+        # The first word pushed ends furthest down the chain, so word 0 is the last register.
+        shadow = [Signal(64, name=f"shadow_{word}", reset_less=True) for word in range(config.row_words)]
+        with m.If(self.chain_enable):
+            for word, before in zip(shadow, [*shadow[1:], self.chain], strict=True):
+                m.d.sync += word.eq(before)
+        m.d.comb += self.chain_next.eq(shadow[0])
+
+        suffix = f"{config.core}_{config.lanes}"
+        loader = family.loader(config.lanes)
+        m.submodules.loader = self.library.instance(loader, f"hwseg_loader_{suffix}")
+        weights = Cat(*shadow)[: 8 * config.lanes]
+        m.d.comb += [loader.weights.eq(weights), loader.start.eq(self.reload)]  # type: ignore[attr-defined]
+        for pixel in range(config.pixels):
+            core = family.core(config.lanes)
+            m.submodules[f"core_{pixel}"] = self.library.instance(core, f"hwseg_core_{suffix}")
+            m.d.comb += [
+                core.feed.eq(self.feed[pixel]),  # type: ignore[attr-defined]
+                core.load.eq(loader.load),  # type: ignore[attr-defined]
+                self.sums[pixel].eq(core.sum),  # type: ignore[attr-defined]
+            ]
+            for name in ("valid", "first", "last", "negate"):
+                m.d.comb += getattr(core, name).eq(getattr(self.plane, name))
+        return m
+
+
+class CoreArray(Component):
+    """R rows.  `sums[r]` of a step are valid `latency` + r cycles after its last plane's lanes, and stay until the next."""
+
+    def __init__(self, config: EngineConfig, library: Library) -> None:
+        self.config, self.library = config, library
+        self.family = FAMILIES[config.core]
+        self.sum_bits = CoreSpec(config.lanes).sum_bits
+        self.latency = self.family.encoder_latency + self.family.latency(config.lanes)
+        super().__init__(
+            {
+                "lanes": In(data.ArrayLayout(config.lanes, config.pixels)),
+                "plane": In(PLANE),
+                "reload": In(1),
+                "chain": In(64),
+                "chain_enable": In(1),
+                "sums": Out(data.ArrayLayout(data.ArrayLayout(signed(self.sum_bits), config.pixels), config.rows)),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        config, family = self.config, self.family
+        plane, reload = self.plane, self.reload
+        for stage in range(family.encoder_latency):
+            plane_late, reload_late = Signal(PLANE, name=f"plane_{stage}"), Signal(name=f"reload_{stage}")
+            m.d.sync += [plane_late.eq(plane), reload_late.eq(reload)]
+            plane, reload = plane_late, reload_late
+        feeds = []
+        for pixel in range(config.pixels):
+            encoder = family.encoder(config.lanes)
+            m.submodules[f"encoder_{pixel}"] = self.library.instance(
+                encoder, f"hwseg_encoder_{config.core}_{config.lanes}"
+            )
+            m.d.comb += [
+                encoder.lanes.eq(self.lanes[pixel]),  # type: ignore[attr-defined]
+                encoder.valid.eq(self.plane.valid),  # type: ignore[attr-defined]
+            ]
+            feeds.append(encoder.feed)  # type: ignore[attr-defined]
+
+        rows = [Row(config, self.library) for _ in range(config.rows)]
+        for r, row in enumerate(rows):
+            m.submodules[f"row_{r}"] = self.library.instance(row, f"hwseg_row_{config.core}_{config.pixels}x{config.lanes}")
+            m.d.comb += [
+                row.plane.eq(plane if r == 0 else rows[r - 1].plane_next),
+                row.reload.eq(reload if r == 0 else rows[r - 1].reload_next),
+                row.chain.eq(self.chain if r == config.rows - 1 else rows[r + 1].chain_next),
+                row.chain_enable.eq(self.chain_enable),
+                self.sums[r].eq(row.sums),
+            ]
+            for pixel in range(config.pixels):
+                m.d.comb += row.feed[pixel].eq(feeds[pixel] if r == 0 else rows[r - 1].feed_next[pixel])
+        return m

@@ -1,0 +1,315 @@
+"""The compute unit: executes CONFIG and RUN in order and sends beats, addresses and tokens into the array's front.
+
+    CONFIG  waits until every RUN before it is complete, then replaces the configuration
+    RUN     waits for its operands; with `reload` waits for the shadow weights and sends the reload marker; then walks
+
+        for row: for word column: for row of the pair: for substep:      one step = `interval` cycles
+            plane 0, plane 1, ... plane B-1, idle ...                       the token goes with the last plane
+
+The walk is one row state and one column state, advanced as `Mode` says; addresses are sums of the two and the plane.
+Timing: see `hwseg.rtl.latency`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from amaranth.hdl import Module, Mux, Signal, unsigned
+from amaranth.lib import data, stream
+from amaranth.lib.wiring import Component, In, Out
+from amaranth.utils import exact_log2
+
+from hwseg.rtl.config import BANKS, EngineConfig
+from hwseg.rtl.isa import Mode, Opcode, Scatter
+from hwseg.rtl.layouts import BEAT, CONFIG_LAYOUT, RUN_LAYOUT, TOKEN
+from hwseg.rtl.window import ADDRESS_BITS
+
+COUNTER_BITS = 16
+
+ROW = data.StructLayout({"address": ADDRESS_BITS, "phase": 2, "odd": 1})
+"""A position along one axis of the input buffer: block address, position modulo 3, half (nearest enlargement)."""
+
+
+def advance(m: Module, state: data.View, mode: Signal, pitch: Signal, name: str) -> data.View:
+    """The state one output row (or word column) further; `pitch` is the step from one block of three to the next."""
+    new = Signal(ROW, name=name)
+    wrap, phase = Signal(name=f"{name}_wrap"), Signal(3, name=f"{name}_phase")
+    m.d.comb += new.eq(state)
+    with m.Switch(mode):
+        with m.Case(Mode.SAME):
+            m.d.comb += phase.eq(state.phase + 1)
+        with m.Case(Mode.STRIDE2):
+            m.d.comb += phase.eq(state.phase + 2)
+        with m.Case(Mode.NEAREST):
+            m.d.comb += [phase.eq(state.phase + state.odd), new.odd.eq(~state.odd)]
+        with m.Case(Mode.POINT):
+            m.d.comb += phase.eq(3)
+    m.d.comb += [
+        wrap.eq(phase >= 3),
+        new.phase.eq(Mux(wrap, phase - 3, phase)),
+        new.address.eq(state.address + Mux(wrap, pitch, 0)),
+    ]
+    return new
+
+
+class Compute(Component):
+    """Sequencer of the array.  `instruction`: 256 bits, CONFIG or RUN.  `done` counts completed RUNs modulo 2**16.
+
+    completion: cycles from a RUN's last plane to the end of everything that it wrote (the engine's pipeline depth).
+    reload: cycles from the reload marker to the first plane.
+    """
+
+    latency = 3
+    """Cycles from a walk's cycle to its beat, addresses and token at the ports."""
+
+    def __init__(self, config: EngineConfig, *, reload: int, completion: int) -> None:
+        self.config, self.reload, self.completion = config, reload, completion
+        super().__init__(
+            {
+                "instruction": In(stream.Signature(unsigned(256))),
+                "loads": In(COUNTER_BITS),
+                "stores": In(COUNTER_BITS),
+                "shadow_full": In(1),
+                "shadow_take": Out(1),
+                "addresses": Out(data.ArrayLayout(ADDRESS_BITS, BANKS)),
+                "beat": Out(BEAT),
+                "token": Out(TOKEN),
+                "configuration": Out(CONFIG_LAYOUT),
+                "done": Out(COUNTER_BITS),
+                "idle": Out(1),
+                "layer": Out(8),
+                "walking": Out(1),
+                "clear": In(1),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        run, configuration = Signal(RUN_LAYOUT), self.configuration
+        held = Signal(256)
+        begin, step_end, walk_end = Signal(), Signal(), Signal()
+        issued, drained = Signal(COUNTER_BITS), Signal()
+        timer = Signal(range(max(self.reload, 2) + 1))
+        m.d.comb += drained.eq(issued == self.done)
+
+        def reached(counter: Signal, wait: Signal) -> Signal:
+            return ~(counter - wait)[COUNTER_BITS - 1]
+
+        with m.FSM():
+            with m.State("IDLE"):
+                m.d.comb += [self.instruction.ready.eq(1), self.idle.eq(drained & ~self.instruction.valid)]
+                with m.If(self.instruction.valid):
+                    view = data.View(RUN_LAYOUT, self.instruction.payload[: RUN_LAYOUT.size])
+                    m.d.sync += [held.eq(self.instruction.payload), run.eq(view), self.layer.eq(view.layer)]
+                    with m.If(view.opcode == Opcode.CONFIG):
+                        m.next = "CONFIG"
+                    with m.Else():
+                        m.next = "WAIT"
+            with m.State("CONFIG"):
+                with m.If(drained):
+                    m.d.sync += configuration.eq(data.View(CONFIG_LAYOUT, held[: CONFIG_LAYOUT.size]))
+                    m.next = "IDLE"
+            with m.State("WAIT"):
+                ready = reached(self.loads, run.wait_loads) & reached(self.stores, run.wait_stores)
+                with m.If(ready & (~run.reload | self.shadow_full)):
+                    m.d.comb += begin.eq(1)
+                    m.d.sync += timer.eq(self.reload - 1)
+                    with m.If(run.reload):
+                        m.d.comb += self.shadow_take.eq(1)
+                        m.next = "RELOAD" if self.reload > 1 else "WALK"
+                    with m.Else():
+                        m.next = "WALK"
+            with m.State("RELOAD"):
+                m.d.sync += timer.eq(timer - 1)
+                with m.If(timer == 1):
+                    m.next = "WALK"
+            with m.State("WALK"):
+                m.d.comb += self.walking.eq(1)
+                with m.If(walk_end):
+                    m.d.sync += issued.eq(issued + 1)
+                    m.next = "IDLE"
+
+        self._walk(m, run, begin, step_end, walk_end)
+        finished = [walk_end]
+        for stage in range(self.completion):
+            finished.append(Signal(name=f"finished_{stage}"))
+            m.d.sync += finished[-1].eq(finished[-2])
+        with m.If(finished[-1]):
+            m.d.sync += self.done.eq(self.done + 1)
+        with m.If(self.clear):
+            m.d.sync += [self.done.eq(0), issued.eq(0)]
+        return m
+
+    def _walk(self, m: Module, run: data.View, begin: Signal, step_end: Signal, walk_end: Signal) -> None:
+        cfg, beat, token = self.configuration, self.beat, self.token
+        cycle, interval = Signal(6), Signal(6)
+        plane_address = Signal(4)
+        substep, second, x, y = Signal(3), Signal(), Signal(10), Signal(12)
+        row, pair_row, column = Signal(ROW), Signal(ROW), Signal(ROW)
+        block = Signal(ADDRESS_BITS)
+
+        m.d.comb += [
+            interval.eq(Mux(run.last, cfg.last_interval, cfg.interval)),
+            step_end.eq(self.walking & (cycle == interval - 1)),
+            block.eq(cfg.planes),
+        ]
+        next_row = advance(m, row, cfg.mode, cfg.pitch, "row_next")
+        after_pair = advance(m, pair_row, cfg.mode, cfg.pitch, "row_after_pair")
+        next_column = advance(m, column, cfg.mode, block, "column_next")
+        m.d.sync += pair_row.eq(next_row)
+
+        last_substep = substep == self.config.substeps - 1
+        last_second = second == run.pair
+        last_x, last_y = Signal(), Signal()
+        m.d.comb += [last_x.eq(x == run.columns - 1), last_y.eq(y == run.rows - 1)]
+        m.d.comb += walk_end.eq(step_end & last_substep & last_second & last_x & last_y)
+
+        first_column = Signal(ROW)
+        m.d.comb += [
+            first_column.address.eq(run.column_address),
+            first_column.phase.eq(run.column_phase),
+            first_column.odd.eq(run.odd_column),
+        ]
+        with m.If(self.walking):
+            m.d.sync += [cycle.eq(cycle + 1), plane_address.eq(plane_address + 1)]
+        with m.If(step_end):
+            m.d.sync += [cycle.eq(0), plane_address.eq(0), substep.eq(substep + 1)]
+            with m.If(last_substep):
+                m.d.sync += [substep.eq(0), second.eq(second + 1)]
+                with m.If(last_second):
+                    m.d.sync += [second.eq(0), x.eq(x + 1), column.eq(next_column)]
+                    with m.If(last_x):
+                        m.d.sync += [x.eq(0), y.eq(y + 1), column.eq(first_column)]
+                        m.d.sync += row.eq(Mux(run.pair, after_pair.as_value(), pair_row.as_value()))
+        with m.If(begin):
+            m.d.sync += [
+                cycle.eq(0),
+                plane_address.eq(0),
+                substep.eq(0),
+                second.eq(0),
+                x.eq(0),
+                y.eq(0),
+                column.eq(first_column),
+                row.address.eq(run.row_address),
+                row.phase.eq(run.row_phase),
+                row.odd.eq(run.odd_row),
+            ]
+
+        current = Signal(ROW)
+        m.d.comb += current.eq(Mux(second, pair_row.as_value(), row.as_value()))
+        point = cfg.mode == Mode.POINT
+        executed = self.walking & (cycle < cfg.planes)
+
+        last_plane = Signal()
+        m.d.comb += last_plane.eq(executed & (cycle == cfg.planes - 1))
+        held, held_column, held_plane, held_point = Signal(ROW), Signal(ROW), Signal(4), Signal()
+        held_beat, held_token = Signal(BEAT), Signal(TOKEN)
+        window = held_beat.window
+        m.d.sync += [
+            held.eq(current),
+            held_column.eq(column),
+            held_plane.eq(plane_address),
+            held_point.eq(point),
+            held_beat.reload.eq(begin & run.reload),
+            held_beat.plane.valid.eq(executed),
+            held_beat.plane.first.eq(cycle == 0),
+            held_beat.plane.last.eq(last_plane),
+            held_beat.plane.negate.eq(cfg.signed_in & (cycle == 0)),
+            window.point.eq(point),
+            window.stride2.eq(cfg.mode == Mode.STRIDE2),
+            window.nearest.eq(cfg.mode == Mode.NEAREST),
+            window.row_phase.eq(current.phase),
+            window.column_phase.eq(column.phase),
+            window.odd_row.eq(current.odd),
+            window.odd_column.eq(column.odd),
+            window.no_top.eq(run.top & (y == 0) & ~second),
+            window.no_bottom.eq(run.bottom & last_y & last_second),
+            window.no_left.eq(run.left & (x == 0)),
+            window.no_right.eq(run.right & last_x),
+            window.slice.eq(run.slice),
+            window.substep.eq(substep),
+            held_token.valid.eq(last_plane),
+            held_token.first.eq(run.first),
+            held_token.last.eq(run.last),
+            held_token.shift.eq(run.shift),
+            held_token.slot.eq(run.slot),
+            held_token.substep.eq(substep),
+            held_token.second.eq(second),
+            held_token.odd.eq(x[0]),
+            held_token.end_of_row.eq(last_x),
+            held_token.tail.eq(Mux(last_x, run.tail, 8)),
+            held_token.scatter.eq(run.scatter),
+        ]
+        self._output_addresses(m, run, begin, step_end, last_substep, last_second, last_x, second, x, held_token)
+        self._input_addresses(m, held, held_column, held_plane, held_point)
+        for early, late in ((held_beat, self.beat), (held_token, self.token)):
+            middle = Signal.like(early)
+            m.d.sync += [middle.eq(early), late.eq(middle)]
+
+    def _input_addresses(self, m: Module, row: data.View, column: data.View, plane: Signal, point: Signal) -> None:
+        """bank 3a+b reads row block of residue a plus column block of residue b plus the plane; two register stages."""
+        cfg = self.configuration
+        rows, columns = [], []
+        for residue in range(3):
+            a, b = Signal(ADDRESS_BITS, name=f"row_block_{residue}"), Signal(ADDRESS_BITS, name=f"column_block_{residue}")
+            for value, state, pitch, extra in ((a, row, cfg.pitch, 0), (b, column, cfg.planes, plane)):
+                # Centre at phase 0: residue 2 lies in the block before; centre at phase 2: residue 0 in the block after.
+                neighbour: Any = 0
+                if residue == 2:
+                    neighbour = Mux((state.phase == 0) & ~point, -pitch, 0)
+                elif residue == 0:
+                    neighbour = Mux((state.phase == 2) & ~point, pitch, 0)
+                m.d.sync += value.eq(state.address + neighbour + extra)
+            rows.append(a)
+            columns.append(b)
+        for bank in range(BANKS):
+            m.d.sync += self.addresses[bank].eq(rows[bank // 3] + columns[bank % 3])
+
+    def _output_addresses(
+        self,
+        m: Module,
+        run: data.View,
+        begin: Signal,
+        step_end: Signal,
+        last_substep: Signal,
+        last_second: Signal,
+        last_x: Signal,
+        second: Signal,
+        x: Signal,
+        token: data.View,
+    ) -> None:
+        """Counters for the partial sum, the output word, the pooled word and the raw word of each step."""
+        cfg = self.configuration
+        out_row, out_second, out_column = Signal(ADDRESS_BITS), Signal(ADDRESS_BITS), Signal(ADDRESS_BITS)
+        pool_row, pool_column = Signal(ADDRESS_BITS), Signal(ADDRESS_BITS)
+        raw, psum = Signal(ADDRESS_BITS + 1), Signal(10)
+        scattered = run.scatter != Scatter.NONE
+        m.d.sync += [
+            token.psum.eq(psum),
+            token.out.eq(Mux(cfg.raw, raw, Mux(second, out_second, out_row) + out_column)),
+            token.pool.eq(pool_row + pool_column),
+        ]
+        m.d.sync += out_second.eq(out_row + cfg.out_pitch)
+        with m.If(step_end):
+            m.d.sync += [psum.eq(psum + 1), raw.eq(raw + (cfg.raw_rows << exact_log2(max(1, self.config.pixels // 2))))]
+            with m.If(last_substep & last_second):
+                with m.If(x[0] | scattered):
+                    m.d.sync += out_column.eq(out_column + cfg.out_planes)
+                with m.If(x[0]):
+                    m.d.sync += pool_column.eq(pool_column + cfg.out_planes)
+                with m.If(last_x):
+                    m.d.sync += [
+                        out_column.eq(0),
+                        pool_column.eq(0),
+                        out_row.eq(Mux(run.pair, out_second, out_row) + cfg.out_pitch),
+                        pool_row.eq(pool_row + cfg.pool_pitch),
+                    ]
+        with m.If(begin):
+            m.d.sync += [
+                psum.eq(run.psum),
+                raw.eq(run.out_address << 1),
+                out_row.eq(run.out_address),
+                out_column.eq(0),
+                pool_row.eq(run.pool_address),
+                pool_column.eq(0),
+            ]

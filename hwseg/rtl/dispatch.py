@@ -1,0 +1,113 @@
+"""The dispatcher: reads the program page by page and hands instructions to the two queues, in order.
+
+On `start` it sends the memory unit a transfer of the first page of its own making; every later page is brought by a LOAD
+of the program.  Page k stands at half k & 1 of the instruction memory.  An instruction takes `INTERVAL` cycles when its
+queue has room.  HALT waits until both units are idle.
+"""
+
+from __future__ import annotations
+
+from amaranth.hdl import Cat, Module, Mux, Signal, unsigned
+from amaranth.lib import stream
+from amaranth.lib.memory import Memory
+from amaranth.lib.wiring import Component, In, Out
+
+from hwseg.rtl.compute import COUNTER_BITS
+from hwseg.rtl.config import INSTRUCTION_WORDS, PAGE_INSTRUCTIONS, PAGE_WORDS
+from hwseg.rtl.isa import Opcode, Target
+from hwseg.rtl.layouts import LOAD_LAYOUT
+from hwseg.rtl.memory_unit import WORD_WRITE
+
+
+class Dispatcher(Component):
+    """`start`: one-cycle pulse.  `memory`, `compute`: instruction streams.  `done`: one-cycle pulse after HALT."""
+
+    INTERVAL = 6
+    """Cycles from one dispatched instruction to the next: four reads, one cycle of memory latency, one to hand over."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            {
+                "start": In(1),
+                "program": In(32),
+                "program_words": In(20),
+                "write": In(WORD_WRITE),
+                "pages": In(COUNTER_BITS),
+                "units_idle": In(1),
+                "abort": In(1),
+                "memory": Out(stream.Signature(unsigned(256))),
+                "compute": Out(stream.Signature(unsigned(256))),
+                "busy": Out(1),
+                "done": Out(1),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        memory = Memory(shape=64, depth=2 * PAGE_WORDS, init=[])
+        m.submodules.instructions = memory
+        read, write = memory.read_port(), memory.write_port()
+        number = Signal(COUNTER_BITS + 7)
+        word = Signal(range(INSTRUCTION_WORDS + 1))
+        instruction = Signal(256)
+        page_bits = (PAGE_INSTRUCTIONS - 1).bit_length()
+        page = number[page_bits:]
+        m.d.comb += [
+            write.addr.eq(self.write.address),
+            write.data.eq(self.write.data),
+            write.en.eq(self.write.enable),
+            read.addr.eq(Cat(word[:2], number[: page_bits + 1])),
+            read.en.eq(1),
+        ]
+        first_page = Signal(LOAD_LAYOUT)
+        m.d.comb += [
+            first_page.opcode.eq(Opcode.LOAD),
+            first_page.target.eq(Target.PROGRAM),
+            first_page.ddr.eq(self.program),
+            first_page.run_words.eq(Mux(self.program_words < PAGE_WORDS, self.program_words, PAGE_WORDS)),
+            first_page.runs.eq(1),
+        ]
+        opcode = instruction[:4]
+        is_compute = (opcode == Opcode.CONFIG) | (opcode == Opcode.RUN)
+        m.d.comb += [self.memory.payload.eq(instruction), self.compute.payload.eq(instruction)]
+        with m.FSM():
+            with m.State("IDLE"):
+                m.d.sync += [number.eq(0), word.eq(0)]
+                with m.If(self.start):
+                    m.next = "FIRST_PAGE"
+            with m.State("FIRST_PAGE"):
+                m.d.comb += [self.busy.eq(1), self.memory.payload.eq(first_page), self.memory.valid.eq(1)]
+                with m.If(self.memory.ready):
+                    m.next = "PAGE"
+            with m.State("PAGE"):
+                # The page is complete: its number is smaller than the count of pages that have landed.
+                m.d.comb += self.busy.eq(1)
+                with m.If(~(self.pages - page - 1)[COUNTER_BITS - 1]):
+                    m.next = "READ"
+                with m.If(self.abort):
+                    m.next = "IDLE"
+            with m.State("READ"):
+                m.d.comb += self.busy.eq(1)
+                m.d.sync += word.eq(word + 1)
+                with m.If(word != 0):
+                    m.d.sync += instruction.eq(Cat(instruction[64:], read.data))
+                with m.If(word == INSTRUCTION_WORDS):
+                    m.d.sync += word.eq(0)
+                    m.next = "SEND"
+            with m.State("SEND"):
+                m.d.comb += self.busy.eq(1)
+                sent = Mux(is_compute, self.compute.ready, self.memory.ready)
+                with m.If(opcode == Opcode.HALT):
+                    with m.If(self.units_idle):
+                        m.d.comb += self.done.eq(1)
+                        m.next = "IDLE"
+                with m.Else():
+                    m.d.comb += [self.compute.valid.eq(is_compute), self.memory.valid.eq(~is_compute)]
+                    with m.If(sent):
+                        m.d.sync += number.eq(number + 1)
+                        m.next = "READ"
+                        with m.If(number[:page_bits] == PAGE_INSTRUCTIONS - 1):
+                            m.next = "PAGE"
+                with m.If(self.abort):
+                    m.next = "IDLE"
+        return m

@@ -1,0 +1,311 @@
+"""The engine: `top.v`, from its registers to its memory port.
+
+    registers -> dispatcher -> compute queue -> compute unit --beats--> window -> encoders -> array of cores
+                            -> memory queue  -> memory unit                                        | sums
+                                                 |  ^                                              v
+               DDR <------- AXI -----------------'  '-- output sets <- requantizers <- partial sums
+
+`verilog(config)` is the text that is simulated, synthesized and packaged; it depends on the configuration alone.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+from amaranth.hdl import Cat, Module, Mux, Signal, signed
+from amaranth.lib import data
+from amaranth.lib.fifo import SyncFIFO
+from amaranth.lib.wiring import Component, In, Out
+
+from hwseg.rtl.array import CoreArray
+from hwseg.rtl.compute import Compute
+from hwseg.rtl.config import ROWS_PER_PSUM, ROWS_PER_SET, EngineConfig
+from hwseg.rtl.dispatch import Dispatcher
+from hwseg.rtl.emit import Library, verilog as emit_verilog
+from hwseg.rtl.latency import latencies
+from hwseg.rtl.layouts import TOKEN
+from hwseg.rtl.memory_unit import MemoryUnit
+from hwseg.rtl.output import OutputSet
+from hwseg.rtl.psum import PartialSums
+from hwseg.rtl.registers import Registers
+from hwseg.rtl.requantize import Requantizers
+from hwseg.rtl.weights import WeightMover
+from hwseg.rtl.window import Window
+
+QUEUE_DEPTH = 16
+
+MASTER_PORTS: dict[str, Any] = {
+    "m_axi_araddr": Out(32),
+    "m_axi_arlen": Out(8),
+    "m_axi_arsize": Out(3),
+    "m_axi_arburst": Out(2),
+    "m_axi_arcache": Out(4),
+    "m_axi_arprot": Out(3),
+    "m_axi_arvalid": Out(1),
+    "m_axi_arready": In(1),
+    "m_axi_rdata": In(64),
+    "m_axi_rresp": In(2),
+    "m_axi_rlast": In(1),
+    "m_axi_rvalid": In(1),
+    "m_axi_rready": Out(1),
+    "m_axi_awaddr": Out(32),
+    "m_axi_awlen": Out(8),
+    "m_axi_awsize": Out(3),
+    "m_axi_awburst": Out(2),
+    "m_axi_awcache": Out(4),
+    "m_axi_awprot": Out(3),
+    "m_axi_awvalid": Out(1),
+    "m_axi_awready": In(1),
+    "m_axi_wdata": Out(64),
+    "m_axi_wstrb": Out(8),
+    "m_axi_wlast": Out(1),
+    "m_axi_wvalid": Out(1),
+    "m_axi_wready": In(1),
+    "m_axi_bresp": In(2),
+    "m_axi_bvalid": In(1),
+    "m_axi_bready": Out(1),
+}
+
+LITE_PORTS: dict[str, Any] = {
+    "s_axi_awaddr": In(8),
+    "s_axi_awprot": In(3),
+    "s_axi_awvalid": In(1),
+    "s_axi_awready": Out(1),
+    "s_axi_wdata": In(32),
+    "s_axi_wstrb": In(4),
+    "s_axi_wvalid": In(1),
+    "s_axi_wready": Out(1),
+    "s_axi_bresp": Out(2),
+    "s_axi_bvalid": Out(1),
+    "s_axi_bready": In(1),
+    "s_axi_araddr": In(8),
+    "s_axi_arprot": In(3),
+    "s_axi_arvalid": In(1),
+    "s_axi_arready": Out(1),
+    "s_axi_rdata": Out(32),
+    "s_axi_rresp": Out(2),
+    "s_axi_rvalid": Out(1),
+    "s_axi_rready": In(1),
+}
+
+
+class Engine(Component):
+    """The whole accelerator: one AXI4-Lite subordinate port, one AXI manager port, one interrupt.
+
+    `busy`, `layer`: what the driver's registers say, for a bench that counts cycles by layer.  `tap_*`: every block of
+    8 channels x 8 pixels that the requantizers finish, before it is packed (observation only; synthesis removes it).
+    """
+
+    def __init__(self, config: EngineConfig, library: Library | None = None) -> None:
+        self.config, self.library = config, library or Library()
+        super().__init__(
+            {
+                **LITE_PORTS,
+                **MASTER_PORTS,
+                "interrupt": Out(1),
+                "busy": Out(1),
+                "layer": Out(8),
+                "tap_valid": Out(config.sets),
+                "tap_layer": Out(8),
+                "tap_data": Out(512 * config.sets),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        config, library = self.config, self.library
+        timing = latencies(config)
+        array_code = config.rows | config.pixels << 8 | config.channels << 16 | (config.core != "table") << 24
+
+        registers = Registers(array_code)
+        dispatcher = Dispatcher()
+        memory = MemoryUnit(config)
+        compute = Compute(config, reload=timing.reload, completion=timing.completion)
+        mover = WeightMover(config, timing.hold)
+        window = Window(config)
+        array = CoreArray(config, library)
+        for name, part in (
+            ("registers", registers),
+            ("dispatcher", dispatcher),
+            ("memory_unit", memory),
+            ("compute_unit", compute),
+            ("weight_mover", mover),
+            ("window", window),
+            ("array", array),
+        ):
+            m.submodules[name] = library.instance(part, f"hwseg_{name}")
+        self._control(m, registers, dispatcher, memory, compute)
+        self._bus(m, registers, memory)
+
+        m.d.comb += [
+            mover.write.eq(memory.weight),
+            mover.take.eq(compute.shadow_take),
+            compute.shadow_full.eq(mover.full),
+            window.write.eq(memory.bank_write),
+            window.addresses.eq(compute.addresses),
+            window.beat.eq(compute.beat),
+            array.lanes.eq(window.lanes),
+            array.plane.eq(window.plane),
+            array.reload.eq(window.reload),
+            array.chain.eq(mover.chain),
+            array.chain_enable.eq(mover.chain_enable),
+        ]
+        self._back(m, compute, array, memory)
+        return m
+
+    def _control(
+        self, m: Module, registers: Registers, dispatcher: Dispatcher, memory: MemoryUnit, compute: Compute
+    ) -> None:
+        for unit, name in ((memory, "memory"), (compute, "compute")):
+            queue = SyncFIFO(width=256, depth=QUEUE_DEPTH)
+            m.submodules[f"{name}_queue"] = queue
+            source = getattr(dispatcher, name)
+            m.d.comb += [
+                queue.w_data.eq(source.payload),
+                queue.w_en.eq(source.valid),
+                source.ready.eq(queue.w_rdy),
+                unit.instruction.payload.eq(queue.r_data),
+                unit.instruction.valid.eq(queue.r_rdy),
+                queue.r_en.eq(unit.instruction.ready),
+            ]
+        m.d.comb += [
+            dispatcher.start.eq(registers.start),
+            dispatcher.program.eq(registers.program),
+            dispatcher.program_words.eq(registers.program_words),
+            dispatcher.write.eq(memory.program_write),
+            dispatcher.pages.eq(memory.pages),
+            dispatcher.units_idle.eq(memory.idle & compute.idle),
+            memory.runs.eq(compute.done),
+            memory.base.eq(registers.base),
+            memory.clear.eq(registers.start),
+            compute.clear.eq(registers.start),
+            compute.loads.eq(memory.loads),
+            compute.stores.eq(memory.stores),
+            registers.busy.eq(dispatcher.busy),
+            registers.done.eq(dispatcher.done),
+            registers.error.eq(memory.error),
+            registers.walking.eq(compute.walking),
+            registers.read_beat.eq(self.m_axi_rvalid & self.m_axi_rready),
+            registers.write_beat.eq(self.m_axi_wvalid & self.m_axi_wready),
+            registers.layer.eq(compute.layer),
+            self.interrupt.eq(registers.interrupt),
+            self.busy.eq(dispatcher.busy),
+            self.layer.eq(compute.layer),
+            self.tap_layer.eq(compute.configuration.layer),
+        ]
+
+    def _bus(self, m: Module, registers: Registers, memory: MemoryUnit) -> None:
+        axi, lite = memory.axi, registers.bus
+        for prefix, channel in (("ar", axi.ar), ("aw", axi.aw)):
+            m.d.comb += [
+                getattr(self, f"m_axi_{prefix}addr").eq(channel.payload.address),
+                getattr(self, f"m_axi_{prefix}len").eq(channel.payload.length),
+                getattr(self, f"m_axi_{prefix}size").eq(3),
+                getattr(self, f"m_axi_{prefix}burst").eq(1),
+                getattr(self, f"m_axi_{prefix}cache").eq(3),
+                getattr(self, f"m_axi_{prefix}valid").eq(channel.valid),
+                channel.ready.eq(getattr(self, f"m_axi_{prefix}ready")),
+            ]
+        m.d.comb += [
+            axi.r.valid.eq(self.m_axi_rvalid),
+            axi.r.payload.data.eq(self.m_axi_rdata),
+            axi.r.payload.response.eq(self.m_axi_rresp),
+            axi.r.payload.last.eq(self.m_axi_rlast),
+            self.m_axi_rready.eq(axi.r.ready),
+            self.m_axi_wdata.eq(axi.w.payload.data),
+            self.m_axi_wstrb.eq(0xFF),
+            self.m_axi_wlast.eq(axi.w.payload.last),
+            self.m_axi_wvalid.eq(axi.w.valid),
+            axi.w.ready.eq(self.m_axi_wready),
+            axi.b.valid.eq(self.m_axi_bvalid),
+            axi.b.payload.eq(self.m_axi_bresp),
+            self.m_axi_bready.eq(axi.b.ready),
+            lite.aw.payload.eq(self.s_axi_awaddr),
+            lite.aw.valid.eq(self.s_axi_awvalid),
+            self.s_axi_awready.eq(lite.aw.ready),
+            lite.w.payload.data.eq(self.s_axi_wdata),
+            lite.w.payload.strobe.eq(self.s_axi_wstrb),
+            lite.w.valid.eq(self.s_axi_wvalid),
+            self.s_axi_wready.eq(lite.w.ready),
+            self.s_axi_bresp.eq(lite.b.payload),
+            self.s_axi_bvalid.eq(lite.b.valid),
+            lite.b.ready.eq(self.s_axi_bready),
+            lite.ar.payload.eq(self.s_axi_araddr),
+            lite.ar.valid.eq(self.s_axi_arvalid),
+            self.s_axi_arready.eq(lite.ar.ready),
+            self.s_axi_rdata.eq(lite.r.payload.data),
+            self.s_axi_rresp.eq(lite.r.payload.response),
+            self.s_axi_rvalid.eq(lite.r.valid),
+            lite.r.ready.eq(self.s_axi_rready),
+        ]
+
+    def _back(self, m: Module, compute: Compute, array: CoreArray, memory: MemoryUnit) -> None:
+        """Tokens run beside the array; partial sums, requantizers and output sets take the sums row by row."""
+        config, library = self.config, self.library
+        token: Any = compute.token
+        for stage in range(Window.latency + array.latency - 1):
+            later = Signal(TOKEN, name=f"token_{stage}")
+            m.d.sync += later.eq(token)
+            token = later
+        early = [token]
+        for row in range(1, config.rows):
+            later = Signal(TOKEN, name=f"token_row_{row}")
+            m.d.sync += later.eq(early[-1])
+            early.append(later)
+
+        outputs = []
+        for number in range(config.sets):
+            banks = []
+            for bank in range(ROWS_PER_SET // ROWS_PER_PSUM):
+                part = PartialSums(config, array.sum_bits)
+                m.submodules[f"psum_{number}_{bank}"] = library.instance(part, "hwseg_psum")
+                for r in range(ROWS_PER_PSUM):
+                    row = number * ROWS_PER_SET + bank * ROWS_PER_PSUM + r
+                    m.d.comb += [part.early[r].eq(early[row]), part.sums[r].eq(array.sums[row])]
+                banks.append(part)
+            requantizers = Requantizers(config)
+            m.submodules[f"requantizers_{number}"] = library.instance(requantizers, "hwseg_requantizers")
+            low, high = banks
+            upper = high.out_token.valid
+            cfg = compute.configuration
+            m.d.comb += [
+                requantizers.acc.eq(Mux(upper, high.out.as_value(), low.out.as_value())),
+                requantizers.token.eq(Mux(upper, high.out_token.as_value(), low.out_token.as_value())),
+                requantizers.row.eq(Cat(Mux(upper, high.out_row, low.out_row), upper)),
+                requantizers.low.eq(cfg.low.as_signed()),
+                requantizers.high.eq(cfg.high.as_signed()),
+                requantizers.write.eq(memory.parameter_write),
+                requantizers.write.enable.eq(memory.parameter_write.enable & (memory.parameter_set == number)),
+            ]
+            output = OutputSet(config)
+            m.submodules[f"output_{number}"] = library.instance(output, "hwseg_output")
+            m.d.comb += [
+                output.configuration.eq(cfg),
+                output.y.eq(requantizers.y),
+                output.raw.eq(requantizers.raw),
+                output.row.eq(requantizers.out_row),
+                output.token.eq(requantizers.out_token),
+                output.read_address.eq(memory.output_read.address),
+                output.read_parity.eq(memory.output_read.parity),
+                output.read_pool.eq(memory.output_read.pool),
+                self.tap_valid[number].eq(output.tap_valid),
+                self.tap_data[512 * number : 512 * (number + 1)].eq(output.tap),
+            ]
+            outputs.append(output)
+        chosen, chosen_late = Signal(3), Signal(3)
+        m.d.sync += [chosen.eq(memory.output_read.set), chosen_late.eq(chosen)]
+        with m.Switch(chosen_late):
+            for number, output in enumerate(outputs):
+                with m.Case(number):
+                    m.d.sync += memory.output_data.eq(output.read_data)
+
+
+@lru_cache(maxsize=8)
+def verilog(config: EngineConfig) -> str:
+    """`top.v` of this configuration: modules `hwseg_*` and the top `hwseg`, each once, Verilog-2005."""
+    library = Library()
+    top = emit_verilog(Engine(config, library), "hwseg")
+    text = library.text() + "\n" + top
+    header = f"// hwseg engine {config.name}: generated, do not edit\n"
+    return header + "\n".join(line.rstrip() for line in text.splitlines()) + "\n"

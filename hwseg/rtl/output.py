@@ -1,0 +1,238 @@
+"""The output path of one set: 8 output channels x 8 pixels become digit planes, are pooled, and wait for STORE.
+
+    requantized row (C pixels of one channel) ─┬─> block 8 x 8 ──> planes, most significant first ──> output memory
+                                               └─> 2x2 maximum ──> planes ─────────────────────────> pool memory
+    accumulators (raw) ──> queue ──> 32-bit values ────────────────────────────────────────────────> output memory
+
+The eight rows of a block arrive in eight consecutive cycles, one block per step of at least eight cycles, so a block leaves
+(at most eight planes) while the next arrives.  The output memory is two banks, even and odd word columns: a transposed
+convolution writes half of the bytes of both at once.
+"""
+
+from __future__ import annotations
+
+from amaranth.hdl import Array, Cat, Module, Mux, Signal, Value
+from amaranth.lib import data
+from amaranth.lib.fifo import SyncFIFO
+from amaranth.lib.memory import Memory
+from amaranth.lib.wiring import Component, In, Out
+from amaranth.utils import exact_log2
+
+from hwseg.rtl.config import ROWS_PER_SET, WORD_PIXELS, EngineConfig
+from hwseg.rtl.isa import Scatter
+from hwseg.rtl.layouts import CONFIG_LAYOUT, TOKEN
+from hwseg.rtl.requantize import RAW_BITS
+
+BLOCK = data.ArrayLayout(data.ArrayLayout(8, WORD_PIXELS), ROWS_PER_SET)
+MEMORY_WRITE = data.StructLayout({"enable": 8, "address": 14, "data": 64})
+
+
+def plane(block: data.View, number: Signal) -> Value:
+    """The 64-bit word of bit `number` of every value: bit 8 * pixel + channel."""
+    planes = [Cat(*(block[c][p][b] for p in range(WORD_PIXELS) for c in range(ROWS_PER_SET))) for b in range(8)]
+    return Array(planes)[number]
+
+
+class OutputSet(Component):
+    """Packer, pool and memories of one set.  `read_*`: STORE's side; data follows the address by two cycles.
+
+    latency: cycles from a step's last row at the input until all of its words are written (raw: see `hwseg.rtl.latency`).
+    """
+
+    latency = 12
+
+    def __init__(self, config: EngineConfig) -> None:
+        self.config = config
+        super().__init__(
+            {
+                "configuration": In(CONFIG_LAYOUT),
+                "y": In(data.ArrayLayout(8, config.pixels)),
+                "raw": In(data.ArrayLayout(RAW_BITS, config.pixels)),
+                "row": In(3),
+                "token": In(TOKEN),
+                "read_address": In(14),
+                "read_parity": In(1),
+                "read_pool": In(1),
+                "read_data": Out(64),
+                "tap": Out(BLOCK),
+                "tap_valid": Out(1),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        masked = Signal(data.ArrayLayout(8, self.config.pixels))
+        token = self.token
+        for pixel in range(self.config.pixels):
+            position = Signal(4, name=f"position_{pixel}")
+            m.d.comb += [
+                position.eq(token.substep * self.config.pixels + pixel),
+                masked[pixel].eq(Mux(position < token.tail, self.y[pixel], 0)),
+            ]
+        writes = self._full(m, masked)
+        pool_write = self._pool(m, masked)
+        raw_writes = self._raw(m)
+        self._memories(m, writes, raw_writes, pool_write)
+        return m
+
+    @property
+    def _last_substep(self) -> int:
+        return self.config.substeps - 1
+
+    def _full(self, m: Module, values: data.View) -> list[data.View]:
+        """Collect a block, then emit its planes into one bank, or scattered into both."""
+        cfg, token = self.configuration, self.token
+        block, leaving, held = Signal(BLOCK), Signal(BLOCK), Signal(TOKEN)
+        complete, busy, number, offset = Signal(), Signal(), Signal(4), Signal(4)
+        width = 8 * self.config.pixels
+        with m.If(token.valid), m.Switch(Cat(self.row, token.substep)):
+            for s in range(self.config.substeps):
+                for r in range(ROWS_PER_SET):
+                    with m.Case(s * ROWS_PER_SET + r):
+                        m.d.sync += block[r].as_value()[s * width : (s + 1) * width].eq(values)
+        finished = token.valid & (self.row == ROWS_PER_SET - 1) & (token.substep == self._last_substep)
+        m.d.sync += complete.eq(finished & ~cfg.raw)
+        with m.If(finished):
+            m.d.sync += held.eq(token)
+        emitted = Signal(TOKEN)
+        m.d.comb += [self.tap.eq(block), self.tap_valid.eq(complete)]
+        with m.If(busy):
+            m.d.sync += [number.eq(number - 1), offset.eq(offset + 1)]
+            with m.If(number == 0):
+                m.d.sync += busy.eq(0)
+        with m.If(complete):
+            m.d.sync += [leaving.eq(block), emitted.eq(held), busy.eq(cfg.keep), number.eq(cfg.out_planes - 1), offset.eq(0)]
+
+        word = plane(leaving, number[:3])
+        scattered = emitted.scatter != Scatter.NONE
+        phase = emitted.scatter == Scatter.ODD
+        writes = []
+        for parity in range(2):
+            write = Signal(MEMORY_WRITE, name=f"write_{parity}")
+            # Word 2x + parity of the wide row: source pixels 4 * parity + i at positions 2i and 2i + 1, one of them enabled.
+            wide = Cat(*(word[8 * (4 * parity + i // 2) :][:8] for i in range(WORD_PIXELS)))
+            enable = Mux(scattered, Mux(phase, 0xAA, 0x55), Mux(emitted.odd == parity, 0xFF, 0))
+            m.d.sync += [
+                write.enable.eq(Mux(busy, enable, 0)),
+                write.address.eq(emitted.out + offset),
+                write.data.eq(Mux(scattered, wide, word)),
+            ]
+            writes.append(write)
+        return writes
+
+    def _pool(self, m: Module, values: data.View) -> data.View:
+        """Running 2x2 maximum; two word columns of the map make one pooled word."""
+        cfg, token = self.configuration, self.token
+        is_signed = cfg.low[8]
+        best, leaving = Signal(BLOCK), Signal(BLOCK)
+        held, complete, busy, number, address = Signal(TOKEN), Signal(), Signal(), Signal(4), Signal(14)
+
+        def larger(a: Signal, b: Signal) -> Signal:
+            flip = is_signed << 7
+            return Mux((a ^ flip) > (b ^ flip), a, b)
+
+        # The row's eight pooled pixels so far, and with this step's values: pixel 4 * odd + column.
+        current, updated = Signal(BLOCK.elem_shape), Signal(BLOCK.elem_shape)
+        m.d.comb += [current.eq(Array(best[r] for r in range(ROWS_PER_SET))[self.row]), updated.eq(current)]
+        with m.If(~token.odd & ~token.second):
+            for column in range(4):
+                m.d.comb += updated[4 + column].eq(0)
+        pixels = self.config.pixels
+        with m.Switch(token.substep):
+            for s in range(self.config.substeps):
+                with m.Case(s):
+                    for column in range(s * pixels // 2, (s * pixels + pixels - 1) // 2 + 1):
+                        members = [i - s * pixels for i in (2 * column, 2 * column + 1) if 0 <= i - s * pixels < pixels]
+                        top = values[members[0]] if len(members) == 1 else larger(values[members[0]], values[members[1]])
+                        fresh = ~token.second & (s * pixels + members[0] == 2 * column)
+                        for half in range(2):
+                            cell = current[4 * half + column]
+                            with m.If(token.odd == half):
+                                m.d.comb += updated[4 * half + column].eq(Mux(fresh, top, larger(cell, top)))
+        with m.If(token.valid), m.Switch(self.row):
+            for r in range(ROWS_PER_SET):
+                with m.Case(r):
+                    m.d.sync += best[r].eq(updated)
+        finished = token.valid & (self.row == ROWS_PER_SET - 1) & (token.substep == self._last_substep) & token.second
+        m.d.sync += complete.eq(finished & (token.odd | token.end_of_row) & cfg.pool)
+        with m.If(finished):
+            m.d.sync += held.eq(token)
+        write = Signal(MEMORY_WRITE, name="pool_write")
+        with m.If(busy):
+            m.d.sync += [number.eq(number - 1), address.eq(address + 1)]
+            with m.If(number == 0):
+                m.d.sync += busy.eq(0)
+        with m.If(complete):
+            m.d.sync += [leaving.eq(best), busy.eq(1), number.eq(cfg.out_planes - 1), address.eq(held.pool)]
+        m.d.sync += [
+            write.enable.eq(Mux(busy, 0xFF, 0)),
+            write.address.eq(address),
+            write.data.eq(plane(leaving, number[:3])),
+        ]
+        return write
+
+    def _raw(self, m: Module) -> list[data.View]:
+        """Accumulators queue up by rows and leave as words of two."""
+        cfg, token = self.configuration, self.token
+        words = max(1, self.config.pixels // 2)
+        width = self.config.pixels * RAW_BITS
+        m.submodules.queue = queue = SyncFIFO(width=width + 15, depth=8)
+        index = Signal(15)
+        m.d.comb += [
+            index.eq(token.out + (self.row << exact_log2(words))),
+            queue.w_data.eq(Cat(self.raw, index)),
+            queue.w_en.eq(token.valid & cfg.raw & (self.row < cfg.raw_rows)),
+        ]
+        count = Signal(range(max(2, words)))
+        values = Signal(64 * words)
+        m.d.comb += values.eq(queue.r_data[:width])
+        number = Signal(15)
+        m.d.comb += [number.eq(queue.r_data[width:] + count), queue.r_en.eq(queue.r_rdy & (count == words - 1))]
+        with m.If(queue.r_rdy):
+            m.d.sync += count.eq(Mux(queue.r_en, 0, count + 1))
+        writes = []
+        for parity in range(2):
+            write = Signal(MEMORY_WRITE, name=f"raw_{parity}")
+            m.d.sync += [
+                write.enable.eq(Mux(queue.r_rdy & (number[0] == parity), 0xFF, 0)),
+                write.address.eq(number[1:]),
+                write.data.eq(values.word_select(count, 64)),
+            ]
+            writes.append(write)
+        return writes
+
+    def _memories(
+        self, m: Module, writes: list[data.View], raw_writes: list[data.View], pool_write: data.View
+    ) -> None:
+        depth = self.config.out_words
+        outputs = []
+        sources = list(zip(writes, raw_writes, strict=True))
+        for parity, (full, raw) in enumerate(sources):
+            memory = Memory(shape=64, depth=depth, init=[])
+            m.submodules[f"out_{parity}"] = memory
+            read, write = memory.read_port(), memory.write_port(granularity=8)
+            chosen = Mux(self.configuration.raw, raw.as_value(), full.as_value())
+            port = data.View(MEMORY_WRITE, chosen)
+            m.d.comb += [
+                read.addr.eq(self.read_address),
+                read.en.eq(1),
+                write.addr.eq(port.address),
+                write.data.eq(port.data),
+                write.en.eq(port.enable),
+            ]
+            outputs.append(read.data)
+        memory = Memory(shape=64, depth=self.config.pool_words, init=[])
+        m.submodules.pool = memory
+        read, write = memory.read_port(), memory.write_port()
+        m.d.comb += [
+            read.addr.eq(self.read_address),
+            read.en.eq(1),
+            write.addr.eq(pool_write.address),
+            write.data.eq(pool_write.data),
+            write.en.eq(pool_write.enable[0]),
+        ]
+        select = Signal(2)
+        m.d.sync += [
+            select.eq(Cat(self.read_parity, self.read_pool)),
+            self.read_data.eq(Mux(select[1], read.data, Mux(select[0], outputs[1], outputs[0]))),
+        ]

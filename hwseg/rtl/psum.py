@@ -1,0 +1,96 @@
+"""Partial sums: one memory for four rows of the array, each row at its own cycle.
+
+Row r of the array runs r cycles behind row 0, and a step takes at least four cycles, so the four rows of a bank never
+meet.  Per row and step:
+
+    cycle -1  read address      0  core sums, memory read      1  output register, sum selected      2  addition
+           3  write back, or out to the requantizers
+
+Latency: `PartialSums.latency` cycles from the core sums to `out`.
+"""
+
+from __future__ import annotations
+
+from amaranth.hdl import Cat, Module, Mux, Signal, signed
+from amaranth.lib import data
+from amaranth.lib.memory import Memory
+from amaranth.lib.wiring import Component, In, Out
+
+from hwseg.rtl.config import PSUM_BITS, ROWS_PER_PSUM, EngineConfig
+from hwseg.rtl.layouts import TOKEN
+
+
+class PartialSums(Component):
+    """Accumulation across input tiles: out = sum + (first ? 0 : shift ? psum * 256 : psum).
+
+    `early[r]`: the step's token one cycle before `sums[r]` is valid.  `out` holds the accumulators of one row with its
+    token while `out_token.valid`, for last tiles only; `out_row` is the row within the bank.
+    """
+
+    latency = 3
+
+    def __init__(self, config: EngineConfig, sum_bits: int) -> None:
+        self.config, self.sum_bits = config, sum_bits
+        super().__init__(
+            {
+                "early": In(data.ArrayLayout(TOKEN, ROWS_PER_PSUM)),
+                "sums": In(data.ArrayLayout(data.ArrayLayout(signed(sum_bits), config.pixels), ROWS_PER_PSUM)),
+                "out": Out(data.ArrayLayout(signed(PSUM_BITS), config.pixels)),
+                "out_token": Out(TOKEN),
+                "out_row": Out(2),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        config = self.config
+        width = config.pixels * PSUM_BITS
+        memory = Memory(shape=width, depth=ROWS_PER_PSUM * config.psum_steps, init=[])
+        m.submodules.memory = memory
+        read, write = memory.read_port(), memory.write_port()
+
+        token, row = Signal(TOKEN), Signal(2)
+        valids = Cat(*(self.early[r].valid for r in range(ROWS_PER_PSUM)))
+        chosen: object = 0
+        for r in range(ROWS_PER_PSUM):
+            chosen = chosen | Mux(self.early[r].valid, self.early[r].as_value(), 0)
+        m.d.comb += [
+            token.eq(chosen),
+            row.eq(Cat(valids[1] | valids[3], valids[2] | valids[3])),
+            read.addr.eq(token.psum[: (config.psum_steps - 1).bit_length()] | (row << (config.psum_steps - 1).bit_length())),
+            read.en.eq(1),
+        ]
+        # The token and its row, one register per cycle from here on: tokens[k] belongs to cycle k of the table above.
+        tokens, rows = [token], [row]
+        for stage in range(4):
+            tokens.append(Signal(TOKEN, name=f"token_{stage}"))
+            rows.append(Signal(2, name=f"row_{stage}"))
+            m.d.sync += [tokens[-1].eq(tokens[-2]), rows[-1].eq(rows[-2])]
+        at = {cycle: (tokens[cycle + 1], rows[cycle + 1]) for cycle in range(4)}
+
+        selected = Signal(data.ArrayLayout(signed(self.sum_bits), config.pixels))
+        with m.Switch(at[0][1]):
+            for r in range(ROWS_PER_PSUM):
+                with m.Case(r):
+                    m.d.sync += selected.eq(self.sums[r])
+        stored = Signal(data.ArrayLayout(signed(PSUM_BITS), config.pixels))
+        m.d.sync += stored.eq(read.data)
+        total = Signal(data.ArrayLayout(signed(PSUM_BITS), config.pixels))
+        control = at[1][0]
+        for pixel in range(config.pixels):
+            before = Mux(control.first, 0, Mux(control.shift, stored[pixel] << 8, stored[pixel]))
+            m.d.sync += total[pixel].eq(selected[pixel] + before)
+
+        done, done_row = at[2]
+        m.d.comb += [
+            write.addr.eq(done.psum[: (config.psum_steps - 1).bit_length()] | (done_row << (config.psum_steps - 1).bit_length())),
+            write.data.eq(total),
+            write.en.eq(done.valid & ~done.last),
+        ]
+        m.d.sync += [
+            self.out.eq(total),
+            self.out_token.eq(done),
+            self.out_token.valid.eq(done.valid & done.last),
+            self.out_row.eq(done_row),
+        ]
+        return m

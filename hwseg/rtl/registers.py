@@ -1,0 +1,153 @@
+"""The registers a driver sees, on an AXI4-Lite port: one table, from which the gates, the driver and the documents come."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from amaranth.hdl import Module, Signal, unsigned
+from amaranth.lib import data, stream
+from amaranth.lib.wiring import Component, In, Out, Signature
+
+
+@dataclass(frozen=True)
+class Register:
+    """offset in bytes; access: "rw", "ro", "wo" (write pulses) or "w1c" (write one to clear)."""
+
+    offset: int
+    name: str
+    access: str
+    meaning: str
+
+
+IDENTITY = 0x48575347
+"""ASCII "HWSG"."""
+
+REGISTERS = (
+    Register(0x00, "identity", "ro", "0x48575347, ASCII HWSG"),
+    Register(0x04, "array", "ro", "output channels | pixels << 8 | input channels << 16 | core << 24 (0 table, 1 merged)"),
+    Register(0x08, "control", "wo", "bit 0: start"),
+    Register(0x0C, "status", "ro", "bit 0 busy, bit 1 done, bit 2 bus error, bit 3 started while busy"),
+    Register(0x10, "base", "rw", "byte address of the memory map's first byte, a multiple of 128"),
+    Register(0x14, "program", "rw", "byte offset of the program in the memory map"),
+    Register(0x18, "program_words", "rw", "64-bit words of the program"),
+    Register(0x1C, "interrupt_enable", "rw", "bit 0: interrupt when a run ends"),
+    Register(0x20, "interrupt", "w1c", "bit 0: a run has ended"),
+    Register(0x24, "cycles", "ro", "clock cycles of the last run, low word"),
+    Register(0x28, "cycles_high", "ro", "high word"),
+    Register(0x2C, "walking", "ro", "cycles in which the array's front was walking over pixels"),
+    Register(0x30, "read_beats", "ro", "64-bit words read"),
+    Register(0x34, "write_beats", "ro", "64-bit words written"),
+    Register(0x38, "layer", "ro", "number of the layer in work"),
+)
+OFFSETS = {register.name: register.offset for register in REGISTERS}
+STATUS_BUSY, STATUS_DONE, STATUS_ERROR, STATUS_OVERRUN = 1, 2, 4, 8
+
+LITE = Signature(
+    {
+        "aw": In(stream.Signature(unsigned(8))),
+        "w": In(stream.Signature(data.StructLayout({"data": 32, "strobe": 4}))),
+        "b": Out(stream.Signature(unsigned(2))),
+        "ar": In(stream.Signature(unsigned(8))),
+        "r": Out(stream.Signature(data.StructLayout({"data": 32, "response": 2}))),
+    }
+)
+"""AXI4-Lite, as the subordinate sees it."""
+
+
+class Registers(Component):
+    """AXI4-Lite to wires.  Each access takes two cycles; unknown offsets read zero and ignore writes."""
+
+    def __init__(self, array: int) -> None:
+        self.array = array
+        super().__init__(
+            {
+                "bus": Out(LITE),
+                "start": Out(1),
+                "base": Out(32),
+                "program": Out(32),
+                "program_words": Out(20),
+                "interrupt": Out(1),
+                "busy": In(1),
+                "done": In(1),
+                "error": In(1),
+                "walking": In(1),
+                "read_beat": In(1),
+                "write_beat": In(1),
+                "layer": In(8),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        bus = self.bus
+        cycles, walking = Signal(64), Signal(32)
+        read_beats, write_beats = Signal(32), Signal(32)
+        done, overrun, enable, pending, error = Signal(), Signal(), Signal(), Signal(), Signal()
+
+        with m.If(self.start):
+            m.d.sync += [cycles.eq(0), walking.eq(0), read_beats.eq(0), write_beats.eq(0), done.eq(0), error.eq(0)]
+        with m.Elif(self.busy):
+            m.d.sync += [
+                cycles.eq(cycles + 1),
+                walking.eq(walking + self.walking),
+                read_beats.eq(read_beats + self.read_beat),
+                write_beats.eq(write_beats + self.write_beat),
+                error.eq(error | self.error),
+            ]
+        with m.If(self.done):
+            m.d.sync += [done.eq(1), pending.eq(1)]
+        m.d.comb += self.interrupt.eq(pending & enable)
+
+        write = bus.aw.valid & bus.w.valid & ~bus.b.valid
+        m.d.comb += [bus.aw.ready.eq(write), bus.w.ready.eq(write)]
+        with m.If(bus.b.ready):
+            m.d.sync += bus.b.valid.eq(0)
+        m.d.sync += self.start.eq(0)
+        with m.If(write):
+            m.d.sync += bus.b.valid.eq(1)
+            value = bus.w.payload.data
+            with m.Switch(bus.aw.payload):
+                with m.Case(OFFSETS["control"]):
+                    with m.If(self.busy | self.start):
+                        m.d.sync += overrun.eq(overrun | value[0])
+                    with m.Else():
+                        m.d.sync += [self.start.eq(value[0]), overrun.eq(0)]
+                with m.Case(OFFSETS["base"]):
+                    m.d.sync += self.base.eq(value)
+                with m.Case(OFFSETS["program"]):
+                    m.d.sync += self.program.eq(value)
+                with m.Case(OFFSETS["program_words"]):
+                    m.d.sync += self.program_words.eq(value)
+                with m.Case(OFFSETS["interrupt_enable"]):
+                    m.d.sync += enable.eq(value[0])
+                with m.Case(OFFSETS["interrupt"]):
+                    with m.If(value[0]):
+                        m.d.sync += pending.eq(0)
+
+        read = bus.ar.valid & (~bus.r.valid | bus.r.ready)
+        m.d.comb += bus.ar.ready.eq(read)
+        with m.If(bus.r.ready):
+            m.d.sync += bus.r.valid.eq(0)
+        with m.If(read):
+            m.d.sync += [bus.r.valid.eq(1), bus.r.payload.data.eq(0)]
+            values = {
+                "identity": IDENTITY,
+                "array": self.array,
+                "status": (self.busy | self.start) | (done << 1) | (error << 2) | (overrun << 3),
+                "base": self.base,
+                "program": self.program,
+                "program_words": self.program_words,
+                "interrupt_enable": enable,
+                "interrupt": pending,
+                "cycles": cycles[:32],
+                "cycles_high": cycles[32:],
+                "walking": walking,
+                "read_beats": read_beats,
+                "write_beats": write_beats,
+                "layer": self.layer,
+            }
+            with m.Switch(bus.ar.payload):
+                for name, source in values.items():
+                    with m.Case(OFFSETS[name]):
+                        m.d.sync += bus.r.payload.data.eq(source)
+        return m

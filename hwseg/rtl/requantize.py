@@ -1,0 +1,120 @@
+"""Requantizers: accumulators to activations, one output channel and C pixels per cycle.
+
+    y = clamp(round_half_even((acc * multiplier + offset) / 2**shift), low, high)        raw: floor, 32 bits
+
+    cycle   0 accumulators, parameters' address    1 registers    2 product    3 + offset
+            4 shift by multiples of 8    5 shift by 0..7    6 round    7 clamp    8 out
+
+The parameter triple is proven equal to the exact rational at every step by `hwseg.arith.requantize`.
+Latency: `Requantizers.latency` cycles; one row per cycle.
+"""
+
+from __future__ import annotations
+
+from amaranth.hdl import Array, Cat, Module, Mux, Signal, signed
+from amaranth.lib import data
+from amaranth.lib.memory import Memory
+from amaranth.lib.wiring import Component, In, Out
+
+from hwseg.rtl.config import PSUM_BITS, ROWS_PER_SET, EngineConfig
+from hwseg.rtl.layouts import TOKEN
+
+PRODUCT_BITS = 62
+NARROW_BITS = 12
+RAW_BITS = 32
+
+TRIPLE = data.StructLayout({"offset": signed(48), "shift": 6, "multiplier": signed(25)})
+PARAMETER_WRITE = data.StructLayout({"enable": 1, "address": 11, "data": TRIPLE})
+
+
+class Requantizers(Component):
+    """The requantizers of one set: 8 rows of the array take turns, C pixels at once.
+
+    `acc`, `row`, `token`: an accumulator row, its number in the set and its token.  Parameters live in `slots` x 8 entries.
+    """
+
+    latency = 8
+
+    def __init__(self, config: EngineConfig) -> None:
+        self.config = config
+        pixels = config.pixels
+        super().__init__(
+            {
+                "acc": In(data.ArrayLayout(signed(PSUM_BITS), pixels)),
+                "row": In(3),
+                "token": In(TOKEN),
+                "low": In(signed(9)),
+                "high": In(signed(9)),
+                "write": In(PARAMETER_WRITE),
+                "y": Out(data.ArrayLayout(8, pixels)),
+                "raw": Out(data.ArrayLayout(RAW_BITS, pixels)),
+                "out_row": Out(3),
+                "out_token": Out(TOKEN),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        memory = Memory(shape=TRIPLE, depth=ROWS_PER_SET * self.config.param_slots, init=[])
+        m.submodules.parameters = memory
+        read, write = memory.read_port(), memory.write_port()
+        m.d.comb += [
+            read.addr.eq(Cat(self.row, self.token.slot)),
+            read.en.eq(1),
+            write.addr.eq(self.write.address),
+            write.data.eq(self.write.data),
+            write.en.eq(self.write.enable),
+        ]
+        tokens, rows = [self.token], [self.row]
+        for stage in range(self.latency):
+            tokens.append(Signal(TOKEN, name=f"token_{stage}"))
+            rows.append(Signal(3, name=f"row_{stage}"))
+            m.d.sync += [tokens[-1].eq(tokens[-2]), rows[-1].eq(rows[-2])]
+        m.d.comb += [self.out_token.eq(tokens[-1]), self.out_row.eq(rows[-1])]
+
+        triples = [read.data]  # of cycle 1
+        for stage in range(4):
+            triples.append(Signal(TRIPLE, name=f"triple_{stage}"))
+            m.d.sync += triples[-1].eq(triples[-2])
+        for pixel in range(self.config.pixels):
+            self._one(m, pixel, triples)
+        return m
+
+    def _one(self, m: Module, pixel: int, triples: list[data.View]) -> None:
+        def register(shape: object, value: object, name: str) -> Signal:
+            signal = Signal(shape, name=f"{name}_{pixel}")  # type: ignore[arg-type]
+            m.d.sync += signal.eq(value)  # type: ignore[arg-type]
+            return signal
+
+        acc = register(signed(PSUM_BITS), self.acc[pixel], "acc")  # cycle 1
+        product = register(signed(PRODUCT_BITS), acc * triples[0].multiplier, "product")  # 2
+        value = register(signed(PRODUCT_BITS), product + triples[1].offset, "value")  # 3
+
+        # Keep one fraction bit (half) and whether anything below it was dropped (sticky).
+        shift = triples[2].shift
+        doubled = value << 1
+        coarse = register(signed(PRODUCT_BITS + 1), Array([doubled >> 8 * k for k in range(6)])[shift[3:6]], "coarse")  # 4
+        sticky_coarse = register(1, Array([self._dropped(value, k) for k in range(6)])[shift[3:6]], "sticky_coarse")
+        fine_shift = triples[3].shift[0:3]
+        fine = Array([coarse >> k for k in range(8)])[fine_shift]
+        sticky_fine = Array([Cat(coarse[:k], 0).any() for k in range(8)])[fine_shift]
+        top = fine[NARROW_BITS : PRODUCT_BITS + 1]
+        sign = coarse[-1]
+        fits = Mux(sign, top.all(), ~top.any())
+        limit = Mux(sign, 1 << (NARROW_BITS - 1), (1 << (NARROW_BITS - 1)) - 1)
+        raw = register(RAW_BITS, fine[1 : 1 + RAW_BITS], "raw_early")  # 5
+        narrow = register(NARROW_BITS, Mux(fits & (fine[NARROW_BITS - 1] == sign), fine[:NARROW_BITS], limit), "narrow")
+        sticky = register(1, sticky_coarse | sticky_fine, "sticky")
+
+        whole = narrow.as_signed() >> 1
+        rounded = register(signed(NARROW_BITS), whole + (narrow[0] & (sticky | narrow[1])), "rounded")  # 6
+        raw = register(RAW_BITS, raw, "raw_late")
+        clamped = Mux(rounded < self.low, self.low, Mux(rounded > self.high, self.high, rounded))
+        y = register(8, clamped, "clamped")  # 7
+        raw = register(RAW_BITS, raw, "raw_last")
+        m.d.sync += [self.y[pixel].eq(y), self.raw[pixel].eq(raw)]  # 8
+
+    @staticmethod
+    def _dropped(value: Signal, k: int) -> Signal:
+        """Whether doubled >> 8k loses a one: doubled's low 8k bits are value's low 8k - 1."""
+        return value[: max(0, 8 * k - 1)].any()

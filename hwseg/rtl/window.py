@@ -1,0 +1,142 @@
+"""From nine banks to lanes: a 3x3 window of one digit plane every cycle, or one plane of eight channel groups.
+
+    words      bank 3a+b holds buffer rows = a and word columns = b modulo 3, so the nine words around any centre word
+               lie in nine different banks and come out in one cycle:
+
+                   row - 1   [left] [centre] [right]        each word: 8 pixels x 8 channels of one plane
+                   row       [left] [centre] [right]
+                   row + 1   [left] [centre] [right]
+
+    pipeline   0 beat and addresses in   1 memory read   2 output register   3 rotated and masked   4 lanes
+
+Latency: `Window.latency` cycles from a beat to its lanes.  One beat per cycle.
+"""
+
+from __future__ import annotations
+
+from amaranth.hdl import Array, Cat, Module, Mux, Signal
+from amaranth.lib import data
+from amaranth.lib.memory import Memory
+from amaranth.lib.wiring import Component, In, Out
+
+from hwseg.rtl.config import BANKS, TAPS, EngineConfig
+from hwseg.rtl.layouts import BEAT, PLANE
+
+ADDRESS_BITS = 14
+
+BANK_WRITE = data.StructLayout({"enable": BANKS, "address": ADDRESS_BITS, "data": 64})
+
+
+class Window(Component):
+    """Nine input banks and the selection of lanes.
+
+    `write`: one word per cycle into the enabled bank.  `addresses`: one per bank, with `beat`.  `lanes[pixel][tap * N + c]`
+    and `plane`, `reload` come out `latency` cycles later.
+    """
+
+    latency = 4
+
+    def __init__(self, config: EngineConfig) -> None:
+        self.config = config
+        super().__init__(
+            {
+                "write": In(BANK_WRITE),
+                "addresses": In(data.ArrayLayout(ADDRESS_BITS, BANKS)),
+                "beat": In(BEAT),
+                "lanes": Out(data.ArrayLayout(config.lanes, config.pixels)),
+                "plane": Out(PLANE),
+                "reload": Out(1),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        words = self._banks(m)
+        beats = [self.beat]
+        for stage in range(self.latency):
+            beats.append(Signal(BEAT, name=f"beat_{stage + 1}"))
+            m.d.sync += beats[-1].eq(beats[-2])
+        m.d.comb += [self.plane.eq(beats[-1].plane), self.reload.eq(beats[-1].reload)]
+        rotated, direct = self._rotate(m, words, beats[2].window)
+        self._select(m, rotated, direct, beats[3].window)
+        return m
+
+    def _banks(self, m: Module) -> list[Signal]:
+        words = []
+        depth = self.config.bank_words
+        for bank in range(BANKS):
+            memory = Memory(shape=64, depth=depth, init=[])
+            m.submodules[f"bank_{bank}"] = memory
+            read, write = memory.read_port(), memory.write_port()
+            word = Signal(64, name=f"word_{bank}")
+            m.d.comb += [
+                read.addr.eq(self.addresses[bank]),
+                read.en.eq(1),
+                write.addr.eq(self.write.address),
+                write.data.eq(self.write.data),
+                write.en.eq(self.write.enable[bank]),
+            ]
+            m.d.sync += word.eq(read.data)
+            words.append(word)
+        return words
+
+    def _rotate(self, m: Module, words: list[Signal], window: data.View) -> tuple[list[list[Signal]], list[Signal]]:
+        """Slice N channels, undo the bank order, mask what lies outside; one register stage.
+
+        Returns [kernel row][24 pixel columns] of N bits, and [bank][8 pixels] for 1x1.
+        """
+        n = self.config.channels
+        narrow = []
+        for bank, word in enumerate(words):
+            sliced = Signal(8 * n, name=f"sliced_{bank}")
+            slices = [Cat(*(word[8 * i + s * n : 8 * i + s * n + n] for i in range(8))) for s in range(8 // n)]
+            m.d.comb += sliced.eq(Array(slices)[window.slice] if len(slices) > 1 else slices[0])
+            narrow.append(sliced)
+
+        nearest_even = window.nearest & ~window.odd_row
+        nearest_odd = window.nearest & window.odd_row
+        rows = []
+        for ky in range(3):
+            shift = {0: Mux(nearest_odd, 0, 2), 1: 0, 2: Mux(nearest_even, 0, 1)}[ky]
+            residue = Signal(2, name=f"row_residue_{ky}")
+            m.d.comb += residue.eq(Array([0, 1, 2, 0, 1, 2])[window.row_phase + shift])
+            dark = {0: window.no_top, 1: 0, 2: window.no_bottom}[ky]
+            columns = []
+            for b in range(3):
+                column = Signal(8 * n, name=f"row_{ky}_bank_{b}")
+                m.d.comb += column.eq(Mux(dark, 0, Array([narrow[3 * a + b] for a in range(3)])[residue]))
+                columns.append(column)
+            rows.append(columns)
+
+        rotated: list[list[Signal]] = []
+        for ky, columns in enumerate(rows):
+            line = Signal(24 * n, name=f"line_{ky}")
+            for j in range(3):
+                residue = Array([0, 1, 2, 0, 1])[window.column_phase + (j + 2) % 3]
+                dark = {0: window.no_left, 1: 0, 2: window.no_right}[j]
+                m.d.sync += line[8 * n * j : 8 * n * (j + 1)].eq(Mux(dark, 0, Array(columns)[residue]))
+            rotated.append([line[n * p : n * (p + 1)] for p in range(24)])
+        direct = []
+        for bank in range(8):
+            held = Signal(8 * n, name=f"direct_{bank}")
+            m.d.sync += held.eq(narrow[bank])
+            direct.append(held)
+        return rotated, direct
+
+    def _select(self, m: Module, rotated: list[list[Signal]], direct: list[Signal], window: data.View) -> None:
+        """lanes[pixel][tap, channel] of this substep; one register stage."""
+        n, pixels = self.config.channels, self.config.pixels
+        for pixel in range(pixels):
+            for tap in range(TAPS):
+                ky, kx = divmod(tap, 3)
+                choices = []
+                for substep in range(self.config.substeps):
+                    i = substep * pixels + pixel
+                    line = rotated[ky]
+                    nearest = [line[8 + 4 * half + ((i + kx - 1) >> 1)] for half in (0, 1)]
+                    same = Mux(window.nearest, Mux(window.odd_column, nearest[1], nearest[0]), line[7 + i + kx])
+                    lane = Mux(window.stride2, line[7 + 2 * i + kx], same)
+                    point = direct[tap][n * i : n * (i + 1)] if tap < 8 else 0
+                    choices.append(Mux(window.point, point, lane))
+                chosen = Array(choices)[window.substep] if len(choices) > 1 else choices[0]
+                m.d.sync += self.lanes[pixel][n * tap : n * (tap + 1)].eq(chosen)
