@@ -50,7 +50,7 @@ class Node:
 class Head:
     """What the network gives: value[c] = tensor[c] * scale[c] + offset[c], then `activation`; the mask is an integer comparison.
 
-    `activation`: "none", "sigmoid", or "softmax".  One channel: mask = value > threshold before the activation
+    `activation`: "none", "sigmoid", "softmax", or "argmax" (the model itself gives class indices).  One channel: mask = value > threshold before the activation
     (probability 1/2 is value 0).  Several: mask = argmax over channels, smallest index first among equals.
     """
 
@@ -83,3 +83,15 @@ class Graph:
             for name in node.inputs:
                 found.setdefault(name, []).append(node)
         return {name: tuple(nodes) for name, nodes in found.items()}
+
+
+def accumulator_interval(node: Node, x: TensorType) -> tuple[np.ndarray, np.ndarray]:
+    """Smallest and largest sum of each output channel of a convolution, from its real weights.
+
+    Zero is in the input's interval (padding, and every quantizer's range), so the bounds also hold at the border.
+    """
+    assert node.weights is not None, node.name
+    w = node.weights.astype(np.int64).reshape(len(node.weights), -1)
+    positive, negative = np.maximum(w, 0).sum(1), np.minimum(w, 0).sum(1)
+    low, high = min(x.low, 0), max(x.high, 0)
+    return positive * low + negative * high, positive * high + negative * low

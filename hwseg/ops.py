@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 from fractions import Fraction
-from math import prod
+from math import lcm, prod
 from typing import Any
 
 Shape = tuple[int, int, int]
@@ -171,6 +171,26 @@ class Requantize:
     def shape(self, x: Shape) -> Shape:
         return x
 
+    def __call__(self, acc: int, channel: int = 0) -> int:
+        """One output, by definition; Python rounds a Fraction half to even."""
+        y = round(acc * _channel(self.multiplier, channel) + _channel(self.offset, channel))
+        return min(max(y, self.low), self.high)
+
+    def steps(self, channel: int = 0) -> tuple[int, ...]:
+        """For every k in low+1..high the smallest `sign * acc` with y >= k, where sign is that of the multiplier.
+
+        y is monotone in acc, so these steps are the whole function: y = low + the number of steps <= sign * acc.  A
+        multiplier of 0 has steps that no 32-bit accumulator reaches, or that every one has passed.  With acc * m + b =
+        (acc * p + r) / d, y >= k exactly if 2 * (acc * p + r) >= (2 * k - 1) * d; equality is a tie and rounds to even k.
+        """
+        m, b = _channel(self.multiplier, channel), _channel(self.offset, channel)
+        d = lcm(m.denominator, b.denominator)
+        p, r = abs(m.numerator) * (d // m.denominator), b.numerator * (d // b.denominator)
+        numerators = ((2 * k - 1) * d - 2 * r + (k & 1) for k in range(self.low + 1, self.high + 1))
+        if p == 0:
+            return tuple(-(1 << 32) if n <= 0 else 1 << 32 for n in numerators)
+        return tuple(-(-n // (2 * p)) for n in numerators)
+
 
 @dataclass(frozen=True)
 class Add:
@@ -184,8 +204,17 @@ class Add:
     def shape(self, a: Shape, b: Shape) -> Shape:
         return a
 
+    def __call__(self, a: int, b: int) -> int:
+        """One output, by definition."""
+        y = round(self.multipliers[0] * a + self.multipliers[1] * b + self.offset)
+        return min(max(y, self.low), self.high)
+
 
 Op = Conv2d | ConvTranspose2d | MaxPool2d | Upsample2d | Concat | Requantize | Add
+
+
+def _channel(values: tuple[Fraction, ...], channel: int) -> Fraction:
+    return values[channel if len(values) > 1 else 0]
 
 
 def unit(loop: int, loops: int) -> AffineIndex:
