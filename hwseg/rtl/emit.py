@@ -1,65 +1,118 @@
-"""Verilog of the engine: every distinct module once, as plain Verilog-2005.
+"""Verilog with each distinct module written once.
 
-Amaranth writes one module per *use*; an array of 128 equal cores would come out 128 times.  A `Library` converts each
-distinct component once and gives its parents instances of the shared definition.  `Library(flat=True)` gives the
-components themselves instead, so that Amaranth's own simulator can run the same parent.
+Amaranth flattens every use of a component into its own copy of the Verilog, so that an array of 128 equal cores costs 128
+definitions.  A `Library` keeps one definition per name instead, and parents instantiate it:
+
+    def elaborate(self, platform):
+        core = Core(72)                                       # its ports are signals, to be wired as always
+        m.submodules.core = self.library.instance(core, "core_72")
+
+`instance` converts the component when its name comes for the first time; converting a parent converts its children the
+same way, so `library.instance(top, "top")` and `library.text()` give the whole design, children first.  With
+`Library(flat=True)` the same `elaborate` gets the component itself back, and the Amaranth simulator runs what the Verilog
+says.
+
+Modules below a component that it did not take from a library are named `component__child`.  The text is Verilog-2005, has
+no source positions, and depends on the components alone.
 """
 
 from __future__ import annotations
 
 import re
+from dataclasses import fields, is_dataclass
 from typing import Any
 
 from amaranth.back import verilog as backend
-from amaranth.hdl import ClockSignal, Instance, ResetSignal, Value
+from amaranth.hdl import ClockSignal, Elaboratable, Instance, ResetSignal, Value
 from amaranth.lib.wiring import Component, Flow
+
+CLOCK_AND_RESET = ("clk", "rst")
 
 
 def verilog(component: Component, name: str) -> str:
-    """The component as Verilog modules `name` and `name.*`, without source locations; equal input gives equal text."""
-    text = backend.convert(component, name=name, strip_internal_attrs=True, emit_src=False)
-    return _without_zero_contents(_without_header(text))
+    """Verilog-2005 of one component as module `name`, with the components below it that come from no library."""
+    text = backend.convert(component, name=name, emit_src=False, strip_internal_attrs=True)
+    return _plain(re.sub(r"\A/\*.*?\*/\s*", "", text, flags=re.S), name)
 
 
 class Library:
-    """Distinct modules, each emitted once.  `instance` returns what a parent adds to its submodules."""
+    """Distinct modules by name.  flat: hand components back instead of instances (for the Amaranth simulator)."""
 
-    def __init__(self, *, flat: bool = False) -> None:
+    def __init__(self, flat: bool = False) -> None:
         self.flat = flat
-        self._texts: dict[str, str] = {}
-        self._keys: dict[str, object] = {}
+        self._modules: dict[str, str] = {}
+        self._parameters: dict[str, tuple[Any, ...]] = {}
 
-    def instance(self, component: Component, name: str, key: object = None) -> Any:
-        """`component` as a submodule of its parent; `name` is its module's name, `key` what distinguishes its parameters."""
+    def instance(self, component: Component, name: str) -> Elaboratable | Instance:
+        """`component` as an instance of module `name`; equal names must be equal components."""
         if self.flat:
             return component
-        component._MustUse__used = True  # type: ignore[attr-defined]  # used as a definition, not as a submodule
-        if name not in self._texts:
-            self._texts[name] = verilog(component, name)
-            self._keys[name] = key
-        assert self._keys[name] == key, f"two different modules are called {name}"
-        ports: dict[str, Any] = {}
-        for clock, signal in (("clk", ClockSignal()), ("rst", ResetSignal())):
-            if re.search(rf"^\s*input {clock};", self._texts[name], re.M):
-                ports[f"i_{clock}"] = signal
+        self._define(component, name)
+        existing = _ports(self._modules[name], name)
+        wires: list[tuple[str, str, Any]] = [
+            ("i", port, signal)
+            for port, signal in zip(CLOCK_AND_RESET, (ClockSignal(), ResetSignal()), strict=True)
+            if port in existing
+        ]
         for path, member, value in component.signature.flatten(component):
-            direction = "i" if member.flow is Flow.In else "o"
-            wire = Value.cast(value)
-            ports[f"{direction}_" + "__".join(map(str, path))] = wire
-        return Instance(name, **ports)
+            port = "__".join(map(str, path))
+            wires.append(("i" if member.flow == Flow.In else "o", port, Value.cast(value)))
+        return Instance(name, *(wire for wire in wires if wire[1] in existing))
+
+    def _define(self, component: Component, name: str) -> None:
+        parameters = (type(component), component.signature, *_parameters(component))
+        component._MustUse__used = True  # type: ignore[attr-defined]  # only the first of equal components is elaborated
+        if self._parameters.setdefault(name, parameters) != parameters:
+            raise ValueError(f"module {name} is already another component: {self._parameters[name]}")
+        if name not in self._modules:
+            self._modules[name] = verilog(component, name)
 
     def text(self) -> str:
-        """All modules, in the order of first use."""
-        return "\n".join(self._texts.values())
+        """Every module exactly once, children before parents."""
+        return "\n".join(self._modules.values())
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(self._modules)
 
 
-def _without_header(text: str) -> str:
-    return re.sub(r"^/\* Generated by.*?\*/\n", "", text, flags=re.S)
+def _ports(text: str, name: str) -> frozenset[str]:
+    """Port names in the header of module `name`."""
+    header = re.search(rf"^module {name}\s*\((.*?)\);", text, flags=re.S | re.M)
+    return frozenset(re.findall(r"\w+", header.group(1))) if header else frozenset()
 
 
-def _without_zero_contents(text: str) -> str:
-    """Drop initial blocks that only fill memories with zeros: nothing in the engine reads a word before it is written."""
-    zeros = r"  initial begin\n(?:    \S+\[\d+\] = \d+'h0+;\n)+  end\n"
-    return re.sub(zeros, "", text)
+def _parameters(component: Component) -> list[tuple[str, Any]]:
+    """A component's attributes that are plain values: what distinguishes two components of one class."""
+    plain = (int, str, bool, tuple, frozenset)
+    return sorted(
+        (key, value)
+        for key, value in vars(component).items()
+        if not key.startswith("_") and (isinstance(value, plain) or (is_dataclass(value) and bool(fields(value))))
+    )
 
 
+def _plain(text: str, name: str) -> str:
+    """Escaped identifiers as plain ones.
+
+    `\\$12 ` becomes `_12`, a child module `\\core.table ` becomes `core__table`.  Escaped names that begin with a dollar
+    collide with Yosys's own when the text is read back (an assertion in its abc pass).
+    """
+    taken = set(re.findall(r"(?<![\\$\w'])[A-Za-z_]\w*", text))
+    names: dict[str, str] = {}
+
+    def rename(match: re.Match[str]) -> str:
+        old = match.group(1)
+        if old not in names:
+            stem = "always_once" if "dump_module" in old else re.sub(r"\W+", "_", old.replace(".", "__"))
+            if not re.match(r"[A-Za-z_]", stem):
+                stem = "_" + stem
+            new, n = stem, 1
+            while new in taken:
+                n += 1
+                new = f"{stem}_{n}"
+            taken.add(new)
+            names[old] = new
+        return names[old] + " "
+
+    return re.sub(r"\\(\S+)[ ]", rename, text)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Cat, Module, Signal, Value, signed
+from amaranth.hdl import Cat, Const, Module, Signal, Value, signed
 
 
 def delayed(m: Module, value: Value, cycles: int, name: str, *, reset_less: bool = True) -> Value:
@@ -17,10 +17,11 @@ def delayed(m: Module, value: Value, cycles: int, name: str, *, reset_less: bool
 def add_or_subtract(a: Value, b: Value, subtract: Value, width: int) -> Value:
     """a + b, or a - b if `subtract`, in one carry chain of one LUT per bit.
 
-    The complement needs a carry-in; a bit below the least significant one makes it, since subtract + subtract carries.
+    a + b = a - ~b - 1: a bit below the least significant one makes the borrow.  Written as a subtraction, because
+    synthesis is free to swap the operands of an addition and then spends a second LUT per bit on the complement.
     """
-    flip = subtract.replicate(width)
-    high = Cat(subtract, sign_extended(a, width)) + Cat(subtract, sign_extended(b, width) ^ flip)
+    add = ~subtract
+    high = Cat(Const(0, 1), sign_extended(a, width)) - Cat(add, sign_extended(b, width) ^ add.replicate(width))
     return high[1 : width + 1].as_signed()
 
 
