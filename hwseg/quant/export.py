@@ -9,7 +9,6 @@ The metadata says what a picture must go through before the first quantizer:
 from __future__ import annotations
 
 import json
-import os
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -22,6 +21,7 @@ from qonnx.core.modelwrapper import ModelWrapper
 from qonnx.transformation.infer_shapes import InferShapes
 
 from hwseg.errors import HwsegError, require
+from hwseg.files import write_whole
 from hwseg.quant.unet import QuantUNet
 
 OPSET = 11
@@ -44,7 +44,7 @@ def export_qonnx(
         "hwseg.config": json.dumps(config.to_dict(), sort_keys=True),
     }
     result = to_onnx(model, (1, config.in_channels, *size), name, metadata)
-    write_atomically(Path(path), result.SerializeToString(deterministic=True))
+    write_whole(path, result.SerializeToString(deterministic=True))
     return result
 
 
@@ -140,18 +140,6 @@ def parse_size(text: str) -> tuple[int, int]:
     if len(parts) > 2 or not all(part.isascii() and part.isdigit() and int(part) > 0 for part in parts):
         raise HwsegError("--size", f"must be HEIGHTxWIDTH, not {text!r}", "for example 128x128")
     return int(parts[0]), int(parts[-1])
-
-
-def write_atomically(path: Path, data: bytes) -> None:
-    """Write `path` whole or not at all."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_bytes(data)
-        temporary.replace(path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise HwsegError(str(path), f"cannot be written: {error.strerror}", "choose another place") from error
 
 
 def _node_names(graph: onnx.GraphProto) -> list[str]:
