@@ -46,8 +46,9 @@ class LazyGroup(click.Group):
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, COMMANDS[name]) for name in self.list_commands(ctx)])
+        if rows := [(name, COMMANDS[name]) for name in self.list_commands(ctx)]:
+            with formatter.section("Commands"):
+                formatter.write_dl(rows)
 
 
 def _exists(name: str) -> bool:
@@ -63,9 +64,7 @@ def group() -> None:
 def main(arguments: Sequence[str] | None = None) -> Any:
     """Run one command; the exit status is 0, 1 (a comparison failed), 2 (bad input) or 130 (interrupted)."""
     try:
-        status = group.main(
-            args=list(arguments) if arguments is not None else None, prog_name="hwseg", standalone_mode=False
-        )
+        status = group.main(arguments, prog_name="hwseg", standalone_mode=False)
     except click.ClickException as error:
         error.show()
         status = error.exit_code

@@ -2,10 +2,10 @@
 
     python objcache.py FOLDER g++ -Os -c -o verilated.o .../verilated.cpp
 
-Used as OBJCACHE by Verilator's makefiles where there is no ccache, and run by path, so it imports the standard library only.
-The key is the compiler's identity, its options and the preprocessed source.  Commands that it cannot key for certain (a
-precompiled header, several sources, no -c) go to the compiler untouched: they are a design's own code, and a whole design is
-cached elsewhere.  Verilator's runtime is the same for every design and most of the work.
+Used as OBJCACHE by Verilator's makefiles where there is no ccache, and run by path, so it imports the standard library
+only.  The key is the compiler's identity, its options and the preprocessed source.  Commands that it cannot key for
+certain (a precompiled header, several sources, no -c) go to the compiler untouched: they are a design's own code, and a
+whole design is cached elsewhere.  Verilator's runtime is the same for every design.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def key_of(command: tuple[str, ...], source: str) -> str | None:
         return None
     compiler = shutil.which(command[0]) or command[0]
     identity = subprocess.run([compiler, "--version"], capture_output=True, check=False).stdout
-    digest = hashlib.sha256()
+    digest = hashlib.sha256(b"1")
     for part in (identity, "\0".join(w for w in options if not w.startswith("-I")).encode(), text.stdout):
         digest.update(len(part).to_bytes(8, "little") + part)
     return digest.hexdigest()

@@ -1,0 +1,155 @@
+"""Yosys through pyosys: scripts in a process of their own, and Xilinx 7-series resource counts.
+
+An error inside Yosys ends the process that it runs in, so that process is never the caller's.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib import metadata, util
+from pathlib import Path
+
+from hwseg.errors import HwsegError
+
+CURE = "pip install 'hwseg[synth]'"
+
+_RUNNER = """
+import json, sys
+from pyosys import libyosys
+design = libyosys.Design()
+for command in json.load(sys.stdin):
+    libyosys.run_pass(command, design)
+"""
+
+_LOG_LINES = 3
+"""Lines of Yosys's log that an error quotes."""
+
+LUTS_PER_RAM = {
+    "RAM32X1S": 1,
+    "RAM64X1S": 1,
+    "RAM32X1D": 2,
+    "RAM64X1D": 2,
+    "RAM128X1S": 2,
+    "RAM128X1D": 4,
+    "RAM256X1S": 4,
+    "RAM32M": 4,
+    "RAM64M": 4,
+    "SRL16": 1,
+    "SRL16E": 1,
+    "SRLC16E": 1,
+    "SRLC32E": 1,
+}
+"""LUTs that each cell of a SLICEM occupies."""
+
+_FLIP_FLOPS = ("FDRE", "FDSE", "FDCE", "FDPE", "FDRE_1", "FDSE_1", "FDCE_1", "FDPE_1", "LDCE", "LDPE")
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What a netlist takes of a 7-series device, as `stat -tech xilinx` counts it; a RAMB18 is half a RAMB36.
+
+    `lut` holds the logic LUTs, small ones paired in one LUT6 as Yosys estimates, and those of `lutram`; `lut_cells` is
+    the same without pairing, an upper bound.
+    """
+
+    lut: int
+    lutram: int
+    ff: int
+    carry4: int
+    bram36: float
+    dsp: int
+    lut_cells: int
+
+
+def version() -> str | None:
+    """Version of pyosys; None where it is not installed."""
+    return metadata.version("pyosys") if util.find_spec("pyosys") else None
+
+
+def run_script(commands: Sequence[str], folder: Path | None = None, timeout: float | None = None) -> str:
+    """Run Yosys commands one after the other in a process of their own, in `folder`; the log."""
+    if version() is None:
+        raise HwsegError("yosys", "pyosys must be installed", CURE)
+    with tempfile.TemporaryDirectory(prefix="hwseg-yosys-") as scratch:
+        log = Path(scratch) / "log"
+        quiet = [f"tee -q -a {log} {command}" for command in commands]
+        try:
+            done = subprocess.run(
+                [sys.executable, "-I", "-c", _RUNNER],
+                input=json.dumps(quiet),
+                capture_output=True,
+                text=True,
+                errors="replace",
+                cwd=folder,
+                timeout=timeout,
+                check=False,
+            )
+        except subprocess.TimeoutExpired as error:
+            cure = "allow more time or choose a smaller array"
+            raise HwsegError("yosys", f"took more than {timeout:g} s", cure) from error
+        text = log.read_text(errors="replace") if log.is_file() else ""
+        if done.returncode != 0:
+            lines = [line.strip() for line in (text + done.stderr).splitlines() if line.strip()]
+            errors = [line for line in lines if line.startswith("ERROR")]
+            told = " / ".join(errors or lines[-_LOG_LINES:]) or f"exit status {done.returncode}"
+            raise HwsegError("yosys", f"must not fail: {told}")
+        return text
+
+
+def synth_xilinx(
+    verilog_files: Sequence[str | Path],
+    top: str,
+    keep_hierarchy: Sequence[str] = (),
+    timeout: float | None = None,
+    extra: Sequence[str] = (),
+) -> Resources:
+    """Synthesize for Xilinx 7-series without I/O buffers and count the result.
+
+    Modules whose names match a pattern of `keep_hierarchy` stay apart until they are mapped: otherwise equal registers
+    of different rows merge, which saves nothing that matters and costs clock.  `extra` commands run on the flat netlist,
+    `write_json` for place and route, for example.
+    """
+    files = [Path(file).resolve() for file in verilog_files]
+    for file in files:
+        if not file.is_file():
+            raise HwsegError(str(file), "must exist", "check the path")
+    with tempfile.TemporaryDirectory(prefix="hwseg-yosys-") as scratch:
+        folder = Path(scratch)
+        commands = [
+            *(f'read_verilog "{file}"' for file in files),
+            f"hierarchy -check -top {top}",
+            *(f"setattr -mod -set keep_hierarchy 1 {name}" for name in keep_hierarchy),
+            f"synth_xilinx -family xc7 -flatten -noiopad -noclkbuf -top {top}",
+            *(f"setattr -mod -unset keep_hierarchy {name}" for name in keep_hierarchy),
+            *(["flatten", "opt_clean"] if keep_hierarchy else []),
+            "delete t:$scopeinfo",
+        ]
+        run_script([*commands, "tee -q -o stat.json stat -tech xilinx -json", *extra], folder, timeout)
+        return resources_of(json.loads((folder / "stat.json").read_text()))
+
+
+def resources_of(stat: Mapping[str, object]) -> Resources:
+    """Counts from the JSON of `stat -tech xilinx -json`."""
+    design = stat["design"]
+    assert isinstance(design, Mapping)
+    cells: Mapping[str, int] = design["num_cells_by_type"]
+
+    def count(*kinds: str) -> int:
+        return sum(cells.get(kind, 0) for kind in kinds)
+
+    lutram = sum(luts * count(kind) for kind, luts in LUTS_PER_RAM.items())
+    single = count("INV", *(f"LUT{inputs}" for inputs in range(1, 7)))
+    return Resources(
+        lut=int(design.get("estimated_num_lc", single)) + lutram,
+        lutram=lutram,
+        ff=count(*_FLIP_FLOPS),
+        carry4=count("CARRY4"),
+        bram36=count("RAMB36E1") + count("RAMB18E1") / 2,
+        dsp=count("DSP48E1"),
+        lut_cells=single + lutram,
+    )
