@@ -32,7 +32,7 @@ CLOCK_AND_RESET = ("clk", "rst")
 def verilog(component: Component, name: str) -> str:
     """Verilog-2005 of one component as module `name`, with the components below it that come from no library."""
     text = backend.convert(component, name=name, emit_src=False, strip_internal_attrs=True)
-    return _plain(re.sub(r"\A/\*.*?\*/\s*", "", text, flags=re.S), name)
+    return _plain(_without_zero_contents(re.sub(r"\A/\*.*?\*/\s*", "", text, flags=re.S)), name)
 
 
 class Library:
@@ -74,6 +74,11 @@ class Library:
     @property
     def names(self) -> tuple[str, ...]:
         return tuple(self._modules)
+
+
+def _without_zero_contents(text: str) -> str:
+    """Drop initial blocks that only fill a memory with zeros, a line per word: no part reads a word before writing it."""
+    return re.sub(r"  initial begin\n(?:    \S+\s*\[\d+\] = \d+'h0+;\n)+  end\n", "", text)
 
 
 def _ports(text: str, name: str) -> frozenset[str]:
