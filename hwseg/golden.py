@@ -1,14 +1,15 @@
 """What is the right answer: the integer graph executed in NumPy, exactly, from the same loop nests that the hardware walks.
 
-A multiplication of matrices in floating point is exact as long as every partial sum is an integer below 2**24 (float32)
-or 2**53 (float64), in whatever order BLAS adds; sum|w| * max|x| of the largest output channel bounds them all, so the
-width is chosen by proof.  Requantization looks up the exact steps (`Requantize.steps`); no rounding happens here.
+A product of matrices in floating point is exact as long as every partial sum is an integer below 2**24 (float32) or
+2**53 (float64), in whatever order BLAS adds; sum|w| * max|x| of the largest output channel bounds them all, so the width
+is chosen by proof.  Requantization rounds in float64 where that is proven to be the exact rational's rounding, and
+otherwise looks up the exact steps (`Requantize.steps`).  Inside, a tensor is channel planes [C, H, W].
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import product
 from math import lcm
@@ -17,10 +18,24 @@ import numpy as np
 
 from hwseg.errors import require
 from hwseg.ir import Graph, Head, Node, TensorType
-from hwseg.ops import Add, AffineIndex, Concat, Conv2d, ConvTranspose2d, LoopNest, MaxPool2d, Requantize, Upsample2d
+from hwseg.ops import (
+    Add,
+    AffineIndex,
+    Concat,
+    Conv2d,
+    ConvTranspose2d,
+    LoopNest,
+    MaxPool2d,
+    Requantize,
+    Shape,
+    Upsample2d,
+)
 
-STRIP_BYTES = 1 << 23
+STRIP_BYTES = 1 << 22
 """Patches gathered at a time: a strip of rows that stays in the cache."""
+
+Fixed = Mapping[int, int]
+"""Values of some loops, by their number in parallel + reduction."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +54,7 @@ def run(graph: Graph, image_q: np.ndarray, taps: Collection[str] | None = None) 
     """Execute `graph` on integers [H, W, C]; keeps every tensor, or the `taps` and the head's."""
     kind = graph.types[graph.input]
     image_q = np.asarray(image_q)
-    rule = f"must be integers {list(kind.shape)} in [{kind.low}, {kind.high}]"
+    rule = f"image must be integers {list(kind.shape)} in [{kind.low}, {kind.high}]"
     require(
         image_q.shape == kind.shape, graph.input, f"{rule}, has shape {list(image_q.shape)}", "crop or resize the image"
     )
@@ -52,7 +67,7 @@ def run(graph: Graph, image_q: np.ndarray, taps: Collection[str] | None = None) 
         f"{rule}, reaches [{low}, {high}]",
         "quantize the image first",
     )
-    tensors = {graph.input: image_q.astype(storage(kind))}
+    tensors = {graph.input: np.ascontiguousarray(image_q.transpose(2, 0, 1), storage(kind))}
     kept = set(tensors if taps is None else taps) | {graph.head.tensor}
     last_reader = {name: number for number, node in enumerate(graph.nodes) for name in node.inputs}
     for number, node in enumerate(graph.nodes):
@@ -62,8 +77,9 @@ def run(graph: Graph, image_q: np.ndarray, taps: Collection[str] | None = None) 
             for name in node.inputs:
                 if last_reader[name] == number and name not in kept:
                     tensors.pop(name, None)
-    head = tensors[graph.head.tensor]
-    return Result(tensors, mask(graph.head, head), output(graph.head, head))
+    pixels = {name: planes.transpose(1, 2, 0) for name, planes in tensors.items() if name in kept or taps is None}
+    head = pixels[graph.head.tensor]
+    return Result(pixels, mask(graph.head, head), output(graph.head, head))
 
 
 def storage(kind: TensorType) -> type[np.generic]:
@@ -73,25 +89,24 @@ def storage(kind: TensorType) -> type[np.generic]:
 
 
 def execute(node: Node, inputs: list[np.ndarray], dtype: type[np.generic]) -> np.ndarray:
-    """One operation."""
+    """One operation on planes."""
     op, x = node.op, inputs[0]
+    shape = x.shape[1], x.shape[2], x.shape[0]
     if isinstance(op, Conv2d | ConvTranspose2d):
         assert node.weights is not None, node.name
-        return _multiply_add(op.loops(_shape(x)), x, node.weights, dtype)
+        return _multiply_add(op.loops(shape), op.shape(shape), x, node.weights, dtype)
     if isinstance(op, MaxPool2d):
-        nest = op.loops(_shape(x))
-        return np.maximum.reduce([_read(nest, x, dict(taps)) for taps in _points(nest, _kernel_loops(nest))])
+        nest = op.loops(shape)
+        taps = _points(nest, _kernel_loops(nest))
+        return np.maximum.reduce([_columns(nest, _rows(nest, x, tap), tap) for tap in taps])
     if isinstance(op, Upsample2d):
-        return _read(op.loops(_shape(x)), x, {})
+        nest = op.loops(shape)
+        return _columns(nest, _rows(nest, x, {}), {})
     if isinstance(op, Concat):
-        return np.concatenate([x.astype(dtype, copy=False) for x in inputs], axis=2)
+        return np.concatenate([x.astype(dtype, copy=False) for x in inputs])
     if isinstance(op, Requantize):
         return requantize(op, x, dtype)
     return _add(op, inputs[0], inputs[1], dtype)
-
-
-def _shape(x: np.ndarray) -> tuple[int, int, int]:
-    return x.shape[0], x.shape[1], x.shape[2]
 
 
 def _kernel_loops(nest: LoopNest) -> list[int]:
@@ -101,67 +116,89 @@ def _kernel_loops(nest: LoopNest) -> list[int]:
     return [i for i in range(2, loops) if all(index.coefficients[i] == 0 for index in channels)]
 
 
-def _points(nest: LoopNest, loops: list[int]) -> Iterator[tuple[tuple[int, int], ...]]:
-    """All values of some loops, as (loop, value) pairs."""
+def _points(nest: LoopNest, loops: list[int]) -> list[Fixed]:
+    """All values of some loops."""
     bounds = nest.parallel + nest.reduction
-    for values in product(*(range(bounds[i]) for i in loops)):
-        yield tuple(zip(loops, values, strict=True))
+    return [dict(zip(loops, values, strict=True)) for values in product(*(range(bounds[i]) for i in loops))]
 
 
 def _at(
-    nest: LoopNest, index: AffineIndex, fixed: Mapping[int, int], loop: int = 0, values: range = range(1)
-) -> np.ndarray:
-    """The index where one loop runs over `values`, some loops are `fixed` and the others 0."""
+    nest: LoopNest, index: AffineIndex, fixed: Fixed, loop: int = 0, values: range = range(1)
+) -> slice | np.ndarray:
+    """What `index` selects while one loop runs over `values`; loops that are not fixed are 0."""
     point: list[object] = [fixed.get(i, 0) for i in range(len(nest.parallel) + len(nest.reduction))]
     point[loop] = np.arange(values.start, values.stop)
-    return np.broadcast_to(index(*point), len(values))
+    found = np.broadcast_to(index(*point), len(values))
+    step = int(found[1] - found[0]) if len(found) > 1 else 1
+    regular = step > 0 and bool((np.diff(found) == step).all())
+    return slice(int(found[0]), int(found[-1]) + 1, step) if regular else found
 
 
-def _slice(index: np.ndarray) -> slice | np.ndarray:
-    """The same selection as a slice, if it is an arithmetic progression."""
-    step = int(index[1] - index[0]) if len(index) > 1 else 1
-    regular = step > 0 and bool((np.diff(index) == step).all())
-    return slice(int(index[0]), int(index[-1]) + 1, step) if regular else index
+def _rows(nest: LoopNest, x: np.ndarray, fixed: Fixed) -> np.ndarray:
+    return x[:, _at(nest, nest.reads[0][0], fixed, 0, range(nest.parallel[0]))]
 
 
-def _read(
-    nest: LoopNest, x: np.ndarray, fixed: Mapping[int, int], rows: range | None = None, halo: int = 0
+def _columns(nest: LoopNest, x: np.ndarray, fixed: Fixed) -> np.ndarray:
+    return x[:, :, _at(nest, nest.reads[0][1], fixed, 1, range(nest.parallel[1]))]
+
+
+def _multiply_add(
+    nest: LoopNest, shape: Shape, x: np.ndarray, weights: np.ndarray, dtype: type[np.generic]
 ) -> np.ndarray:
-    """Operand 0 at output `rows`, all columns and channels; `x` is surrounded by `halo` zeros."""
-    for axis, values in enumerate((rows or range(nest.parallel[0]), range(nest.parallel[1]))):
-        index = _at(nest, nest.reads[0][axis], fixed, axis, values) + halo
-        x = x[(slice(None),) * axis + (_slice(index),)]
-    return x
+    """One matrix product for a strip of rows: taps that move the column read are gathered before, all others apart after.
 
-
-def _halo(nest: LoopNest, x: np.ndarray) -> int:
-    """Rows or columns read outside x, on the side where there are most."""
-    ranges = [(0, bound - 1) for bound in nest.parallel + nest.reduction]
-    ends = [(nest.reads[0][axis].interval(*ranges), x.shape[axis]) for axis in (0, 1)]
-    return max(0, *(max(-low, high - size + 1) for (low, high), size in ends))
-
-
-def _multiply_add(nest: LoopNest, x: np.ndarray, weights: np.ndarray, dtype: type[np.generic]) -> np.ndarray:
-    """Patches times weights, strip by strip; phases of a transposed convolution are multiplications of their own."""
+    Before: patches [column tap * input channel, pixel].  After: each row tap (or phase) of the product is read where the
+    operand's row map says and added where the write map says.
+    """
     real = exact_float(weights, x)
-    halo = _halo(nest, x)
-    x = np.pad(x, ((halo, halo), (halo, halo), (0, 0))).astype(real)
-    kernel, parallel = _kernel_loops(nest), len(nest.parallel)
-    summed, written = [i for i in kernel if i >= parallel], [i for i in kernel if i < parallel]
+    x, (up, left) = _pad(nest, x.astype(real))
+    nest = _shifted(nest, up, left)
+    before = [i for i in _kernel_loops(nest) if nest.reads[0][1].coefficients[i]]
+    after = [i for i in _kernel_loops(nest) if i not in before]
+    gathered, applied = _points(nest, before), _points(nest, after)
+    stacked = [[_tap(nest, weights, {**a, **b}) for b in gathered] for a in applied]
+    matrix = np.concatenate([np.concatenate(row, axis=1) for row in stacked]).astype(real)
+    y = np.empty((shape[2], *shape[:2]), dtype)
     ends = [(0, bound - 1) for bound in nest.parallel + nest.reduction]
-    y = np.empty(tuple(index.interval(*ends)[1] + 1 for index in nest.write), dtype)
-    for phase in map(dict, _points(nest, written)):
-        taps = [{**phase, **dict(tap)} for tap in _points(nest, summed)]
-        matrix = np.concatenate(
-            [weights[:, :, *(int(_at(nest, i, tap)[0]) for i in nest.reads[1][2:])].T for tap in taps]
-        )
-        matrix = matrix.astype(real)
-        columns = _slice(_at(nest, nest.write[1], phase, 1, range(nest.parallel[1])))
-        for rows in _strips(nest.parallel[0], nest.parallel[1] * matrix.shape[0] * matrix.itemsize):
-            patches = np.concatenate([_read(nest, x, tap, rows, halo) for tap in taps], axis=2)
-            sums = patches.reshape(-1, patches.shape[2]) @ matrix
-            y[_slice(_at(nest, nest.write[0], phase, 0, rows)), columns] = sums.reshape(len(rows), -1, y.shape[2])
+    for strip in _strips(nest.parallel[0], nest.parallel[1] * matrix.shape[1] * matrix.itemsize):
+        first, last = nest.reads[0][0].interval((strip[0], strip[-1]), *ends[1:])
+        top, bottom = nest.write[0].interval((strip[0], strip[-1]), *ends[1:])
+        rows = x[:, first : last + 1]
+        patches = np.concatenate([_columns(nest, rows, tap) for tap in gathered])
+        products = (matrix @ patches.reshape(len(patches), -1)).reshape(len(applied), shape[2], rows.shape[1], -1)
+        total = np.zeros((shape[2], bottom - top + 1, shape[1]), real)
+        for tap, part in zip(applied, products, strict=True):
+            read = _at(nest, _moved(nest.reads[0][0], -first), tap, 0, strip)
+            write = _at(nest, _moved(nest.write[0], -top), tap, 0, strip)
+            total[:, write, _at(nest, nest.write[1], tap, 1, range(nest.parallel[1]))] += part[:, read]
+        y[:, top : bottom + 1] = total
     return y
+
+
+def _tap(nest: LoopNest, weights: np.ndarray, fixed: Fixed) -> np.ndarray:
+    """Weights [out, in] of one tap."""
+    row, column = (_at(nest, index, fixed) for index in nest.reads[1][2:])
+    return weights[:, :, row, column].reshape(weights.shape[:2])
+
+
+def _pad(nest: LoopNest, x: np.ndarray) -> tuple[np.ndarray, tuple[int, int]]:
+    """Zeros around x wherever the nest reads outside; how many above and to the left."""
+    ends = [(0, bound - 1) for bound in nest.parallel + nest.reduction]
+    widths = [(0, 0)]
+    for axis, size in enumerate(x.shape[1:]):
+        low, high = nest.reads[0][axis].interval(*ends)
+        widths.append((max(0, -low), max(0, high - size + 1)))
+    return np.pad(x, widths) if any(map(any, widths)) else x, (widths[1][0], widths[2][0])
+
+
+def _shifted(nest: LoopNest, up: int, left: int) -> LoopNest:
+    """The nest on the padded operand."""
+    row, column, channel = nest.reads[0]
+    return replace(nest, reads=((_moved(row, up), _moved(column, left), channel), *nest.reads[1:]))
+
+
+def _moved(index: AffineIndex, by: int) -> AffineIndex:
+    return replace(index, offset=index.offset + by * index.divisor)
 
 
 def _strips(rows: int, row_bytes: int) -> Iterator[range]:
@@ -172,28 +209,54 @@ def _strips(rows: int, row_bytes: int) -> Iterator[range]:
 
 def exact_float(weights: np.ndarray, x: np.ndarray) -> type[np.floating]:
     """The narrowest float in which no partial sum of products can round."""
-    largest = max(-int(x.min()), int(x.max()))
-    bound = int(np.abs(weights.astype(np.int64)).reshape(len(weights), -1).sum(1).max()) * largest
+    bound = int(np.abs(weights.astype(np.int64)).reshape(len(weights), -1).sum(1).max()) * _largest(x)
     assert bound < 1 << 53, "an accumulator of at most 32 bits cannot be this large"
     return np.float32 if bound < 1 << 24 else np.float64
 
 
+def _largest(x: np.ndarray) -> int:
+    return max(-int(x.min()), int(x.max()))
+
+
 def requantize(op: Requantize, x: np.ndarray, dtype: type[np.generic]) -> np.ndarray:
-    """Count the steps each accumulator has passed, channel by channel."""
-    channels = np.ascontiguousarray(x.reshape(-1, x.shape[2]).T)
-    if len(op.multiplier) == len(op.offset) == 1:
-        channels = channels.reshape(1, -1)
-    y = np.empty(channels.shape, dtype)
-    limits = np.iinfo(x.dtype)
-    for c, acc in enumerate(channels):
-        negative = op.multiplier[c % len(op.multiplier)] < 0
-        steps = np.array(op.steps(c), np.int64)
-        if negative:
-            y[c] = np.searchsorted(steps, -acc.astype(np.int64), side="right") + op.low
-        else:
-            reachable = np.maximum(steps[steps <= limits.max], limits.min).astype(x.dtype)
-            y[c] = np.searchsorted(reachable, acc, side="right") + op.low
-    return np.ascontiguousarray(y.reshape(x.shape[2], -1).T).reshape(x.shape)
+    """y = clamp(round(acc * multiplier + offset)) on planes, plane by plane."""
+    y = np.empty(x.shape, dtype)
+    for c, acc in enumerate(x):
+        rounded = _round_in_float(op, c, acc)
+        y[c] = _count_steps(op, c, acc) if rounded is None else rounded
+    return y
+
+
+def _round_in_float(op: Requantize, channel: int, acc: np.ndarray) -> np.ndarray | None:
+    """The rounding in float64, or None where it might not be that of the exact rational.
+
+    Two proofs.  Multiplier and offset are n / 2**k and everything fits 53 bits: then nothing rounds before `rint`, which
+    rounds half to even.  Or no value comes closer to a tie than the errors of conversion, product and sum can carry it.
+    """
+    m, b = (values[channel % len(values)] for values in (op.multiplier, op.offset))
+    bound = abs(m) * max(_largest(acc), 1) + abs(b)
+    if bound >= 1 << 40:
+        return None
+    y = acc * float(m)
+    y += float(b)
+    nearest = np.rint(y)
+    d = max(m.denominator, b.denominator)
+    if (
+        d & (d - 1)
+        or m.denominator & (m.denominator - 1)
+        or b.denominator & (b.denominator - 1)
+        or bound * d >= 1 << 53
+    ):
+        y -= nearest
+        if max(float(y.max()), -float(y.min())) >= 0.5 - float(bound) * 2.0**-50 - 2.0**-52:
+            return None
+    return np.clip(nearest, op.low, op.high, out=nearest)
+
+
+def _count_steps(op: Requantize, channel: int, acc: np.ndarray) -> np.ndarray:
+    negative = op.multiplier[channel % len(op.multiplier)] < 0
+    signed = -acc.astype(np.int64) if negative else acc.astype(np.int64)
+    return np.searchsorted(np.array(op.steps(channel), np.int64), signed, side="right") + op.low
 
 
 def _add(op: Add, a: np.ndarray, b: np.ndarray, dtype: type[np.generic]) -> np.ndarray:
