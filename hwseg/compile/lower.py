@@ -1,0 +1,365 @@
+"""The integer graph becomes layers: what one pass of the engine does, convolution to stored planes.
+
+A layer reads operands (the inputs of a concat, each perhaps enlarged twice by nearest neighbour while it is read),
+multiplies, requantizes, and stores its map, its 2x2 maximum, or both; the head's layer stores sums.  Concat and Upsample2d
+move no data: they are a *view*, a list of operands.  What the engine has no instruction for is brought into this form:
+
+    1x1 of stride 2 or on an enlarged operand    a 3x3 with one tap
+    Add                                          a 1x1 over both operands, two weights per channel
+    Requantize or MaxPool2d of stored planes     a 1x1 with weight 1
+    Upsample2d of Upsample2d, and the like       the inner one is stored
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
+from math import prod
+
+import numpy as np
+
+from hwseg.compile.layout import TensorLayout
+from hwseg.errors import HwsegError, require
+from hwseg.ir import Graph, Node, TensorType
+from hwseg.ops import Add, Concat, Conv2d, ConvTranspose2d, MaxPool2d, Requantize, Shape, Upsample2d, macs
+
+MAX_PLANES = 8
+WIDE = 32639
+"""Largest weight that is 256 * high + low of two signed bytes."""
+
+
+@dataclass(frozen=True)
+class Operand:
+    """A stored tensor, `upsampled` twice in both directions while it is read."""
+
+    tensor: str
+    channels: int
+    upsampled: bool = False
+
+
+View = tuple[Operand, ...]
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One convolution with everything that happens before its result is stored.
+
+    kernel: 3, 1, or 2 for the transposed convolution.  weights: int8 [out, in, kernel, kernel], inputs in the order of
+    `operands`; with `low_weights` the weight is 256 * weights + low_weights.  `interval`: of the sum over all channels.
+    requantize: None for the head's sums.  shape: before pooling.  output, pooled: names of what is stored.
+    """
+
+    name: str
+    op: str
+    kernel: int
+    stride: int
+    operands: View
+    weights: np.ndarray = field(compare=False, repr=False)
+    low_weights: np.ndarray | None = field(compare=False, repr=False)
+    requantize: Requantize | None
+    intervals: tuple[np.ndarray, np.ndarray] = field(compare=False, repr=False)
+    input_shape: Shape
+    shape: Shape
+    output: str | None
+    pooled: str | None
+    macs: int
+
+    @property
+    def interval(self) -> tuple[int, int]:
+        return int(self.intervals[0].min()), int(self.intervals[1].max())
+
+    @property
+    def wide_weights(self) -> np.ndarray:
+        """int64, high and low parts together."""
+        wide = self.weights.astype(np.int64)
+        return wide if self.low_weights is None else 256 * wide + self.low_weights
+
+
+@dataclass(frozen=True)
+class Network:
+    """All layers in order, every stored tensor's layout, the input's and the head's name; `sums`: the head is raw sums."""
+
+    name: str
+    input: str
+    head: str
+    sums: bool
+    layers: tuple[Layer, ...]
+    tensors: dict[str, TensorLayout]
+
+
+@dataclass(frozen=True)
+class Pending:
+    """A convolution whose accumulators wait for their requantizer."""
+
+    node: Node
+    view: View
+
+
+@dataclass
+class Lowering:
+    """State of the walk over the graph's nodes."""
+
+    graph: Graph
+    allow_inexact: bool = False
+    views: dict[str, View] = field(default_factory=dict)
+    sums: dict[str, Pending] = field(default_factory=dict)
+    layers: dict[str, Layer] = field(default_factory=dict)
+    names: set[str] = field(default_factory=set)
+    inexact: dict[str, int] = field(default_factory=dict)
+
+    def run(self) -> Network:
+        graph = self.graph
+        self._check_planes(graph.input, graph.input)
+        self.views[graph.input] = (Operand(graph.input, graph.types[graph.input].shape[2]),)
+        for node in graph.nodes:
+            self._node(node)
+        sums = self._head()
+        layers = self._needed()
+        stored = {graph.input} | {name for layer in layers for name in (layer.output, layer.pooled) if name}
+        if sums:
+            stored.discard(graph.head.tensor)
+        tensors = {name: layout_of(graph.types[name]) for name in graph.types if name in stored}
+        return Network(graph.name, graph.input, graph.head.tensor, sums, layers, tensors)
+
+    def _node(self, node: Node) -> None:
+        op, source = node.op, node.inputs[0]
+        if isinstance(op, Conv2d | ConvTranspose2d):
+            self.sums[node.output] = Pending(node, self._view(node, source))
+        elif isinstance(op, Requantize):
+            self._check_planes(node.output, node.name)
+            self._requantize(node, op, source)
+        elif isinstance(op, MaxPool2d):
+            self._pool(node, source)
+        elif isinstance(op, Upsample2d):
+            if any(operand.upsampled for operand in self._view(node, source)):
+                self._materialize(node, source)
+            self.views[node.output] = tuple(replace(o, upsampled=True) for o in self._view(node, source))
+        elif isinstance(op, Concat):
+            self.views[node.output] = tuple(o for name in node.inputs for o in self._view(node, name))
+        elif isinstance(op, Add):
+            self._check_planes(node.output, node.name)
+            self._add(node, op)
+        else:
+            raise HwsegError(node.name, f"{type(op).__name__} is not supported by the compiler")
+
+    def _view(self, node: Node, name: str) -> View:
+        if name not in self.views:
+            raise HwsegError(
+                node.name, f"input {name} must have at most 8 bits, is an accumulator", "put a quantizer before it"
+            )
+        return self.views[name]
+
+    def _check_planes(self, name: str, place: str) -> None:
+        bits = self.graph.types[name].bits
+        require(bits <= MAX_PLANES, place, f"{name} must have at most 8 bits, has {bits}", "use an 8-bit quantizer")
+
+    def _fresh(self, *names: str) -> str:
+        candidates = [*names, *(f"{names[-1]}_{i}" for i in range(2, 2 + len(self.names)))]
+        name = next(n for n in candidates if n not in self.names)
+        self.names.add(name)
+        return name
+
+    def _requantize(self, node: Node, op: Requantize, source: str) -> None:
+        self.views[node.output] = (Operand(node.output, self.graph.types[node.output].shape[2]),)
+        if source in self.sums:
+            pending = self.sums[source]
+            self._convolution(pending, self._fresh(pending.node.name, node.name), op, node.output)
+        else:
+            self._identity(node.name, source, op, output=node.output)
+
+    def _pool(self, node: Node, source: str) -> None:
+        view, kind = self._view(node, source), self.graph.types[source]
+        height, width, channels = kind.shape
+        require(
+            height % 2 == 0 and width % 2 == 0,
+            node.name,
+            f"pools a map of {height}x{width}, which must be even",
+            f"use {height + height % 2}x{width + width % 2}",
+        )
+        producer = self.layers.get(view[0].tensor)
+        if len(view) == 1 and not view[0].upsampled and producer is not None and producer.output == view[0].tensor:
+            if producer.pooled is None:
+                self.layers[view[0].tensor] = replace(producer, pooled=node.output)
+            else:
+                self.views[node.output] = self.views[producer.pooled]
+                return
+        else:
+            self._identity(node.name, source, passing(kind), output=None, pooled=node.output)
+        self.views[node.output] = (Operand(node.output, channels),)
+
+    def _materialize(self, node: Node, name: str) -> None:
+        """Store what was only a view."""
+        kind = self.graph.types[name]
+        producer = self.graph.producer.get(name, node)
+        self._identity(producer.name, name, passing(kind), output=name)
+        self.views[name] = (Operand(name, kind.shape[2]),)
+
+    def _identity(
+        self, name: str, source: str, op: Requantize, output: str | None, pooled: str | None = None
+    ) -> None:
+        channels = self.graph.types[source].shape[2]
+        weights = np.eye(channels, dtype=np.int8)[:, :, None, None]
+        op_name = "maxpool" if output is None else "requantize"
+        self._add_layer(self._fresh(name), op_name, 1, self.views[source], weights, None, op, output, pooled, 0)
+
+    def _convolution(self, pending: Pending, name: str, op: Requantize | None, output: str) -> None:
+        node, graph = pending.node, self.graph
+        assert node.weights is not None, node.name
+        transposed = isinstance(node.op, ConvTranspose2d)
+        kernel, stride = (2, 1) if isinstance(node.op, ConvTranspose2d) else (node.op.kernel, node.op.stride)  # type: ignore[union-attr]
+        require(kernel in (1, 2, 3), node.name, f"kernel must be 1x1 or 3x3, is {kernel}x{kernel}")
+        require(stride in (1, 2), node.name, f"stride must be 1 or 2, is {stride}")
+        if (transposed or stride == 2) and any(o.upsampled for o in pending.view):
+            self._materialize(node, node.inputs[0])
+            pending = Pending(node, self.views[node.inputs[0]])
+        kind = {1: "conv1x1", 3: "conv3x3", 2: "tconv2x2"}[kernel] + ("/2" if stride == 2 else "")
+        count = macs(node.op, [graph.types[n].shape for n in node.inputs])
+        self._add_layer(name, kind, kernel, pending.view, node.weights, None, op, output, None, count, stride)
+
+    def _add(self, node: Node, op: Add) -> None:
+        views = [self._view(node, name) for name in node.inputs]
+        channels = self.graph.types[node.output].shape[2]
+        kinds = [self.graph.types[name] for name in node.inputs]
+        wide, factor = self._add_weights(node, op, kinds)
+        weights = np.concatenate([w * np.eye(channels, dtype=np.int64) for w in wide], axis=1)[:, :, None, None]
+        high, low = weights, None
+        if max(map(abs, wide)) > 127:
+            low = ((weights + 128) % 256 - 128).astype(np.int8)
+            high = (weights - low) // 256
+        requantize = Requantize((factor,), (op.offset,), op.low, op.high)
+        self.views[node.output] = (Operand(node.output, channels),)
+        view = views[0] + views[1]
+        name = self._fresh(node.name)
+        self._add_layer(name, "add", 1, view, high.astype(np.int8), low, requantize, node.output, None, 0)
+
+    def _add_weights(self, node: Node, op: Add, kinds: list[TensorType]) -> tuple[tuple[int, int], Fraction]:
+        """Integers w1, w2 and a factor with factor * (w1 * a + w2 * b) = m1 * a + m2 * b, or as good for every pair."""
+        m1, m2 = op.multipliers
+        if m1 == 0 or m2 == 0:
+            w = (int(m1 != 0), int(m2 != 0))
+            return w, m1 or m2
+        ratio = m1 / m2
+        w1, w2 = ratio.numerator, ratio.denominator
+        if max(abs(w1), w2) <= WIDE:
+            return (w1, w2), m1 / w1
+        if abs(ratio) <= 1:
+            near = ratio.limit_denominator(WIDE)
+        else:
+            near = 1 / (1 / ratio).limit_denominator(WIDE)
+        if near == 0 or near.numerator == 0:
+            near = Fraction(1 if ratio > 0 else -1, WIDE)
+        w1, w2 = near.numerator, near.denominator
+        factor = m1 / w1 if abs(w1) > w2 else m2 / w2
+        wrong = self._differing_pairs(op, (w1, w2), factor, kinds)
+        if wrong:
+            require(
+                self.allow_inexact,
+                node.name,
+                f"residual add has {wrong} of 65536 pairs that 16-bit weights do not reproduce (scales {float(m1):.9g}, "
+                f"{float(m2):.9g})",
+                "use power-of-two scales, or --allow-inexact",
+            )
+            self.inexact[node.name] = wrong
+        return (w1, w2), factor
+
+    def _differing_pairs(self, op: Add, w: tuple[int, int], factor: Fraction, kinds: list[TensorType]) -> int:
+        from hwseg.golden import add_table
+
+        a, b = (range(kind.low, kind.high + 1) for kind in kinds)
+        exact = add_table(op, a, b)
+        acc = w[0] * np.array(a, np.int64)[:, None] + w[1] * np.array(b, np.int64)[None, :]
+        steps = np.array(Requantize((abs(factor),), (op.offset,), op.low, op.high).steps(0), np.int64)
+        near = np.searchsorted(steps, acc if factor > 0 else -acc, side="right") + op.low
+        return int((exact != near).sum())
+
+    def _add_layer(
+        self,
+        name: str,
+        op_name: str,
+        kernel: int,
+        view: View,
+        weights: np.ndarray,
+        low_weights: np.ndarray | None,
+        requantize: Requantize | None,
+        output: str | None,
+        pooled: str | None,
+        count: int,
+        stride: int = 1,
+    ) -> None:
+        if kernel == 1 and (stride == 2 or any(o.upsampled for o in view)):
+            kernel = 3
+            weights = centred(weights)
+            low_weights = None if low_weights is None else centred(low_weights)
+        height, width, _ = self.graph.types[view[0].tensor].shape
+        enlarged = 2 if view[0].upsampled else 1
+        x = (height * enlarged, width * enlarged, weights.shape[1])
+        out = weights.shape[0]
+        shape = (2 * x[0], 2 * x[1], out) if kernel == 2 else ((x[0] - 1) // stride + 1, (x[1] - 1) // stride + 1, out)
+        wide = weights.astype(np.int64) * (256 if low_weights is not None else 1)
+        wide = wide if low_weights is None else wide + low_weights
+        limits = [self.graph.types[o.tensor] for o in view for _ in range(o.channels)]
+        low, high = (np.array([getattr(t, side) for t in limits], np.int64) for side in ("low", "high"))
+        intervals = sum_intervals(wide, np.minimum(low, 0), np.maximum(high, 0), kernel)
+        layer = Layer(
+            name, op_name, kernel, stride, view, weights, low_weights, requantize, intervals, x, shape, output, pooled, count
+        )
+        self.layers[output or pooled or name] = layer
+
+    def _head(self) -> bool:
+        """Make the head's tensor something that is stored; True if it is sums."""
+        head, graph = self.graph.head.tensor, self.graph
+        if head in self.sums:
+            pending = self.sums[head]
+            self._convolution(pending, self._fresh(pending.node.name, head), None, head)
+            return True
+        require(head in self.views, head, "the model's output must come from a convolution or a quantizer")
+        view = self.views[head]
+        if len(view) != 1 or view[0].upsampled or view[0].tensor != head or head == graph.input:
+            self._materialize(graph.nodes[-1], head)
+        return False
+
+    def _needed(self) -> tuple[Layer, ...]:
+        """Layers that the head depends on, storing only what is read."""
+        read, kept = {self.graph.head.tensor}, []
+        for layer in reversed(self.layers.values()):
+            output = layer.output if layer.output in read else None
+            pooled = layer.pooled if layer.pooled in read else None
+            if output or pooled:
+                kept.append(replace(layer, output=output, pooled=pooled))
+                read |= {operand.tensor for operand in layer.operands}
+        return tuple(reversed(kept))
+
+
+def lower(graph: Graph, allow_inexact: bool = False) -> tuple[Network, dict[str, int]]:
+    """The layers of a graph, and the number of inexact pairs by node (empty unless allowed)."""
+    lowering = Lowering(graph, allow_inexact)
+    return lowering.run(), lowering.inexact
+
+
+def layout_of(kind: TensorType) -> TensorLayout:
+    return TensorLayout(kind.shape, kind.bits, kind.signed)
+
+
+def passing(kind: TensorType) -> Requantize:
+    """The requantizer that changes nothing."""
+    return Requantize((Fraction(1),), (Fraction(0),), kind.low, kind.high)
+
+
+def centred(weights: np.ndarray) -> np.ndarray:
+    """A 1x1 kernel as the middle of a 3x3 one."""
+    return np.pad(weights, ((0, 0), (0, 0), (1, 1), (1, 1)))
+
+
+def sum_intervals(
+    weights: np.ndarray, low: np.ndarray, high: np.ndarray, kernel: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Smallest and largest sum of every output channel; a transposed convolution's is the hull of its four phases."""
+    taps = weights.reshape(*weights.shape[:2], -1)
+    positive, negative = np.maximum(taps, 0), np.minimum(taps, 0)
+    least = np.einsum("oit,i->ot", positive, low) + np.einsum("oit,i->ot", negative, high)
+    most = np.einsum("oit,i->ot", positive, high) + np.einsum("oit,i->ot", negative, low)
+    return (least.min(1), most.max(1)) if kernel == 2 else (least.sum(1), most.sum(1))
+
+
+def volume(shape: Shape) -> int:
+    return prod(shape)

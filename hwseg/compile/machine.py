@@ -1,0 +1,355 @@
+"""The engine's instruction set executed in NumPy: proof that a program computes the network, before there are gates.
+
+It knows nothing of layers: it decodes the packed program, and banks, partial sums, output memories and parameters start as
+noise.  Memory and compute instructions run in their own orders, interleaved by a policy that is as bad as the counters
+allow: "eager" issues every LOAD and STORE as soon as its waits hold, "lazy" as late as a RUN needs it.  Writes to memory
+become visible only when a fence asks for them.  A missing wait therefore shows as a wrong tensor or as a deadlock.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from hwseg.compile.parameters import rounded
+from hwseg.rtl.config import BANKS, PAGE_INSTRUCTIONS, PAGE_WORDS, PSUM_BITS, ROWS_PER_SET, EngineConfig
+from hwseg.rtl.isa import FORMATS, PARAMETER, Mode, Opcode, Scatter, Target
+
+NEVER = 1 << 60
+QUEUE = 16
+
+
+class MachineError(AssertionError):
+    """The program breaks a rule of the machine."""
+
+
+def decode(words: np.ndarray) -> dict[str, int]:
+    """The fields of one instruction."""
+    value = int.from_bytes(np.ascontiguousarray(words, "<u8").tobytes(), "little")
+    opcode = Opcode(value & 15)
+    return FORMATS[opcode].unpack(value) if opcode in FORMATS else {"opcode": int(opcode)}
+
+
+@dataclass
+class Machine:
+    """`memory`: the DDR as 64-bit words, changed in place.  `run` executes the program at `program` to its HALT."""
+
+    config: EngineConfig
+    memory: np.ndarray
+    program: int
+    program_bytes: int
+    policy: str = "eager"
+    seed: int = 0
+    runs: int = 0
+    loads: int = 0
+    stores: int = 0
+    trace: list[dict[str, int]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        c, rng = self.config, np.random.default_rng(self.seed)
+        self.banks = rng.integers(0, 1 << 63, (BANKS, c.bank_words), np.uint64)
+        self.psums = rng.integers(-(1 << 34), 1 << 34, (c.psum_steps, c.pixels, c.rows))
+        self.out = rng.integers(0, 1 << 63, (c.sets, 2, c.out_words), np.uint64)
+        self.pool = rng.integers(0, 1 << 63, (c.sets, c.pool_words), np.uint64)
+        self.parameters = rng.integers(0, 1 << 63, (c.param_slots, c.rows, 2), np.uint64)
+        self.instructions = np.zeros(2 * PAGE_WORDS, np.uint64)
+        self.ring = rng.integers(0, 1 << 63, c.weight_words, np.uint64)
+        self.ring_head = self.ring_tail = 0
+        self.tables = np.zeros((c.rows, c.lanes), np.float64)
+        self.configuration: dict[str, int] = {}
+        self.pending: list[tuple[np.ndarray, np.ndarray]] = []
+        self.memory_queue: deque[dict[str, int]] = deque()
+        self.compute_queue: deque[dict[str, int]] = deque()
+        self.pages, self.dispatched = 0, 0
+        self.random = rng
+
+    def run(self) -> None:
+        first = min(PAGE_WORDS, self.program_bytes // 8)
+        self.instructions[:first] = self.memory[self.program // 8 :][:first]
+        self.pages = 1
+        while True:
+            if self._dispatch():
+                continue
+            moves = [self._memory_step, self._compute_step]
+            if self.policy == "lazy" or (self.policy == "random" and self.random.random() < 0.5):
+                moves.reverse()
+            if not any(move() for move in moves):
+                break
+        head = decode(self._fetch())
+        if head["opcode"] != Opcode.HALT or self.memory_queue or self.compute_queue:
+            raise MachineError(f"deadlock at instruction {self.dispatched}: {self.memory_queue} {self.compute_queue}")
+        self._flush()
+
+    def _fetch(self) -> np.ndarray:
+        start = self.dispatched % (2 * PAGE_INSTRUCTIONS) * 4
+        return self.instructions[start : start + 4]
+
+    def _dispatch(self) -> bool:
+        """Hand the next instruction to its queue; False if it must wait."""
+        if self.dispatched // PAGE_INSTRUCTIONS >= self.pages:
+            return False
+        instruction = decode(self._fetch())
+        if instruction["opcode"] == Opcode.HALT:
+            return False
+        compute = instruction["opcode"] in (Opcode.CONFIG, Opcode.RUN)
+        queue = self.compute_queue if compute else self.memory_queue
+        if len(queue) == QUEUE:
+            return False
+        queue.append(instruction)
+        self.dispatched += 1
+        return True
+
+    @staticmethod
+    def _reached(counter: int, wait: int) -> bool:
+        return (counter - wait) & 0xFFFF < 0x8000
+
+    def _memory_step(self) -> bool:
+        if not self.memory_queue or not self._reached(self.runs, self.memory_queue[0]["wait_runs"]):
+            return False
+        instruction = self.memory_queue.popleft()
+        if instruction["opcode"] == Opcode.LOAD:
+            self._load(instruction)
+        else:
+            self._store(instruction)
+        return True
+
+    def _addresses(self, i: dict[str, int]) -> np.ndarray:
+        """DDR word indices [run, word]."""
+        if i["ddr"] % 8 or i["ddr_stride"] % 8 or not i["runs"] or not i["run_words"]:
+            raise MachineError(f"bad transfer {i}")
+        start = i["ddr"] // 8 + np.arange(i["runs"])[:, None] * (i["ddr_stride"] // 8)
+        return start + np.arange(i["run_words"])
+
+    def _flush(self) -> None:
+        for addresses, words in self.pending:
+            self.memory[addresses] = words
+        self.pending.clear()
+
+    def _load(self, i: dict[str, int]) -> None:
+        if i["fence"]:
+            self._flush()
+        words = self.memory[self._addresses(i)]
+        runs, count = words.shape
+        row, word = np.arange(runs)[:, None], np.arange(count)[None, :]
+        target = Target(i["target"])
+        if target == Target.WINDOW:
+            b = i["planes"]
+            phase, kappa = i["row_phase"] + row, i["column_phase"] + word // b
+            address = i["address"] + phase // 3 * i["pitch"] + i["column_address"] + kappa // 3 * b + word % b
+            self.banks[3 * (phase % 3) + kappa % 3, address] = words
+        elif target == Target.POINT:
+            self.banks[i["bank"], i["address"] + row * i["pitch"] + word] = words
+        elif target == Target.WEIGHTS:
+            if self.ring_head - self.ring_tail + words.size > self.config.weight_words:
+                raise MachineError("weight ring overflows")
+            self.ring[(self.ring_head + np.arange(words.size)) % self.config.weight_words] = words.reshape(-1)
+            self.ring_head += words.size
+        elif target == Target.PARAMETERS:
+            if runs != 1:
+                raise MachineError("parameters are one run")
+            triples = words.reshape(-1, self.config.rows, 2)
+            self.parameters[i["address"] : i["address"] + len(triples)] = triples
+        else:
+            if self.dispatched <= (self.pages - 1) * PAGE_INSTRUCTIONS:
+                raise MachineError("a page is overwritten before it was dispatched")
+            self.instructions[i["address"] : i["address"] + count] = words[0]
+            self.pages += 1
+        self.loads += 1
+
+    def _store(self, i: dict[str, int]) -> None:
+        row, word = np.arange(i["runs"])[:, None], np.arange(i["run_words"])[None, :]
+        first = i["address"] + row * i["pitch"]
+        if i["pool"]:
+            words = self.pool[i["set"], first + word]
+        else:
+            q = word // i["planes"]
+            words = self.out[i["set"], q & 1, first + (q >> 1) * i["planes"] + word % i["planes"]]
+        self.pending.append((self._addresses(i), words))
+        self.stores += 1
+
+    def _compute_step(self) -> bool:
+        if not self.compute_queue:
+            return False
+        i = self.compute_queue[0]
+        if i["opcode"] == Opcode.CONFIG:
+            self.configuration = self.compute_queue.popleft()
+            return True
+        if not self._reached(self.loads, i["wait_loads"]) or not self._reached(self.stores, i["wait_stores"]):
+            return False
+        if i["reload"]:
+            if self.ring_head - self.ring_tail < self.config.tile_words:
+                return False
+            self._reload()
+        self.compute_queue.popleft()
+        self._execute(i)
+        self.runs += 1
+        return True
+
+    def _reload(self) -> None:
+        c = self.config
+        words = self.ring[(self.ring_tail + np.arange(c.tile_words)) % c.weight_words]
+        self.ring_tail += c.tile_words
+        self.tables = words.view(np.int8).reshape(c.rows, -1)[:, : c.lanes].astype(np.float64)
+
+    def _execute(self, i: dict[str, int]) -> None:
+        """One RUN: windows, sums, partial sums, and on the last tile the output path."""
+        c, cfg = self.config, self.configuration
+        lanes = self._lanes(i)
+        sums = np.rint(lanes @ self.tables.T).astype(np.int64)
+        y, x, pixels, rows = sums.shape
+        depth = 2 if i["pair"] else 1
+        order = sums.reshape(y // depth, depth, x, c.substeps, c.pixels, rows).transpose(0, 2, 1, 3, 4, 5)
+        steps = order.reshape(-1, c.pixels, rows)
+        at = i["psum"] + np.arange(len(steps))
+        if not i["first"]:
+            before = self.psums[at]
+            steps = steps + (before << 8 if i["shift"] else before)
+        if np.abs(steps).max(initial=0) >= 1 << PSUM_BITS - 1:
+            raise MachineError("partial sum overflows")
+        if not i["last"]:
+            self.psums[at] = steps
+            return
+        shape = (y // depth, x, depth, c.substeps, c.pixels, rows)
+        if cfg["raw"]:
+            self._write_raw(i, steps)
+            return
+        quantized = self._requantize(i, steps).reshape(shape).transpose(0, 2, 1, 3, 4, 5)
+        quantized = quantized.reshape(y, x, 8, rows).copy()
+        quantized[:, x - 1, i["tail"] :] = 0
+        if cfg["keep"]:
+            self._write_map(i, quantized)
+        if cfg["pool"]:
+            self._write_pool(i, quantized)
+
+    def _lanes(self, i: dict[str, int]) -> np.ndarray:
+        """float64 [row, word column, pixel, lane] of a RUN."""
+        c, cfg, mode = self.config, self.configuration, Mode(self.configuration["mode"])
+        rows = i["rows"] * (2 if i["pair"] else 1)
+        y, x = np.arange(rows), np.arange(i["columns"])
+        b, n = cfg["planes"], c.channels
+        channels = slice(i["slice"] * n, i["slice"] * n + n)
+        lanes = np.zeros((rows, i["columns"], 8, 9, n))
+        if mode == Mode.POINT:
+            address = i["row_address"] + i["column_address"] + y[:, None] * cfg["pitch"] + x[None, :] * b
+            for tap in range(8):
+                lanes[:, :, :, tap] = self._word(tap, address)[..., channels]
+            return lanes.reshape(*lanes.shape[:3], -1)
+        scale = {Mode.SAME: 1, Mode.STRIDE2: 2, Mode.NEAREST: 1}[mode]
+        rho, kappa = i["row_phase"] + scale * y, i["column_phase"] + scale * x
+        if mode == Mode.NEAREST:
+            rho, kappa = i["row_phase"] + (i["odd_row"] + y >> 1), i["column_phase"] + (i["odd_column"] + x >> 1)
+        for ky in range(3):
+            row = rho + ky - 1
+            if mode == Mode.NEAREST:
+                row = i["row_phase"] + (i["odd_row"] + y + ky - 1 >> 1)
+            line = np.zeros((rows, i["columns"], 24, 8))
+            for kx in range(3):
+                column = kappa + kx - 1
+                address = (
+                    i["row_address"]
+                    + (row // 3 * cfg["pitch"])[:, None]
+                    + i["column_address"]
+                    + (column // 3 * b)[None, :]
+                )
+                bank = 3 * (row % 3)[:, None] + (column % 3)[None, :]
+                word = self._word(bank, address)
+                if kx == 0 and i["left"]:
+                    word[:, 0] = 0
+                if kx == 2 and i["right"]:
+                    word[:, -1] = 0
+                line[:, :, 8 * kx : 8 * kx + 8] = word
+            if ky == 0 and i["top"]:
+                line[0] = 0
+            if ky == 2 and i["bottom"]:
+                line[-1] = 0
+            pixel = np.arange(8)
+            for kx in range(3):
+                if mode == Mode.NEAREST:
+                    half = 4 * ((i["odd_column"] + x) & 1)
+                    at = 8 + half[:, None] + (pixel + kx - 1 >> 1)[None, :]
+                    chosen = np.take_along_axis(line, at[None, :, :, None].repeat(rows, 0).repeat(8, 3), axis=2)
+                else:
+                    chosen = line[:, :, 7 + scale * pixel + kx]
+                lanes[:, :, :, 3 * ky + kx] = chosen[..., channels]
+        return lanes.reshape(*lanes.shape[:3], -1)
+
+    def _word(self, bank: int | np.ndarray, address: np.ndarray) -> np.ndarray:
+        """Values [..., pixel, channel] whose planes stand at `address` and behind it."""
+        b, signed = self.configuration["planes"], self.configuration["signed_in"]
+        planes = (address[..., None] + np.arange(b)) % self.config.bank_words
+        words = self.banks[bank if isinstance(bank, int) else bank[..., None], planes]
+        bits = np.unpackbits(np.ascontiguousarray(words, "<u8").view(np.uint8), axis=-1, bitorder="little")
+        bits = bits.reshape(*words.shape, 8, 8)
+        weight = 2.0 ** np.arange(b - 1, -1, -1)
+        if signed:
+            weight[0] = -weight[0]
+        return np.einsum("...bpc,b->...pc", bits, weight)
+
+    def _triples(self, slot: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        fields = [PARAMETER.unpack(int(low) | int(high) << 64) for low, high in self.parameters[slot]]
+        offset = np.array([f["offset"] - (f["offset"] >> 47 << 48) for f in fields], np.int64)
+        multiplier = np.array([f["multiplier"] - (f["multiplier"] >> 24 << 25) for f in fields], np.int64)
+        return multiplier, offset, np.array([f["shift"] for f in fields])
+
+    def _requantize(self, i: dict[str, int], acc: np.ndarray) -> np.ndarray:
+        cfg = self.configuration
+        multiplier, offset, shift = self._triples(i["slot"])
+        products = acc * multiplier + offset
+        low, high = (cfg[name] - (cfg[name] >> 8 << 9) for name in ("low", "high"))
+        columns = [np.clip(rounded(products[..., r], int(s)), low, high) for r, s in enumerate(shift)]
+        return np.stack(columns, axis=-1)
+
+    def _planes(self, values: np.ndarray) -> np.ndarray:
+        """uint64 [..., plane] of values [..., pixel, channel]."""
+        b = self.configuration["out_planes"]
+        bits = np.stack([values >> b - 1 - p & 1 for p in range(b)], axis=-3).astype(np.uint8)
+        packed = np.packbits(bits, axis=-1, bitorder="little")[..., 0]
+        return np.ascontiguousarray(packed).view("<u8")[..., 0]
+
+    def _write_map(self, i: dict[str, int], values: np.ndarray) -> None:
+        cfg, scatter = self.configuration, Scatter(i["scatter"])
+        rows, columns = values.shape[:2]
+        b = cfg["out_planes"]
+        y, x = np.arange(rows)[:, None, None], np.arange(columns)[None, :, None]
+        plane = np.arange(b)[None, None, :]
+        row = i["out_address"] + y * cfg["out_pitch"] + plane
+        for s in range(self.config.sets):
+            chosen = values[..., ROWS_PER_SET * s : ROWS_PER_SET * (s + 1)]
+            if scatter == Scatter.NONE:
+                self.out[s, x & 1, row + (x >> 1) * b] = self._planes(chosen)
+                continue
+            for half in (0, 1):
+                wide = np.zeros_like(chosen)
+                places = 2 * np.arange(4) + int(scatter == Scatter.ODD)
+                wide[:, :, places] = chosen[:, :, 4 * half : 4 * half + 4]
+                mask = np.uint64(sum(255 << 8 * int(p) for p in places))
+                old = self.out[s, half, row + x * b]
+                self.out[s, half, row + x * b] = old & ~mask | self._planes(wide) & mask
+
+    def _write_pool(self, i: dict[str, int], values: np.ndarray) -> None:
+        cfg = self.configuration
+        rows, columns, _, channels = values.shape
+        if columns % 2:
+            values = np.concatenate([values, np.zeros_like(values[:, :1])], axis=1)
+        pairs = values.reshape(rows // 2, 2, -1, 2, channels).max(axis=(1, 3))
+        pooled = pairs.reshape(rows // 2, -1, 8, channels)
+        b = cfg["out_planes"]
+        y, x = np.arange(rows // 2)[:, None, None], np.arange(pooled.shape[1])[None, :, None]
+        address = i["pool_address"] + y * cfg["pool_pitch"] + x * b + np.arange(b)[None, None, :]
+        for s in range(self.config.sets):
+            self.pool[s, address] = self._planes(pooled[..., ROWS_PER_SET * s : ROWS_PER_SET * (s + 1)])
+
+    def _write_raw(self, i: dict[str, int], steps: np.ndarray) -> None:
+        c, rows = self.config, self.configuration["raw_rows"]
+        multiplier, offset, shift = self._triples(i["slot"])
+        values = (steps * multiplier + offset >> shift).astype(np.int32)
+        for s in range(c.sets):
+            chosen = values[:, :, ROWS_PER_SET * s : ROWS_PER_SET * s + rows].transpose(0, 2, 1)
+            if c.pixels == 1:
+                words = chosen.reshape(-1).astype(np.uint32).astype(np.uint64)
+            else:
+                words = np.ascontiguousarray(chosen, "<i4").reshape(-1).view("<u8")
+            number = np.arange(len(words))
+            self.out[s, number & 1, i["out_address"] + (number >> 1)] = words

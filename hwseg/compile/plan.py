@@ -1,0 +1,509 @@
+"""How a layer is cut to fit the engine: sources, passes, tiles, strips.
+
+    source   what one input region holds: a channel group's window, or up to 8 channel groups for 1x1
+    tile     weights of one source and channel slice for one pass: what the tables hold at a time
+    pass     R output channels (times one column phase of a transposed convolution)
+    block    passes whose partial sums lie in the store together; a region serves a whole block once loaded
+    strip    rows x columns of the map; all passes are done on it before the next one
+
+`plan_layer` tries strips, blocks and residency with closed formulas and keeps the cheapest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from hwseg.compile.layout import TensorLayout, groups
+from hwseg.compile.lower import Layer, Network
+from hwseg.errors import require
+from hwseg.ops import Shape
+from hwseg.rtl.config import EngineConfig
+from hwseg.rtl.isa import Mode, Scatter
+
+MIN_INTERVAL = 4
+MIN_LAST_INTERVAL = 8
+RUN_OVERHEAD = 6
+MEMORY_MARGIN = 1.1
+
+
+@dataclass(frozen=True)
+class Group:
+    """A channel group of a stored tensor and where its channels are in the layer's weights."""
+
+    tensor: str
+    channel_group: int
+    first: int
+    count: int
+
+
+@dataclass(frozen=True)
+class Source:
+    mode: Mode
+    planes: int
+    signed: bool
+    groups: tuple[Group, ...]
+
+    @property
+    def key(self) -> tuple[Mode, int, bool]:
+        """What CONFIG must say to read it."""
+        return self.mode, self.planes, self.signed
+
+
+@dataclass(frozen=True)
+class Tile:
+    """`part` 0: the weights (or their high bytes), 1: the low bytes."""
+
+    source: int
+    slice: int
+    part: int
+
+
+@dataclass(frozen=True)
+class OutputSet:
+    """Eight output channels: `count` weights rows from `first`, stored as `channel_group`, row phase `phase`."""
+
+    first: int
+    count: int
+    channel_group: int
+    phase: int
+
+
+@dataclass(frozen=True)
+class Pass:
+    sets: tuple[OutputSet, ...]
+    scatter: Scatter
+    tiles: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Rectangle:
+    """Rows [y0, y1) and word columns [x0, x1), in coordinates of RUN (transposed convolution: of its input)."""
+
+    y0: int
+    y1: int
+    x0: int
+    x1: int
+
+    @property
+    def rows(self) -> int:
+        return self.y1 - self.y0
+
+    @property
+    def columns(self) -> int:
+        return self.x1 - self.x0
+
+
+@dataclass(frozen=True)
+class Span:
+    """One axis of a region: source positions [first, last] to load, at buffer position `at` on; `size` positions in all.
+
+    centre: buffer position of the first output's centre.
+    """
+
+    first: int
+    last: int
+    at: int
+    size: int
+    centre: int
+
+    @property
+    def count(self) -> int:
+        return self.last - self.first + 1
+
+
+def span(mode: Mode, start: int, stop: int, limit: int, unit: int) -> Span:
+    """The source positions that outputs [start, stop) read; `unit` is 1 for rows, 8 pixels for word columns."""
+    if mode == Mode.POINT:
+        return Span(start, stop - 1, 0, stop - start, 0)
+    if mode == Mode.SAME:
+        origin, low, high, reach = start - 1, start - 1, stop, stop
+    elif mode == Mode.STRIDE2:
+        origin, low, high, reach = 2 * start - 1, 2 * start - 1, 2 * stop - 1, 2 * stop - 1
+    else:
+        origin = (start >> 1) - 1
+        low, high = ((unit * start - 1) // 2) // unit, (unit * stop // 2) // unit
+        reach = (stop - 1 >> 1) + 1
+    first, last = max(low, 0), min(high, limit - 1)
+    return Span(first, last, first - origin, reach - origin + 1, 1)
+
+
+@dataclass(frozen=True)
+class LayerPlan:
+    """Everything that the schedule needs to know about one layer."""
+
+    index: int
+    layer: Layer
+    sources: tuple[Source, ...]
+    tiles: tuple[Tile, ...]
+    passes: tuple[Pass, ...]
+    blocks: tuple[tuple[int, ...], ...]
+    rows: int
+    columns: int
+    resident: bool
+    chunk_rows: int
+    out_planes: int
+    run_shape: tuple[int, int]
+    """Rows and pixels of the map in RUN coordinates."""
+    limits: dict[str, tuple[int, int]] = field(repr=False)
+    """Rows and word columns of each operand."""
+    out_pitch: int = 0
+    pool_pitch: int = 0
+    head_rows: int = 0
+
+    @property
+    def pair(self) -> bool:
+        return self.layer.pooled is not None
+
+    @property
+    def words(self) -> int:
+        return groups(self.run_shape[1])
+
+    def rectangles(self) -> Iterator[Rectangle]:
+        for y in range(0, self.run_shape[0], self.rows):
+            for x in range(0, self.words, self.columns):
+                yield Rectangle(y, min(y + self.rows, self.run_shape[0]), x, min(x + self.columns, self.words))
+
+    def region(self, source: Source, rectangle: Rectangle) -> tuple[Span, Span]:
+        rows, columns = self.limits[source.groups[0].tensor]
+        return (
+            span(source.mode, rectangle.y0, rectangle.y1, rows, 1),
+            span(source.mode, rectangle.x0, rectangle.x1, columns, 8),
+        )
+
+    def pitch(self, source: Source) -> int:
+        """Addresses from one block of three rows (POINT: row) to the next, for the widest strip."""
+        return region_pitch(source, self.columns)
+
+
+def region_pitch(source: Source, columns: int) -> int:
+    if source.mode == Mode.POINT:
+        return columns * source.planes
+    return -(-buffer_size(source.mode, columns) // 3) * source.planes
+
+
+def buffer_size(mode: Mode, outputs: int) -> int:
+    """Largest number of buffer positions along an axis that `outputs` rows or columns take."""
+    if mode == Mode.POINT:
+        return outputs
+    if mode == Mode.SAME:
+        return outputs + 2
+    return 2 * outputs + 1 if mode == Mode.STRIDE2 else outputs // 2 + 3
+
+
+def region_words(source: Source, rows: int, columns: int) -> int:
+    """Addresses of each bank that a region takes."""
+    size = buffer_size(source.mode, rows)
+    blocks = size if source.mode == Mode.POINT else -(-size // 3)
+    return blocks * region_pitch(source, columns)
+
+
+def sources_of(layer: Layer, network: Network) -> tuple[Source, ...]:
+    """Channel groups in the order of the operands; for 1x1 eight at a time, alike in planes and sign."""
+    first, found = 0, []
+    for operand in layer.operands:
+        layout = network.tensors[operand.tensor]
+        mode = Mode.NEAREST if operand.upsampled else Mode.STRIDE2 if layer.stride == 2 else Mode.SAME
+        mode = mode if layer.kernel == 3 else Mode.POINT
+        members = [
+            Group(operand.tensor, g, first + 8 * g, min(8, operand.channels - 8 * g)) for g in range(groups(operand.channels))
+        ]
+        found.append(((mode, layout.planes, layout.signed), members))
+        first += operand.channels
+    if layer.kernel == 3:
+        return tuple(Source(*key, (group,)) for key, members in found for group in members)
+    merged: dict[tuple[Mode, int, bool], list[list[Group]]] = {}
+    for key, members in found:
+        merged.setdefault(key, []).append(members)
+    result = []
+    for key, lists in merged.items():
+        members = interleaved(lists) if layer.op == "add" else [group for part in lists for group in part]
+        result += [Source(*key, tuple(members[i : i + 8])) for i in range(0, len(members), 8)]
+    return tuple(result)
+
+
+def interleaved(lists: list[list[Group]]) -> list[Group]:
+    """First groups of all lists, then second ones: operands of an addition meet in one tile."""
+    return [group for column in zip(*lists, strict=True) for group in column] if len({*map(len, lists)}) == 1 else sum(lists, [])
+
+
+def tile_lanes(source: Source, tile: Tile, channels: int) -> list[tuple[int, int, int]]:
+    """(first lane, first weight input, count) of the channels that a tile multiplies, for tap 0 or each POINT tap."""
+    start = tile.slice * channels
+    lanes = []
+    for tap, group in enumerate(source.groups):
+        count = min(group.count - start, channels)
+        if count > 0:
+            lanes.append((tap * channels, group.first + start, count))
+    return lanes
+
+
+def output_sets(layer: Layer) -> list[OutputSet]:
+    channels = layer.shape[2]
+    phases = 2 if layer.kernel == 2 else 1
+    return [
+        OutputSet(8 * g, min(8, channels - 8 * g), g, phase) for phase in range(phases) for g in range(groups(channels))
+    ]
+
+
+def passes_of(layer: Layer, sources: tuple[Source, ...], tiles: tuple[Tile, ...], config: EngineConfig) -> tuple[Pass, ...]:
+    """Output sets R/8 at a time; tiles whose weights are all zero are left out, except one."""
+    sets = output_sets(layer)
+    scatters = (Scatter.EVEN, Scatter.ODD) if layer.kernel == 2 else (Scatter.NONE,)
+    occupied = [occupancy(layer, sources[tile.source], tile, config.channels) for tile in tiles]
+    passes = []
+    for i in range(0, len(sets), config.sets):
+        chosen = tuple(sets[i : i + config.sets])
+        used = [
+            t
+            for t, nonzero in enumerate(occupied)
+            if any(nonzero[s.first : s.first + s.count, s.phase].any() for s in chosen)
+        ]
+        if layer.low_weights is not None and not any(tiles[t].part for t in used):
+            used.append(next(t for t, tile in enumerate(tiles) if tile.part))
+        passes += [Pass(chosen, scatter, tuple(used) or (0,)) for scatter in scatters]
+    return tuple(passes)
+
+
+def occupancy(layer: Layer, source: Source, tile: Tile, channels: int) -> np.ndarray:
+    """bool [output channel, row phase]: is any weight of the tile nonzero."""
+    weights = layer.low_weights if tile.part else layer.weights
+    assert weights is not None
+    found = np.zeros((len(weights), 2), bool)
+    for _, first, count in tile_lanes(source, tile, channels):
+        part = weights[:, first : first + count]
+        if layer.kernel == 2:
+            found |= part.any(axis=(1, 3))
+        else:
+            found |= part.any(axis=(1, 2, 3))[:, None]
+    return found
+
+
+def plan_layer(index: int, layer: Layer, network: Network, config: EngineConfig) -> LayerPlan:
+    """The cheapest cut that fits, or `HwsegError` naming the memory that is too small."""
+    sources = sources_of(layer, network)
+    parts = (0, 1) if layer.low_weights is not None else (0,)
+    slices = [(part, s, n) for part in parts for s in range(len(sources)) for n in range(config.slices)]
+    tiles = tuple(
+        Tile(s, n, part) for part, s, n in slices if any(group.count > n * config.channels for group in sources[s].groups)
+    )
+    passes = passes_of(layer, sources, tiles, config)
+    shape = layer.input_shape if layer.kernel == 2 else layer.shape
+    planes = 8 if layer.requantize is None else output_layout(layer, network).planes
+    limits = {
+        o.tensor: (network.tensors[o.tensor].shape[0], network.tensors[o.tensor].pixel_groups) for o in layer.operands
+    }
+    head_rows = min(8, layer.shape[2]) if layer.requantize is None else 0
+    problem = Problem(layer, sources, tiles, passes, config, shape, planes, head_rows)
+    best = min(problem.candidates(), default=None, key=lambda c: (c.cost, c.memory, c.rows))
+    if best is None:
+        problem.refuse()
+        raise AssertionError
+    size = -(-len(passes) // best.block)
+    per_block = -(-len(passes) // size)
+    per_block += per_block % problem.scatters
+    numbers = range(len(passes))
+    blocks = tuple(tuple(numbers[i : i + per_block]) for i in range(0, len(passes), per_block))
+    return LayerPlan(
+        index,
+        layer,
+        sources,
+        tiles,
+        passes,
+        blocks,
+        best.rows,
+        best.columns,
+        best.resident and len(blocks) > 1,
+        problem.chunk_rows(best.rows, best.columns),
+        planes,
+        (shape[0], shape[1]),
+        limits,
+        problem.out_pitch(best.columns),
+        -(-best.columns // 2) * planes if layer.pooled else 0,
+        head_rows,
+    )
+
+
+def output_layout(layer: Layer, network: Network) -> TensorLayout:
+    name = layer.output or layer.pooled
+    assert name is not None
+    return network.tensors[name]
+
+
+@dataclass(frozen=True)
+class Candidate:
+    rows: int
+    columns: int
+    block: int
+    resident: bool
+    compute: float
+    memory: float
+
+    @property
+    def cost(self) -> float:
+        return max(self.compute, MEMORY_MARGIN * self.memory) + 0.03 * self.memory
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One layer's search."""
+
+    layer: Layer
+    sources: tuple[Source, ...]
+    tiles: tuple[Tile, ...]
+    passes: tuple[Pass, ...]
+    config: EngineConfig
+    shape: Shape
+    planes: int
+    head_rows: int
+
+    @property
+    def scatters(self) -> int:
+        return 2 if self.layer.kernel == 2 else 1
+
+    @property
+    def unit(self) -> int:
+        """Rows (and columns) come in pairs for pooling."""
+        return 2 if self.layer.pooled else 1
+
+    @property
+    def words(self) -> int:
+        return groups(self.shape[1])
+
+    @property
+    def deepest(self) -> int:
+        return max(len(p.tiles) for p in self.passes)
+
+    def out_pitch(self, columns: int) -> int:
+        """Output-memory addresses of one row, in each parity bank."""
+        if self.head_rows:
+            step = self.head_rows * max(1, self.config.pixels // 2)
+            return columns * self.config.substeps * step // 2
+        if self.layer.output is None:
+            return 0
+        return (columns if self.scatters == 2 else -(-columns // 2)) * self.planes
+
+    def chunk_rows(self, rows: int, columns: int) -> int:
+        """Rows that one RUN of the last tile may write: half of the output memories if possible; 0 if nothing fits."""
+        pooled = -(-columns // 2) * self.planes if self.layer.pooled else 0
+        for share in (2, 1):
+            count = rows
+            if pitch := self.out_pitch(columns):
+                count = min(count, self.config.out_words // share // pitch)
+            if pooled:
+                count = min(count, 2 * (self.config.pool_words // share // pooled))
+            count -= count % self.unit
+            if count:
+                return min(count, 4094)
+        return 0
+
+    def candidates(self) -> Iterator[Candidate]:
+        parts = sorted({-(-self.words // n) for n in range(1, self.words + 1)}, reverse=True)
+        parts = sorted({min(self.words, w + w % self.unit) for w in parts}, reverse=True)
+        seen = 0
+        for columns in parts:
+            found = list(self._strips(columns))
+            yield from found
+            seen += bool(found)
+            if seen >= 6:
+                return
+
+    def _strips(self, columns: int) -> Iterator[Candidate]:
+        config = self.config
+        if columns > 1023:
+            return
+        for rows in range(self.unit, self.shape[0] + self.shape[0] % self.unit + 1, self.unit):
+            rows = min(rows, self.shape[0])
+            steps = rows * columns * config.substeps
+            largest = max(region_words(s, rows, columns) for s in self.sources)
+            total = sum(region_words(s, rows, columns) for s in self.sources)
+            if largest > config.bank_words or rows > 2048:
+                return
+            chunk = self.chunk_rows(rows, columns)
+            if not chunk or (self.scatters == 2 and self.deepest > 1 and chunk < rows):
+                return
+            if self.scatters == 2 and chunk < rows:
+                return
+            most = len(self.passes) if self.deepest == 1 else config.psum_steps // steps
+            most -= most % self.scatters
+            if most < self.scatters:
+                return
+            blocks = sorted({min(len(self.passes), most), self.scatters, *(b for b in (2, 4, 8, 16) if b < most)})
+            for block in blocks:
+                count = -(-len(self.passes) // block)
+                if self.layer.low_weights is not None:
+                    if block == self.scatters and self._live(rows, columns) <= config.bank_words:
+                        yield self._cost(rows, columns, block, count == 1, count)
+                    continue
+                if 2 * largest <= config.bank_words or (largest <= config.bank_words and len(self.sources) == 1):
+                    yield self._cost(rows, columns, block, count == 1, count)
+                if count > 1 and total + largest <= config.bank_words:
+                    yield self._cost(rows, columns, block, True, count)
+
+    def _live(self, rows: int, columns: int) -> int:
+        """Bank addresses that one pass needs when it visits every source twice."""
+        used = ({self.tiles[t].source for t in p.tiles} for p in self.passes)
+        return 2 * max(sum(region_words(self.sources[s], rows, columns) for s in found) for found in used)
+
+    def _cost(self, rows: int, columns: int, block: int, resident: bool, blocks: int) -> Candidate:
+        config = self.config
+        height, words = self.shape[0], self.words
+        strips, tiles_x = -(-height // rows), -(-words // columns)
+        rectangles = strips * tiles_x
+        planes_in = max(s.planes for s in self.sources)
+        interval = max(planes_in, MIN_INTERVAL)
+        last = max(planes_in, MIN_LAST_INTERVAL, self.head_rows * max(1, config.pixels // 2))
+        steps = rows * columns * config.substeps
+        loads = 0
+        for source in self.sources:
+            down, across = self._reach(source.mode, strips, height), self._reach(source.mode, tiles_x, words)
+            loads += len(source.groups) * source.planes * down * across
+        if not resident:
+            loads *= blocks
+        reload = 34 if config.core == "table" else 1
+        compute, weights, fixed = 0.0, 0, 0.0
+        share = height * words * config.substeps / (rectangles * steps)
+        chunks = -(-rows // max(1, self.chunk_rows(rows, columns)))
+        for p in self.passes:
+            n = len(p.tiles)
+            weights += n
+            fixed += n * (reload + RUN_OVERHEAD) + chunks * RUN_OVERHEAD
+            body = ((n - 1) * interval + last) * steps * share
+            compute += max(body, n * (config.tile_words + 6.0))
+        compute = rectangles * (compute + fixed)
+        stores = 0
+        for _ in output_sets(self.layer):
+            if self.head_rows:
+                stores += height * words * config.substeps * self.head_rows * max(1, config.pixels // 2)
+                continue
+            area = height * words * self.planes * (2 if self.scatters == 2 else 1)
+            stores += area * bool(self.layer.output) + area // 4 * bool(self.layer.pooled)
+        memory = loads + stores + rectangles * weights * config.tile_words
+        if rectangles * blocks * len(self.sources) > 1 and not resident:
+            largest = max(region_words(s, rows, columns) for s in self.sources)
+            compute *= 1.0 if 3 * largest <= config.bank_words else 1.05
+        start = (loads + stores) / rectangles / (1 if resident else blocks)
+        return Candidate(rows, columns, block, resident, compute + 0.5 * start, memory)
+
+    @staticmethod
+    def _reach(mode: Mode, parts: int, outputs: int) -> int:
+        """Source positions along an axis, counted once per part."""
+        if mode == Mode.POINT:
+            return outputs
+        if mode == Mode.SAME:
+            return outputs + 2 * (parts - 1)
+        if mode == Mode.STRIDE2:
+            return 2 * outputs + parts - 1
+        return outputs // 2 + 2 * (parts - 1)
+
+    def refuse(self) -> None:
+        """Say which memory one row of the narrowest strip overflows."""
+        config, unit = self.config, self.unit
+        largest = max(region_words(s, unit, unit) for s in self.sources)
+        place = f"{self.layer.name} on array {config.name}"
+        require(2 * largest <= config.bank_words, place, f"needs {2 * largest} bank words, has {config.bank_words}")
+        steps = unit * unit * config.substeps * self.scatters
+        require(steps <= config.psum_steps, place, f"needs {steps} partial sums, has {config.psum_steps}")
+        require(False, place, f"does not fit {config.out_words} output words", "use fewer pixels per step or a larger array")

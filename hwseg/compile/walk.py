@@ -1,0 +1,424 @@
+"""The program in the compute unit's order: every CONFIG and RUN, and the LOADs and STOREs that they need.
+
+RUNs are numbered as they come.  Loads and stores are not ordered against each other yet: every LOAD says after which RUN
+its space is free and which RUN reads it, every STORE which RUN wrote it; `schedule` puts them into one order.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass, field
+from enum import IntEnum
+
+from hwseg.compile.layout import HeadLayout, TensorLayout
+from hwseg.compile.memory import MemoryMap
+from hwseg.compile.plan import LayerPlan, OutputSet, Pass, Rectangle, Source, region_words
+from hwseg.compile.rings import Ring, Space
+from hwseg.rtl.config import EngineConfig
+from hwseg.rtl.isa import Mode, Opcode, Scatter, Target
+
+
+class Queue(IntEnum):
+    """LOADs of one kind stay in order among themselves."""
+
+    REGION = 0
+    WEIGHTS = 1
+    PARAMETERS = 2
+
+
+@dataclass(slots=True)
+class Load:
+    queue: Queue
+    fields: list[int]
+    after_run: int
+    """RUNs that must be complete first."""
+    deadline: int
+    """Number of the first RUN that needs it."""
+    after_store: int = 0
+    """STOREs whose words must have arrived in memory first."""
+
+
+@dataclass(slots=True)
+class Store:
+    fields: list[int]
+    after_run: int
+    deadline: int = 1 << 60
+
+
+@dataclass(slots=True)
+class Step:
+    """CONFIG or RUN.  `loads`: per queue the number of LOADs it needs; `stores`: STOREs that must be complete."""
+
+    fields: list[int]
+    run: int
+    """Number of this RUN; of the next one for a CONFIG; negative numbers do not occur."""
+    loads: tuple[int, int, int] = (0, 0, 0)
+    stores: int = 0
+    cycles: int = 0
+    reload: bool = False
+
+
+@dataclass
+class Walk:
+    """Collects steps, loads and stores, layer after layer."""
+
+    config: EngineConfig
+    memory: MemoryMap
+    steps: list[Step] = field(default_factory=list)
+    loads: tuple[list[Load], list[Load], list[Load]] = field(default_factory=lambda: ([], [], []))
+    stores: list[Store] = field(default_factory=list)
+    runs: int = 0
+
+    def __post_init__(self) -> None:
+        config = self.config
+        self.banks = Ring(config.bank_words)
+        self.out = Ring(config.out_words)
+        self.pool = Ring(config.pool_words)
+        self.slots = Ring(config.param_slots)
+        self.reloads: list[int] = []
+        self.ring_tiles = config.weight_words // config.tile_words
+        self.written: dict[str, defaultdict[int, int]] = {}
+        self.tables = (-1, -1, -1)
+
+    def layer(self, plan: LayerPlan) -> None:
+        LayerWalk(self, plan).run()
+
+    def load(self, queue: Queue, fields: list[int], after_run: int, after_store: int = 0) -> int:
+        """Returns how many loads of this queue there are now."""
+        self.loads[queue].append(Load(queue, fields, after_run, self.runs, after_store))
+        return len(self.loads[queue])
+
+    def weights(self, layer: int, address: int, tile: tuple[int, int, int]) -> bool:
+        """Bring a weight tile for the next RUN, unless the tables hold it already; True if there is a reload."""
+        if tile == self.tables:
+            return False
+        self.tables = tile
+        number = len(self.reloads)
+        after = self.reloads[number - self.ring_tiles] + 1 if number >= self.ring_tiles else 0
+        words = self.config.tile_words
+        self.load(Queue.WEIGHTS, load_fields(Target.WEIGHTS, layer, address, words), after)
+        self.reloads.append(self.runs)
+        return True
+
+
+def load_fields(target: Target, layer: int, ddr: int, words: int, runs: int = 1, stride: int = 0, **fields: int) -> list[int]:
+    """Values in the order of `isa.LOAD`; fence and wait_runs are filled in by the schedule."""
+    names = ("address", "pitch", "row_phase", "column_phase", "column_address", "planes", "bank")
+    return [Opcode.LOAD, target, 0, layer, 0, ddr, words, runs, stride, *(fields.get(name, 0) for name in names)]
+
+
+@dataclass(slots=True)
+class Region:
+    space: Space
+    loads: int
+
+
+class LayerWalk:
+    """One layer's rectangles, blocks, tiles and passes."""
+
+    def __init__(self, walk: Walk, plan: LayerPlan) -> None:
+        self.walk, self.plan, self.config = walk, plan, walk.config
+        self.layer = plan.layer
+        self.key: object = None
+        self.regions: dict[int, Region] = {}
+        self.parameters: dict[int, tuple[Space, int]] = {}
+        self.all_parameters = len(plan.passes) <= self.config.param_slots
+        self.addresses = walk.memory.tiles[plan.index]
+
+    def run(self) -> None:
+        for rectangle in self.plan.rectangles():
+            self._rectangle(rectangle)
+        self._end_parameters()
+
+    def _rectangle(self, rectangle: Rectangle) -> None:
+        plan = self.plan
+        uses = [{plan.tiles[t].source for p in block for t in plan.passes[p].tiles} for block in plan.blocks]
+        for number, block in enumerate(plan.blocks):
+            later = set().union(*uses[number + 1 :]) if plan.resident else set()
+            self._block(rectangle, block, number, later)
+        assert not self.regions
+
+    def _block(self, rectangle: Rectangle, block: tuple[int, ...], number: int, later: set[int]) -> None:
+        plan, passes = self.plan, self.plan.passes
+        order = self._tile_order(block, number)
+        wanted = {p: [t for t in order if t in passes[p].tiles] for p in block}
+        needed = [t for t in order if any(t in wanted[p] for p in block)]
+        steps = rectangle.rows * rectangle.columns * self.config.substeps
+        last_use = {plan.tiles[t].source: t for t in needed}
+        for t in needed:
+            source = plan.tiles[t].source
+            for i, p in enumerate(block):
+                if t in wanted[p]:
+                    psum = i * steps if len(wanted[p]) > 1 else 0
+                    self._tile(rectangle, p, t, wanted[p], psum)
+            if last_use[source] == t and source not in later:
+                self.regions.pop(source).space.live = False
+
+    def _tile_order(self, block: tuple[int, ...], number: int) -> list[int]:
+        """All tiles; every other block starts with the operand that the block before ended with."""
+        plan = self.plan
+        order = list(range(len(plan.tiles)))
+        if number % 2 and self.layer.low_weights is None:
+            keys = list(dict.fromkeys(plan.sources[tile.source].key for tile in plan.tiles))
+            rank = {key: -i for i, key in enumerate(keys)}
+            order.sort(key=lambda t: rank[plan.sources[plan.tiles[t].source].key])
+        return order
+
+    def _tile(self, rectangle: Rectangle, p: int, t: int, wanted: list[int], psum: int) -> None:
+        plan, tile = self.plan, self.plan.tiles[t]
+        source = plan.sources[tile.source]
+        region = self._region(rectangle, tile.source)
+        self._configure(source)
+        first, last = t == wanted[0], t == wanted[-1]
+        shift = tile.part == 1 and not any(plan.tiles[u].part for u in wanted[: wanted.index(t)])
+        shift = shift and not first
+        rows = plan.chunk_rows if last else rectangle.rows
+        loads = [region.loads, 0, 0]
+        slot = self._slot(p, loads) if last else 0
+        reload = self.walk.weights(plan.index, self.addresses[p, t], (plan.index, p, t))
+        for start in range(0, rectangle.rows, rows):
+            part = Rectangle(rectangle.y0 + start, min(rectangle.y0 + start + rows, rectangle.y1), rectangle.x0, rectangle.x1)
+            offset = psum + start * rectangle.columns * self.config.substeps
+            self._run(rectangle, part, source, region, p, tile.slice, (reload, first, last, shift), offset, slot, loads)
+            reload = False
+        region.space.until = self.walk.runs
+        if last:
+            self.parameters[self._slot_key(p)][0].until = self.walk.runs
+            if not self.all_parameters:
+                self.parameters.pop(p)[0].live = False
+
+    def _region(self, rectangle: Rectangle, number: int) -> Region:
+        """The input that a source holds, loaded once for as long as it stays."""
+        if number in self.regions:
+            return self.regions[number]
+        walk, plan, source = self.walk, self.plan, self.plan.sources[number]
+        space = walk.banks.take(region_words(source, rectangle.rows, plan.columns))
+        rows, columns = plan.region(source, rectangle)
+        pitch, b = plan.pitch(source), source.planes
+        count = 0
+        for bank, group in enumerate(source.groups):
+            layout, base = walk.memory.layouts[group.tensor], walk.memory.tensors[group.tensor]
+            written = walk.written.get(group.tensor)
+            after = max((written[row] for row in range(rows.first, rows.last + 1)), default=0) if written else 0
+            where = {"address": space.start, "pitch": pitch, "bank": bank}
+            if source.mode != Mode.POINT:
+                where = {
+                    "address": space.start + rows.at // 3 * pitch,
+                    "pitch": pitch,
+                    "row_phase": rows.at % 3,
+                    "column_phase": columns.at % 3,
+                    "column_address": columns.at // 3 * b,
+                    "planes": b,
+                }
+            fields = load_fields(
+                Target.POINT if source.mode == Mode.POINT else Target.WINDOW,
+                plan.index,
+                base + layout.offset(rows.first, group.channel_group, columns.first),
+                columns.count * b,
+                rows.count,
+                layout.row_bytes,
+                **where,
+            )
+            count = walk.load(Queue.REGION, fields, walk.banks.released, after)
+        self.regions[number] = Region(space, count)
+        return self.regions[number]
+
+    def _slot_key(self, p: int) -> int:
+        return -1 if self.all_parameters else p
+
+    def _slot(self, p: int, loads: list[int]) -> int:
+        """The parameter slot of a pass; all of a layer's at once if they fit."""
+        walk, key = self.walk, self._slot_key(p)
+        if key not in self.parameters:
+            count = len(self.plan.passes) if self.all_parameters else 1
+            space = walk.slots.take(count)
+            words = 2 * self.config.rows * count
+            address = walk.memory.parameters[self.plan.index] + (0 if self.all_parameters else p) * words * 8
+            fields = load_fields(Target.PARAMETERS, self.plan.index, address, words, address=space.start)
+            self.parameters[key] = space, walk.load(Queue.PARAMETERS, fields, walk.slots.released)
+        space, loads[2] = self.parameters[key]
+        return space.start + (p if self.all_parameters else 0)
+
+    def _end_parameters(self) -> None:
+        for space, _ in self.parameters.values():
+            space.live = False
+
+    def _configure(self, source: Source) -> None:
+        """CONFIG when the way of reading changes."""
+        if source.key == self.key:
+            return
+        self.key = source.key
+        plan, config, op = self.plan, self.config, self.layer.requantize
+        raw = op is None
+        step = plan.head_rows * max(1, config.pixels // 2)
+        fields = [
+            Opcode.CONFIG,
+            plan.index,
+            source.planes,
+            int(source.signed),
+            source.mode,
+            plan.pitch(source),
+            plan.out_planes,
+            0 if op is None else op.low & 0x1FF,
+            0 if op is None else op.high & 0x1FF,
+            int(not raw and self.layer.output is not None),
+            int(self.layer.pooled is not None),
+            int(raw),
+            plan.head_rows,
+            plan.out_pitch if not raw else 0,
+            plan.pool_pitch,
+            max(source.planes, 4),
+            max(source.planes, 8, step),
+        ]
+        self.walk.steps.append(Step(fields, self.walk.runs))
+
+    def _run(
+        self,
+        whole: Rectangle,
+        part: Rectangle,
+        source: Source,
+        region: Region,
+        p: int,
+        slice_: int,
+        flags: tuple[bool, bool, bool, bool],
+        psum: int,
+        slot: int,
+        loads: list[int],
+    ) -> None:
+        walk, plan, config = self.walk, self.plan, self.config
+        reload, first, last, shift = flags
+        rows, columns = plan.region(source, whole)
+        limit_rows, limit_columns = plan.limits[source.groups[0].tensor]
+        start = part.y0 - whole.y0
+        odd_row = odd_column = 0
+        top = bottom = left = right = False
+        row_phase, pitch, b = 0, plan.pitch(source), source.planes
+        if source.mode == Mode.POINT:
+            row_address, column = region.space.start + start * pitch, 0
+        else:
+            row = 1 + start
+            column = 1
+            if source.mode == Mode.STRIDE2:
+                row = 1 + 2 * start
+                bottom, right = 2 * part.y1 - 1 >= limit_rows, 2 * part.x1 - 1 >= limit_columns
+            else:
+                bottom, right = part.y1 == plan.run_shape[0], part.x1 == plan.words
+            if source.mode == Mode.NEAREST:
+                row = (part.y0 >> 1) - (whole.y0 >> 1) + 1
+                odd_row, odd_column = part.y0 & 1, part.x0 & 1
+            top, left = part.y0 == 0, part.x0 == 0
+            row_address, row_phase = region.space.start + row // 3 * pitch, row % 3
+        tail = plan.run_shape[1] - 8 * (plan.words - 1) if part.x1 == plan.words else 8
+        out, pool = self._outputs(plan.passes[p], part) if last else (0, 0)
+        steps = part.rows * part.columns * config.substeps
+        interval = max(b, 4)
+        if last:
+            interval = max(b, 8, plan.head_rows * max(1, config.pixels // 2))
+        fields = [
+            Opcode.RUN,
+            plan.index,
+            int(reload),
+            int(first),
+            int(last),
+            int(shift),
+            plan.passes[p].scatter,
+            int(plan.pair),
+            int(top),
+            int(bottom),
+            int(left),
+            int(right),
+            odd_row,
+            odd_column,
+            slice_,
+            tail,
+            0,
+            0,
+            part.rows // 2 if plan.pair else part.rows,
+            part.columns,
+            row_address,
+            row_phase,
+            column // 3 * b,
+            column % 3,
+            0 if first and last else psum,
+            out,
+            pool,
+            slot,
+        ]
+        needs = (loads[0], len(walk.loads[Queue.WEIGHTS]), loads[2])
+        stores = max(walk.out.released, walk.pool.released) if last else 0
+        walk.steps.append(Step(fields, walk.runs, needs, stores, steps * interval, reload))
+        walk.runs += 1
+        if last:
+            self._store(p, part, out, pool)
+
+    def _outputs(self, p: Pass, part: Rectangle) -> tuple[int, int]:
+        """Output and pool memory addresses; both column phases of a transposed convolution share a space."""
+        walk, plan = self.walk, self.plan
+        out = pool = 0
+        if plan.out_pitch:
+            if p.scatter == Scatter.ODD:
+                return walk.out.spaces[-1].start, 0
+            out = walk.out.take(part.rows * plan.out_pitch).start
+        if plan.pool_pitch:
+            pool = walk.pool.take(part.rows // 2 * plan.pool_pitch).start
+        return out, pool
+
+    def _store(self, number: int, part: Rectangle, out: int, pool: int) -> None:
+        plan, walk = self.plan, self.walk
+        p = plan.passes[number]
+        if p.scatter == Scatter.EVEN:
+            return
+        for i, chosen in enumerate(p.sets):
+            if plan.head_rows:
+                self._store_head(i, chosen, part, out)
+                continue
+            if self.layer.output is not None:
+                self._store_map(self.layer.output, i, chosen, part, out)
+            if self.layer.pooled is not None:
+                half = Rectangle(part.y0 // 2, part.y1 // 2, part.x0 // 2, -(-part.x1 // 2))
+                layout, base = self._tensor(self.layer.pooled)
+                ddr = base + layout.offset(half.y0, chosen.channel_group, half.x0)
+                words = half.columns * layout.planes
+                self._emit_store(1, ddr, words, half.rows, layout.row_bytes, i, pool, plan.pool_pitch, layout.planes)
+                self._wrote(self.layer.pooled, half.y0, half.y1)
+        for ring, used in ((walk.out, plan.out_pitch), (walk.pool, plan.pool_pitch)):
+            if used:
+                ring.spaces[-1].until = len(walk.stores)
+                ring.spaces[-1].live = False
+
+    def _tensor(self, name: str) -> tuple[TensorLayout, int]:
+        return self.walk.memory.layouts[name], self.walk.memory.tensors[name]
+
+    def _store_map(self, name: str, i: int, chosen: OutputSet, part: Rectangle, out: int) -> None:
+        plan = self.plan
+        layout, base = self._tensor(name)
+        if self.layer.kernel == 2:
+            x0, x1 = 2 * part.x0, min(2 * part.x1, layout.pixel_groups)
+            ddr = base + layout.offset(2 * part.y0 + chosen.phase, chosen.channel_group, x0)
+            y0, y1, stride = 2 * part.y0, 2 * part.y1, 2 * layout.row_bytes
+        else:
+            x0, x1, y0, y1, stride = part.x0, part.x1, part.y0, part.y1, layout.row_bytes
+            ddr = base + layout.offset(y0, chosen.channel_group, x0)
+        words = (x1 - x0) * layout.planes
+        self._emit_store(0, ddr, words, part.rows, stride, i, out, plan.out_pitch, layout.planes)
+        self._wrote(name, y0, y1)
+
+    def _store_head(self, i: int, chosen: OutputSet, part: Rectangle, out: int) -> None:
+        plan, head = self.plan, self.walk.memory.head
+        assert isinstance(head, HeadLayout)
+        word_bytes = head.row_bytes // plan.words
+        base = self.walk.memory.head_address + chosen.channel_group * head.set_bytes
+        ddr = base + part.y0 * head.row_bytes + part.x0 * word_bytes
+        words = part.columns * word_bytes // 8
+        self._emit_store(0, ddr, words, part.rows, head.row_bytes, i, out, words // 2, 1)
+
+    def _emit_store(
+        self, pool: int, ddr: int, words: int, runs: int, stride: int, number: int, address: int, pitch: int, planes: int
+    ) -> None:
+        fields = [Opcode.STORE, pool, self.plan.index, 0, ddr, words, runs, stride, number, address, pitch, planes]
+        self.walk.stores.append(Store(fields, self.walk.runs))
+
+    def _wrote(self, name: str, y0: int, y1: int) -> None:
+        rows = self.walk.written.setdefault(name, defaultdict(int))
+        for row in range(y0, y1):
+            rows[row] = len(self.walk.stores)
