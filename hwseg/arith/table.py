@@ -8,8 +8,8 @@ Six lanes' part of T is antisymmetric in c, so a table of 32 entries serves: c_0
 U[a] = w_0 + sum(a_i ? w_i : -w_i).  |U| <= 6 * 128, 11 bits.
 
 Signs: a node of the tree is a magnitude with a sign bit, value = (-1)^n * V.  Two nodes make
-V = V_a + (-1)^(n_a XOR n_b) * V_b with sign n_a: only *relative* signs enter the tree, n_0 of table 0 comes out, and the
-accumulator applies it.  S has sign 0, so its relative sign at node 0 is n_0.
+V = V_a + (-1)^(n_a XOR n_b) * V_b with sign n_a: only *relative* signs enter the tree, n_0 of table 0 comes out, and
+the accumulator applies it.  S has sign 0, so its relative sign at node 0 is n_0.
 
 Recurrence: r <- 2r + s, r = 0 before the first plane; the sign plane of two's complement is subtracted.
 Bound: |r| after j planes <= (2^j - 1) * sum|w|.  Latency: one register for the look-up, one per tree level, one for r.
@@ -122,7 +122,7 @@ class TableSpec:
         return tuple(steps)
 
     def entries(self, weights: Sequence[int]) -> list[list[tuple[int, int]]]:
-        """Per table (address, entry) in the order in which they are written: each from the one before by one addition."""
+        """Per table (address, entry) in the order of writing: each from the one before by one addition."""
         tables = []
         for t in range(self.tables):
             w = [int(weights[i]) for i in self.lanes_of(t)]
@@ -186,7 +186,8 @@ class TableSpec:
         place = 1 << np.arange(planes.shape[1] - 1, -1, -1, dtype=np.int64)
         if signed:
             place[0] = -place[0]
-        return s @ place
+        sums: np.ndarray = s @ place
+        return sums
 
 
 def _node_value(node: Node, values: list[int], total: int, head_sign: int, relative: object) -> int:

@@ -1,19 +1,19 @@
 """Verilog with each distinct module written once.
 
-Amaranth flattens every use of a component into its own copy of the Verilog, so that an array of 128 equal cores costs 128
+Amaranth writes every use of a component as its own copy of the Verilog, so that an array of 128 equal cores costs 128
 definitions.  A `Library` keeps one definition per name instead, and parents instantiate it:
 
     def elaborate(self, platform):
         core = Core(72)                                       # its ports are signals, to be wired as always
         m.submodules.core = self.library.instance(core, "core_72")
 
-`instance` converts the component when its name comes for the first time; converting a parent converts its children the
-same way, so `library.instance(top, "top")` and `library.text()` give the whole design, children first.  With
-`Library(flat=True)` the same `elaborate` gets the component itself back, and the Amaranth simulator runs what the Verilog
-says.
+`instance` converts the component when its name comes for the first time; converting a parent converts its children
+the same way, so `library.instance(top, "top")` and `library.text()` give the whole design, children first.  With
+`Library(flat=True)` the same `elaborate` gets the component itself back, and the Amaranth simulator runs what the
+Verilog says.
 
-Modules below a component that it did not take from a library are named `component__child`.  The text is Verilog-2005, has
-no source positions, and depends on the components alone.
+Modules below a component that it did not take from a library are named `component__child`.  The text is Verilog-2005,
+has no source positions, and depends on the components alone.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ class Library:
 
 
 def _without_zero_contents(text: str) -> str:
-    """Drop initial blocks that only fill a memory with zeros, a line per word: no part reads a word before writing it."""
+    """Drop initial blocks that only fill a memory with zeros, a line per word: no word counts before it is written."""
     return re.sub(r"  initial begin\n(?:    \S+\s*\[\d+\] = \d+'h0+;\n)+  end\n", "", text)
 
 
@@ -100,8 +100,8 @@ def _parameters(component: Component) -> list[tuple[str, Any]]:
 def _plain(text: str, name: str) -> str:
     """Escaped identifiers as plain ones.
 
-    `\\$12 ` becomes `_12`, a child module `\\core.table ` becomes `core__table`.  Escaped names that begin with a dollar
-    collide with Yosys's own when the text is read back (an assertion in its abc pass).
+    `\\$12 ` becomes `_12`, a child module `\\core.table ` becomes `core__table`.  Escaped names that begin with a
+    dollar collide with Yosys's own when the text is read back (an assertion in its abc pass).
     """
     taken = set(re.findall(r"(?<![\\$\w'])[A-Za-z_]\w*", text))
     names: dict[str, str] = {}

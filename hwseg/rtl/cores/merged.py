@@ -4,9 +4,9 @@ After Usman, Sadegheih, Merhof, ICECS 2025.  With s the sum of one plane's produ
 
     v = 2r + s ;   z = sel(v / 2^K) in {-1, 0, 1} ;   r = v - z * 2^K        (sign plane: v = 2r - s)
 
-|r| <= 2^(K-1), so r is the low K bits of v as a signed number and z is three bits of v.  The digits z are appended on the
-fly (Ercegovac and Lang) to Q and Q - 1, whence the sum without drain digits, sum = Z * 2^K + r, is no addition either:
-its low K bits are r's, and those above are Q, or Q - 1 if r is negative.
+|r| <= 2^(K-1), so r is the low K bits of v as a signed number and z follows from the three bits above.  The digits z
+are appended on the fly (Ercegovac and Lang) to Q and Q - 1, whence the sum without drain digits, sum = Z * 2^K + r, is
+no addition either: its low K bits are r's, and those above are Q, or Q - 1 if r is negative.
 
 The model is `hwseg.arith.mma.MmaSpec`; `residual`, `digit` and `digit_valid` show the recurrence at every plane.
 """

@@ -8,11 +8,11 @@ crossing.
                                           v
     weights, start --> Loader -- load --> Core --> sum, sum_valid
 
-Contract of the core: a plane per cycle, and the first plane of a sum may follow the last plane of the one before in the
-next cycle.  Idle cycles (`valid` = 0) may stand anywhere.  Every sum that begins with `first` ends with `last` (both, if
-it has a single plane).  `negate` goes with `first` only: the plane is the sign plane of two's complement.  `sum` is
-exactly sum(w * x), changes together with the one-cycle pulse `sum_valid`, `latency` cycles after the last plane's
-cycle, and then stays.
+Contract of the core: a plane per cycle, and the first plane of a sum may follow the last plane of the one before in
+the next cycle.  Idle cycles (`valid` = 0) may stand anywhere.  Every sum that begins with `first` ends with `last`
+(both, if it has a single plane).  `negate` goes with `first` only: the plane is the sign plane of two's complement.
+`sum` is exactly sum(w * x), changes together with the one-cycle pulse `sum_valid`, `latency` cycles after the last
+plane's cycle, and then stays.
 
 Contract of the loader: `start` may be given when not `busy`; weights are stable from that cycle (cycle 0) while `busy`.
 From cycle 0 to cycle reload_cycles - 1 no valid plane may be at the inputs of the row's cores, and the feed of an idle

@@ -2,7 +2,7 @@
 
 Six lanes share a table.  With c = 2x - 1 in {-1, 1}, sum(w * c) of six lanes is c0 * U[a], where the five address bits
 are a_i = x_i XNOR x_0 and U[a] = w_0 + sum(a_i ? w_i : -w_i): 32 entries of 11 bits, one RAM32M pair.  The tables'
-values meet in a tree; each adder applies the *relative* sign of its two subtrees, and the accumulator the sign of table 0.
+values meet in a tree; each adder applies the *relative* sign of its two subtrees, and the accumulator that of table 0.
 The tree's sum is T = 2s - S for a plane sum s = sum(w * x) and S = sum(w); S, kept in each core, enters the tree at its
 odd node, so T + S = 2s and the accumulator holds the exact sum:
 
@@ -15,13 +15,12 @@ The model is `hwseg.arith.table.TableSpec`, which also gives the tree's shape.
 
 from __future__ import annotations
 
-from amaranth.hdl import Array, Cat, Const, Module, Mux, Shape, Signal, signed
+from amaranth.hdl import Array, Cat, Const, Module, Mux, Shape, Signal, Value, signed
 from amaranth.lib.data import ArrayLayout, StructLayout
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import Component
 
 from hwseg.arith.table import ENTRIES, LANES, TableSpec
-from hwseg.arith.types import CoreSpec
 from hwseg.rtl.cores.pipeline import add_or_subtract, delayed, signed_register
 from hwseg.rtl.cores.signature import Family, core_ports, encoder_ports, loader_ports
 
@@ -126,7 +125,7 @@ class Loader(Component):
         return lane, double, subtract
 
     def _accumulate(
-        self, m: Module, t: int, lane: Signal, double: Signal, subtract: Signal, adding: Signal, done: Signal
+        self, m: Module, t: int, lane: Signal, double: Value, subtract: Value, adding: Signal, done: Value
     ) -> None:
         bits = self.spec.entry_bits
         weights = [self.weights[i] for i in self.spec.lanes_of(t)]
