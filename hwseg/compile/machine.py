@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from hwseg.compile.parameters import rounded
+from hwseg.arith.requantize import apply
 from hwseg.rtl.config import BANKS, PAGE_INSTRUCTIONS, PAGE_WORDS, PSUM_BITS, ROWS_PER_SET, EngineConfig
 from hwseg.rtl.isa import FORMATS, PARAMETER, Mode, Opcode, Scatter, Target
 
@@ -296,10 +296,9 @@ class Machine:
     def _requantize(self, i: dict[str, int], acc: np.ndarray) -> np.ndarray:
         cfg = self.configuration
         multiplier, offset, shift = self._triples(i["slot"])
-        products = acc * multiplier + offset
         low, high = (cfg[name] - (cfg[name] >> 8 << 9) for name in ("low", "high"))
-        columns = [np.clip(rounded(products[..., r], int(s)), low, high) for r, s in enumerate(shift)]
-        return np.stack(columns, axis=-1)
+        used = shift < 48
+        return apply(acc, multiplier * used, offset * used, shift * used, low, high)
 
     def _planes(self, values: np.ndarray) -> np.ndarray:
         """uint64 [..., plane] of values [..., pixel, channel]."""

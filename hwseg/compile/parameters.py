@@ -2,30 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from fractions import Fraction
 
 import numpy as np
 
+from hwseg.arith.requantize import Triple, differing_steps, fit, nearest
 from hwseg.compile.lower import Layer
 from hwseg.compile.plan import LayerPlan, Pass, Tile, tile_lanes
-from hwseg.errors import HwsegError
+from hwseg.errors import require
 from hwseg.rtl.config import ROWS_PER_SET, EngineConfig
 from hwseg.rtl.isa import PARAMETER, Scatter
 
-MULTIPLIER_BITS = 24
-OFFSET_BITS = 48
-MAX_SHIFT = 47
-
-
-@dataclass(frozen=True)
-class Triple:
-    """y = clamp(round_half_even((acc * multiplier + offset) / 2**shift)); `wrong`: steps that differ from the exact ones."""
-
-    multiplier: int
-    offset: int
-    shift: int
-    wrong: int = 0
+FIELDS = PARAMETER.fields
 
 
 def weight_bytes(plan: LayerPlan, p: Pass, tile: Tile, config: EngineConfig) -> np.ndarray:
@@ -50,101 +39,46 @@ def weight_bytes(plan: LayerPlan, p: Pass, tile: Tile, config: EngineConfig) -> 
     return lanes.view(np.uint8)
 
 
-def layer_triples(layer: Layer, allow_inexact: bool = False) -> list[Triple]:
-    """One per output channel; raw sums pass unchanged."""
+@dataclass(frozen=True)
+class LayerTriples:
+    """A layer's requantizers by output channel; `wrong`: steps that differ from the exact ones, if that is allowed."""
+
+    triples: tuple[Triple, ...]
+    wrong: int = 0
+
+
+def layer_triples(layer: Layer, allow_inexact: bool = False) -> LayerTriples:
+    """Proven equal to the exact requantizer over each channel's interval; raw sums pass unchanged."""
     op, channels = layer.requantize, layer.shape[2]
     if op is None:
-        return [Triple(1, 0, 0)] * channels
+        return LayerTriples((Triple(1, 0, 0),) * channels)
     low, high = layer.intervals
-    triples = []
-    known: dict[tuple[Fraction, Fraction], tuple[int, ...]] = {}
+    triples, wrong = [], 0
     for c in range(channels):
         m, b = (values[c if len(values) > 1 else 0] for values in (op.multiplier, op.offset))
-        if (m, b) not in known:
-            known[m, b] = op.steps(c)
-        triple = fit(m, b, np.array(known[m, b], np.int64), op.low, int(low[c]), int(high[c]))
-        if triple.wrong and not allow_inexact:
-            raise HwsegError(
+        limits = op.low, op.high, int(low[c]), int(high[c])
+        triple = fit(m, b, *limits)
+        if triple is None:
+            triple = nearest(m, b)
+            different = differing_steps(triple, m, b, *limits)
+            require(
+                allow_inexact and triple.fits,
                 layer.name,
-                f"channel {c}: {triple.wrong} of {op.high - op.low} requantization steps (factor {float(m):.9g}, offset "
-                f"{float(b):.9g}) are not reproduced by a {MULTIPLIER_BITS}-bit multiplier",
+                f"channel {c}: {len(different)} of {op.high - op.low} requantization steps, the first at {different[0]} "
+                f"(factor {float(m):.9g}, offset {float(b):.9g}), are not reproduced by a 24-bit multiplier",
                 "use power-of-two scales, or --allow-inexact",
             )
+            wrong += len(different)
         triples.append(triple)
-    return triples
+    return LayerTriples(tuple(triples), wrong)
 
 
-def fit(m: Fraction, b: Fraction, steps: np.ndarray, low_value: int, low: int, high: int) -> Triple:
-    """The triple with the smallest shift that takes every step of accumulators in [low, high] where the exact one does.
-
-    y >= k exactly from step T_k on (of sign * acc).  For a multiplier and shift, each step bounds the offset from both
-    sides; the bounds of all steps meet if the triple exists.
-    """
-    if m < 0:
-        low, high = -high, -low
-    k = low_value + 1 + np.arange(len(steps), dtype=np.int64)
-    passed, open_ = steps <= low, steps > high
-    at, before = np.where(passed, low, steps), np.where(open_, high, steps - 1)
-    best: Triple | None = None
-    for shift in candidate_shifts(abs(m)):
-        factor = round(abs(m) * (1 << shift))
-        tie = k & 1 if shift else 0
-        half = (2 * k - 1) << shift - 1 if shift else k
-        least = (half - at * factor + tie)[~open_]
-        most = (half - before * factor - 1 + tie)[~passed]
-        most_offset = int(most.min()) if most.size else 1 << 62
-        least_offset = int(least.max()) if least.size else -(1 << 62)
-        wanted = round(b * (1 << shift))
-        offset = min(max(wanted, least_offset), most_offset) if least_offset <= most_offset else wanted
-        if abs(offset) >= 1 << OFFSET_BITS - 1:
-            continue
-        sign = -1 if m < 0 else 1
-        if least_offset <= most_offset:
-            return Triple(sign * factor, offset, shift)
-        middle = ~passed & ~open_
-        wrong = count_wrong(factor, offset, shift, steps[middle], k[middle])
-        if best is None or wrong < best.wrong:
-            best = Triple(sign * factor, offset, shift, max(1, wrong))
-    return best or Triple(0, 0, 0, len(steps))
-
-
-def candidate_shifts(m: Fraction) -> list[int]:
-    """Shifts from exact and small to as many bits as the multiplier has."""
-    if m == 0:
-        return [0, 1]
-    largest = 0
-    while largest < MAX_SHIFT and round(m * (1 << largest + 1)) < 1 << MULTIPLIER_BITS:
-        largest += 1
-    exact = m.denominator.bit_length() - 1
-    found = list(range(largest, max(largest - 12, -1), -1))
-    if m.denominator == 1 << exact and exact <= largest:
-        found.insert(0, exact)
-        if exact == 0 and largest > 0:
-            found.insert(0, 1)
-    return found
-
-
-def count_wrong(factor: int, offset: int, shift: int, steps: np.ndarray, k: np.ndarray) -> int:
-    """Steps that the triple takes at another accumulator."""
-    at, before = rounded(steps * factor + offset, shift), rounded((steps - 1) * factor + offset, shift)
-    return int(((at < k) | (before >= k)).sum())
-
-
-def rounded(value: np.ndarray, shift: int) -> np.ndarray:
-    """round_half_even(value / 2**shift) of int64."""
-    if shift == 0:
-        return value
-    quotient = value >> shift
-    rest, half = value - (quotient << shift), 1 << shift - 1
-    return np.asarray(quotient + ((rest > half) | ((rest == half) & (quotient & 1 == 1))))
-
-
-def parameter_words(plan: LayerPlan, triples: list[Triple], config: EngineConfig) -> np.ndarray:
+def parameter_words(plan: LayerPlan, triples: Sequence[Triple], config: EngineConfig) -> np.ndarray:
     """uint64 [slot, row, 2] of a layer: pass after pass."""
     words = np.zeros((len(plan.passes), config.rows, 2), np.uint64)
     packed = [
         PARAMETER.pack(
-            offset=t.offset & (1 << OFFSET_BITS) - 1, shift=t.shift, multiplier=t.multiplier & (1 << MULTIPLIER_BITS + 1) - 1
+            offset=t.o & (1 << FIELDS["offset"]) - 1, shift=t.s, multiplier=t.m & (1 << FIELDS["multiplier"]) - 1
         )
         for t in triples
     ]
@@ -156,7 +90,9 @@ def parameter_words(plan: LayerPlan, triples: list[Triple], config: EngineConfig
     return words
 
 
-def images(plan: LayerPlan, triples: list[Triple], tiles: dict[tuple[int, int], int], config: EngineConfig) -> tuple[bytes, bytes]:
+def images(
+    plan: LayerPlan, triples: Sequence[Triple], tiles: dict[tuple[int, int], int], config: EngineConfig
+) -> tuple[bytes, bytes]:
     """Weight tiles in the order of their addresses, and parameters."""
     ordered = sorted(tiles, key=tiles.__getitem__)
     weights = b"".join(weight_bytes(plan, plan.passes[p], plan.tiles[t], config).tobytes() for p, t in ordered)

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hwseg.compile.timing import Constants
-from hwseg.compile.walk import Load, Step, Store, Walk, load_fields
+from hwseg.compile.timing import ACKNOWLEDGED, COUNTED, LATENCY, MOVED, STORED, Constants
+from hwseg.compile.walk import Load, Queue, Step, Store, Walk, load_fields
 from hwseg.rtl.config import INSTRUCTION_WORDS, PAGE_INSTRUCTIONS, PAGE_WORDS, EngineConfig
 from hwseg.rtl.isa import FORMATS, LOAD, Opcode, Target
 
@@ -26,10 +26,10 @@ RUN_LOADS = list(FORMATS[Opcode.RUN].fields).index("wait_loads")
 RUN_STORES = list(FORMATS[Opcode.RUN].fields).index("wait_stores")
 
 
-def schedule(walk: Walk, config: EngineConfig, program_address: int) -> bytes:
+def schedule(walk: Walk, config: EngineConfig, program_address: int, latency: int = LATENCY) -> bytes:
     """The program's bytes."""
     _deadlines(walk)
-    stream = Placement(walk, Constants.of(config)).run()
+    stream = Placement(walk, Constants.of(config, latency)).run()
     return pack(finish(stream, program_address))
 
 
@@ -114,19 +114,17 @@ class Placement:
         if load.after_store > self.fenced:
             f[LOAD_FENCE] = 1
             self.fenced = self.next_store
-        start += c.pop + c.check
-        end = start + f[6] * f[7]
-        self.memory_free = end
-        self.landed[load.queue].append(end + c.latency + c.land)
+        start += 1
+        self.memory_free = end = start + 1 + f[6] * f[7]
+        self.landed[load.queue].append(end + c.latency + (MOVED if load.queue == Queue.WEIGHTS else COUNTED))
         self.stream.append((start, 1, load))
 
     def _place_store(self, store: Store, start: int) -> None:
         c, f = self.constants, store.fields
-        start += c.pop + c.check
-        end = start + f[5] * f[6]
-        self.memory_free = end
-        self.stored.append(end + c.store)
-        self.acknowledged = end + c.write_latency + c.acknowledge
+        start += 1
+        self.memory_free = end = start + 1 + f[5] * f[6]
+        self.stored.append(end + STORED)
+        self.acknowledged = end + c.latency + ACKNOWLEDGED
         self.next_store += 1
         self.stream.append((start, 1, store))
 
@@ -140,7 +138,7 @@ class Placement:
             a, b, p = step.loads
             if a > counts[0] or b > counts[1] or p > counts[2] or step.stores > len(self.stored):
                 break
-            clock += c.pop + c.check
+            clock += 1
             if step.cycles:
                 if a:
                     clock = max(clock, landed[0][a - 1])
@@ -149,17 +147,16 @@ class Placement:
                 if step.stores:
                     clock = max(clock, self.stored[step.stores - 1])
                 if step.reload:
-                    full = max(self.shadow_free + self.tile_words, landed[1][b - 1]) + c.move
-                    clock = max(clock, full)
-                    self.shadow_free = clock + c.hold
+                    clock = max(clock, self.shadow_free + self.tile_words, landed[1][b - 1])
+                    self.shadow_free = clock + 1 + c.hold
                 self.stream.append((clock, 0, step))
-                clock += (c.reload if step.reload else 0) + step.cycles
-                self.done.append(clock + c.done)
+                clock += (c.reload if step.reload else 1) + step.cycles
+                self.done.append(clock + c.completion)
             else:
                 if self.done:
                     clock = max(clock, self.done[-1])
                 self.stream.append((clock, 0, step))
-                clock += c.config
+                clock += 1
             self.next_step += 1
         self.clock = clock
 

@@ -1,0 +1,77 @@
+"""`hwseg compile`: a QONNX model becomes Verilog, a program, weights and a report."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+
+
+@click.command("compile")
+@click.argument("model", type=click.Path(path_type=Path))
+@click.option("-o", "--out", type=click.Path(path_type=Path), required=True, help="Build folder to write.")
+@click.option("--board", default="zynq7020", show_default=True, help="Board to compile for.")
+@click.option("--clock-mhz", type=float, help="Clock of the engine; default: the board's.")
+@click.option("--array", default="auto", show_default=True, help="auto, a preset, or output channels x pixels x input channels.")
+@click.option("--core", type=click.Choice(["table", "merged"]), default="table", show_default=True, help="Product generator.")
+@click.option("--synth", is_flag=True, help="Measure resources with yosys (minutes).")
+@click.option("--allow-inexact", is_flag=True, help="Accept requantizers that differ from the model, and count them.")
+def command(
+    model: Path,
+    out: Path,
+    board: str,
+    clock_mhz: float | None,
+    array: str,
+    core: str,
+    synth: bool,
+    allow_inexact: bool,
+) -> None:
+    """Turn a QONNX MODEL into Verilog, program, weights and a report."""
+    from hwseg.compile.api import compile_model
+
+    build = compile_model(
+        model, board, clock_mhz, array, out=out, synth=synth, allow_inexact=allow_inexact, core=core
+    )
+    show(build.report)
+    click.echo(f"wrote {build.path}")
+
+
+def show(report: Mapping[str, Any]) -> None:
+    """Layers and totals on the terminal."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False)
+    table.add_column("layer", overflow="fold")
+    table.add_column("operation")
+    for name in ("output", "planes", "cycles", "utilization", "KB moved", "GOPS"):
+        table.add_column(name, justify="right")
+    for row in report["layers"]:
+        if "output_shape" not in row:
+            table.add_row(row["name"], "", "", "", f"{row['cycles']:,}", "", "", "")
+            continue
+        table.add_row(
+            row["name"].replace("[", "\\["),
+            row["op"],
+            "x".join(map(str, row["output_shape"])),
+            str(row["planes"]),
+            f"{row['cycles']:,}",
+            f"{100 * row['utilization']:.0f} %",
+            f"{row['ddr_bytes'] / 1e3:,.1f}",
+            f"{row['gops']:.1f}",
+        )
+    console, totals = Console(), report["totals"]
+    console.print(table)
+    console.print(
+        f"{report['array']} at {report['clock_mhz']:g} MHz: {totals['cycles']:,} cycles, {totals['latency_ms']:.3f} ms, "
+        f"{totals['fps']:.1f} frames/s, {totals['gops']:.1f} GOPS, {100 * totals['utilization']:.0f} % of peak"
+    )
+    used = []
+    for name, row in report["resources"].items():
+        value, kind = (row["estimated"], "estimated") if row["measured"] is None else (row["measured"], "measured")
+        used.append(f"{name.upper()} {value:,} of {row['available']:,} ({kind})")
+    console.print(", ".join(used))
+    for name, count in report["inexact"].items():
+        console.print(f"{name}: {count} steps differ from the exact ones")

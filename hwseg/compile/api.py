@@ -1,0 +1,153 @@
+"""From a model file to a build folder."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hwseg.boards import Board, load_board
+from hwseg.compile.emit import graph_json, json_bytes
+from hwseg.compile.lower import Network, lower
+from hwseg.compile.memory import MemoryMap, map_memory
+from hwseg.compile.parameters import images, layer_triples
+from hwseg.compile.plan import LayerPlan, plan_layer
+from hwseg.compile.report import build_report, markdown
+from hwseg.compile.schedule import schedule
+from hwseg.compile.timing import Timing, predict
+from hwseg.compile.walk import Walk
+from hwseg.errors import require
+from hwseg.files import build_folder
+from hwseg.ir import Graph
+from hwseg.rtl.config import EngineConfig, parse_array
+
+MAX_LAYERS = 256
+MAX_PROGRAM_WORDS = 1 << 20
+
+
+@dataclass(frozen=True)
+class Program:
+    """A graph compiled for an array: everything but the files."""
+
+    graph: Graph
+    network: Network
+    config: EngineConfig
+    board: Board
+    plans: tuple[LayerPlan, ...]
+    memory: MemoryMap
+    program: bytes
+    weights: bytes
+    inexact: Mapping[str, int]
+
+    def timing(self, latency: int | None = None) -> Timing:
+        """Predicted cycles; the board's memory latency unless another is given."""
+        return predict(self.program, self.config, self.board.ddr_latency if latency is None else latency)
+
+    def memory_json(self) -> dict[str, Any]:
+        return self.memory.to_json(len(self.program), self.config)
+
+
+@dataclass(frozen=True)
+class Build:
+    """A build folder and its report."""
+
+    path: Path
+    program: Program
+    report: Mapping[str, Any]
+
+
+def compile_graph(graph: Graph, config: EngineConfig, board: Board, allow_inexact: bool = False) -> Program:
+    """Plan, schedule and encode."""
+    network, inexact = lower(graph, allow_inexact)
+    require(
+        len(network.layers) <= MAX_LAYERS,
+        graph.name,
+        f"must have at most {MAX_LAYERS} layers, has {len(network.layers)}",
+        "use a smaller network",
+    )
+    plans = tuple(plan_layer(i, layer, network, config) for i, layer in enumerate(network.layers))
+    memory = map_memory(network, plans, config, board.ddr_bytes)
+    tiles, parameters = [], []
+    for plan in plans:
+        triples = layer_triples(plan.layer, allow_inexact)
+        if triples.wrong:
+            inexact[plan.layer.name] = inexact.get(plan.layer.name, 0) + triples.wrong
+        weights, words = images(plan, triples.triples, memory.tiles[plan.index], config)
+        tiles.append(weights)
+        parameters.append(words)
+    walk = Walk(config, memory)
+    for plan in plans:
+        walk.layer(plan)
+    program = schedule(walk, config, memory.program_address, board.ddr_latency)
+    require(
+        len(program) // 8 < MAX_PROGRAM_WORDS,
+        graph.name,
+        f"needs a program of {len(program) // 32} instructions, the engine counts to {MAX_PROGRAM_WORDS // 4}",
+        "use a larger array or smaller images",
+    )
+    return Program(graph, network, config, board, plans, memory, program, b"".join(tiles + parameters), inexact)
+
+
+def choose_array(array: str, core: str, board: Board) -> EngineConfig:
+    """`auto` is the board's own array."""
+    return parse_array(board.array if array == "auto" else array, core)
+
+
+def compile_model(
+    path: str | Path,
+    board: str = "zynq7020",
+    clock_mhz: float | None = None,
+    array: str = "auto",
+    out: str | Path | None = None,
+    synth: bool = False,
+    allow_inexact: bool = False,
+    core: str = "table",
+) -> Build:
+    """Read a QONNX file, compile it and write the build folder (default: the model's name with `.hwseg`)."""
+    from hwseg.quant.load import load
+    from hwseg.rtl.engine import verilog
+
+    target = load_board(board)
+    config = choose_array(array, core, target)
+    clock = target.clock_mhz if clock_mhz is None else clock_mhz
+    require(1 <= clock <= 1000, "--clock-mhz", f"must be from 1 to 1000, is {clock:g}", f"use {target.clock_mhz:g}")
+    graph = load(path)
+    program = compile_graph(graph, config, target, allow_inexact)
+    folder = Path(path).with_suffix(".hwseg") if out is None else Path(out)
+    top = verilog(config)
+    with build_folder(folder) as scratch:
+        (scratch / "top.v").write_text(top)
+        measured = measure(scratch / "top.v", config) if synth else None
+        report = build_report(
+            graph,
+            program.plans,
+            program.memory.layouts,
+            program.timing(),
+            config,
+            target,
+            clock,
+            measured,
+            program.inexact,
+        )
+        contents = {
+            "program.bin": program.program,
+            "weights.bin": program.weights,
+            "memory.json": json_bytes(program.memory_json()),
+            "graph.json": json_bytes(graph_json(graph)),
+            "report.json": json_bytes(report),
+            "report.md": markdown(report).encode(),
+        }
+        for name, content in contents.items():
+            (scratch / name).write_bytes(content)
+        shutil.copyfile(path, scratch / "model.onnx")
+    return Build(folder, program, report)
+
+
+def measure(top: Path, config: EngineConfig) -> dict[str, float]:
+    """Synthesized resources of the engine."""
+    from hwseg.toolchain.yosys import synth_xilinx
+
+    found = synth_xilinx([top], "hwseg", keep_hierarchy=("hwseg_row*", "hwseg_core*"))
+    return {name: getattr(found, name) for name in ("lut", "lutram", "ff", "bram36", "dsp")}

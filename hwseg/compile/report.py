@@ -1,0 +1,146 @@
+"""What a build costs and how fast it is: report.json as a dictionary, and report.md rendered from it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from hwseg.boards import Board
+from hwseg.compile.layout import TensorLayout
+from hwseg.compile.plan import LayerPlan
+from hwseg.compile.resources import estimate
+from hwseg.compile.timing import Timing
+from hwseg.ir import Graph
+from hwseg.rtl.config import EngineConfig
+
+STARTUP = "start-up"
+RESOURCES = ("lut", "lutram", "ff", "bram36", "dsp")
+
+
+def build_report(
+    graph: Graph,
+    plans: Sequence[LayerPlan],
+    tensors: Mapping[str, TensorLayout],
+    timing: Timing,
+    config: EngineConfig,
+    board: Board,
+    clock_mhz: float,
+    measured: Mapping[str, float] | None = None,
+    inexact: Mapping[str, int] | None = None,
+) -> dict[str, Any]:
+    """Everything predicted, before anything is simulated."""
+    layers = [startup_row(timing)]
+    layers += [layer_row(plan, tensors, timing, config, board, clock_mhz) for plan in plans]
+    macs = sum(plan.layer.macs for plan in plans)
+    seconds = timing.total / (clock_mhz * 1e6)
+    moved = 8 * (sum(timing.read_words.values()) + sum(timing.write_words.values()))
+    busy = sum(row["lane_cycles"] for row in layers[1:])
+    for row in layers:
+        row.pop("lane_cycles", None)
+    estimated = estimate(config)
+    return {
+        "model": graph.name,
+        "board": board.name,
+        "clock_mhz": clock_mhz,
+        "array": config.name,
+        "core": config.core,
+        "resources": {
+            name: {
+                "estimated": estimated[name],
+                "measured": None if measured is None else measured[name],
+                "available": board.resources[name],
+            }
+            for name in RESOURCES
+        },
+        "totals": {
+            "cycles": timing.total,
+            "latency_ms": seconds * 1e3,
+            "fps": 1 / seconds,
+            "gops": 2 * macs / seconds / 1e9,
+            "macs": macs,
+            "weights": sum(plan.layer.weights.size for plan in plans),
+            "ddr_bytes": moved,
+            "ddr_bytes_per_second": moved / seconds,
+            "utilization": busy / timing.total,
+            "peak_gops": 2 * config.peak_macs * clock_mhz / 1e3,
+        },
+        "inexact": dict(inexact or {}),
+        "layers": layers,
+    }
+
+
+def startup_row(timing: Timing) -> dict[str, Any]:
+    return {"name": STARTUP, "op": STARTUP, "macs": 0, "cycles": timing.startup, "ddr_bytes": 0, "bound": "memory"}
+
+
+def layer_row(
+    plan: LayerPlan,
+    tensors: Mapping[str, TensorLayout],
+    timing: Timing,
+    config: EngineConfig,
+    board: Board,
+    clock_mhz: float,
+) -> dict[str, Any]:
+    """One layer; utilization is the share of lane cycles that multiply real weights with real pixels."""
+    layer, number = plan.layer, plan.index
+    cycles = timing.layers[number]
+    moved = 8 * (timing.read_words[number] + timing.write_words[number])
+    planes = max(source.planes for source in plan.sources)
+    lane_cycles = layer.macs * planes / (config.rows * config.pixels * config.lanes)
+    compute, memory = timing.walking[number], moved / board.ddr_bytes_per_second * clock_mhz * 1e6
+    low, high = layer.interval
+    return {
+        "name": layer.name,
+        "op": layer.op + ("+pool" if layer.pooled else ""),
+        "input_shape": list(layer.input_shape),
+        "output_shape": list(layer.shape),
+        "outputs": [name for name in (layer.output, layer.pooled) if name],
+        "macs": layer.macs,
+        "planes": planes,
+        "out_planes": 32 if layer.requantize is None else plan.out_planes,
+        "cycles": cycles,
+        "compute_cycles": compute,
+        "utilization": lane_cycles / cycles if cycles else 0.0,
+        "ddr_bytes": moved,
+        "gops": 2 * layer.macs / max(cycles, 1) * clock_mhz / 1e3,
+        "accumulator": [low, high],
+        "bound": "compute" if compute >= memory else "memory",
+        "lane_cycles": lane_cycles,
+        "tiling": {
+            "rows": plan.rows,
+            "word_columns": plan.columns,
+            "passes_per_block": len(plan.blocks[0]),
+            "resident": plan.resident or len(plan.blocks) == 1,
+        },
+    }
+
+
+def markdown(report: Mapping[str, Any]) -> str:
+    """report.md."""
+    totals = report["totals"]
+    lines = [
+        f"# {report['model']} on {report['board']}",
+        "",
+        f"Array {report['array']} at {report['clock_mhz']:g} MHz: {totals['cycles']:,} cycles, {totals['latency_ms']:.3f} ms, "
+        f"{totals['fps']:.1f} frames/s, {totals['gops']:.1f} GOPS ({100 * totals['utilization']:.0f} % of peak), "
+        f"{totals['ddr_bytes'] / 1e6:.2f} MB moved per frame.",
+        "",
+        "| layer | operation | output | planes | MACs | cycles | utilization | KB moved | GOPS | bound |",
+        "|---|---|---|--:|--:|--:|--:|--:|--:|---|",
+    ]
+    for row in report["layers"]:
+        if row["op"] == STARTUP:
+            lines.append(f"| {STARTUP} | | | | | {row['cycles']:,} | | | | |")
+            continue
+        shape = "x".join(map(str, row["output_shape"]))
+        lines.append(
+            f"| {row['name']} | {row['op']} | {shape} | {row['planes']} | {row['macs']:,} | {row['cycles']:,} | "
+            f"{100 * row['utilization']:.0f} % | {row['ddr_bytes'] / 1e3:,.1f} | {row['gops']:.1f} | {row['bound']} |"
+        )
+    lines += ["", "| resource | estimated | measured | available |", "|---|--:|--:|--:|"]
+    for name, row in report["resources"].items():
+        measured = "" if row["measured"] is None else f"{row['measured']:,}"
+        lines.append(f"| {name.upper()} | {row['estimated']:,} | {measured} | {row['available']:,} |")
+    for name, count in report["inexact"].items():
+        lines += ["", f"{name}: {count} requantization steps or pairs differ from the exact ones."]
+    return "\n".join(lines) + "\n"
