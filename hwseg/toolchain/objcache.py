@@ -16,9 +16,14 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 SOURCES = (".cpp", ".cc", ".c")
+UNTOUCHED = ("-include", "-fsyntax-only", "-S", "-E")
+"""Options after which the object is not a function of the preprocessed source; -g is another."""
+
+KEEP_SECONDS = 60 * 24 * 3600
 
 
 def main(folder: str, *command: str) -> int:
@@ -42,7 +47,8 @@ def main(folder: str, *command: str) -> int:
 def output_and_source(command: tuple[str, ...]) -> tuple[str, str] | None:
     """The object that the command writes and the one source that it reads, where both are plain to see."""
     sources = [word for word in command[1:] if word.endswith(SOURCES) and not word.startswith("-")]
-    if "-c" not in command or "-o" not in command[:-1] or "-include" in command or len(sources) != 1:
+    odd = any(word in UNTOUCHED or word.startswith("-g") for word in command[1:])
+    if odd or "-c" not in command or "-o" not in command[:-1] or len(sources) != 1:
         return None
     output = command[command.index("-o") + 1]
     return (output, sources[0]) if output.endswith(".o") else None
@@ -82,10 +88,19 @@ def keep(output: Path, kept: Path) -> None:
         try:
             shutil.copyfile(output, scratch)
             os.replace(scratch, kept)
+            if kept.name.startswith("00"):
+                prune(kept.parent.parent)
         finally:
             Path(scratch).unlink(missing_ok=True)
     except OSError:
         pass
+
+
+def prune(folder: Path) -> None:
+    """Delete the objects that nobody took for two months."""
+    for path in folder.glob("*/*"):
+        if path.stat().st_mtime < time.time() - KEEP_SECONDS:
+            path.unlink(missing_ok=True)
 
 
 if __name__ == "__main__":

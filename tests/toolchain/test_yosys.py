@@ -1,0 +1,78 @@
+"""Yosys in its own process: what it counts, and that its errors are sentences."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from hwseg.errors import HwsegError
+from hwseg.toolchain import yosys
+
+needs_yosys = pytest.mark.skipif(yosys.version() is None, reason="needs pyosys")
+
+DESIGN = """
+module row(input clk, input [7:0] a, input [7:0] b, output reg [15:0] p, output reg [7:0] q);
+  always @(posedge clk) begin p <= a * b; q <= a; end
+endmodule
+module top(input clk, input [7:0] a, input [7:0] b, input [9:0] x, input we, output [15:0] p, output [15:0] r,
+           output [7:0] q, output [7:0] s, output reg [31:0] m);
+  reg [31:0] memory [0:1023];
+  always @(posedge clk) begin m <= memory[x]; if (we) memory[x] <= {a, b, a, b}; end
+  row one(clk, a, b, p, q);
+  row two(clk, a, b + 8'd1, r, s);
+endmodule
+"""
+
+
+@needs_yosys
+def test_counts_of_a_small_design(tmp_path: Path) -> None:
+    (tmp_path / "top.v").write_text(DESIGN)
+    together = yosys.synth_xilinx([tmp_path / "top.v"], "top")
+    apart = yosys.synth_xilinx([tmp_path / "top.v"], "top", keep_hierarchy=["row"])
+    assert (together.dsp, together.bram36, together.lutram) == (apart.dsp, apart.bram36, apart.lutram) == (2, 1.0, 0)
+    assert apart.ff == together.ff + 8  # `q` of both rows: one register if flattened first, two if kept apart
+
+
+def test_every_kind_of_cell_is_counted_as_the_device_counts_it() -> None:
+    cells = {"LUT6": 10, "LUT2": 4, "INV": 1, "RAM32M": 2, "SRL16E": 3, "FDRE": 5, "FDSE": 1, "CARRY4": 7}
+    cells |= {"RAMB36E1": 2, "RAMB18E1": 1, "DSP48E1": 4}
+    counted = yosys.resources_of({"design": {"num_cells_by_type": cells, "estimated_num_lc": 12}})
+    assert counted == yosys.Resources(lut=23, lutram=11, ff=6, carry4=7, bram36=2.5, dsp=4, lut_cells=26)
+
+
+@needs_yosys
+@pytest.mark.parametrize(
+    ("script", "sentence"),
+    [
+        (["read_verilog missing.v"], "yosys: must not fail: ERROR: File `missing.v' not found"),
+        (["no_such_pass"], "yosys: must not fail: ERROR: No such command: no_such_pass"),
+    ],
+)
+def test_an_error_is_a_sentence_and_not_the_end(script: list[str], sentence: str) -> None:
+    with pytest.raises(HwsegError) as error:
+        yosys.run_script(script)
+    assert str(error.value).startswith(sentence)
+
+
+@needs_yosys
+def test_the_log_comes_back_and_not_on_the_terminal(capfd: pytest.CaptureFixture[str]) -> None:
+    assert "good morning" in yosys.run_script(["log good morning"])
+    assert capfd.readouterr() == ("", "")
+
+
+@needs_yosys
+def test_a_script_that_takes_too_long_is_stopped() -> None:
+    with pytest.raises(HwsegError, match=r"took more than 0\.01 s"):
+        yosys.run_script(["log"], timeout=0.01)
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(HwsegError, match=r"top\.v: must exist"):
+        yosys.synth_xilinx([tmp_path / "top.v"], "top")
+
+
+def test_without_pyosys_there_is_a_cure(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(yosys, "version", lambda: None)
+    with pytest.raises(HwsegError, match=r"pyosys must be installed; pip install 'hwseg\[synth\]'"):
+        yosys.run_script([])
