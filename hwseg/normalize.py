@@ -1,8 +1,8 @@
 """What happens to a picture before its pixels are the network's integers: 8 bits in, 8 bits out, integers throughout.
 
-A specification is "none", or "percentile LOW HIGH": the LOW-th percentile of the picture's values becomes 0, the HIGH-th
-255, and the rest lies on the line between, clipped.  It belongs to a trained network and travels in its file's metadata
-(`hwseg.normalize`).  Percentiles are nearest ranks over all channels, so the result does not depend on a library version.
+A specification is "none", or "percentile LOW HIGH": the LOW-th percentile of the picture's values becomes 0, the
+HIGH-th 255, and the rest lies on the line between, clipped.  It belongs to a trained network and travels in its file's
+metadata (`hwseg.normalize`).  Percentiles are nearest ranks over all channels: no library version changes the result.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def parse(spec: str) -> tuple[Fraction, Fraction] | None:
     except (ValueError, ZeroDivisionError) as error:
         raise HwsegError("normalization", f'must be "none" or "percentile LOW HIGH", not {spec!r}') from error
     valid = kind == "percentile" and 0 <= bounds[0] < bounds[1] <= 100
-    require(valid, "normalization", f'must be "none" or "percentile LOW HIGH" with 0 <= LOW < HIGH <= 100, not {spec!r}')
+    require(valid, "normalization", f'must be "none" or "percentile LOW HIGH" (0 <= LOW < HIGH <= 100), not {spec!r}')
     return bounds
 
 

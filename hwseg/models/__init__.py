@@ -15,6 +15,6 @@ NAMES = ("nuclei-w8a8", "nuclei-mixed")
 
 
 def path(name: str, suffix: str = ".onnx") -> Path:
-    """Where a shipped network is: `.onnx` as the compiler reads it, `.pt` for training on and export at another size."""
+    """Where a shipped network is: `.onnx` for the compiler, `.pt` for training on and export at another size."""
     require(name in NAMES, "model", f"must be {' or '.join(NAMES)}, not {name!r}")
     return Path(str(files(__name__).joinpath(name + suffix)))

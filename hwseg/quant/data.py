@@ -2,12 +2,13 @@
 
     {"train": ["a.png", ...], "val": [...], "test": [...]}
 
-Further keys of split.json are left alone.  Without the file, pictures are split 70/15/15 by a seeded shuffle of their names.
+Further keys of split.json are left alone.  Without the file, a seeded shuffle of the names splits 70/15/15.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -29,7 +30,10 @@ Pixels = NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class Pair:
-    """One picture and its mask, as files; `classes` = 1: any value of 128 and more is foreground, else values are labels."""
+    """One picture and its mask, as files.
+
+    One class: the mask is 255 (or 1) in the foreground.  More: its values are labels from 0.
+    """
 
     image: Path
     mask: Path
@@ -53,8 +57,10 @@ class Crops:
     augment: bool = True
 
 
-def load_folder(root: Path | str, channels: int = 1, classes: int = 1, seed: int = 0) -> dict[str, list[Pair]]:
-    """Pairs of each part, checked: everything is paired, readable, and of equal size."""
+def load_folder(
+    root: Path | str, channels: int = 1, classes: int = 1, seed: int = 0, exclude: Sequence[str] = ()
+) -> dict[str, list[Pair]]:
+    """Pairs of each part, all paired and of equal size; `exclude` names pictures to leave out."""
     root = Path(root)
     images, masks = (_files(root / name) for name in ("images", "masks"))
     _same_names(images, masks, root)
@@ -69,6 +75,10 @@ def load_folder(root: Path | str, channels: int = 1, classes: int = 1, seed: int
         part: [Pair(images[stem], masks[stem], channels, classes) for stem in stems]
         for part, stems in _split(root, list(images), seed).items()
     }
+    left_out = {Path(name).stem for name in exclude}
+    for stem in left_out:
+        require(stem in images, "--exclude", f"names {stem}, which is not in {root / 'images'}")
+    parts = {part: [pair for pair in pairs if pair.image.stem not in left_out] for part, pairs in parts.items()}
     for part in ("train", "val"):
         require(bool(parts[part]), str(root), f"has no {part} pictures", "add some to split.json, or remove the file")
     return parts
@@ -113,13 +123,13 @@ def read_mask(path: Path, classes: int) -> Pixels:
 
 
 def draw(pairs: list[Pair], count: int, crops: Crops, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
-    """A batch: float [count, channels, size, size] = pixel / 256, labels [count, size, size]; all randomness is `rng`'s."""
+    """A batch: float [count, channels, size, size] = pixel / 256, labels [count, size, size]; only `rng` is random."""
     drawn = [_crop(pairs[int(i)], crops, rng) for i in rng.integers(0, len(pairs), count)]
     return to_tensor(np.stack([x for x, _ in drawn])), torch.from_numpy(np.stack([y for _, y in drawn])).long()
 
 
 def whole(pair: Pair, normalization: str, multiple: int) -> tuple[Tensor, Tensor]:
-    """A whole picture as a batch of one, its right and lower edge cut to a multiple that the network's poolings divide."""
+    """A whole picture as a batch of one, cut at the right and below to a size that the network's poolings divide."""
     pixels, mask = pair.read()
     height, width = (length // multiple * multiple for length in mask.shape)
     require(height > 0 and width > 0, str(pair.image), f"must be at least {multiple}x{multiple}")
@@ -179,7 +189,7 @@ def _files(folder: Path) -> dict[str, Path]:
 
 def _same_names(images: dict[str, Path], masks: dict[str, Path], root: Path) -> None:
     for stem, path in images.items():
-        require(stem in masks, str(path), f"has no mask {root / 'masks' / path.name}", "add the mask or remove the picture")
+        require(stem in masks, str(path), f"has no mask {root / 'masks' / path.name}", "add it or remove the picture")
     for stem, path in masks.items():
         require(stem in images, str(path), "is a mask without a picture", "add the picture or remove the mask")
 
@@ -223,7 +233,9 @@ def _header(path: Path) -> Image.Image:
     try:
         return Image.open(path)
     except Exception as error:  # Pillow raises many kinds for a damaged file
-        raise HwsegError(str(path), f"cannot be read as a picture ({type(error).__name__})", "replace the file") from error
+        raise HwsegError(
+            str(path), f"cannot be read as a picture ({type(error).__name__})", "replace the file"
+        ) from error
 
 
 def _open(path: Path) -> Image.Image:

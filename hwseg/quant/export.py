@@ -78,7 +78,8 @@ def clean(raw: onnx.ModelProto, name: str, metadata: Mapping[str, str]) -> onnx.
         for i, source in enumerate(node.input):
             target = tensors.get(source, source)
             if source in initializers:
-                target = f"{new}/{_QUANT_INPUTS[i - 1]}" if node.op_type == "Quant" and i else _constant_name(source, new)
+                parameter = node.op_type == "Quant" and i > 0
+                target = f"{new}/{_QUANT_INPUTS[i - 1]}" if parameter else _constant_name(source, new)
                 kept[target] = onnx.TensorProto()
                 kept[target].CopyFrom(initializers[source])
                 kept[target].name = target
@@ -120,6 +121,18 @@ def resize(model: onnx.ModelProto, size: tuple[int, int]) -> onnx.ModelProto:
     metadata["hwseg.size"] = f"{size[0]}x{size[1]}"
     helper.set_model_props(result, metadata)
     return infer_shapes(result)
+
+
+def resize_file(source: Path, path: Path, size: tuple[int, int]) -> tuple[int, int]:
+    """`resize` from file to file; the size written."""
+    try:
+        model = onnx.load(source)
+    except Exception as error:  # protobuf and the file system raise many kinds
+        raise HwsegError(
+            str(source), f"is no ONNX file ({type(error).__name__})", "export the network again"
+        ) from error
+    write_whole(path, resize(model, size).SerializeToString(deterministic=True))
+    return size
 
 
 def check_size(size: tuple[int, int], multiple: int) -> None:

@@ -5,6 +5,9 @@ are unsigned with a learned threshold; biases are 32-bit integers on the accumul
 plus its bias is exact.  Zero points are 0 everywhere.
 """
 
+# mypy: disable-error-code="misc"
+# Brevitas ships no types, so its quantizer classes cannot be subclassed in typed form.
+
 from __future__ import annotations
 
 from typing import Any
@@ -83,33 +86,38 @@ class _Pixel(UintQuant, _PowerOfTwo, ActQuantSolver):
 
 def pixel_input() -> nn.Module:
     """The network's first quantizer: 8-bit pixels at scale 2^-8."""
-    return qnn.QuantIdentity(act_quant=_Pixel, return_quant_tensor=True)
+    layer: nn.Module = qnn.QuantIdentity(act_quant=_Pixel, return_quant_tensor=True)
+    return layer
 
 
 def relu(bits: int, scales: str) -> nn.Module:
     """ReLU into `bits` unsigned bits."""
     quantizer = _PowerOfTwoUnsigned if scales == "power_of_two" else _FloatUnsigned
-    return qnn.QuantReLU(act_quant=quantizer, bit_width=bits, return_quant_tensor=True)
+    layer: nn.Module = qnn.QuantReLU(act_quant=quantizer, bit_width=bits, return_quant_tensor=True)
+    return layer
 
 
 def signed_identity(bits: int, scales: str) -> nn.Module:
     """`bits` signed bits, for the operand of a residual addition."""
     quantizer = _PowerOfTwoSigned if scales == "power_of_two" else _FloatSigned
-    return qnn.QuantIdentity(act_quant=quantizer, bit_width=bits, return_quant_tensor=True)
+    layer: nn.Module = qnn.QuantIdentity(act_quant=quantizer, bit_width=bits, return_quant_tensor=True)
+    return layer
 
 
 def conv(in_channels: int, out_channels: int, kernel: int, bits: int, scales: str, per_channel: bool) -> nn.Module:
     """Convolution of stride 1 that keeps the size, weights in `bits` bits."""
-    return qnn.QuantConv2d(
+    layer: nn.Module = qnn.QuantConv2d(
         in_channels, out_channels, kernel, padding=kernel // 2, bias=True, **_parameters(bits, scales, per_channel)
     )
+    return layer
 
 
 def up_conv(in_channels: int, out_channels: int, bits: int, scales: str, per_channel: bool) -> nn.Module:
     """2x2 transposed convolution of stride 2, weights in `bits` bits."""
-    return qnn.QuantConvTranspose2d(
+    layer: nn.Module = qnn.QuantConvTranspose2d(
         in_channels, out_channels, 2, stride=2, bias=True, **_parameters(bits, scales, per_channel)
     )
+    return layer
 
 
 def _parameters(bits: int, scales: str, per_channel: bool) -> dict[str, Any]:
@@ -127,7 +135,7 @@ def set_quantization(model: nn.Module, enabled: bool) -> None:
         if isinstance(module, (qnn.QuantReLU, qnn.QuantIdentity)):
             module.return_quant_tensor = enabled
         if hasattr(module, "disable_quant"):
-            module.disable_quant = not enabled
+            module.disable_quant = not enabled  # type: ignore[assignment]
 
 
 def set_threshold(quantizer: nn.Module, threshold: float) -> None:

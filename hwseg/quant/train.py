@@ -4,8 +4,8 @@
     quantized   the same with quantizers, thresholds calibrated first
     folded      batch normalization merged into the weights, then fine-tuned: what is exported
 
-A run is a folder: `last.pt` (everything needed to go on), `best.pt` (the network with the best validation Dice of the last
-stage), `metrics.csv`, `result.json`.
+A run is a folder: `last.pt` (everything needed to go on), `best.pt` (the network with the best validation Dice of the
+last stage), `metrics.csv`, `result.json`.
 """
 
 from __future__ import annotations
@@ -14,10 +14,14 @@ import csv
 import io
 import json
 import math
+import signal
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import numpy as np
@@ -39,7 +43,7 @@ _COLUMNS = ("step", "stage", "loss", "learning_rate", "val_dice", "seconds")
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """How to train.  `float_part` and `quantized_part`: shares of `steps` for the first two stages; `size`: of the crops."""
+    """How to train.  `float_part`, `quantized_part`: shares of `steps` of the first two stages; `size`: of crops."""
 
     steps: int = 2000
     batch: int = 8
@@ -54,28 +58,37 @@ class TrainConfig:
     normalize: str = PERCENTILE
     device: str = "cpu"
     threads: int = 0
+    exclude: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for name in ("steps", "batch", "size", "validate_every", "calibration_batches"):
             value = getattr(self, name)
-            require(isinstance(value, int) and value >= 1, f"train.{name}", f"must be a positive whole number, not {value!r}")
+            require(
+                isinstance(value, int) and value >= 1,
+                f"train.{name}",
+                f"must be a positive whole number, not {value!r}",
+            )
         require(0 < self.lr < math.inf, "train.lr", f"must be a positive number, not {self.lr!r}")
         parts = self.float_part, self.quantized_part
-        require(min(parts) >= 0 and sum(parts) < 1, "train.float_part", f"and quantized_part must leave steps, not {parts}")
+        require(
+            min(parts) >= 0 and sum(parts) < 1, "train.float_part", f"and quantized_part must leave steps, not {parts}"
+        )
         parse(self.normalize)
 
     def stage(self, step: int) -> str:
         """The stage that 0-based `step` belongs to."""
-        folded = round((self.float_part + self.quantized_part) * self.steps)
-        return "float" if step < round(self.float_part * self.steps) else "quantized" if step < folded else "folded"
+        folded = min(self.steps - 1, round((self.float_part + self.quantized_part) * self.steps))
+        if step >= folded:
+            return "folded"
+        return "float" if step < round(self.float_part * self.steps) else "quantized"
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> TrainConfig:
-        """Unknown keys are refused."""
+        """Values as read from TOML or a checkpoint; unknown keys are refused."""
         known = {f.name for f in fields(cls)}
         for key in values:
             require(key in known, f"train.{key}", "is no option of training", f"options are {', '.join(sorted(known))}")
-        return cls(**values)
+        return cls(**{**values, "exclude": tuple(values.get("exclude", ()))})
 
 
 @dataclass(frozen=True)
@@ -110,7 +123,7 @@ class Run:
             f"must be a multiple of {unet.multiple} for depth {unet.depth}, not {config.size}",
         )
         torch.manual_seed(config.seed)
-        self.model = QuantUNet(unet).to(self.device)
+        self.model = QuantUNet(unet).to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.rng = np.random.default_rng(config.seed)
         self.step = 0
         self.stage = STAGES[0]
@@ -123,14 +136,17 @@ class Run:
         scales = [p for n, p in self.model.named_parameters() if n.endswith("scaling_impl.value")]
         chosen = {id(p) for p in scales}
         others = [p for p in self.model.parameters() if id(p) not in chosen]
-        groups = [{"params": others}, {"params": scales, "weight_decay": 0.0, "scale": 0.5}]
+        groups: list[dict[str, Any]] = [{"params": others}, {"params": scales, "weight_decay": 0.0, "scale": 0.5}]
         return torch.optim.AdamW(groups, lr=self.config.lr, weight_decay=self.config.weight_decay)
 
     def enter_stage(self, stage: str, pairs: list[data.Pair], crops: data.Crops) -> None:
         """Go on to a later stage: calibrate when quantizers come on, fold when the last one begins."""
         if self.stage == "float":
-            batches = [data.draw(pairs, self.config.batch, crops, self.rng)[0] for _ in range(self.config.calibration_batches)]
-            calibrate(self.model, (batch.to(self.device) for batch in batches))
+            batches = (
+                data.draw(pairs, self.config.batch, crops, self.rng)[0].to(self.device)
+                for _ in range(self.config.calibration_batches)
+            )
+            calibrate(self.model, batches)
         if stage == "folded":
             fold_batch_norm(self.model)
         self.stage = stage
@@ -143,13 +159,14 @@ class Run:
             group["lr"] = rate * group.get("scale", 1.0)
         self.model.train()
         self.optimizer.zero_grad(set_to_none=True)
-        value = loss(self.model(images.to(self.device)), targets.to(self.device))
+        images = images.to(self.device, memory_format=torch.channels_last)
+        value = loss(self.model(images), targets.to(self.device))
         value.backward()  # type: ignore[no-untyped-call]
         number = float(value.detach())
         require(
             math.isfinite(number),
             f"step {self.step + 1}",
-            f"the loss is {number}; {self.folder / 'last.pt'} is from before",
+            f"the loss is {number}",
             f"lower --lr (it is {self.config.lr:g}), or check the masks",
         )
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
@@ -191,8 +208,8 @@ class Run:
         if run.stage == "folded":
             fold_batch_norm(run.model)
         layers.set_quantization(run.model, run.stage != "float")
+        run.model.load_state_dict(state["model"])  # replaces the scales' Parameter objects, so before the optimizer
         run.optimizer = run._optimizer()
-        run.model.load_state_dict(state["model"])
         run.optimizer.load_state_dict(state["optimizer"])
         run.step, run.best, run.history = state["step"], state["best"], [tuple(row) for row in state["history"]]
         run.rng.bit_generator.state = state["numpy"]
@@ -201,29 +218,56 @@ class Run:
 
 
 def train(run: Run, parts: dict[str, list[data.Pair]], watch: Callable[[Progress], None] = lambda _: None) -> Result:
-    """Train to the end, or until Ctrl-C, which leaves a checkpoint to resume from."""
-    config = run.config
-    if config.threads:
-        torch.set_num_threads(config.threads)
-    crops = data.Crops(config.size, config.normalize)
-    started = time.monotonic()
+    """Train to the end, or until Ctrl-C, which finishes the step and leaves a checkpoint to resume from."""
+    if run.config.threads:
+        torch.set_num_threads(run.config.threads)
     try:
-        while run.step < config.steps:
-            if config.stage(run.step) != run.stage:
-                run.enter_stage(config.stage(run.step), parts["train"], crops)
-            value = run.learn(*data.draw(parts["train"], config.batch, crops, run.rng))
-            score = None
-            if run.step % config.validate_every == 0 or run.step == config.steps:
-                score = validate(run, parts["val"])
-                rate = run.optimizer.param_groups[0]["lr"]
-                seconds = round(time.monotonic() - started, 1)
-                run.history.append((run.step, run.stage, round(value, 6), rate, round(score, 6), seconds))
-                run.save()
-            watch(Progress(run.step, run.stage, value, score))
+        with _deferred_interrupt() as interrupted:
+            _steps(run, parts, watch, interrupted)
     except KeyboardInterrupt:
         run.save()
         return Result(run.step, True, run.best, {})
     return finish(run, parts)
+
+
+def _steps(
+    run: Run, parts: dict[str, list[data.Pair]], watch: Callable[[Progress], None], interrupted: threading.Event
+) -> None:
+    config, started = run.config, time.monotonic()
+    crops = data.Crops(config.size, config.normalize)
+    while run.step < config.steps:
+        if config.stage(run.step) != run.stage:
+            run.enter_stage(config.stage(run.step), parts["train"], crops)
+        value = run.learn(*data.draw(parts["train"], config.batch, crops, run.rng))
+        score = None
+        if run.step % config.validate_every == 0 or run.step == config.steps:
+            score = validate(run, parts["val"])
+            rate = run.optimizer.param_groups[0]["lr"]
+            seconds = round(time.monotonic() - started, 1)
+            run.history.append((run.step, run.stage, round(value, 6), rate, round(score, 6), seconds))
+            run.save()
+        watch(Progress(run.step, run.stage, value, score))
+        if interrupted.is_set():
+            raise KeyboardInterrupt
+
+
+@contextmanager
+def _deferred_interrupt() -> Iterator[threading.Event]:
+    """Ctrl-C sets the event, so that no step is left half done; a second one stops at once."""
+    event = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield event
+        return
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        event.set()
+        signal.signal(signal.SIGINT, before)
+
+    before = signal.signal(signal.SIGINT, handle)
+    try:
+        yield event
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def validate(run: Run, pairs: list[data.Pair]) -> float:
@@ -243,7 +287,11 @@ def finish(run: Run, parts: dict[str, list[data.Pair]]) -> Result:
         for part in ("val", "test")
         if parts.get(part)
     }
-    values = {"unet": run.unet.to_dict(), "train": asdict(run.config), "dice": {k: asdict(s) for k, s in scores.items()}}
+    values = {
+        "unet": run.unet.to_dict(),
+        "train": asdict(run.config),
+        "dice": {k: asdict(s) for k, s in scores.items()},
+    }
     write_whole(run.folder / "result.json", (json.dumps(values, indent=1) + "\n").encode())
     return Result(run.step, False, run.best, scores)
 
@@ -286,13 +334,14 @@ def save_network(path: Path, model: QuantUNet, config: TrainConfig) -> None:
         "folded": model.folded,
         "normalize": config.normalize,
         "size": config.size,
-        "model": {k: v.detach().cpu() for k, v in model.state_dict().items()},
+        "excluded": list(config.exclude),
+        "model": {k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()},
     }
     save(path, state)
 
 
 def load_network(path: Path) -> tuple[QuantUNet, dict[str, Any]]:
-    """A trained network in evaluation mode, with its `normalize` and training `size`."""
+    """A trained network in evaluation mode, with its `normalize`, training `size` and `excluded` pictures."""
     state = load(path, NETWORK_FORMAT)
     model = QuantUNet(UNetConfig.from_dict(state["unet"]))
     if state["folded"]:
@@ -301,7 +350,7 @@ def load_network(path: Path) -> tuple[QuantUNet, dict[str, Any]]:
         model.load_state_dict(state["model"])
     except RuntimeError as error:
         raise HwsegError(str(path), "its weights do not fit its configuration", "train again") from error
-    return model.eval(), {"normalize": state["normalize"], "size": state["size"]}
+    return model.eval(), {key: state[key] for key in ("normalize", "size", "excluded")}
 
 
 def save(path: Path, state: dict[str, Any]) -> None:
@@ -318,7 +367,9 @@ def load(path: Path, kind: str) -> dict[str, Any]:
     except FileNotFoundError as error:
         raise HwsegError(str(path), "does not exist", "give a run folder or a checkpoint of `hwseg train`") from error
     except Exception as error:  # a damaged zip or pickle raises many kinds
-        raise HwsegError(str(path), f"is no checkpoint ({type(error).__name__})", "train again, or take a copy") from error
+        raise HwsegError(
+            str(path), f"is no checkpoint ({type(error).__name__})", "train again, or take a copy"
+        ) from error
     found = state.get("format") if isinstance(state, dict) else None
     require(found == kind, str(path), f"must be a {kind!r} checkpoint, not {found!r}")
     return dict(state)

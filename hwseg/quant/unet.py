@@ -1,4 +1,4 @@
-"""The U-Net that hwseg trains: two 3x3 convolutions per level, max-pool down, nearest or transposed up, skips by concat.
+"""The U-Net that hwseg trains: two 3x3 convolutions per level, max-pool down, nearest or transposed up, skips.
 
 Both branches of a concat pass through one quantizer, the same module, so they have one scale by construction and the
 concat moves no data in hardware.  Layers are named as in the exported file: `enc0/conv0`, `bottom/conv1`, `up2`,
@@ -28,9 +28,9 @@ Bits = int | Mapping[str, int]
 class UNetConfig:
     """What the network is: `depth` poolings, so `depth` + 1 levels, of `width`, 2 `width`, ... channels or `widths`.
 
-    `weight_bits` and `activation_bits`: one number for all layers, or bits by layer name, where a later pattern wins and
-    layers without a match have 8.  One number leaves the first and the last convolution at 8-bit weights.  An activation
-    has the name of the convolution that it follows; the sum of a residual block is `<block>/add`.
+    `weight_bits` and `activation_bits`: one number for all layers, or bits by layer name, where a later pattern wins
+    and layers without a match have 8.  One number leaves the first and the last convolution at 8-bit weights.  An
+    activation has the name of the convolution that it follows; the sum of a residual block is `<block>/add`.
     """
 
     depth: int = 3
@@ -138,7 +138,12 @@ class UNetConfig:
         """The inverse of `to_dict`; unknown keys are refused."""
         known = {f.name for f in fields(cls)}
         for key in values:
-            require(key in known, f"UNetConfig.{key}", "is no option of the U-Net", f"options are {', '.join(sorted(known))}")
+            require(
+                key in known,
+                f"UNetConfig.{key}",
+                "is no option of the U-Net",
+                f"options are {', '.join(sorted(known))}",
+            )
         return cls(**{**values, "widths": tuple(values.get("widths", ()))})
 
 
