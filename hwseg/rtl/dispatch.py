@@ -29,7 +29,7 @@ class Dispatcher(Component):
         super().__init__(
             {
                 "start": In(1),
-                "program": In(32),
+                "program_start": In(32),
                 "program_words": In(20),
                 "write": In(WORD_WRITE),
                 "pages": In(COUNTER_BITS),
@@ -63,7 +63,7 @@ class Dispatcher(Component):
         m.d.comb += [
             first_page.opcode.eq(Opcode.LOAD),
             first_page.target.eq(Target.PROGRAM),
-            first_page.ddr.eq(self.program),
+            first_page.ddr.eq(self.program_start),
             first_page.run_words.eq(Mux(self.program_words < PAGE_WORDS, self.program_words, PAGE_WORDS)),
             first_page.runs.eq(1),
         ]

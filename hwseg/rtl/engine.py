@@ -171,7 +171,7 @@ class Engine(Component):
             ]
         m.d.comb += [
             dispatcher.start.eq(registers.start),
-            dispatcher.program.eq(registers.program),
+            dispatcher.program_start.eq(registers.program_start),
             dispatcher.program_words.eq(registers.program_words),
             dispatcher.write.eq(memory.program_write),
             dispatcher.pages.eq(memory.pages),

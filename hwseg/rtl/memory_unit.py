@@ -113,7 +113,7 @@ class MemoryUnit(Component):
         )
         last_burst = Signal()
         m.d.comb += last_burst.eq((beats == left) & (runs_left == 1))
-        final = Signal()
+        ending = Signal()
         with m.If(self.axi.ar.ready):
             m.d.sync += self.axi.ar.valid.eq(0)
         with m.If(self.axi.aw.ready):
@@ -148,7 +148,7 @@ class MemoryUnit(Component):
             with m.State("BURST"):
                 with m.If(channel_free):
                     m.d.comb += [burst_go.eq(1), step_end.eq(beats == 1)]
-                    m.d.sync += [rest.eq(beats - 1), final.eq(last_burst)]
+                    m.d.sync += [rest.eq(beats - 1), ending.eq(last_burst)]
                     with m.If(beats != 1):
                         m.next = "BEATS"
                     with m.Elif(last_burst):
@@ -158,7 +158,7 @@ class MemoryUnit(Component):
                 with m.If(rest == 1):
                     m.d.comb += step_end.eq(1)
                     m.next = "BURST"
-                    with m.If(final):
+                    with m.If(ending):
                         m.next = "IDLE"
 
         m.d.comb += descriptors.w_data.eq(load)
@@ -191,7 +191,7 @@ class MemoryUnit(Component):
         beating = Signal()
         active = Signal()
         m.d.comb += [active.eq((burst_go | (rest != 0)) & storing), beating.eq(active)]
-        return self._store_walk(m, store, active, burst_go, step_end, final, last_burst)
+        return self._store_walk(m, store, active, burst_go, step_end, ending, last_burst)
 
     def _store_walk(
         self,
@@ -200,7 +200,7 @@ class MemoryUnit(Component):
         active: Signal,
         burst_go: Signal,
         burst_end: Signal,
-        final: Signal,
+        ending: Signal,
         last_burst: Signal,
     ) -> data.View:
         """Source address of this cycle's beat: `planes` words per parity bank, runs `pitch` apart."""
@@ -227,7 +227,7 @@ class MemoryUnit(Component):
             with m.If(words == 1):
                 m.d.sync += [row.eq(row + store.pitch), column.eq(0), number.eq(0), parity.eq(0), words.eq(store.run_words)]
         beat = Signal(data.StructLayout({"valid": 1, "last": 1, "end": 1}))
-        final_now = Mux(burst_go, last_burst, final)
+        final_now = Mux(burst_go, last_burst, ending)
         m.d.comb += [beat.valid.eq(active), beat.last.eq(burst_end), beat.end.eq(burst_end & final_now)]
         return beat
 

@@ -64,7 +64,7 @@ class Registers(Component):
                 "bus": Out(LITE),
                 "start": Out(1),
                 "base": Out(32),
-                "program": Out(32),
+                "program_start": Out(32),
                 "program_words": Out(20),
                 "interrupt": Out(1),
                 "busy": In(1),
@@ -115,7 +115,7 @@ class Registers(Component):
                 with m.Case(OFFSETS["base"]):
                     m.d.sync += self.base.eq(value)
                 with m.Case(OFFSETS["program"]):
-                    m.d.sync += self.program.eq(value)
+                    m.d.sync += self.program_start.eq(value)
                 with m.Case(OFFSETS["program_words"]):
                     m.d.sync += self.program_words.eq(value)
                 with m.Case(OFFSETS["interrupt_enable"]):
@@ -135,7 +135,7 @@ class Registers(Component):
                 "array": self.array,
                 "status": (self.busy | self.start) | (done << 1) | (error << 2) | (overrun << 3),
                 "base": self.base,
-                "program": self.program,
+                "program": self.program_start,
                 "program_words": self.program_words,
                 "interrupt_enable": enable,
                 "interrupt": pending,

@@ -18,7 +18,7 @@ from __future__ import annotations
 from amaranth.hdl import Array, Cat, Const, Module, Mux, Shape, Signal, Value, signed
 from amaranth.lib.data import ArrayLayout, StructLayout
 from amaranth.lib.memory import Memory
-from amaranth.lib.wiring import Component
+from amaranth.lib.wiring import Component, Out
 
 from hwseg.arith.table import ENTRIES, LANES, TableSpec
 from hwseg.rtl.cores.pipeline import add_or_subtract, delayed, signed_register
@@ -142,14 +142,20 @@ class Loader(Component):
 
 
 class Core(Component):
-    """`TableSpec` in gates: table look-up, adder tree, Horner accumulator; a register after each."""
+    """`TableSpec` in gates: table look-up, adder tree, Horner accumulator; a register after each.
+
+    `residual`, for observation, is r after each plane, and 0 after the last, when `sum` has it.
+    """
 
     offset_binary = False
 
     def __init__(self, lanes: int) -> None:
         self.spec = TableSpec(lanes)
         self.latency = self.spec.latency
-        super().__init__(core_ports(self.spec.core, feed_bits(lanes), load_layout(lanes)))
+        super().__init__(
+            core_ports(self.spec.core, feed_bits(lanes), load_layout(lanes))
+            | {"residual": Out(signed(self.spec.core.sum_bits))}
+        )
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -204,13 +210,12 @@ class Core(Component):
         valid = delayed(m, self.valid, depth, "valid", reset_less=False)
         last = delayed(m, self.last & self.valid, depth, "last", reset_less=False)
         subtract = delayed(m, head ^ self.negate, depth, "subtract")
-        residual = Signal.like(self.sum, name="residual")
         following = Signal.like(self.sum, name="following")
-        m.d.comb += following.eq(add_or_subtract(residual << 1, total[1:].as_signed(), subtract, len(self.sum)))
+        m.d.comb += following.eq(add_or_subtract(self.residual << 1, total[1:].as_signed(), subtract, len(self.sum)))
         with m.If(valid):
-            m.d.sync += residual.eq(following)
+            m.d.sync += self.residual.eq(following)
         with m.If(last):
-            m.d.sync += [residual.eq(0), self.sum.eq(following)]
+            m.d.sync += [self.residual.eq(0), self.sum.eq(following)]
         m.d.sync += self.sum_valid.eq(last)
 
 
