@@ -1,9 +1,9 @@
-"""What is the right answer: the integer graph executed in NumPy, exactly, from the same loop nests that the hardware walks.
+"""What is the right answer: the integer graph executed in NumPy, exactly, from the loop nests that the hardware walks.
 
 A product of matrices in floating point is exact as long as every partial sum is an integer below 2**24 (float32) or
-2**53 (float64), in whatever order BLAS adds; sum|w| * max|x| of the largest output channel bounds them all, so the width
-is chosen by proof.  Requantization rounds in float64 where that is proven to be the exact rational's rounding, and
-otherwise looks up the exact steps (`Requantize.steps`).  Inside, a tensor is channel planes [C, H, W].
+2**53 (float64), in whatever order BLAS adds; sum|w| * max|x| of the largest output channel bounds them all, so the
+width is chosen by proof.  Requantization rounds in float64 where that is proven to be the exact rational's rounding,
+and otherwise looks up the exact steps (`Requantize.steps`).  Inside, a tensor is channel planes [C, H, W].
 """
 
 from __future__ import annotations
@@ -33,6 +33,8 @@ from hwseg.ops import (
 
 STRIP_BYTES = 1 << 22
 """Patches gathered at a time: a strip of rows that stays in the cache."""
+
+Integer = np.signedinteger | np.unsignedinteger
 
 Fixed = Mapping[int, int]
 """Values of some loops, by their number in parallel + reduction."""
@@ -82,13 +84,13 @@ def run(graph: Graph, image_q: np.ndarray, taps: Collection[str] | None = None) 
     return Result(pixels, mask(graph.head, head), output(graph.head, head))
 
 
-def storage(kind: TensorType) -> type[np.generic]:
+def storage(kind: TensorType) -> type[Integer]:
     """The NumPy type that holds a tensor."""
-    choices: tuple[type[np.generic], ...] = (np.uint8, np.int8, np.int32, np.int64)
+    choices: tuple[type[Integer], ...] = (np.uint8, np.int8, np.int32, np.int64)
     return next(t for t in choices if np.iinfo(t).min <= kind.low and kind.high <= np.iinfo(t).max)
 
 
-def execute(node: Node, inputs: list[np.ndarray], dtype: type[np.generic]) -> np.ndarray:
+def execute(node: Node, inputs: list[np.ndarray], dtype: type[Integer]) -> np.ndarray:
     """One operation on planes."""
     op, x = node.op, inputs[0]
     shape = x.shape[1], x.shape[2], x.shape[0]
@@ -98,7 +100,7 @@ def execute(node: Node, inputs: list[np.ndarray], dtype: type[np.generic]) -> np
     if isinstance(op, MaxPool2d):
         nest = op.loops(shape)
         taps = _points(nest, _kernel_loops(nest))
-        return np.maximum.reduce([_columns(nest, _rows(nest, x, tap), tap) for tap in taps])
+        return np.asarray(np.maximum.reduce([_columns(nest, _rows(nest, x, tap), tap) for tap in taps]))
     if isinstance(op, Upsample2d):
         nest = op.loops(shape)
         return _columns(nest, _rows(nest, x, {}), {})
@@ -142,13 +144,11 @@ def _columns(nest: LoopNest, x: np.ndarray, fixed: Fixed) -> np.ndarray:
     return x[:, :, _at(nest, nest.reads[0][1], fixed, 1, range(nest.parallel[1]))]
 
 
-def _multiply_add(
-    nest: LoopNest, shape: Shape, x: np.ndarray, weights: np.ndarray, dtype: type[np.generic]
-) -> np.ndarray:
-    """One matrix product for a strip of rows: taps that move the column read are gathered before, all others apart after.
+def _multiply_add(nest: LoopNest, shape: Shape, x: np.ndarray, weights: np.ndarray, dtype: type[Integer]) -> np.ndarray:
+    """One matrix product for a strip of rows: taps that move the column read are gathered before, all others after.
 
-    Before: patches [column tap * input channel, pixel].  After: each row tap (or phase) of the product is read where the
-    operand's row map says and added where the write map says.
+    Before: patches [column tap * input channel, pixel].  After: each row tap (or phase) of the product is read where
+    the operand's row map says and added where the write map says.
     """
     real = exact_float(weights, x)
     x, (up, left) = _pad(nest, x.astype(real))
@@ -218,7 +218,7 @@ def _largest(x: np.ndarray) -> int:
     return max(-int(x.min()), int(x.max()))
 
 
-def requantize(op: Requantize, x: np.ndarray, dtype: type[np.generic]) -> np.ndarray:
+def requantize(op: Requantize, x: np.ndarray, dtype: type[Integer]) -> np.ndarray:
     """y = clamp(round(acc * multiplier + offset)) on planes, plane by plane."""
     y = np.empty(x.shape, dtype)
     for c, acc in enumerate(x):
@@ -230,8 +230,9 @@ def requantize(op: Requantize, x: np.ndarray, dtype: type[np.generic]) -> np.nda
 def _round_in_float(op: Requantize, channel: int, acc: np.ndarray) -> np.ndarray | None:
     """The rounding in float64, or None where it might not be that of the exact rational.
 
-    Two proofs.  Multiplier and offset are n / 2**k and everything fits 53 bits: then nothing rounds before `rint`, which
-    rounds half to even.  Or no value comes closer to a tie than the errors of conversion, product and sum can carry it.
+    Two proofs.  Multiplier and offset are n / 2**k and everything fits 53 bits: then nothing rounds before `rint`,
+    which rounds half to even.  Or no value is so close to a tie that the errors of conversion, product and sum could
+    carry it across.
     """
     m, b = (values[channel % len(values)] for values in (op.multiplier, op.offset))
     bound = abs(m) * max(_largest(acc), 1) + abs(b)
@@ -259,12 +260,12 @@ def _count_steps(op: Requantize, channel: int, acc: np.ndarray) -> np.ndarray:
     return np.searchsorted(np.array(op.steps(channel), np.int64), signed, side="right") + op.low
 
 
-def _add(op: Add, a: np.ndarray, b: np.ndarray, dtype: type[np.generic]) -> np.ndarray:
+def _add(op: Add, a: np.ndarray, b: np.ndarray, dtype: type[Integer]) -> np.ndarray:
     """The table of all pairs of values that occur, by definition of the operation."""
     starts = int(a.min()), int(b.min())
     counts = [int(x.max()) - start + 1 for x, start in zip((a, b), starts, strict=True)]
     table = add_table(op, range(starts[0], starts[0] + counts[0]), range(starts[1], starts[1] + counts[1]))
-    return table[a.astype(np.intp) - starts[0], b.astype(np.intp) - starts[1]].astype(dtype)
+    return np.asarray(table[a.astype(np.intp) - starts[0], b.astype(np.intp) - starts[1]], dtype)
 
 
 def add_table(op: Add, a: range, b: range) -> np.ndarray:
@@ -298,12 +299,12 @@ def head_integers(head: Head, q: np.ndarray) -> np.ndarray:
     largest = max(-int(q.min()), int(q.max()), 1)
     bound = max(abs(f) * largest + abs(a) for f, a in zip(factors, addends, strict=True))
     dtype = np.int64 if bound < 1 << 62 else object
-    return q.astype(dtype) * np.array(factors, dtype) + np.array(addends, dtype)
+    return np.asarray(q.astype(dtype) * np.array(factors, dtype) + np.array(addends, dtype))
 
 
 def values(scale: tuple[Fraction, ...], offset: tuple[Fraction, ...], q: np.ndarray) -> np.ndarray:
     """The real numbers of integers [H, W, C], in float64."""
-    return q * np.array([float(s) for s in scale]) + np.array([float(o) for o in offset])
+    return np.asarray(q * np.array([float(s) for s in scale]) + np.array([float(o) for o in offset]))
 
 
 def output(head: Head, q: np.ndarray) -> np.ndarray:

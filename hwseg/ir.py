@@ -18,7 +18,7 @@ from hwseg.ops import Op, Shape
 
 @dataclass(frozen=True)
 class TensorType:
-    """Integers [height, width, channels] in [low, high]; `scale` has length 1, or one entry per channel (accumulators)."""
+    """Integers [height, width, channels] in [low, high]; `scale`: one, or one per channel (accumulators)."""
 
     shape: Shape
     low: int
@@ -37,7 +37,7 @@ class TensorType:
 
 @dataclass(frozen=True)
 class Node:
-    """`output` = `op`(`inputs`); `weights` are int8 [out, in, kernel row, kernel column] for convolutions, else None."""
+    """`output` = `op`(`inputs`); `weights`: int8 [out, in, kernel row, kernel column] of convolutions, else None."""
 
     name: str
     op: Op
@@ -48,10 +48,11 @@ class Node:
 
 @dataclass(frozen=True)
 class Head:
-    """What the network gives: value[c] = tensor[c] * scale[c] + offset[c], then `activation`; the mask is an integer comparison.
+    """The network's result: value[c] = tensor[c] * scale[c] + offset[c], then `activation`; the mask compares integers.
 
-    `activation`: "none", "sigmoid", "softmax", or "argmax" (the model itself gives class indices).  One channel: mask = value > threshold before the activation
-    (probability 1/2 is value 0).  Several: mask = argmax over channels, smallest index first among equals.
+    `activation`: "none", "sigmoid", "softmax", or "argmax" (the model itself gives class indices).  One channel: mask =
+    value > threshold before the activation (probability 1/2 is value 0).  Several: mask = argmax over channels, the
+    smallest index first among equals.
     """
 
     tensor: str
@@ -71,6 +72,8 @@ class Graph:
     types: dict[str, TensorType]
     head: Head
     metadata: dict[str, str] = field(default_factory=dict)
+    input_quantizer: bool = True
+    """Does the model quantize its input itself?  If not, it takes only floats that are integers times the scale."""
 
     @cached_property
     def producer(self) -> dict[str, Node]:

@@ -104,7 +104,7 @@ class Conv2d:
 
 @dataclass(frozen=True)
 class ConvTranspose2d:
-    """2x2 transposed convolution of stride 2: y[2*iy + a, 2*ix + b, oc] = sum over ic of x[iy, ix, ic] * w[oc, ic, a, b].
+    """2x2 transposed convolution, stride 2: y[2*iy + a, 2*ix + b, oc] = sum over ic of x[iy, ix, ic] * w[oc, ic, a, b].
 
     No two products meet in one output except along ic, so it is four 1x1 convolutions with a strided write.
     """
@@ -181,7 +181,7 @@ class Requantize:
 
         y is monotone in acc, so these steps are the whole function: y = low + the number of steps <= sign * acc.  A
         multiplier of 0 has steps that no 32-bit accumulator reaches, or that every one has passed.  With acc * m + b =
-        (acc * p + r) / d, y >= k exactly if 2 * (acc * p + r) >= (2 * k - 1) * d; equality is a tie and rounds to even k.
+        (acc * p + r) / d, y >= k exactly if 2 * (acc * p + r) >= (2 * k - 1) * d; equality is a tie: rounds to even k.
         """
         m, b = _channel(self.multiplier, channel), _channel(self.offset, channel)
         d = lcm(m.denominator, b.denominator)

@@ -49,6 +49,7 @@ class Builder:
     nodes: list[Node] = field(default_factory=list)
     types: dict[str, TensorType] = field(default_factory=dict)
     made: dict[tuple[object, ...], str] = field(default_factory=dict)
+    input_quantizer: bool = True
 
     def __post_init__(self) -> None:
         self.constants.update(self.file.constants)
@@ -67,6 +68,7 @@ class Builder:
                 else:
                     readers.append(node)
         found = [(node, self.quantizer(node)) for node in readers if node.op == "Quant"]
+        self.input_quantizer = bool(found)
         if not found:
             return 0, 255, _metadata_scale(self.file)
         ranges = {(q.low, q.high, one_scale(node, q)) for node, q in found}
@@ -99,7 +101,7 @@ class Builder:
         name = node.input(index)
         if name in self.quantized:
             found = self.quantized[name]
-            return found.integers * found.scale
+            return np.asarray(found.integers * found.scale)
         if name not in self.constants:
             raise HwsegError(node.name, f"{what} must be a constant, is {name or 'missing'!r}", EXPORT)
         array = self.constants[name]
@@ -183,7 +185,7 @@ class Builder:
         if kind.low >= 0:
             return without_relu(part)
         return self.quantize_part(
-            part, part.relu, output, Quantizer(np.float32(0), 0, max(kind.high, 0)), kind.scale[0]
+            part, part.relu, output, Quantizer(np.ones(1, np.float32), 0, max(kind.high, 0)), kind.scale[0]
         )
 
     def settle(self, value: Value, output: str) -> Value:

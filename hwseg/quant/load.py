@@ -33,7 +33,7 @@ def load(path: str | Path) -> Graph:
 
 
 def load_with_origins(path: str | Path) -> tuple[Graph, dict[str, Value]]:
-    """The graph, and what every tensor of the ONNX file is in terms of the graph's tensors (for comparing executors)."""
+    """The graph, and what every tensor of the ONNX file is in terms of the graph's tensors, for comparing executors."""
     file = read(path)
     builder = Builder(file)
     for node in file.nodes:
@@ -46,7 +46,8 @@ def load_with_origins(path: str | Path) -> tuple[Graph, dict[str, Value]]:
     require(any(node.weights is not None for node in nodes), file.path.name, "must have a convolution", EXPORT)
     kept = {file.input} | {node.output for node in nodes}
     types = {name: kind for name, kind in builder.types.items() if name in kept}
-    return Graph(file.path.stem, file.input, nodes, types, head, dict(file.metadata)), builder.values
+    name, metadata = file.path.stem, dict(file.metadata)
+    return Graph(name, file.input, nodes, types, head, metadata, builder.input_quantizer), builder.values
 
 
 def _needed(nodes: list[Node], output: str) -> tuple[Node, ...]:
@@ -145,7 +146,7 @@ def _weights(b: Builder, node: OnnxNode, transposed: bool) -> tuple[int, np.ndar
     require(
         per_channel, node.name, "weight scales may differ per output channel only", "set scaling_per_output_channel"
     )
-    fits = -128 <= int(q.min()) and int(q.max()) <= 127
+    fits = int(q.min()) >= -128 and int(q.max()) <= 127
     require(fits, node.name, f"weights must have at most 8 bits, reach {max(q.max(), -q.min())}", "use 2 to 8 bits")
     return q.shape[2], np.ascontiguousarray(q, np.int8), rationals(scale)
 
@@ -277,8 +278,8 @@ def _nearest_sizes(file: OnnxFile) -> str:
 
 def _resize(b: Builder, node: OnnxNode) -> None:
     found = attributes(
-        node, mode=["nearest"], nearest_mode=str, coordinate_transformation_mode=str, cubic_coeff_a=float,
-        exclude_outside=[0], extrapolation_value=float, antialias=[0], keep_aspect_ratio_policy=["stretch"], scales=tuple,
+        node, mode=["nearest"], nearest_mode=str, coordinate_transformation_mode=str, cubic_coeff_a=float, scales=tuple,
+        exclude_outside=[0], extrapolation_value=float, antialias=[0], keep_aspect_ratio_policy=["stretch"],
     )  # fmt: skip
     height, width, channels = b.value(node).shape
     scales = _scales(b, node, (1, channels, height, width))
@@ -386,13 +387,10 @@ def _with_constant(b: Builder, node: OnnxNode) -> None:
     numbers = rationals(constant)
     require(node.op != "Div" or 0 not in numbers, node.name, "division by 0", EXPORT)
     one: Rationals = (Fraction(1),)
-    factor, addend = {
-        "Add": lambda: (one, numbers),
-        "Sub": lambda: (one, tuple(-n for n in numbers)),
-        "Mul": lambda: (numbers, ZERO),
-        "Div": lambda: (tuple(1 / n for n in numbers), ZERO),
-    }[node.op]()
-    _affine(b, node, factor, addend, index)
+    if node.op in ("Add", "Sub"):
+        _affine(b, node, one, numbers if node.op == "Add" else tuple(-n for n in numbers), index)
+    else:
+        _affine(b, node, numbers if node.op == "Mul" else tuple(1 / n for n in numbers), ZERO, index)
 
 
 def _scale_by_constant(b: Builder, node: OnnxNode) -> None:
@@ -411,8 +409,8 @@ def _identity(b: Builder, node: OnnxNode) -> None:
     else:
         attributes(node)
     name, output = node.input(0), node.outputs[0]
-    for known in (b.constants, b.quantized, b.values):
-        table: dict[str, Any] = known  # type: ignore[assignment]
+    tables: tuple[dict[str, Any], ...] = (b.constants, b.quantized, b.values)
+    for table in tables:
         if name in table:
             table[output] = table[name]
 

@@ -1,8 +1,8 @@
 """An ONNX file as checked records: nodes in execution order, constants as arrays, one input, one output.
 
-Everything that a damaged or hostile file can do ends here: the protobuf is decoded, every size is compared with the bytes
-that are really there, external data stays inside the model's folder, names resolve, and cycles are refused.  What leaves
-this module is trusted in form; `hwseg.quant.load` judges its meaning.
+Everything that a damaged or hostile file can do ends here: the protobuf is decoded, every size is compared with the
+bytes that are really there, external data stays inside the model's folder, names resolve, and cycles are refused.  What
+leaves this module is trusted in form; `hwseg.quant.load` judges its meaning.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 import onnx
-from google.protobuf.message import DecodeError
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
 from hwseg.errors import HwsegError, require
 
@@ -53,7 +53,7 @@ class OnnxNode:
 
 @dataclass(frozen=True)
 class OnnxFile:
-    """A model with one image in, [1, C, H, W] = `shape`, and one tensor out; `nodes` are those the output needs, in order."""
+    """One image in, [1, C, H, W] = `shape`, one tensor out; `nodes` are those the output needs, in order."""
 
     path: Path
     nodes: tuple[OnnxNode, ...]
@@ -86,7 +86,7 @@ def _decode(path: Path) -> onnx.ModelProto:
     except ValueError:  # a NUL in the path
         raise HwsegError(repr(str(path)), "is not a file name", "check the path") from None
     try:
-        model = onnx.ModelProto.FromString(data)
+        model: onnx.ModelProto = onnx.ModelProto.FromString(data)
     except DecodeError:
         raise HwsegError(path.name, "is not an ONNX file, or is truncated or damaged", EXPORT) from None
     known = model.HasField("graph") and len(model.graph.node) > 0
@@ -229,11 +229,11 @@ def _external(name: str, tensor: onnx.TensorProto, path: Path, size: int) -> byt
         require(target.is_file(), name, f"external data file {location!r} is missing", cure)
         offset, length = (int(entries.get(key, default)) for key, default in (("offset", "0"), ("length", str(size))))
         there = target.stat().st_size
-        fits = 0 <= offset and length == size and offset + size <= there
+        fits = offset >= 0 and length == size and offset + size <= there
         require(fits, name, f"external data needs {size} bytes at {offset} of {location!r}, which has {there}", cure)
         with target.open("rb") as file:
             file.seek(offset)
-            data = file.read(size)
+            data: bytes = file.read(size)
     except (ValueError, RuntimeError):  # numbers that are none; links that form a loop
         raise HwsegError(name, f"external data entry for {location!r} is damaged", cure) from None
     except OSError as error:

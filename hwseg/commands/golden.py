@@ -1,0 +1,107 @@
+"""`hwseg golden`: the model's exact result for a picture, and whether other executors compute the same."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from hwseg.quant.referee import Verdict
+
+
+@click.command("golden")
+@click.argument("model", type=click.Path(path_type=Path))
+@click.option(
+    "--image", required=True, type=click.Path(path_type=Path), help="A picture, or a .npy file with the input."
+)
+@click.option("--out", type=click.Path(path_type=Path), help="Write the output, float32 [1, C, H, W], as .npy.")
+@click.option(
+    "--compare", type=click.Choice(["qonnx", "brevitas", "finn"]), help="Compare every tensor with an executor."
+)
+@click.option(
+    "--checkpoint", type=click.Path(path_type=Path), help="Brevitas network; by default MODEL with ending .pt."
+)
+@click.option("--fit", type=click.Choice(["crop", "resize"]), default=None, help="Bring a picture to the model's size.")
+@click.option("--verbose", "-v", is_flag=True, help="Show every tensor, not only those that differ.")
+def command(
+    model: Path,
+    image: Path,
+    out: Path | None,
+    compare: str | None,
+    checkpoint: Path | None,
+    fit: str | None,
+    verbose: bool,
+) -> int:
+    """Run MODEL in exact integers; compare it, tensor by tensor, with executors that use floating point.
+
+    The exit status is 1 if a difference is not explained by float32 rounding next to a tie.
+    """
+    from time import perf_counter
+
+    from hwseg import golden
+    from hwseg.image import read_input
+    from hwseg.quant.load import load
+
+    graph = load(model)
+    q = read_input(image, graph, fit or "")
+    start = perf_counter()
+    result = golden.run(graph, q, taps=())
+    seconds = perf_counter() - start
+    height, width = result.mask.shape
+    share = float((result.mask > 0).mean())
+    click.echo(
+        f"{graph.name}: {len(graph.nodes)} operations, {height}x{width}, {seconds:.2f} s, foreground {share:.1%}"
+    )
+    if out is not None:
+        _write(out, result.output)
+    if compare is None:
+        return 0
+    verdict = _compare(model, q, compare, checkpoint)
+    _print(verdict, verbose)
+    return 0 if verdict.agrees else 1
+
+
+def _write(out: Path, array: np.ndarray) -> None:
+    import io
+
+    import numpy as np
+
+    from hwseg.files import write_whole
+
+    buffer = io.BytesIO()
+    np.save(buffer, array)
+    write_whole(out, buffer.getvalue())
+
+
+def _compare(model: Path, q: np.ndarray, executor: str, checkpoint: Path | None) -> Verdict:
+    from hwseg.quant import referee
+
+    if executor == "qonnx":
+        return referee.compare(model, q, executor, referee.run_qonnx)
+    if executor == "finn":
+        from hwseg.quant.finn import run_finn
+
+        return referee.compare(model, q, executor, run_finn)
+    return referee.compare(model, q, executor, referee.run_brevitas(referee.load_brevitas(model, checkpoint)))
+
+
+def _print(verdict: Verdict, verbose: bool) -> None:
+    for row in verdict.tensors:
+        if row.different or verbose:
+            error = f", farthest {row.error:.3g} steps" if row.different else ""
+            click.echo(f"  {row.kind:11} {row.tensor}: {row.different} of {row.elements} differ{error}")
+    kind = "power-of-two model, equality required" if verdict.exact else "float scales"
+    click.echo(
+        f"{verdict.executor}: {len(verdict.tensors)} tensors compared ({kind}): "
+        f"{verdict.different} of {verdict.activations} activations differ"
+    )
+    if verdict.own:
+        click.echo(
+            f"  {verdict.own} arise from rounding in their own layer, at most {verdict.tie:.2g} steps from a tie; "
+            "the others follow from these"
+        )
+    click.echo("agree" if verdict.agrees else "DISAGREE")
