@@ -68,6 +68,8 @@ class Walk:
     loads: tuple[list[Load], list[Load], list[Load]] = field(default_factory=lambda: ([], [], []))
     stores: list[Store] = field(default_factory=list)
     runs: int = 0
+    written_blocks: list[tuple[int, int, Rectangle]] = field(default_factory=list)
+    """Layer, pass and rectangle of every RUN that writes planes, in order: what a tap on the requantizers sees."""
 
     def __post_init__(self) -> None:
         config = self.config
@@ -349,6 +351,8 @@ class LayerWalk:
         walk.steps.append(Step(fields, walk.runs, needs, stores, steps * interval, reload))
         walk.runs += 1
         if last:
+            if not plan.head_rows:
+                walk.written_blocks.append((plan.index, p, part))
             self._store(p, part, out, pool)
 
     def _outputs(self, p: Pass, part: Rectangle) -> tuple[int, int]:
