@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from hwseg.errors import HwsegError, require
 
 NONE = "none"
-PERCENTILE = "percentile 0.5 99.8"
+PERCENTILE = "percentile 0.5 99.5"
 
 
 def parse(spec: str) -> tuple[Fraction, Fraction] | None:

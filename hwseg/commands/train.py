@@ -31,7 +31,7 @@ _INTERRUPTED = 130
 @click.option("--batch", type=int, help="Crops per step.  [8]")
 @click.option("--lr", type=float, help="Highest learning rate.  [0.004]")
 @click.option("--seed", type=int, help="Seed of weights, crops and split.  [0]")
-@click.option("--normalize", help='"none" or "percentile LOW HIGH".  [percentile 0.5 99.8]')
+@click.option("--normalize", help='"none" or "percentile LOW HIGH".  [percentile 0.5 99.5]')
 @click.option("--exclude", multiple=True, metavar="NAME", help="Picture to leave out; may be given again.")
 @click.option("--device", help="cpu, cuda, or auto.  [cpu]")
 @click.option("--threads", type=int, help="Processor threads; 0 for all.  [0]")

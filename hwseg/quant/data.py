@@ -170,9 +170,12 @@ def _turn(pixels: Pixels, mask: Pixels, rng: np.random.Generator) -> tuple[Pixel
 
 
 def _contrast(pixels: Pixels, rng: np.random.Generator) -> Pixels:
-    gamma, gain = float(np.exp(rng.uniform(-0.3, 0.3))), float(rng.uniform(0.8, 1.2))
-    values = 255 * gain * (np.arange(256) / 255) ** gamma
-    result: Pixels = np.clip(np.rint(values), 0, 255).astype(np.uint8)[pixels]
+    """Another exposure: darker more often than brighter, as where a few bright spots set the scale; sometimes noise."""
+    gamma, gain = float(np.exp(rng.uniform(-0.4, 0.4))), float(np.exp(rng.uniform(-1.0, 0.3)))
+    values = (255 * gain * (np.arange(256) / 255) ** gamma)[pixels]
+    if rng.random() < 0.3:
+        values = values + rng.normal(0, rng.uniform(1, 6), values.shape)
+    result: Pixels = np.clip(np.rint(values), 0, 255).astype(np.uint8)
     return result
 
 

@@ -343,14 +343,15 @@ def save_network(path: Path, model: QuantUNet, config: TrainConfig) -> None:
 def load_network(path: Path) -> tuple[QuantUNet, dict[str, Any]]:
     """A trained network in evaluation mode, with its `normalize`, training `size` and `excluded` pictures."""
     state = load(path, NETWORK_FORMAT)
-    model = QuantUNet(UNetConfig.from_dict(state["unet"]))
-    if state["folded"]:
-        fold_batch_norm(model)
     try:
+        model = QuantUNet(UNetConfig.from_dict(state["unet"]))
+        if state["folded"]:
+            fold_batch_norm(model)
         model.load_state_dict(state["model"])
-    except RuntimeError as error:
-        raise HwsegError(str(path), "its weights do not fit its configuration", "train again") from error
-    return model.eval(), {key: state[key] for key in ("normalize", "size", "excluded")}
+        meta = {key: state[key] for key in ("normalize", "size", "excluded")}
+    except (KeyError, TypeError, RuntimeError) as error:
+        raise HwsegError(str(path), "its contents do not fit together", "train again") from error
+    return model.eval(), meta
 
 
 def save(path: Path, state: dict[str, Any]) -> None:
