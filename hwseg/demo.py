@@ -120,8 +120,8 @@ def panels(picture: Picture, found: Pixels, zoom: int = 3) -> Image.Image:
 
 def _stretched(pixels: Pixels) -> Pixels:
     low, high = np.percentile(pixels, (0.5, 99.5))
-    scaled = (pixels.astype(np.float64) - low) * (255 / max(1.0, float(high - low)))
-    return np.clip(scaled, 0, 255).astype(np.uint8)
+    scaled: Pixels = np.clip((pixels - float(low)) * (255 / max(1.0, float(high - low))), 0, 255).astype(np.uint8)
+    return scaled
 
 
 def _outline(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
