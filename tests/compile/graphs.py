@@ -1,0 +1,63 @@
+"""Integer graphs built by hand, node by node, for what exporters write rarely."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import numpy as np
+
+from hwseg.ir import Graph, Head, Node, TensorType, accumulator_interval
+from hwseg.ops import Add, Concat, Conv2d, ConvTranspose2d, MaxPool2d, Op, Requantize, Upsample2d, shape
+
+
+class GraphBuilder:
+    """Each method adds a node and returns the name of its output; weights are drawn from the seed."""
+
+    def __init__(self, height: int, width: int, channels: int, seed: int = 0, low: int = 0, high: int = 255) -> None:
+        self.random = np.random.default_rng(seed)
+        self.types = {"image": TensorType((height, width, channels), low, high, (Fraction(1),))}
+        self.nodes: list[Node] = []
+
+    def _node(self, op: Op, inputs: tuple[str, ...], low: int, high: int, weights: np.ndarray | None = None) -> str:
+        name = f"{type(op).__name__}_{len(self.nodes)}"
+        found = shape(op, [self.types[i].shape for i in inputs])
+        self.nodes.append(Node(name, op, inputs, f"{name}_out", weights))
+        self.types[f"{name}_out"] = TensorType(found, low, high, (Fraction(1),))
+        return f"{name}_out"
+
+    def sums(self, x: str, out: int, kernel: int = 3, stride: int = 1) -> str:
+        """Convolution; kernel 2 is the transposed one."""
+        op = ConvTranspose2d(out) if kernel == 2 else Conv2d(kernel, out, stride)
+        weights = self.random.integers(-128, 128, (out, self.types[x].shape[2], kernel, kernel)).astype(np.int8)
+        return self._node(op, (x,), -(1 << 31), (1 << 31) - 1, weights)
+
+    def conv(
+        self, x: str, out: int, kernel: int = 3, stride: int = 1, bits: int = 8, signed: bool = False
+    ) -> str:
+        """Convolution and a requantizer that uses the whole range."""
+        y = self.sums(x, out, kernel, stride)
+        low, high = accumulator_interval(self.nodes[-1], self.types[x])
+        spread = [int(max(h, -l, 1)) for l, h in zip(low, high, strict=True)]
+        factors = [Fraction(1 << bits, 1 << (s // 2).bit_length()) for s in spread]
+        offsets = tuple(Fraction(int(self.random.integers(-64, 64)), 8) for _ in range(out))
+        least, most = (-(1 << bits - 1), (1 << bits - 1) - 1) if signed else (0, (1 << bits) - 1)
+        return self._node(Requantize(tuple(factors), offsets, least, most), (y,), least, most)
+
+    def requantize(self, x: str, factor: Fraction, low: int, high: int) -> str:
+        return self._node(Requantize((factor,), (Fraction(0),), low, high), (x,), low, high)
+
+    def pool(self, x: str) -> str:
+        return self._node(MaxPool2d(), (x,), self.types[x].low, self.types[x].high)
+
+    def up(self, x: str) -> str:
+        return self._node(Upsample2d(), (x,), self.types[x].low, self.types[x].high)
+
+    def concat(self, *xs: str) -> str:
+        low, high = min(self.types[x].low for x in xs), max(self.types[x].high for x in xs)
+        return self._node(Concat(), xs, low, high)
+
+    def add(self, a: str, b: str, m1: Fraction, m2: Fraction, low: int = 0, high: int = 255) -> str:
+        return self._node(Add((m1, m2), Fraction(1, 3), low, high), (a, b), low, high)
+
+    def graph(self, head: str) -> Graph:
+        return Graph("built", "image", tuple(self.nodes), self.types, Head(head, (Fraction(1),), (Fraction(0),)))
