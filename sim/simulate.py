@@ -1,0 +1,352 @@
+"""A whole network on the simulated engine, compared with the golden model bit by bit and with the prediction cycle by cycle.
+
+    build folder + picture -> memory image -> Verilator (top.v, DDR, cocotb at the registers) -> every feature map, cycles
+
+Maps are compared where they lie in memory, and all maps once more as they leave the requantizers.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hwseg import golden
+from hwseg.boards import load_board
+from hwseg.compile.api import Program, compile_graph
+from hwseg.compile.layout import HeadLayout, pack_input, unpack_head, unpack_tensor
+from hwseg.errors import HwsegError, require
+from hwseg.files import file_errors, verify_manifest
+from hwseg.ir import Graph
+from hwseg.quant.load import load
+from hwseg.rtl.config import parse_array
+from hwseg.rtl.registers import STATUS_ERROR
+from hwseg.sim.build import bench_runner, build, tool_environment
+from hwseg.sim.taps import maps
+
+Progress = Callable[[int, int, str], None]
+"""Called with simulated cycles, expected cycles and the layer in work."""
+
+PATIENCE = 8
+"""A simulation ends after this many times the predicted cycles (and 50,000 more): a hang is a result, not a wait."""
+
+
+@dataclass(frozen=True)
+class Mismatch:
+    """First wrong value of a map."""
+
+    layer: str
+    tensor: str
+    row: int
+    column: int
+    channel: int
+    expected: int
+    found: int
+
+    def __str__(self) -> str:
+        return (
+            f"{self.layer}: {self.tensor} channel {self.channel}, row {self.row}, column {self.column}: "
+            f"expected {self.expected}, found {self.found}"
+        )
+
+
+@dataclass(frozen=True)
+class LayerResult:
+    name: str
+    mismatches: int
+    cycles: int
+    predicted_cycles: int
+
+
+@dataclass(frozen=True)
+class Simulation:
+    """mismatches: wrong values over all maps.  cycles: what the engine's own counter says.  exact: whether the memory had
+    a fixed latency, so that cycles must equal predicted_cycles.  seconds: of the run, without the simulator's build.
+    """
+
+    mismatches: int
+    first_mismatch: Mismatch | None
+    cycles: int
+    predicted_cycles: int
+    exact: bool
+    layers: tuple[LayerResult, ...]
+    mask: np.ndarray
+    output: np.ndarray
+    finished: bool
+    fresh_build: bool
+    build_seconds: float
+    seconds: float
+    counters: Mapping[str, int]
+
+    @property
+    def passed(self) -> bool:
+        """Finished, no mismatch, and equal cycles where the memory allows a prediction."""
+        return self.finished and self.mismatches == 0 and (not self.exact or self.cycles == self.predicted_cycles)
+
+
+@dataclass(frozen=True)
+class Memory:
+    """How the simulated DDR behaves: latency drawn between two bounds for every burst, random stalls, contents' seed."""
+
+    latency: tuple[int, int]
+    stalls: bool
+    seed: int
+
+
+def load_build(folder: Path, *, verify: bool = True) -> tuple[Graph, Program, Mapping[str, Any]]:
+    """What a build folder contains, compiled again from its model; with `verify` every file must be as it was written."""
+    require(folder.is_dir(), str(folder), "must be a build folder, but there is none", "run hwseg compile first")
+    if verify:
+        verify_manifest(folder)
+    with file_errors(folder):
+        report = json.loads((folder / "report.json").read_text())
+    graph = load(folder / "model.onnx")
+    config = parse_array(report["array"])
+    program = compile_graph(graph, config, load_board(report["board"]), bool(report.get("inexact")))
+    return graph, program, report
+
+
+def simulate(
+    folder: Path,
+    image: np.ndarray,
+    *,
+    latency: tuple[int, int] | None = None,
+    stalls: bool | None = None,
+    seed: int = 1,
+    verify: bool = True,
+    progress: Progress | None = None,
+) -> Simulation:
+    """Run the engine of a build on integers [H, W, C].
+
+    latency: bounds in cycles, by default the board's fixed one.  stalls: random ones on every channel, by default when
+    the bounds differ.  Raises HwsegError for a folder that is no build, or changed since; wrong results are no error but
+    the result.
+    """
+    graph, program, _ = load_build(folder, verify=verify)
+    bounds = latency or (program.board.ddr_latency,) * 2
+    require(2 <= bounds[0] <= bounds[1] <= 10_000, "--latency", f"must be 2 <= MIN <= MAX, is {bounds[0]}:{bounds[1]}")
+    memory = Memory(bounds, bounds[0] != bounds[1] if stalls is None else stalls, seed)
+    exact = bounds[0] == bounds[1] and not memory.stalls
+    expected = golden.run(graph, image)
+    timing = program.timing(bounds[1])
+
+    started = time.perf_counter()
+    with file_errors(folder):
+        top = folder / "top.v"
+        simulator = build(top, sets=program.config.sets, memory_bytes=program.memory.end(len(program.program)))
+    built = time.perf_counter() - started
+    with tempfile.TemporaryDirectory(prefix="hwseg-") as scratch:
+        work = Path(scratch)
+        results, dump = _run(folder, program, image, simulator.folder, memory, work, timing.total, progress)
+        compared = _compare(program, expected, dump, maps(program, work / "tap.txt"))
+    head = _head(program, dump)
+    layers = tuple(
+        LayerResult(plan.layer.name, compared[plan.index][0], results["layers"][plan.index], timing.layers[plan.index])
+        for plan in program.plans
+    )
+    return Simulation(
+        mismatches=sum(layer.mismatches for layer in layers),
+        first_mismatch=next((compared[p.index][1] for p in program.plans if compared[p.index][1]), None),
+        cycles=results["cycles"],
+        predicted_cycles=timing.total,
+        exact=exact,
+        layers=(LayerResult("start-up", 0, results["startup"], timing.startup), *layers),
+        mask=golden.mask(graph.head, head),
+        output=golden.output(graph.head, head),
+        finished=bool(results["finished"]) and not results["status"] & STATUS_ERROR and not results["fault"],
+        fresh_build=simulator.fresh,
+        build_seconds=built,
+        seconds=time.perf_counter() - started - built,
+        counters={name: results[name] for name in ("read_beats", "write_beats", "walking")},
+    )
+
+
+def memory_image(folder: Path, program: Program, image: np.ndarray, seed: int) -> np.ndarray:
+    """DDR before the run: program and weights from the build's files, the picture, random words everywhere else."""
+    memory = program.memory
+    with file_errors(folder):
+        code, weights = (folder / "program.bin").read_bytes(), (folder / "weights.bin").read_bytes()
+    require(len(weights) == memory.weights_bytes, str(folder / "weights.bin"), "has another size than its model needs")
+    total = memory.end(max(len(code), len(program.program)))
+    contents = np.random.default_rng(seed).integers(0, 256, total, np.uint8)
+    for address, data in (
+        (memory.weights_address, weights),
+        (memory.program_address, code),
+        (memory.tensors[memory.input], pack_input(image, memory.layouts[memory.input])),
+    ):
+        contents[address : address + len(data)] = np.frombuffer(data, np.uint8)
+    return contents
+
+
+def _run(
+    folder: Path,
+    program: Program,
+    image: np.ndarray,
+    simulator: Path,
+    memory: Memory,
+    work: Path,
+    predicted: int,
+    progress: Progress | None,
+) -> tuple[dict[str, Any], bytes]:
+    """Start the simulator's process, watch its progress, read what it left."""
+    contents = memory_image(folder, program, image, memory.seed)
+    (work / "image.bin").write_bytes(contents.tobytes())
+    words = (folder / "program.bin").stat().st_size // 8
+    job = {
+        "base": 0,
+        "program": program.memory.program_address,
+        "program_words": words,
+        "limit": PATIENCE * predicted + 50_000,
+        "layers": len(program.plans),
+        "progress": str(work / "progress"),
+        "results": str(work / "results.json"),
+    }
+    (work / "job.json").write_text(json.dumps(job))
+    plusargs = {
+        "image": work / "image.bin",
+        "dump": work / "dump.hex",
+        "dump_words": program.memory.program_address // 8,
+        "tap": work / "tap.txt",
+        "latency_min": memory.latency[0],
+        "latency_max": memory.latency[1],
+        "stalls": int(memory.stalls),
+        "seed": memory.seed,
+    }
+    names = [plan.layer.name for plan in program.plans]
+    stop = threading.Event()
+    watcher = threading.Thread(target=_watch, args=(work / "progress", names, predicted, progress, stop))
+    watcher.start()
+    try:
+        _start(simulator, work, [f"+{name}={value}" for name, value in plusargs.items()])
+    finally:
+        stop.set()
+        watcher.join()
+    require(
+        (work / "results.json").exists(),
+        str(folder),
+        f"the simulation broke off: {_last_line(work / 'run.log')}",
+        "run hwseg doctor",
+    )
+    dump = np.array((work / "dump.hex").read_text().split(), "S16")
+    return json.loads((work / "results.json").read_text()), _words(dump)
+
+
+def _words(lines: np.ndarray) -> bytes:
+    """Little-endian bytes of words in hexadecimal, one each."""
+    big = np.frombuffer(bytes.fromhex(b"".join(lines.tolist()).decode()), ">u8")
+    return big.astype("<u8").tobytes()
+
+
+def _start(simulator: Path, work: Path, plusargs: list[str]) -> None:
+    """cocotb's runner in a process of its own, so that its signals and its output stay there."""
+    order = {"simulator": str(simulator), "work": str(work), "plusargs": plusargs}
+    (work / "order.json").write_text(json.dumps(order))
+    environment = dict(os.environ)
+    root = str(Path(__file__).parents[2] if (Path(__file__).parents[2] / "hwseg").is_dir() else Path(__file__).parents[1])
+    environment["PYTHONPATH"] = os.pathsep.join(p for p in (root, environment.get("PYTHONPATH", "")) if p)
+    command = [sys.executable, "-m", "hwseg.sim.simulate", str(work / "order.json")]
+    with open(work / "run.log", "w") as log:
+        process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, env=environment)
+        try:
+            process.wait()
+        except BaseException:
+            process.terminate()
+            process.wait()
+            raise
+
+
+def _serve(order: Path) -> None:
+    job = json.loads(order.read_text())
+    work = Path(job["work"])
+    with tool_environment():
+        bench_runner().test(
+            test_module="hwseg.sim.run_bench",
+            hdl_toplevel="bench",
+            hdl_toplevel_lang="verilog",
+            build_dir=job["simulator"],
+            test_dir=work,
+            results_xml=str(work / "results.xml"),
+            plusargs=job["plusargs"],
+            extra_env={"HWSEG_RUN": str(work / "job.json"), "PYTHONWARNINGS": "ignore", "COCOTB_LOG_LEVEL": "WARNING"},
+        )
+
+
+def _watch(path: Path, names: list[str], predicted: int, progress: Progress | None, stop: threading.Event) -> None:
+    while progress is not None and not stop.wait(0.3):
+        try:
+            cycles, layer = map(int, path.read_text().split())
+        except (OSError, ValueError):
+            continue
+        progress(cycles, predicted, names[layer] if layer < len(names) else "")
+
+
+def _last_line(log: Path) -> str:
+    lines = [line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()] if log.exists() else []
+    return lines[-1] if lines else "no output"
+
+
+def _head(program: Program, dump: bytes) -> np.ndarray:
+    memory = program.memory
+    image = dump[memory.head_address : memory.head_address + memory.head.bytes]
+    return unpack_head(image, memory.head) if isinstance(memory.head, HeadLayout) else unpack_tensor(image, memory.head)
+
+
+def _compare(
+    program: Program, expected: golden.Result, dump: bytes, tapped: Mapping[int, np.ndarray]
+) -> dict[int, tuple[int, Mismatch | None]]:
+    """Wrong values and the first of them, by layer: its map, its pooled map, the head."""
+    memory = program.memory
+    found: dict[int, tuple[int, Mismatch | None]] = {}
+    for plan in program.plans:
+        layer = plan.layer
+        checks: list[tuple[str, np.ndarray]] = []
+        for name in (layer.output, layer.pooled):
+            if name is not None and name in memory.tensors:
+                layout = memory.layouts[name]
+                checks.append((name, unpack_tensor(dump[memory.tensors[name] :][: layout.bytes], layout)))
+        if layer.requantize is None:
+            checks.append((memory.head_tensor, _head(program, dump)))
+        if plan.index in tapped and (name := _tapped_name(program, plan.index)) is not None:
+            checks.append((name, tapped[plan.index]))
+        results = [_difference(layer.name, name, expected.tensors[name], values) for name, values in checks]
+        # A value that is wrong in memory and at the tap is one wrong value.
+        by_name: dict[str, tuple[int, Mismatch | None]] = {}
+        for (name, _), result in zip(checks, results, strict=True):
+            if name not in by_name or result[0] > by_name[name][0]:
+                by_name[name] = result
+        first = next((m for _, m in by_name.values() if m), None)
+        found[plan.index] = sum(count for count, _ in by_name.values()), first
+    return found
+
+
+def _tapped_name(program: Program, index: int) -> str | None:
+    """The tensor that the layer's requantizers produce, before pooling."""
+    layer = program.plans[index].layer
+    if layer.output is not None:
+        return layer.output
+    if layer.pooled is None:
+        return None
+    producer = program.graph.producer.get(layer.pooled)
+    return producer.inputs[0] if producer is not None else None
+
+
+def _difference(layer: str, name: str, expected: np.ndarray, found: np.ndarray) -> tuple[int, Mismatch | None]:
+    wrong = np.argwhere(expected.astype(np.int64) != found.astype(np.int64))
+    if not len(wrong):
+        return 0, None
+    y, x, c = (int(i) for i in wrong[0])
+    return len(wrong), Mismatch(layer, name, y, x, c, int(expected[y, x, c]), int(found[y, x, c]))
+
+
+if __name__ == "__main__":
+    _serve(Path(sys.argv[1]))
