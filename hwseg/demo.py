@@ -8,20 +8,30 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from hwseg.errors import HwsegError, require
-from hwseg.files import cache_folder, fill_once, read_zip_member
+from hwseg.files import build_folder, cache_folder, fill_once, read_zip_member
+
+if TYPE_CHECKING:
+    from hwseg.sim.simulate import Progress, Simulation
 
 Pixels = NDArray[np.uint8]
+
+NETWORK = "nuclei-mixed"
+ARRAY = "8x8x8"
+"""Small enough that its simulator is compiled in a few minutes."""
 
 PACKAGE = "stardist==0.9.2"
 TARGET = ("--python-version", "3.11", "--implementation", "cp", "--abi", "cp311")
@@ -56,6 +66,59 @@ class Picture:
         require(inside, "crop", f"must lie in {rows}x{columns}, not {height}x{width} at {top},{left}")
         window = np.s_[top : top + height, left : left + width]
         return Picture(self.pixels[window], self.mask[window])
+
+
+@dataclass(frozen=True)
+class Segmented:
+    """What the simulated engine did with the demo's picture; `dice` is against the hand-drawn mask."""
+
+    simulation: Simulation
+    dice: float
+    clock_mhz: float
+
+
+def run(out: Path, say: Callable[[str], None], progress: Progress | None = None) -> Segmented:
+    """Compile, simulate and draw into the folder `out`, which is whole or absent.
+
+    It holds `demo.png` (picture, mask, comparison), `picture.png`, `drawn.png` (by hand), `mask.png`, `demo.json`, and
+    the build folder `build`.
+    """
+    from hwseg import models
+    from hwseg.compile.api import compile_model
+    from hwseg.image import read_input
+    from hwseg.sim.simulate import simulate
+
+    say(f"picture: {PACKAGE}, rows {CROP[0]} to {CROP[0] + CROP[2] - 1}, columns {CROP[1]} to {CROP[1] + CROP[3] - 1}")
+    picture = nuclei().crop(*CROP)
+    with build_folder(out, owner="hwseg-demo") as folder:
+        Image.fromarray(picture.pixels).save(folder / "picture.png")
+        Image.fromarray(picture.mask * np.uint8(255)).save(folder / "drawn.png")
+        say(f"compile: {NETWORK} for an array of {ARRAY}")
+        build = compile_model(models.path(NETWORK), array=ARRAY, out=folder / "build")
+        say("simulate: the simulator is compiled first, which takes minutes where it is not cached")
+        image = read_input(folder / "picture.png", build.program.graph)
+        simulation = simulate(folder / "build", image, progress=progress)
+        mask = np.asarray(simulation.mask, np.uint8)
+        result = Segmented(simulation, dice(mask, picture.mask), float(build.report["clock_mhz"]))
+        Image.fromarray((mask > 0).astype(np.uint8) * np.uint8(255)).save(folder / "mask.png")
+        panels(picture, mask).save(folder / "demo.png")
+        (folder / "demo.json").write_text(json.dumps(summary(result), indent=1) + "\n")
+    return result
+
+
+def summary(result: Segmented) -> dict[str, object]:
+    """The figures of a run, for a file."""
+    simulation = result.simulation
+    return {
+        "network": NETWORK,
+        "array": ARRAY,
+        "crop": CROP,
+        "passed": simulation.passed,
+        "mismatches": simulation.mismatches,
+        "cycles": simulation.cycles,
+        "predicted_cycles": simulation.predicted_cycles,
+        "dice": round(result.dice, 4),
+    }
 
 
 def nuclei() -> Picture:

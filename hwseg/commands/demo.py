@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from hwseg.demo import Segmented
 
 
 @click.command("demo")
@@ -12,9 +18,45 @@ import click
 def command(out: Path) -> int:
     """Segment a real microscopy picture in simulated hardware, and compare it with the model and a hand-drawn mask.
 
-    Compiles a shipped network, simulates its Verilog on a crop of the picture, compares every feature map and the
+    Compiles a shipped network, simulates its Verilog on a part of the picture, compares every feature map and the
     cycles, and writes picture, mask and overlay into the folder.  The exit status is 1 if anything differs.
     """
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
     from hwseg.demo import run
 
-    return int(not run(out))
+    console = Console()
+    columns = (TextColumn("simulate:"), BarColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True) as bars:
+        task = bars.add_task("", total=None, visible=False)
+
+        def show(cycles: int, expected: int, layer: str) -> None:
+            bars.update(task, completed=cycles, total=expected, description=layer, visible=True)
+
+        result = run(out, lambda line: console.print(line, highlight=False, soft_wrap=True), show)
+    _report(console, result, out)
+    return int(not result.simulation.passed)
+
+
+def _report(console: Console, result: Segmented, out: Path) -> None:
+    from rich.table import Table
+
+    simulation = result.simulation
+    table = Table("layer", box=None, pad_edge=False)
+    for heading in ("mismatches", "cycles", "predicted"):
+        table.add_column(heading, justify="right")
+    for layer in simulation.layers:
+        table.add_row(layer.name, str(layer.mismatches), f"{layer.cycles:,}", f"{layer.predicted_cycles:,}")
+    table.add_row("total", str(simulation.mismatches), f"{simulation.cycles:,}", f"{simulation.predicted_cycles:,}")
+    console.print(table)
+    if simulation.first_mismatch is not None:
+        console.print(f"first mismatch: {simulation.first_mismatch}", highlight=False, soft_wrap=True)
+    milliseconds = simulation.cycles / result.clock_mhz / 1000
+    verdict = "equal to the model, every value and every cycle" if simulation.passed else "NOT equal to the model"
+    for line in (
+        f"hardware: {verdict}; {milliseconds:.2f} ms at {result.clock_mhz:g} MHz; simulated in {simulation.seconds:.0f} s",
+        f"Dice of the hardware's mask against the hand-drawn one: {result.dice:.4f}",
+        f"wrote {out / 'demo.png'}",
+    ):
+        console.print(line, highlight=False, soft_wrap=True)
