@@ -18,10 +18,8 @@ from amaranth.lib.data import ArrayLayout
 from amaranth.lib.wiring import Component, Out
 
 from hwseg.arith.types import CoreSpec
-from hwseg.rtl.cores.pipeline import delayed
+from hwseg.rtl.cores.pipeline import add_or_subtract, delayed
 from hwseg.rtl.cores.signature import Family, core_ports, encoder_ports, loader_ports
-
-LEVELS_PER_REGISTER = 2
 
 
 def load_layout(lanes: int) -> ArrayLayout:
@@ -36,7 +34,7 @@ def growth(lanes: int) -> int:
 
 def latency(lanes: int) -> int:
     """Tree registers, recurrence, capture."""
-    return max(1, -(-(lanes - 1).bit_length() // LEVELS_PER_REGISTER)) + 2
+    return max(1, (lanes - 1).bit_length()) + 2
 
 
 class Encoder(Component):
@@ -96,22 +94,16 @@ class Core(Component):
         return m
 
     def _tree(self, m: Module) -> Value:
-        """AND gates and a balanced tree, a register after every second level; one adder wide as its operands need."""
+        """AND gates and a balanced tree, a register after every level; each adder as wide as its operands need.
+
+        Without registers between them synthesis merges adders into carry-save ones, which take more LUTs here, not fewer.
+        """
         nodes: list[Value] = [
             (self.load[i] & self.feed[i].replicate(self.spec.weight_bits).as_signed()) for i in range(self.spec.lanes)
         ]
-        level = 0
-        while len(nodes) > 1 or level == 0:
-            level += 1
-            pairs = [nodes[i : i + 2] for i in range(0, len(nodes), 2)]
-            nodes = [sum(pair[1:], start=pair[0]) for pair in pairs]
-            if level % LEVELS_PER_REGISTER == 0 or len(nodes) == 1:
-                registers = []
-                for i, node in enumerate(nodes):
-                    register = Signal(signed(len(node)), name=f"node_{level}_{i}", reset_less=True)
-                    m.d.sync += register.eq(node)
-                    registers.append(register)
-                nodes = list(registers)
+        for level in range(self.latency - 2):
+            sums = [sum(nodes[i + 1 : i + 2], start=nodes[i]) for i in range(0, len(nodes), 2)]
+            nodes = [delayed(m, node, 1, f"node_{level}_{i}") for i, node in enumerate(sums)]
         return nodes[0]
 
     def _recurrence(
@@ -121,7 +113,7 @@ class Core(Component):
         k = self.growth
         previous = Mux(first, 0, self.residual)
         v = Signal(signed(k + 2))
-        m.d.comb += v.eq((previous << 1) + Mux(negate, -plane_sum, plane_sum))
+        m.d.comb += v.eq(add_or_subtract(previous << 1, plane_sum, negate, k + 2))
         residual, digit = Signal(signed(k)), Signal(signed(2))
         m.d.comb += [residual.eq(v[:k].as_signed()), digit.eq(v[k:].as_signed() + v[k - 1])]
         m.d.sync += self.digit_valid.eq(valid)

@@ -15,7 +15,7 @@ The model is `hwseg.arith.table.TableSpec`, which also gives the tree's shape.
 
 from __future__ import annotations
 
-from amaranth.hdl import Array, Cat, Const, Module, Mux, Shape, Signal, Value, signed
+from amaranth.hdl import Cat, Const, Module, Mux, Shape, Signal, Value, signed
 from amaranth.lib.data import ArrayLayout, StructLayout
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import Component, Out
@@ -84,54 +84,50 @@ class Loader(Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         steps = LANES + ENTRIES - 1
-        step = Signal(range(steps + 1))
-        selecting = Signal()
+        step, following = Signal(range(steps)), Signal(range(steps))
+        selecting, adding, writing, first_entry = Signal(), Signal(), Signal(), Signal()
         m.d.comb += selecting.eq(self.start | (step != 0))
-        with m.If(selecting):
-            m.d.sync += step.eq(Mux(step == steps - 1, 0, step + 1))
+        m.d.comb += following.eq(Mux(selecting & (step != steps - 1), step + 1, 0))
+        m.d.sync += [step.eq(following), adding.eq(selecting), first_entry.eq(adding & (step == LANES))]
+        lane, double, subtract = self._schedule(m, following)
+        double, subtract = delayed(m, double, 1, "double"), delayed(m, subtract, 1, "subtract")
 
-        lane, double, subtract = self._schedule(m, step)
-        double_next = delayed(m, double, 1, "double")
-        subtract_next = delayed(m, subtract, 1, "subtract")
-        adding = Signal()
-        m.d.sync += adding.eq(selecting)
-
-        writing = Signal()
-        address_step = Signal(ADDRESS_BITS)
-        first_entry = Signal()
-        m.d.sync += first_entry.eq(adding & (delayed(m, step, 1, "step") == LANES - 1))
-        done = writing & (address_step == ENTRIES - 1)
-        m.d.comb += self.load.write.eq(writing)
-        m.d.comb += writing.eq(first_entry | (address_step != 0))
-        m.d.sync += address_step.eq(Mux(writing, address_step + 1, 0))
-        m.d.sync += self.load.capture.eq(first_entry)
-        m.d.comb += self.load.address.eq(~(address_step ^ (address_step >> 1)))
-        m.d.comb += self.busy.eq(selecting | adding | writing)
-
+        entry_number = Signal(ADDRESS_BITS)
+        done = entry_number == ENTRIES - 1
+        m.d.comb += writing.eq(first_entry | (entry_number != 0))
+        m.d.sync += [entry_number.eq(entry_number + writing), self.load.capture.eq(first_entry)]
+        m.d.comb += [
+            self.load.write.eq(writing),
+            self.load.address.eq(~(entry_number ^ (entry_number >> 1))),
+            self.busy.eq(selecting | adding | writing),
+        ]
         for t in range(self.spec.tables):
-            self._accumulate(m, t, lane, double_next, subtract_next, adding, done)
+            self._accumulate(m, t, lane, double, subtract, adding, done)
         return m
 
     def _schedule(self, m: Module, step: Signal) -> tuple[Signal, Signal, Signal]:
-        """Lane, doubling and sign of each addition: all six lanes once, then 31 Gray steps."""
-        lane, double, subtract = Signal(3), Signal(), Signal()
+        """Lane, doubling and sign of each addition, one register after `step`: all six lanes once, then 31 Gray steps.
+
+        Lanes 2 to 5 are coded 0 to 3, lanes 0 and 1 as 4 and 5: a multiplexer of four, one LUT, and one of three.
+        """
+        lane, double, subtract = Signal(3, init=LANES - 2), Signal(), Signal()
+        schedule = [(i, False, False) for i in range(LANES)]
+        schedule += [(flipped, True, falling) for flipped, falling in self.spec.gray_steps()]
         with m.Switch(step):
-            for i in range(LANES):
+            for i, (number, twice, falling) in enumerate(schedule):
                 with m.Case(i):
-                    m.d.comb += lane.eq(i)
-            for i, (flipped, falling) in enumerate(self.spec.gray_steps()):
-                with m.Case(LANES + i):
-                    m.d.comb += [lane.eq(flipped), double.eq(1), subtract.eq(falling)]
+                    m.d.sync += [lane.eq((number - 2) % LANES), double.eq(twice), subtract.eq(falling)]
         return lane, double, subtract
 
     def _accumulate(
         self, m: Module, t: int, lane: Signal, double: Value, subtract: Value, adding: Signal, done: Value
     ) -> None:
         bits = self.spec.entry_bits
-        weights = [self.weights[i] for i in self.spec.lanes_of(t)]
-        weights += [Const(0, signed(8))] * (8 - len(weights))
+        w = [self.weights[i] for i in self.spec.lanes_of(t)]
+        w += [Const(0, signed(self.spec.core.weight_bits))] * (LANES - len(w))
         operand = Signal(signed(self.spec.core.weight_bits), name=f"operand_{t}", reset_less=True)
-        m.d.sync += operand.eq(Array(weights)[lane])
+        low, high = Mux(lane[0], w[3], w[2]), Mux(lane[0], w[5], w[4])
+        m.d.sync += operand.eq(Mux(lane[2], Mux(lane[0], w[1], w[0]), Mux(lane[1], high, low)))
         entry = Signal(signed(bits), name=f"entry_{t}")
         term = Mux(double, operand << 1, operand)
         with m.If(adding):

@@ -1,0 +1,133 @@
+"""One definition per module, plain Verilog-2005, the same text every time, and the same gates when flat."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from amaranth.hdl import Cat, Module, Signal, signed
+from amaranth.lib.data import ArrayLayout, StructLayout
+from amaranth.lib.wiring import Component, In, Out
+from amaranth.sim import Simulator
+
+from hwseg.rtl.emit import Library, verilog
+
+
+class Cell(Component):
+    """y = a + b * taps, registered; an internal submodule, and a structured port."""
+
+    def __init__(self, taps: int) -> None:
+        self.taps = taps
+        super().__init__({"pair": In(StructLayout({"a": signed(8), "b": 8})), "y": Out(signed(20))})
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.inner = inner = Module()
+        product = Signal(18)
+        inner.d.comb += product.eq(self.pair.b * self.taps)
+        m.d.sync += self.y.eq(self.pair.a + product)
+        return m
+
+
+class Gate(Component):
+    """Combinational: no clock port."""
+
+    def __init__(self) -> None:
+        super().__init__({"x": In(4), "all": Out(1)})
+
+    def elaborate(self, platform):
+        m = Module()
+        m.d.comb += self.all.eq(self.x.all())
+        return m
+
+
+class Row(Component):
+    def __init__(self, library: Library, cells: int) -> None:
+        self.library, self.cells = library, cells
+        super().__init__({"pairs": In(ArrayLayout(16, cells)), "total": Out(signed(24)), "full": Out(1)})
+
+    def elaborate(self, platform):
+        m = Module()
+        total = 0
+        for i in range(self.cells):
+            cell, name = Cell(3 + i % 2), f"cell_{3 + i % 2}"
+            m.submodules[f"cell_{i}"] = self.library.instance(cell, name)
+            m.d.comb += cell.pair.eq(self.pairs[i])
+            total = total + cell.y
+        gate = Gate()
+        m.submodules.gate = self.library.instance(gate, "gate")
+        m.d.comb += [gate.x.eq(self.pairs[0]), self.full.eq(gate.all), self.total.eq(total)]
+        return m
+
+
+class Top(Component):
+    def __init__(self, library: Library) -> None:
+        self.library = library
+        super().__init__({"pairs": In(64), "total": Out(signed(24)), "full": Out(3)})
+
+    def elaborate(self, platform):
+        m = Module()
+        rows = [Row(self.library, 4) for _ in range(3)]
+        for i, row in enumerate(rows):
+            m.submodules[f"row_{i}"] = self.library.instance(row, "row")
+            m.d.comb += row.pairs.eq(self.pairs)
+        m.d.comb += [
+            self.total.eq(rows[0].total ^ rows[1].total ^ rows[2].total),
+            self.full.eq(Cat(r.full for r in rows)),
+        ]
+        return m
+
+
+def whole() -> str:
+    library = Library()
+    library.instance(Top(library), "top")
+    return library.text()
+
+
+def test_every_distinct_module_stands_once_children_first():
+    modules = re.findall(r"^module (\w+)", whole(), flags=re.M)
+    assert sorted(modules) == ["cell_3", "cell_3__inner", "cell_4", "cell_4__inner", "gate", "row", "top"]
+    assert modules.index("cell_3") < modules.index("row") < modules.index("top")
+
+
+def test_the_text_is_plain_and_the_same_every_time():
+    text = whole()
+    assert text == whole()
+    assert "\\" not in text
+    assert "src" not in text
+    assert "/*" not in text
+    assert not re.search(r"\blogic\b|always_(?:ff|comb)\b", text)
+
+
+def test_instances_have_only_the_ports_that_exist():
+    text = whole()
+    assert re.search(r"  gate \w+ \(\s+\.all\([^)]*\),\s+\.x\([^)]*\)\s+\);", text)
+    assert text.count("  row row_") == 3
+
+
+def test_flat_elaboration_simulates_without_instances():
+    top = Top(Library(flat=True))
+    seen = []
+
+    async def testbench(ctx):
+        ctx.set(top.pairs, sum((5 | (i + 1) << 8) << (16 * i) for i in range(4)))
+        await ctx.tick()
+        seen.append((ctx.get(top.total), ctx.get(top.full)))
+
+    simulator = Simulator(top)
+    simulator.add_clock(1e-8)
+    simulator.add_testbench(testbench)
+    simulator.run()
+    assert seen == [(5 * 4 + 3 * 1 + 4 * 2 + 3 * 3 + 4 * 4, 0)]
+
+
+def test_one_name_for_two_components_is_refused():
+    library = Library()
+    library.instance(Cell(3), "cell")
+    with pytest.raises(ValueError, match="already another component"):
+        library.instance(Cell(5), "cell")
+
+
+def test_one_component_alone():
+    modules = re.findall(r"^module (\w+)", verilog(Cell(3), "multiply_add"), flags=re.M)
+    assert sorted(modules) == ["multiply_add", "multiply_add__inner"]
