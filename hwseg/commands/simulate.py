@@ -1,0 +1,156 @@
+"""`hwseg simulate`: a build on its simulated engine, compared with the golden model value by value and cycle by cycle."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from hwseg.sim.simulate import Simulation
+
+
+def parse_latency(text: str) -> tuple[int, int]:
+    """`40` or `20:200`, in cycles."""
+    from hwseg.errors import HwsegError
+
+    low, colon, high = text.partition(":")
+    try:
+        return int(low), int(high) if colon else int(low)
+    except ValueError as error:
+        raise HwsegError("--latency", f"must be CYCLES or MIN:MAX, not {text}", "use for example 20:200") from error
+
+
+@click.command("simulate")
+@click.argument("build", type=click.Path(path_type=Path))
+@click.option("--image", required=True, type=click.Path(path_type=Path), help="A picture, or .npy with the input tensor.")
+@click.option("--fit", type=click.Choice(["crop", "resize"]), default=None, help="Bring a picture to the model's size.")
+@click.option("--out", type=click.Path(path_type=Path), help="Write the model's output, float32 [1, C, H, W], as .npy.")
+@click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write the results as JSON.")
+@click.option("--pictures", type=click.Path(path_type=Path), help="Folder for mask.png, overlay.png; default BUILD/simulation.")
+@click.option("--latency", metavar="MIN:MAX", help="Memory latency in cycles; unequal bounds bring random stalls, too.")
+@click.option("--seed", type=int, default=1, show_default=True, help="Of latency, stalls and the memory's old contents.")
+@click.option("--skip", is_flag=True, help="Turn on data-dependent skipping (this engine has none: dense execution).")
+@click.option("--force", is_flag=True, help="Simulate even if the build's files were changed since they were written.")
+def command(
+    build: Path,
+    image: Path,
+    fit: str | None,
+    out: Path | None,
+    json_path: Path | None,
+    pictures: Path | None,
+    latency: str | None,
+    seed: int,
+    skip: bool,
+    force: bool,
+) -> int:
+    """Simulate BUILD's Verilog on a picture and compare every feature map with the golden model.
+
+    The exit status is 1 if a value or, with a fixed latency, a cycle count differs.
+    """
+    from rich.console import Console
+
+    from hwseg.files import write_whole
+    from hwseg.image import read_input
+    from hwseg.quant.load import load
+    from hwseg.sim.simulate import load_build, simulate
+
+    console = Console(stderr=True)
+    bounds = None if latency is None else parse_latency(latency)
+    load_build(build, verify=not force)
+    graph = load(build / "model.onnx")
+    q = read_input(image, graph, fit or "")
+    if skip:
+        console.print("this engine skips nothing: execution is dense")
+    with console.status("building the simulator") as status:
+
+        def progress(cycles: int, predicted: int, layer: str) -> None:
+            status.update(f"{layer}: {cycles:,} of about {predicted:,} cycles ({min(99, 100 * cycles // predicted)} %)")
+
+        result = simulate(build, q, latency=bounds, seed=seed, verify=not force, progress=progress)
+    folder = pictures or build / "simulation"
+    paths = write_pictures(folder, graph, q, result.mask)
+    _print(result)
+    if out is not None:
+        write_whole(out, _npy(result.output))
+    if json_path is not None:
+        write_whole(json_path, (json.dumps(as_json(result, paths), indent=1) + "\n").encode())
+    click.echo(f"mask {paths['mask']}, overlay {paths['overlay']}")
+    return 0 if result.passed else 1
+
+
+def as_json(result: Simulation, paths: dict[str, Path]) -> dict[str, Any]:
+    """What --json writes; `mask` and `overlay` are paths."""
+    return {
+        "passed": result.passed,
+        "finished": result.finished,
+        "mismatches": result.mismatches,
+        "first_mismatch": None if result.first_mismatch is None else str(result.first_mismatch),
+        "cycles": result.cycles,
+        "predicted_cycles": result.predicted_cycles,
+        "exact": result.exact,
+        "layers": [
+            {
+                "name": layer.name,
+                "mismatches": layer.mismatches,
+                "cycles": layer.cycles,
+                "predicted_cycles": layer.predicted_cycles,
+            }
+            for layer in result.layers
+        ],
+        "counters": dict(result.counters),
+        "seconds": round(result.seconds, 2),
+        "build_seconds": round(result.build_seconds, 2),
+        **{name: str(path) for name, path in paths.items()},
+    }
+
+
+def write_pictures(folder: Path, graph: Any, q: np.ndarray, mask: np.ndarray) -> dict[str, Path]:
+    """mask.png (0 and 255, or the class numbers) and overlay.png (mask's outline on the picture)."""
+    from hwseg.files import file_errors, write_whole
+    from hwseg.picture import mask_png, overlay_png
+
+    with file_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    paths = {"mask": folder / "mask.png", "overlay": folder / "overlay.png"}
+    write_whole(paths["mask"], mask_png(mask))
+    write_whole(paths["overlay"], overlay_png(q, graph.types[graph.input], mask))
+    return paths
+
+
+def _npy(array: np.ndarray) -> bytes:
+    import io
+
+    import numpy as np
+
+    buffer = io.BytesIO()
+    np.save(buffer, array)
+    return buffer.getvalue()
+
+
+def _print(result: Simulation) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None, header_style="bold")
+    for column, justify in (("layer", "left"), ("mismatches", "right"), ("cycles", "right"), ("predicted", "right")):
+        table.add_column(column, justify=justify, no_wrap=True)  # type: ignore[arg-type]
+    for layer in result.layers:
+        table.add_row(layer.name, f"{layer.mismatches:,}", f"{layer.cycles:,}", f"{layer.predicted_cycles:,}")
+    table.add_row("total", f"{result.mismatches:,}", f"{result.cycles:,}", f"{result.predicted_cycles:,}", style="bold")
+    Console().print(table)
+    if not result.finished:
+        click.echo("the engine did not finish, or reported a bus error")
+    if result.first_mismatch is not None:
+        click.echo(str(result.first_mismatch))
+    verdict = "equal" if result.cycles == result.predicted_cycles else "different"
+    if not result.exact:
+        verdict = "a bound of dense execution at the largest latency, not exact with random latency"
+    click.echo(
+        f"{result.mismatches} mismatches, {result.cycles:,} cycles, predicted {result.predicted_cycles:,} ({verdict}); "
+        f"simulated in {result.seconds:.1f} s, simulator built in {result.build_seconds:.1f} s"
+    )

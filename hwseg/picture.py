@@ -1,0 +1,48 @@
+"""Pictures for people: a mask as PNG, and its outline on the picture it came from."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+from PIL import Image
+
+from hwseg.ir import TensorType
+
+COLOURS = ((255, 196, 0), (0, 190, 255), (255, 80, 120), (120, 220, 80), (190, 120, 255), (255, 140, 60))
+
+
+def mask_png(mask: np.ndarray) -> bytes:
+    """Two classes as 0 and 255; more as their numbers."""
+    return _png(mask * np.uint8(255) if mask.max(initial=0) <= 1 else mask)
+
+
+def overlay_png(q: np.ndarray, kind: TensorType, mask: np.ndarray, reference: np.ndarray | None = None) -> bytes:
+    """The input's integers stretched to grey or colour, each class outlined; `reference`'s outline in white, if given."""
+    pixels = (q.astype(np.float64) - kind.low) * 255 / max(1, kind.high - kind.low)
+    pixels = pixels[..., :3] if q.shape[2] >= 3 else np.repeat(pixels[..., :1], 3, axis=2)
+    scale = max(1, 512 // max(q.shape[:2]))
+    canvas = np.kron(pixels.astype(np.uint8), np.ones((scale, scale, 1), np.uint8))
+    if reference is not None:
+        canvas[outline(reference.astype(bool), scale)] = (255, 255, 255)
+    for number in range(1, int(mask.max(initial=0)) + 1):
+        region = mask == number
+        colour = np.array(COLOURS[(number - 1) % len(COLOURS)], np.uint8)
+        inside = np.kron(region, np.ones((scale, scale), bool))
+        canvas[inside] = (0.8 * canvas[inside] + 0.2 * colour).astype(np.uint8)
+        canvas[outline(region, scale)] = colour
+    return _png(canvas)
+
+
+def outline(region: np.ndarray, scale: int) -> np.ndarray:
+    """Border pixels of a region enlarged by `scale`."""
+    large = np.pad(np.kron(region, np.ones((scale, scale), bool)), 1, mode="edge")
+    inner = large[1:-1, 1:-1]
+    whole = inner & large[:-2, 1:-1] & large[2:, 1:-1] & large[1:-1, :-2] & large[1:-1, 2:]
+    return inner & ~whole
+
+
+def _png(array: np.ndarray) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(array).save(buffer, "PNG", optimize=True)
+    return buffer.getvalue()
