@@ -96,7 +96,7 @@ class Core(Component):
     def _tree(self, m: Module) -> Value:
         """AND gates and a balanced tree, a register after every level; each adder as wide as its operands need.
 
-        Without registers between them synthesis merges adders into carry-save ones, which take more LUTs here, not fewer.
+        Without registers between them synthesis merges adders into carry-save ones, which take more LUTs, not fewer.
         """
         nodes: list[Value] = [
             (self.load[i] & self.feed[i].replicate(self.spec.weight_bits).as_signed()) for i in range(self.spec.lanes)

@@ -89,8 +89,8 @@ class Loader(Component):
         m.d.comb += selecting.eq(self.start | (step != 0))
         m.d.comb += following.eq(Mux(selecting & (step != steps - 1), step + 1, 0))
         m.d.sync += [step.eq(following), adding.eq(selecting), first_entry.eq(adding & (step == LANES))]
-        lane, double, subtract = self._schedule(m, following)
-        double, subtract = delayed(m, double, 1, "double"), delayed(m, subtract, 1, "subtract")
+        lane, *scale = self._schedule(m, following)
+        double, subtract = (delayed(m, signal, 1, signal.name) for signal in scale)
 
         entry_number = Signal(ADDRESS_BITS)
         done = entry_number == ENTRIES - 1
