@@ -24,7 +24,7 @@ from hwseg.ir import Graph
 from hwseg.rtl.config import EngineConfig, parse_array
 
 MAX_LAYERS = 256
-MAX_PROGRAM_WORDS = 1 << 20
+MAX_PROGRAM_WORDS = 1 << 24
 
 
 @dataclass(frozen=True)

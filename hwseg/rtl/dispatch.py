@@ -30,7 +30,7 @@ class Dispatcher(Component):
             {
                 "start": In(1),
                 "program_start": In(32),
-                "program_words": In(20),
+                "program_words": In(24),
                 "write": In(WORD_WRITE),
                 "pages": In(COUNTER_BITS),
                 "units_idle": In(1),

@@ -65,7 +65,7 @@ class Registers(Component):
                 "start": Out(1),
                 "base": Out(32),
                 "program_start": Out(32),
-                "program_words": Out(20),
+                "program_words": Out(24),
                 "interrupt": Out(1),
                 "busy": In(1),
                 "done": In(1),
