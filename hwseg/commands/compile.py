@@ -14,8 +14,12 @@ import click
 @click.option("-o", "--out", type=click.Path(path_type=Path), required=True, help="Build folder to write.")
 @click.option("--board", default="zynq7020", show_default=True, help="Board to compile for.")
 @click.option("--clock-mhz", type=float, help="Clock of the engine; default: the board's.")
-@click.option("--array", default="auto", show_default=True, help="auto, a preset, or output channels x pixels x input channels.")
-@click.option("--core", type=click.Choice(["table", "merged"]), default="table", show_default=True, help="Product generator.")
+@click.option(
+    "--array", default="auto", show_default=True, help="auto, a preset, or output channels x pixels x input channels."
+)
+@click.option(
+    "--core", type=click.Choice(["table", "merged"]), default="table", show_default=True, help="Product generator."
+)
 @click.option("--synth", is_flag=True, help="Measure resources with yosys (minutes).")
 @click.option("--allow-inexact", is_flag=True, help="Accept requantizers that differ from the model, and count them.")
 def command(
@@ -31,9 +35,7 @@ def command(
     """Turn a QONNX MODEL into Verilog, program, weights and a report."""
     from hwseg.compile.api import compile_model
 
-    build = compile_model(
-        model, board, clock_mhz, array, out=out, synth=synth, allow_inexact=allow_inexact, core=core
-    )
+    build = compile_model(model, board, clock_mhz, array, out=out, synth=synth, allow_inexact=allow_inexact, core=core)
     show(build.report)
     click.echo(f"wrote {build.path}")
 
@@ -65,8 +67,9 @@ def show(report: Mapping[str, Any]) -> None:
     console, totals = Console(), report["totals"]
     console.print(table)
     console.print(
-        f"{report['array']} at {report['clock_mhz']:g} MHz: {totals['cycles']:,} cycles, {totals['latency_ms']:.3f} ms, "
-        f"{totals['fps']:.1f} frames/s, {totals['gops']:.1f} GOPS, {100 * totals['utilization']:.0f} % of peak"
+        f"{report['array']} at {report['clock_mhz']:g} MHz: {totals['cycles']:,} cycles, "
+        f"{totals['latency_ms']:.3f} ms, {totals['fps']:.1f} frames/s, {totals['gops']:.1f} GOPS, "
+        f"{100 * totals['utilization']:.0f} % of peak"
     )
     used = []
     for name, row in report["resources"].items():

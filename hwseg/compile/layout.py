@@ -108,7 +108,9 @@ def pack_tensor(values: np.ndarray, layout: TensorLayout) -> bytes:
     require(low <= least and most <= high, "tensor", f"values must be in [{low}, {high}], are in [{least}, {most}]")
     padded = np.zeros((height, layout.pixel_groups * PIXELS, layout.channel_groups * CHANNELS), np.uint8)
     padded[:, :width, :channels] = values.astype(np.int64).astype(np.uint8)
-    blocks = padded.reshape(height, layout.pixel_groups, PIXELS, layout.channel_groups, CHANNELS).transpose(0, 3, 1, 2, 4)
+    blocks = padded.reshape(height, layout.pixel_groups, PIXELS, layout.channel_groups, CHANNELS).transpose(
+        0, 3, 1, 2, 4
+    )
     image = np.empty((*blocks.shape[:3], layout.planes, PIXELS), np.uint8)
     for plane in range(layout.planes):
         bits = blocks >> (layout.planes - 1 - plane) & 1
@@ -138,9 +140,7 @@ def unpack_head(image: bytes, layout: HeadLayout) -> np.ndarray:
     values = np.frombuffer(image, "<i4", layout.bytes // 4)
     if layout.pixels == 1:
         values = values[::2]
-    steps = values.reshape(
-        layout.sets, height, groups(width), PIXELS // layout.pixels, layout.set_rows, layout.pixels
-    )
+    steps = values.reshape(layout.sets, height, groups(width), PIXELS // layout.pixels, layout.set_rows, layout.pixels)
     ordered = steps.transpose(1, 2, 3, 5, 0, 4).reshape(height, groups(width) * PIXELS, -1)
     return np.ascontiguousarray(ordered[:, :width, :channels])
 

@@ -1,8 +1,8 @@
 """The integer graph becomes layers: what one pass of the engine does, convolution to stored planes.
 
 A layer reads operands (the inputs of a concat, each perhaps enlarged twice by nearest neighbour while it is read),
-multiplies, requantizes, and stores its map, its 2x2 maximum, or both; the head's layer stores sums.  Concat and Upsample2d
-move no data: they are a *view*, a list of operands.  What the engine has no instruction for is brought into this form:
+multiplies, requantizes, and stores its map, its 2x2 maximum, or both; the head's layer stores sums.  Concat and
+Upsample2d move no data: they are a *view*, a list of operands.  The rest is brought into a form that the engine has:
 
     1x1 of stride 2 or on an enlarged operand    a 3x3 with one tap
     Add                                          a 1x1 over both operands, two weights per channel
@@ -14,7 +14,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
-from math import prod
 
 import numpy as np
 
@@ -77,7 +76,7 @@ class Layer:
 
 @dataclass(frozen=True)
 class Network:
-    """All layers in order, every stored tensor's layout, the input's and the head's name; `sums`: the head is raw sums."""
+    """Layers in order, stored tensors, names of the input and the head; `sums`: the head is raw sums."""
 
     name: str
     input: str
@@ -194,9 +193,7 @@ class Lowering:
         self._identity(producer.name, name, passing(kind), output=name)
         self.views[name] = (Operand(name, kind.shape[2]),)
 
-    def _identity(
-        self, name: str, source: str, op: Requantize, output: str | None, pooled: str | None = None
-    ) -> None:
+    def _identity(self, name: str, source: str, op: Requantize, output: str | None, pooled: str | None = None) -> None:
         channels = self.graph.types[source].shape[2]
         weights = np.eye(channels, dtype=np.int8)[:, :, None, None]
         op_name = "maxpool" if output is None else "requantize"
@@ -242,21 +239,15 @@ class Lowering:
         w1, w2 = ratio.numerator, ratio.denominator
         if max(abs(w1), w2) <= WIDE:
             return (w1, w2), m1 / w1
-        if abs(ratio) <= 1:
-            near = ratio.limit_denominator(WIDE)
-        else:
-            near = 1 / (1 / ratio).limit_denominator(WIDE)
-        if near == 0 or near.numerator == 0:
-            near = Fraction(1 if ratio > 0 else -1, WIDE)
-        w1, w2 = near.numerator, near.denominator
+        w1, w2 = nearest_pair(ratio)
         factor = m1 / w1 if abs(w1) > w2 else m2 / w2
         wrong = self._differing_pairs(op, (w1, w2), factor, kinds)
         if wrong:
             require(
                 self.allow_inexact,
                 node.name,
-                f"residual add has {wrong} of 65536 pairs that 16-bit weights do not reproduce (scales {float(m1):.9g}, "
-                f"{float(m2):.9g})",
+                f"residual add has {wrong} pairs of values that 16-bit weights do not reproduce "
+                f"(scales {float(m1):.9g}, {float(m2):.9g})",
                 "use power-of-two scales, or --allow-inexact",
             )
             self.inexact[node.name] = wrong
@@ -301,7 +292,20 @@ class Lowering:
         low, high = (np.array([getattr(t, side) for t in limits], np.int64) for side in ("low", "high"))
         intervals = sum_intervals(wide, np.minimum(low, 0), np.maximum(high, 0), kernel)
         layer = Layer(
-            name, op_name, kernel, stride, view, weights, low_weights, requantize, intervals, x, shape, output, pooled, count
+            name,
+            op_name,
+            kernel,
+            stride,
+            view,
+            weights,
+            low_weights,
+            requantize,
+            intervals,
+            x,
+            shape,
+            output,
+            pooled,
+            count,
         )
         self.layers[output or pooled or name] = layer
 
@@ -350,9 +354,7 @@ def centred(weights: np.ndarray) -> np.ndarray:
     return np.pad(weights, ((0, 0), (0, 0), (1, 1), (1, 1)))
 
 
-def sum_intervals(
-    weights: np.ndarray, low: np.ndarray, high: np.ndarray, kernel: int
-) -> tuple[np.ndarray, np.ndarray]:
+def sum_intervals(weights: np.ndarray, low: np.ndarray, high: np.ndarray, kernel: int) -> tuple[np.ndarray, np.ndarray]:
     """Smallest and largest sum of every output channel; a transposed convolution's is the hull of its four phases."""
     taps = weights.reshape(*weights.shape[:2], -1)
     positive, negative = np.maximum(taps, 0), np.minimum(taps, 0)
@@ -361,5 +363,10 @@ def sum_intervals(
     return (least.min(1), most.max(1)) if kernel == 2 else (least.sum(1), most.sum(1))
 
 
-def volume(shape: Shape) -> int:
-    return prod(shape)
+def nearest_pair(ratio: Fraction) -> tuple[int, int]:
+    """Integers of at most 16 bits whose quotient is as near to `ratio` as possible; 0 stays 0."""
+    if abs(ratio) > 1:
+        w2, w1 = nearest_pair(1 / ratio)
+        return (w1, w2) if w2 > 0 else (-w1, -w2)
+    near = ratio.limit_denominator(WIDE)
+    return near.numerator, near.denominator

@@ -1,9 +1,9 @@
 """The engine's instruction set executed in NumPy: proof that a program computes the network, before there are gates.
 
-It knows nothing of layers: it decodes the packed program, and banks, partial sums, output memories and parameters start as
-noise.  Memory and compute instructions run in their own orders, interleaved by a policy that is as bad as the counters
-allow: "eager" issues every LOAD and STORE as soon as its waits hold, "lazy" as late as a RUN needs it.  Writes to memory
-become visible only when a fence asks for them.  A missing wait therefore shows as a wrong tensor or as a deadlock.
+It knows nothing of layers: it decodes the packed program, and banks, partial sums, output memories and parameters start
+as noise.  Memory and compute instructions run in their own orders, interleaved by a policy that is as bad as the
+counters allow: "eager" issues every LOAD and STORE as soon as its waits hold, "lazy" as late as a RUN needs it.  Writes
+to memory become visible only when a fence asks for them.  A missing wait shows as a wrong tensor or as a deadlock.
 """
 
 from __future__ import annotations
@@ -198,7 +198,7 @@ class Machine:
         c, cfg = self.config, self.configuration
         lanes = self._lanes(i)
         sums = np.rint(lanes @ self.tables.T).astype(np.int64)
-        y, x, pixels, rows = sums.shape
+        y, x, _, rows = sums.shape
         depth = 2 if i["pair"] else 1
         order = sums.reshape(y // depth, depth, x, c.substeps, c.pixels, rows).transpose(0, 2, 1, 3, 4, 5)
         steps = order.reshape(-1, c.pixels, rows)
@@ -285,7 +285,8 @@ class Machine:
         weight = 2.0 ** np.arange(b - 1, -1, -1)
         if signed:
             weight[0] = -weight[0]
-        return np.einsum("...bpc,b->...pc", bits, weight)
+        values: np.ndarray = np.einsum("...bpc,b->...pc", bits, weight)
+        return values
 
     def _triples(self, slot: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         fields = [PARAMETER.unpack(int(low) | int(high) << 64) for low, high in self.parameters[slot]]
@@ -305,7 +306,8 @@ class Machine:
         b = self.configuration["out_planes"]
         bits = np.stack([values >> b - 1 - p & 1 for p in range(b)], axis=-3).astype(np.uint8)
         packed = np.packbits(bits, axis=-1, bitorder="little")[..., 0]
-        return np.ascontiguousarray(packed).view("<u8")[..., 0]
+        words: np.ndarray = np.ascontiguousarray(packed).view("<u8")[..., 0]
+        return words
 
     def _write_map(self, i: dict[str, int], values: np.ndarray) -> None:
         cfg, scatter = self.configuration, Scatter(i["scatter"])

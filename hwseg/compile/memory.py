@@ -59,7 +59,11 @@ class MemoryMap:
                 "file": "weights.bin",
                 "parameters_offset": self.parameters_address - self.weights_address,
             },
-            "input": {"tensor": self.input, "address": self.tensors[self.input], "bytes": self.layouts[self.input].bytes}
+            "input": {
+                "tensor": self.input,
+                "address": self.tensors[self.input],
+                "bytes": self.layouts[self.input].bytes,
+            }
             | self.layouts[self.input].to_json(),
             "tensors": {
                 name: {"address": address, "bytes": self.layouts[name].bytes} | self.layouts[name].to_json()

@@ -64,8 +64,9 @@ def layer_triples(layer: Layer, allow_inexact: bool = False) -> LayerTriples:
             require(
                 allow_inexact and triple.fits,
                 layer.name,
-                f"channel {c}: {len(different)} of {op.high - op.low} requantization steps, the first at {different[0]} "
-                f"(factor {float(m):.9g}, offset {float(b):.9g}), are not reproduced by a 24-bit multiplier",
+                f"channel {c}: {len(different)} of {op.high - op.low} requantization steps, the first at "
+                f"{different[0]}, are not reproduced by a 24-bit multiplier (factor {float(m):.9g}, "
+                f"offset {float(b):.9g})",
                 "use power-of-two scales, or --allow-inexact",
             )
             wrong += len(different)

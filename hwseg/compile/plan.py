@@ -98,16 +98,11 @@ class Rectangle:
 
 @dataclass(frozen=True)
 class Span:
-    """One axis of a region: source positions [first, last] to load, at buffer position `at` on; `size` positions in all.
-
-    centre: buffer position of the first output's centre.
-    """
+    """One axis of a region: source positions [first, last], loaded from buffer position `at` on."""
 
     first: int
     last: int
     at: int
-    size: int
-    centre: int
 
     @property
     def count(self) -> int:
@@ -117,17 +112,16 @@ class Span:
 def span(mode: Mode, start: int, stop: int, limit: int, unit: int) -> Span:
     """The source positions that outputs [start, stop) read; `unit` is 1 for rows, 8 pixels for word columns."""
     if mode == Mode.POINT:
-        return Span(start, stop - 1, 0, stop - start, 0)
+        return Span(start, stop - 1, 0)
     if mode == Mode.SAME:
-        origin, low, high, reach = start - 1, start - 1, stop, stop
+        origin, low, high = start - 1, start - 1, stop
     elif mode == Mode.STRIDE2:
-        origin, low, high, reach = 2 * start - 1, 2 * start - 1, 2 * stop - 1, 2 * stop - 1
+        origin, low, high = 2 * start - 1, 2 * start - 1, 2 * stop - 1
     else:
         origin = (start >> 1) - 1
         low, high = ((unit * start - 1) // 2) // unit, (unit * stop // 2) // unit
-        reach = (stop - 1 >> 1) + 1
     first, last = max(low, 0), min(high, limit - 1)
-    return Span(first, last, first - origin, reach - origin + 1, 1)
+    return Span(first, last, first - origin)
 
 
 @dataclass(frozen=True)
@@ -208,7 +202,8 @@ def sources_of(layer: Layer, network: Network) -> tuple[Source, ...]:
         mode = Mode.NEAREST if operand.upsampled else Mode.STRIDE2 if layer.stride == 2 else Mode.SAME
         mode = mode if layer.kernel == 3 else Mode.POINT
         members = [
-            Group(operand.tensor, g, first + 8 * g, min(8, operand.channels - 8 * g)) for g in range(groups(operand.channels))
+            Group(operand.tensor, g, first + 8 * g, min(8, operand.channels - 8 * g))
+            for g in range(groups(operand.channels))
         ]
         found.append(((mode, layout.planes, layout.signed), members))
         first += operand.channels
@@ -226,7 +221,11 @@ def sources_of(layer: Layer, network: Network) -> tuple[Source, ...]:
 
 def interleaved(lists: list[list[Group]]) -> list[Group]:
     """First groups of all lists, then second ones: operands of an addition meet in one tile."""
-    return [group for column in zip(*lists, strict=True) for group in column] if len({*map(len, lists)}) == 1 else sum(lists, [])
+    return (
+        [group for column in zip(*lists, strict=True) for group in column]
+        if len({*map(len, lists)}) == 1
+        else [group for part in lists for group in part]
+    )
 
 
 def tile_lanes(source: Source, tile: Tile, channels: int) -> list[tuple[int, int, int]]:
@@ -248,7 +247,9 @@ def output_sets(layer: Layer) -> list[OutputSet]:
     ]
 
 
-def passes_of(layer: Layer, sources: tuple[Source, ...], tiles: tuple[Tile, ...], config: EngineConfig) -> tuple[Pass, ...]:
+def passes_of(
+    layer: Layer, sources: tuple[Source, ...], tiles: tuple[Tile, ...], config: EngineConfig
+) -> tuple[Pass, ...]:
     """Output sets R/8 at a time; tiles whose weights are all zero are left out, except one."""
     sets = output_sets(layer)
     scatters = (Scatter.EVEN, Scatter.ODD) if layer.kernel == 2 else (Scatter.NONE,)
@@ -271,13 +272,13 @@ def occupancy(layer: Layer, source: Source, tile: Tile, channels: int) -> np.nda
     """bool [output channel, row phase]: is any weight of the tile nonzero."""
     weights = layer.low_weights if tile.part else layer.weights
     assert weights is not None
-    found = np.zeros((len(weights), 2), bool)
+    found: np.ndarray = np.zeros((len(weights), 2), bool)
     for _, first, count in tile_lanes(source, tile, channels):
         part = weights[:, first : first + count]
         if layer.kernel == 2:
             found |= part.any(axis=(1, 3))
         else:
-            found |= part.any(axis=(1, 2, 3))[:, None]
+            found |= np.asarray(part.reshape(len(part), -1).any(axis=1))[:, None]
     return found
 
 
@@ -287,7 +288,9 @@ def plan_layer(index: int, layer: Layer, network: Network, config: EngineConfig)
     parts = (0, 1) if layer.low_weights is not None else (0,)
     slices = [(part, s, n) for part in parts for s in range(len(sources)) for n in range(config.slices)]
     tiles = tuple(
-        Tile(s, n, part) for part, s, n in slices if any(group.count > n * config.channels for group in sources[s].groups)
+        Tile(s, n, part)
+        for part, s, n in slices
+        if any(group.count > n * config.channels for group in sources[s].groups)
     )
     passes = passes_of(layer, sources, tiles, config)
     shape = layer.input_shape if layer.kernel == 2 else layer.shape
@@ -506,4 +509,6 @@ class Problem:
         require(2 * largest <= config.bank_words, place, f"needs {2 * largest} bank words, has {config.bank_words}")
         steps = unit * unit * config.substeps * self.scatters
         require(steps <= config.psum_steps, place, f"needs {steps} partial sums, has {config.psum_steps}")
-        require(False, place, f"does not fit {config.out_words} output words", "use fewer pixels per step or a larger array")
+        require(
+            False, place, f"does not fit {config.out_words} output words", "use fewer pixels per step or a larger array"
+        )

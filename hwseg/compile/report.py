@@ -121,8 +121,9 @@ def markdown(report: Mapping[str, Any]) -> str:
     lines = [
         f"# {report['model']} on {report['board']}",
         "",
-        f"Array {report['array']} at {report['clock_mhz']:g} MHz: {totals['cycles']:,} cycles, {totals['latency_ms']:.3f} ms, "
-        f"{totals['fps']:.1f} frames/s, {totals['gops']:.1f} GOPS ({100 * totals['utilization']:.0f} % of peak), "
+        f"Array {report['array']} at {report['clock_mhz']:g} MHz: {totals['cycles']:,} cycles, "
+        f"{totals['latency_ms']:.3f} ms, {totals['fps']:.1f} frames/s, {totals['gops']:.1f} GOPS "
+        f"({100 * totals['utilization']:.0f} % of peak), "
         f"{totals['ddr_bytes'] / 1e6:.2f} MB moved per frame.",
         "",
         "| layer | operation | output | planes | MACs | cycles | utilization | KB moved | GOPS | bound |",

@@ -35,7 +35,14 @@ def brams(config: EngineConfig) -> float:
     psums = config.rows // ROWS_PER_PSUM * memory(config.psum_steps * ROWS_PER_PSUM, 36 * config.pixels)
     outputs = config.sets * (2 * memory(config.out_words, 64) + memory(config.pool_words, 64))
     parameters = config.sets * memory(8 * config.param_slots, 79)
-    return 9 * memory(config.bank_words, 64) + psums + outputs + parameters + memory(config.weight_words, 64) + memory(1024, 64)
+    return (
+        9 * memory(config.bank_words, 64)
+        + psums
+        + outputs
+        + parameters
+        + memory(config.weight_words, 64)
+        + memory(1024, 64)
+    )
 
 
 def memory(words: int, bits: int) -> float:

@@ -34,7 +34,9 @@ class Ring:
             while self.spaces and self.spaces[0].start >= start:
                 self._drop()
             start = 0
-        while self.spaces and self.spaces[0].start < start + size and start < self.spaces[0].start + self.spaces[0].size:
+        while (
+            self.spaces and self.spaces[0].start < start + size and start < self.spaces[0].start + self.spaces[0].size
+        ):
             self._drop()
         space = Space(start, size, 0)
         self.spaces.append(space)

@@ -1,9 +1,9 @@
 """One stream of instructions from two orders: LOADs and STOREs are placed by simulating the engine's clock.
 
 Whenever the memory unit is free, the request that is ready and whose reader comes first goes next (earliest deadline
-first); if none is ready, the one that will be ready first.  So inputs and weights of later tiles and layers arrive while
-the array works, as far as the memories have room.  The stream is then sorted by start time: what an instruction waits for
-stands before it, and in-order queues of any depth cannot deadlock.
+first); if none is ready, the one that will be ready first.  So inputs and weights of later tiles and layers arrive
+while the array works, as far as the memories have room.  The stream is then sorted by start time: what an instruction
+waits for stands before it, and in-order queues of any depth cannot deadlock.
 """
 
 from __future__ import annotations
@@ -90,7 +90,8 @@ class Placement:
             else:
                 self._place_load(queues[chosen][heads[chosen]], best[0])
                 heads[chosen] += 1
-        assert self.next_step == len(walk.steps) and self.next_store == len(walk.stores), "the plan cannot deadlock"
+        assert self.next_step == len(walk.steps), "the plan cannot deadlock"
+        assert self.next_store == len(walk.stores)
         assert all(head == len(queue) for head, queue in zip(heads, queues, strict=True))
         self.stream.sort(key=lambda entry: entry[:2])
         return [item for _, _, item in self.stream]

@@ -1,15 +1,15 @@
 """When everything happens: the exact recurrence over a program, for a memory of fixed latency and dense execution.
 
-It reads the packed instructions and nothing else.  Four units, each in order, meet in counters; every equation below is a
-path through the gates of `hwseg.rtl`, counted from the start pulse in cycle 0:
+It reads the packed instructions and nothing else.  Four units, each in order, meet in counters; every equation below is
+a path through the gates of `hwseg.rtl`, counted from the start pulse in cycle 0:
 
     dispatcher   sends an instruction every 6 cycles; waits for room in the queue of 16 and for its page to land
     memory       takes at t, starts at w > t when the RUNs it waits for are complete, then one cycle per beat
     compute      takes at t, starts at w > t when loads, stores and shadow weights are there; reload; steps * interval
     weights      a tile moves into the shadow registers `hold` cycles after the last reload, one word a cycle
 
-What is visible of a transfer that ends (unit free again) in cycle e: loaded words land at e + latency, counters one later;
-a store's memory is free at e + 3; its write response has arrived at e + latency + 5.
+What is visible of a transfer that ends (unit free again) in cycle e: loaded words land at e + latency, counters one
+later; a store's memory is free at e + 3; its write response has arrived at e + latency + 5.
 """
 
 from __future__ import annotations
@@ -246,5 +246,3 @@ class _Clock:
         busy = np.bincount(f["layer"], cycles, minlength=256)
         walking = {n: int(busy[n]) for n in numbers}
         return Timing(total, first_taken[numbers[0]], layers, words[0], words[1], walking)
-
-

@@ -1,7 +1,7 @@
 """The program in the compute unit's order: every CONFIG and RUN, and the LOADs and STOREs that they need.
 
-RUNs are numbered as they come.  Loads and stores are not ordered against each other yet: every LOAD says after which RUN
-its space is free and which RUN reads it, every STORE which RUN wrote it; `schedule` puts them into one order.
+RUNs are numbered as they come.  Loads and stores are not ordered against each other yet: every LOAD says after which
+RUN its space is free and which RUN reads it, every STORE which RUN wrote it; `schedule` puts them into one order.
 """
 
 from __future__ import annotations
@@ -103,7 +103,9 @@ class Walk:
         return True
 
 
-def load_fields(target: Target, layer: int, ddr: int, words: int, runs: int = 1, stride: int = 0, **fields: int) -> list[int]:
+def load_fields(
+    target: Target, layer: int, ddr: int, words: int, runs: int = 1, stride: int = 0, **fields: int
+) -> list[int]:
     """Values in the order of `isa.LOAD`; fence and wait_runs are filled in by the schedule."""
     names = ("address", "pitch", "row_phase", "column_phase", "column_address", "planes", "bank")
     return [Opcode.LOAD, target, 0, layer, 0, ddr, words, runs, stride, *(fields.get(name, 0) for name in names)]
@@ -179,7 +181,9 @@ class LayerWalk:
         slot = self._slot(p, loads) if last else 0
         reload = self.walk.weights(plan.index, self.addresses[p, t], (plan.index, p, t))
         for start in range(0, rectangle.rows, rows):
-            part = Rectangle(rectangle.y0 + start, min(rectangle.y0 + start + rows, rectangle.y1), rectangle.x0, rectangle.x1)
+            part = Rectangle(
+                rectangle.y0 + start, min(rectangle.y0 + start + rows, rectangle.y1), rectangle.x0, rectangle.x1
+            )
             offset = psum + start * rectangle.columns * self.config.substeps
             self._run(rectangle, part, source, region, p, tile.slice, (reload, first, last, shift), offset, slot, loads)
             reload = False
@@ -289,7 +293,6 @@ class LayerWalk:
     ) -> None:
         walk, plan, config = self.walk, self.plan, self.config
         reload, first, last, shift = flags
-        rows, columns = plan.region(source, whole)
         limit_rows, limit_columns = plan.limits[source.groups[0].tensor]
         start = part.y0 - whole.y0
         odd_row = odd_column = 0
@@ -417,7 +420,16 @@ class LayerWalk:
         self._emit_store(0, ddr, words, part.rows, head.row_bytes, i, out, words // 2, 1)
 
     def _emit_store(
-        self, pool: int, ddr: int, words: int, runs: int, stride: int, number: int, address: int, pitch: int, planes: int
+        self,
+        pool: int,
+        ddr: int,
+        words: int,
+        runs: int,
+        stride: int,
+        number: int,
+        address: int,
+        pitch: int,
+        planes: int,
     ) -> None:
         fields = [Opcode.STORE, pool, self.plan.index, 0, ddr, words, runs, stride, number, address, pitch, planes]
         self.walk.stores.append(Store(fields, self.walk.runs))

@@ -31,13 +31,11 @@ class GraphBuilder:
         weights = self.random.integers(-128, 128, (out, self.types[x].shape[2], kernel, kernel)).astype(np.int8)
         return self._node(op, (x,), -(1 << 31), (1 << 31) - 1, weights)
 
-    def conv(
-        self, x: str, out: int, kernel: int = 3, stride: int = 1, bits: int = 8, signed: bool = False
-    ) -> str:
+    def conv(self, x: str, out: int, kernel: int = 3, stride: int = 1, bits: int = 8, signed: bool = False) -> str:
         """Convolution and a requantizer that uses the whole range."""
         y = self.sums(x, out, kernel, stride)
         low, high = accumulator_interval(self.nodes[-1], self.types[x])
-        spread = [int(max(h, -l, 1)) for l, h in zip(low, high, strict=True)]
+        spread = [int(max(b, -a, 1)) for a, b in zip(low, high, strict=True)]
         factors = [Fraction(1 << bits, 1 << (s // 2).bit_length()) for s in spread]
         offsets = tuple(Fraction(int(self.random.integers(-64, 64)), 8) for _ in range(out))
         least, most = (-(1 << bits - 1), (1 << bits - 1) - 1) if signed else (0, (1 << bits) - 1)
