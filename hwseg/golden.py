@@ -257,7 +257,9 @@ def _round_in_float(op: Requantize, channel: int, acc: np.ndarray) -> np.ndarray
 def _count_steps(op: Requantize, channel: int, acc: np.ndarray) -> np.ndarray:
     negative = op.multiplier[channel % len(op.multiplier)] < 0
     signed = -acc.astype(np.int64) if negative else acc.astype(np.int64)
-    return np.searchsorted(np.array(op.steps(channel), np.int64), signed, side="right") + op.low
+    far = 1 << 32
+    steps = np.array([min(max(step, -far), far) for step in op.steps(channel)], np.int64)
+    return np.searchsorted(steps, signed, side="right") + op.low
 
 
 def _add(op: Add, a: np.ndarray, b: np.ndarray, dtype: type[Integer]) -> np.ndarray:
@@ -285,8 +287,8 @@ def mask(head: Head, q: np.ndarray) -> np.ndarray:
     """Class of every pixel: comparison of exact rationals."""
     values = head_integers(head, q)
     if values.shape[2] == 1:
-        return (values[:, :, 0] > 0).astype(np.uint8)
-    return np.argmax(values, axis=2).astype(np.uint8)
+        return np.asarray(values[:, :, 0] > 0, np.uint8)
+    return np.asarray(np.argmax(values, axis=2), np.uint8)
 
 
 def head_integers(head: Head, q: np.ndarray) -> np.ndarray:

@@ -276,6 +276,10 @@ class Builder:
         require(
             plain, output, "the output must be a quantized tensor or a convolution's", "put a QuantIdentity at the end"
         )
+        largest = max(abs(number) for number in (*part.scales[0], *part.offset))
+        require(
+            largest < 1 << 128, output, "scale and offset must fit float32", "check the constants before the output"
+        )
         return Head(part.tensors[0], part.scales[0], part.offset, value.activation)
 
 

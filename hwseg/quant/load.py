@@ -25,6 +25,10 @@ from hwseg.quant.onnx_file import EXPORT, OnnxFile, OnnxNode, read
 from hwseg.quant.values import ZERO, Move, Part, Rationals, Value, channels_of, shortest, zipped
 
 ACCUMULATOR_BITS = 32
+MAX_DIGITS = 4096
+"""Binary digits of an exact scale or offset; a batch normalization adds about a hundred."""
+
+MAX_BRANCHES = 64
 
 
 def load(path: str | Path) -> Graph:
@@ -83,13 +87,11 @@ def _quant(b: Builder, node: OnnxNode) -> None:
 
 
 def _quantize_constant(node: OnnxNode, x: np.ndarray, scale: np.ndarray, low: int, high: int) -> Quantized:
-    try:
-        np.broadcast_shapes(x.shape, scale.shape)
-    except ValueError:
-        raise HwsegError(node.name, f"scale {scale.shape} must fit the constant {x.shape}", EXPORT) from None
+    padded = (1,) * (x.ndim - scale.ndim) + scale.shape
+    fits = len(padded) == x.ndim and all(s in (1, n) for s, n in zip(padded, x.shape, strict=True))
+    require(fits, node.name, f"scale {scale.shape} must fit the constant {x.shape}", EXPORT)
     with np.errstate(over="ignore"):
         ratio = (x / scale).astype(np.float64)
-    require(ratio.shape == x.shape, node.name, f"scale {scale.shape} must fit the constant {x.shape}", EXPORT)
     return Quantized(np.rint(np.clip(ratio, low, high)).astype(np.int64), scale)
 
 
@@ -233,7 +235,10 @@ def _affine(b: Builder, node: OnnxNode, factor: Rationals, addend: Rationals, in
         require(
             not pooled or min(f) >= 0, node.name, "a negative factor cannot follow pooling without a quantizer", cure
         )
-        parts.append(part.affine(f, a))
+        part = part.affine(f, a)
+        plain = part.digits() <= MAX_DIGITS
+        require(plain, node.name, "too many multiplications in a row", "put a quantizer between them")
+        parts.append(part)
     b.values[node.outputs[0]] = replace(value, parts=tuple(parts))
 
 
@@ -352,7 +357,10 @@ def _concat(b: Builder, node: OnnxNode) -> None:
         f"branches must have one size, have {_size(sizes[0])} and {_size(other)}",
         _nearest_sizes(b.file),
     )
-    b.values[node.outputs[0]] = Value(tuple(part for value in values for part in value.parts), b.fresh(node.name))
+    parts = tuple(part for value in values for part in value.parts)
+    most = f"at most {MAX_BRANCHES} branches may be concatenated, these are {len(parts)}"
+    require(len(parts) <= MAX_BRANCHES, node.name, most, "put quantized convolutions between concatenations")
+    b.values[node.outputs[0]] = Value(parts, b.fresh(node.name))
 
 
 def _size(size: tuple[int, ...]) -> str:

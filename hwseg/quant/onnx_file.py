@@ -102,7 +102,7 @@ def _convert(path: Path, model: onnx.ModelProto) -> OnnxFile:
     opset = _opset(place, model)
     constants: dict[str, np.ndarray] = {}
     for tensor in graph.initializer:
-        name = tensor.name
+        name = _text(tensor.name)
         require(
             name != "" and name not in constants, name or place, "initializers must have names of their own", EXPORT
         )
@@ -111,13 +111,14 @@ def _convert(path: Path, model: onnx.ModelProto) -> OnnxFile:
     for number, proto in enumerate(graph.node):
         node = _node(number, proto, path)
         if node.op == "Constant":
-            constants[_one_output(node)] = _constant_value(node)
+            require(node.outputs[0] not in constants, node.name, f"tensor {node.outputs[0]} is produced twice", EXPORT)
+            constants[node.outputs[0]] = _constant_value(node)
         else:
             nodes.append(node)
     inputs = [value for value in graph.input if value.name not in constants]
-    names = ", ".join(value.name for value in inputs)
+    names = ", ".join(_text(value.name) for value in inputs)
     require(len(inputs) == 1, place, f"must have one input, has {len(inputs)}: {names}", "export one image input")
-    outputs = [value.name for value in graph.output]
+    outputs = [_text(value.name) for value in graph.output]
     require(
         len(outputs) == 1, place, f"must have one output, has {len(outputs)}: {', '.join(outputs)}", "export one output"
     )
@@ -129,8 +130,13 @@ def _convert(path: Path, model: onnx.ModelProto) -> OnnxFile:
         shape=_image_shape(inputs[0]),
         output=outputs[0],
         opset=opset,
-        metadata={entry.key: entry.value for entry in model.metadata_props},
+        metadata={_text(entry.key): _text(entry.value) for entry in model.metadata_props},
     )
+
+
+def _text(text: str | bytes) -> str:
+    """A string of the file; protobuf hands out the bytes of one that is not UTF-8."""
+    return text if isinstance(text, str) else bytes(text).decode("utf-8")
 
 
 def _opset(place: str, model: onnx.ModelProto) -> int:
@@ -141,17 +147,19 @@ def _opset(place: str, model: onnx.ModelProto) -> int:
 
 
 def _node(number: int, proto: onnx.NodeProto, path: Path) -> OnnxNode:
-    outputs = tuple(proto.output)
-    name = proto.name or next((output for output in outputs if output), f"{proto.op_type}_{number}")
-    op = proto.op_type
-    standard = proto.domain in ("", "ai.onnx")
-    require(standard or op in ("Quant", "IntQuant"), name, f"operation {proto.domain}.{op} is not supported")
+    inputs, outputs = (tuple(map(_text, names)) for names in (proto.input, proto.output))
+    op, domain = _text(proto.op_type), _text(proto.domain)
+    name = _text(proto.name) or next((output for output in outputs if output), f"{op}_{number}")
+    require(outputs[:1] not in ((), ("",)), name, "must have an output", EXPORT)
+    standard = domain in ("", "ai.onnx")
+    require(standard or op in ("Quant", "IntQuant"), name, f"operation {domain}.{op} is not supported")
     attributes: dict[str, Any] = {}
     for attribute in proto.attribute:
         value = _attribute(name, attribute, path)
-        require(attribute.name not in attributes, name, f"attribute {attribute.name} must stand once", EXPORT)
-        attributes[attribute.name] = value
-    return OnnxNode(name, "Quant" if op == "IntQuant" else op, tuple(proto.input), outputs, attributes)
+        key = _text(attribute.name)
+        require(key not in attributes, name, f"attribute {key} must stand once", EXPORT)
+        attributes[key] = value
+    return OnnxNode(name, "Quant" if op == "IntQuant" else op, inputs, outputs, attributes)
 
 
 def _attribute(name: str, attribute: onnx.AttributeProto, path: Path) -> Any:
@@ -169,12 +177,6 @@ def _attribute(name: str, attribute: onnx.AttributeProto, path: Path) -> Any:
     if attribute.type == kinds.TENSOR:
         return _array(name, attribute.t, path)
     raise HwsegError(name, f"attribute {attribute.name} must be numbers or text", EXPORT)
-
-
-def _one_output(node: OnnxNode) -> str:
-    named = [output for output in node.outputs if output]
-    require(len(named) >= 1, node.name, "must have an output", EXPORT)
-    return named[0]
 
 
 def _constant_value(node: OnnxNode) -> np.ndarray:
@@ -216,7 +218,7 @@ def _array(name: str, tensor: onnx.TensorProto, path: Path) -> np.ndarray:
 
 def _external(name: str, tensor: onnx.TensorProto, path: Path, size: int) -> bytes:
     """`size` bytes from a file beside the model: never outside its folder, never more than are there."""
-    entries = {entry.key: entry.value for entry in tensor.external_data}
+    entries = {_text(entry.key): _text(entry.value) for entry in tensor.external_data}
     location = entries.get("location", "")
     folder = path.parent.resolve()
     cure = "keep the external data in the model's folder, or save the model with its weights inside"
@@ -243,7 +245,7 @@ def _external(name: str, tensor: onnx.TensorProto, path: Path, size: int) -> byt
 
 
 def _image_shape(value: onnx.ValueInfoProto) -> tuple[int, int, int, int]:
-    place = value.name
+    place = _text(value.name)
     kind = value.type.tensor_type
     require(
         kind.elem_type == onnx.TensorProto.FLOAT, place, f"input must be float32, not type {kind.elem_type}", EXPORT
@@ -253,7 +255,9 @@ def _image_shape(value: onnx.ValueInfoProto) -> tuple[int, int, int, int]:
     require(len(dims) == 4, place, f"input must be [1, C, H, W], has {len(dims)} dimensions", EXPORT)
     sizes = []
     for letter, dim in zip("NCHW", dims, strict=True):
-        what = f"dynamic ({dim.dim_param})" if dim.dim_param else "dynamic" if not dim.HasField("dim_value") else ""
+        what = (
+            f"dynamic ({_text(dim.dim_param)})" if dim.dim_param else "dynamic" if not dim.HasField("dim_value") else ""
+        )
         require(what == "", place, f"{letter} must be a fixed size, is {what}", "export without dynamic axes")
         require(dim.dim_value > 0, place, f"{letter} must be positive, is {dim.dim_value}", EXPORT)
         sizes.append(int(dim.dim_value))

@@ -2,9 +2,10 @@
 
 Executors: qonnx's, finn-base's (its ancestor, with code of its own), and the Brevitas network itself.  Two questions
 for each tensor.  *Different*: is it what golden says?  Where an executor works in float32 with scales that are no
-powers of two, a value near a tie may round the other way, and everything behind it follows.  *Own*: is it different from the
-exact result on the executor's own inputs of that layer?  Only such a difference is the layer's, and its distance from a
-rounding tie says why: float32 arithmetic moves a value by millionths of a step, an error of hwseg by more.
+powers of two, a value near a tie may round the other way, and everything behind it follows.  *Own*: is it different
+from the exact result on the executor's own inputs of that layer?  Only such a difference is the layer's, and its
+distance from a rounding tie says why: float32 arithmetic moves a value by millionths of a step, an error of hwseg by
+more.
 """
 
 from __future__ import annotations

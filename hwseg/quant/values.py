@@ -46,6 +46,11 @@ class Part:
         moved = zipped(lambda o, f: o * f, self.offset, factor)
         return replace(self, scales=scales, offset=zipped(lambda o, a: o + a, moved, addend))
 
+    def digits(self) -> int:
+        """Length of the longest numerator or denominator."""
+        numbers = [number for values in (*self.scales, self.offset) for number in values]
+        return max(max(n.numerator.bit_length(), n.denominator.bit_length()) for n in numbers)
+
 
 @dataclass(frozen=True)
 class Value:
