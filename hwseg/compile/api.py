@@ -10,11 +10,14 @@ from typing import Any
 
 from hwseg.boards import Board, load_board
 from hwseg.compile.emit import graph_json, json_bytes
+from hwseg.compile.engine_text import in_background
+from hwseg.compile.html import html
 from hwseg.compile.lower import Network, lower
 from hwseg.compile.memory import MemoryMap, map_memory
 from hwseg.compile.parameters import images, layer_triples
 from hwseg.compile.plan import LayerPlan, plan_layer
 from hwseg.compile.report import build_report, markdown
+from hwseg.compile.resources import estimate
 from hwseg.compile.schedule import schedule
 from hwseg.compile.timing import Timing, predict
 from hwseg.compile.walk import Walk
@@ -95,6 +98,18 @@ def choose_array(array: str, core: str, board: Board) -> EngineConfig:
     return parse_array(board.array if array == "auto" else array, core)
 
 
+def require_fit(config: EngineConfig, board: Board) -> None:
+    """Refuse an array whose estimated resources exceed the board's."""
+    needed = estimate(config)
+    for name, available in board.resources.items():
+        require(
+            needed[name] <= available,
+            f"--array {config.name}",
+            f"needs about {needed[name]:,} {name.upper()}, {board.name} has {available:,}",
+            f"use {board.array} or smaller",
+        )
+
+
 def compile_model(
     path: str | Path,
     board: str = "zynq7020",
@@ -107,18 +122,18 @@ def compile_model(
 ) -> Build:
     """Read a QONNX file, compile it and write the build folder (default: the model's name with `.hwseg`)."""
     from hwseg.quant.load import load
-    from hwseg.rtl.engine import verilog
 
     target = load_board(board)
     config = choose_array(array, core, target)
     clock = target.clock_mhz if clock_mhz is None else clock_mhz
     require(1 <= clock <= 1000, "--clock-mhz", f"must be from 1 to 1000, is {clock:g}", f"use {target.clock_mhz:g}")
+    require_fit(config, target)
     graph = load(path)
+    top = in_background(config)
     program = compile_graph(graph, config, target, allow_inexact)
     folder = Path(path).with_suffix(".hwseg") if out is None else Path(out)
-    top = verilog(config)
     with build_folder(folder) as scratch:
-        (scratch / "top.v").write_text(top)
+        (scratch / "top.v").write_text(top.result())
         measured = measure(scratch / "top.v", config) if synth else None
         report = build_report(
             graph,
@@ -138,6 +153,7 @@ def compile_model(
             "graph.json": json_bytes(graph_json(graph)),
             "report.json": json_bytes(report),
             "report.md": markdown(report).encode(),
+            "report.html": html(report, target.ddr_bytes_per_second).encode(),
         }
         for name, content in contents.items():
             (scratch / name).write_bytes(content)
