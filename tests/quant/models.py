@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import random
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -112,10 +114,21 @@ def random_unet(seed: int, folder: Path, **choices: Any) -> Path:
     return export(build(recipe), recipe, Path(folder) / f"unet{seed}.onnx")
 
 
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Small networks are faster so, above all on a busy machine."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
 def export(model: nn.Module, recipe: Recipe, path: Path) -> Path:
     """QONNX as Brevitas writes it."""
     x = torch.zeros(1, recipe.channels, recipe.height, recipe.width)
-    with warnings.catch_warnings():
+    with one_thread(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         export_qonnx(model, args=x, export_path=str(path), dynamo=False)
     return path
@@ -137,7 +150,7 @@ def floats(graph: Graph, q: np.ndarray) -> np.ndarray:
 
 def build(recipe: Recipe) -> nn.Module:
     """The Brevitas model, calibrated, in evaluation mode."""
-    with torch.random.fork_rng(), warnings.catch_warnings(), torch.no_grad():
+    with one_thread(), torch.random.fork_rng(), warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")
         torch.manual_seed(recipe.seed)
         model = UNet(recipe)
@@ -150,7 +163,7 @@ def build(recipe: Recipe) -> nn.Module:
         for module in model.modules():
             if isinstance(module, nn.BatchNorm2d):
                 module.eval()
-        for _ in range(3):
+        for _ in range(2):
             model(torch.randint(0, 256, (2, recipe.channels, recipe.height, recipe.width)) / 256)
         return model.eval()
 
@@ -161,9 +174,10 @@ class Parts:
     def __init__(self, recipe: Recipe) -> None:
         self.recipe = recipe
         self.rng = random.Random(recipe.seed + 1)
+        self.fewest = 2
 
     def bits(self) -> int:
-        return self.rng.choice(self.recipe.bits)
+        return max(self.fewest, self.rng.choice(self.recipe.bits))
 
     def weights(self) -> dict[str, Any]:
         kinds = {
@@ -266,6 +280,7 @@ class UNet(nn.Module):
             up = above if recipe.upsampling == "transposed" else below
             self.joins.append(Join(parts))
             self.merges.append(Block(parts, above + up, above))
+        parts.fewest = 4  # with fewer bits a head often gives one class everywhere
         self.head = parts.conv(widths[0], recipe.classes, 1)
         self.output = parts.signed() if recipe.head == "quantized" else nn.Identity()
 
