@@ -21,6 +21,7 @@ from hwseg.compile.layout import TensorLayout
 from hwseg.errors import HwsegError, require
 from hwseg.ir import Graph, Node, TensorType
 from hwseg.ops import Add, Concat, Conv2d, ConvTranspose2d, MaxPool2d, Requantize, Shape, Upsample2d, macs
+from hwseg.rtl.config import PSUM_BITS
 
 MAX_PLANES = 8
 WIDE = 32639
@@ -291,6 +292,14 @@ class Lowering:
         limits = [self.graph.types[o.tensor] for o in view for _ in range(o.channels)]
         low, high = (np.array([getattr(t, side) for t in limits], np.int64) for side in ("low", "high"))
         intervals = sum_intervals(wide, np.minimum(low, 0), np.maximum(high, 0), kernel)
+        reach = int(np.abs(wide).reshape(len(wide), -1).sum(1).max()) * int(max(-low.min(), high.max()))
+        raw = requantize is None and (intervals[0].min() < -(1 << 31) or intervals[1].max() >= 1 << 31)
+        require(
+            reach < 1 << PSUM_BITS - 1 and not raw,
+            name,
+            f"accumulator must fit {32 if requantize is None else PSUM_BITS} bits, reaches {reach}",
+            "use fewer input channels or smaller weights",
+        )
         layer = Layer(
             name,
             op_name,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from hwseg.boards import Board
@@ -10,6 +12,7 @@ from hwseg.compile.layout import TensorLayout
 from hwseg.compile.plan import LayerPlan
 from hwseg.compile.resources import estimate
 from hwseg.compile.timing import Timing
+from hwseg.errors import require
 from hwseg.ir import Graph
 from hwseg.rtl.config import EngineConfig
 
@@ -67,6 +70,18 @@ def build_report(
         "inexact": dict(inexact or {}),
         "layers": layers,
     }
+
+
+def read_report(build: Path) -> dict[str, Any]:
+    """report.json of a build folder, checked against the folder's manifest."""
+    from hwseg.files import verify_manifest
+
+    require(
+        (build / "report.json").is_file(), str(build), "must be a build folder with report.json", "run hwseg compile"
+    )
+    verify_manifest(build)
+    content: dict[str, Any] = json.loads((build / "report.json").read_text())
+    return content
 
 
 def startup_row(timing: Timing) -> dict[str, Any]:

@@ -203,3 +203,15 @@ def test_presets_fit_their_board() -> None:
 
     for config in PRESETS.values():
         require_fit(config, load_board("zynq7020"))
+
+
+def test_report_command_reads_what_compile_wrote(build: Path, tmp_path: Path) -> None:
+    from hwseg.commands.report import command as report
+
+    result = CliRunner().invoke(report, [str(build)])
+    assert result.exit_code == 0, result.output
+    assert "frames/s" in result.output
+    as_json = CliRunner().invoke(report, [str(build), "--json"])
+    assert json.loads(as_json.output) == json.loads((build / "report.json").read_text())
+    missing = CliRunner().invoke(report, [str(tmp_path)])
+    assert isinstance(missing.exception, HwsegError)
