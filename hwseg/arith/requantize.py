@@ -1,7 +1,7 @@
 """Requantization by a fixed-point triple, proven equal to the exact rational for every accumulator.
 
 Exact:      y = clamp(round_half_even(acc * M + b), low, high),            M, b rational
-Hardware:   y = clamp(round_half_even((A * m + o) / 2^s), low, high),      |m| < 2^24, |o| < 2^47, 0 <= s <= 47
+Hardware:   y = clamp(round_half_even((A * m + o) / 2^s), low, high),      |m| < 2^29, |o| < 2^55, 0 <= s <= 55
 
 where A = acc, or A = 2 * acc + S for cores whose sums are offset binary.
 
@@ -29,9 +29,9 @@ import numpy as np
 
 from hwseg.errors import require
 
-MULTIPLIER_BITS = 24
-OFFSET_BITS = 47
-LARGEST_SHIFT = 47
+MULTIPLIER_BITS = 29
+OFFSET_BITS = 55
+LARGEST_SHIFT = 55
 NEVER = 1 << 62
 """A step that no accumulator reaches; -NEVER: one that all have passed."""
 
@@ -108,6 +108,8 @@ def fit(
     sign = -1 if multiplier < 0 else 1
     line = _Line.of(multiplier, offset)
     first, last = sorted((sign * acc_low, sign * acc_high))
+    if line.y(first, low, high) == line.y(last, low, high):
+        return Triple(0, line.y(first, low, high), 0)
     constraints = _Constraints(line, low, high, first, last, sign, offset_binary_sum)
     slope, start = _in_hardware_terms(multiplier, offset, offset_binary_sum)
     for m, s in _candidates(abs(slope), start):

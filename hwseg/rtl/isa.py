@@ -192,5 +192,5 @@ RUN = Format(
 
 FORMATS = {Opcode.LOAD: LOAD, Opcode.STORE: STORE, Opcode.CONFIG: CONFIG, Opcode.RUN: RUN}
 
-PARAMETER = Format("PARAMETER", {"offset": 48, "shift": 6, "reserved": 10, "multiplier": 25})
+PARAMETER = Format("PARAMETER", {"offset": 56, "shift": 6, "reserved": 2, "multiplier": 30})
 """One output channel's requantizer: y = clamp(round_half_even((acc * multiplier + offset) / 2**shift))."""

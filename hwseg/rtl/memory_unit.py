@@ -19,7 +19,7 @@ from amaranth.lib.wiring import Component, In, Out, Signature
 
 from hwseg.rtl.compute import COUNTER_BITS
 from hwseg.rtl.config import BURST_BEATS, ROWS_PER_SET, EngineConfig
-from hwseg.rtl.isa import Opcode, Target
+from hwseg.rtl.isa import PARAMETER, Opcode, Target
 from hwseg.rtl.layouts import LOAD_LAYOUT, STORE_LAYOUT
 from hwseg.rtl.requantize import PARAMETER_WRITE, TRIPLE
 from hwseg.rtl.window import ADDRESS_BITS, BANK_WRITE
@@ -338,4 +338,7 @@ class MemoryUnit(Component):
 
     @staticmethod
     def _triple(low: Signal, high: Signal) -> data.View:
-        return data.View(TRIPLE, Cat(low[:54], high[:25]))
+        """Parameter words as `hwseg.rtl.isa.PARAMETER` lays them out, without the unused bits."""
+        fields, offsets = PARAMETER.fields, PARAMETER.offsets
+        used = offsets["reserved"]
+        return data.View(TRIPLE, Cat(low[:used], high[: fields["multiplier"]]))

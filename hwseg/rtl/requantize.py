@@ -17,13 +17,25 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import Component, In, Out
 
 from hwseg.rtl.config import PSUM_BITS, ROWS_PER_SET, EngineConfig
+from hwseg.rtl.isa import PARAMETER
 from hwseg.rtl.layouts import TOKEN
 
 PRODUCT_BITS = 62
 NARROW_BITS = 12
 RAW_BITS = 32
 
-TRIPLE = data.StructLayout({"offset": signed(48), "shift": 6, "multiplier": signed(25)})
+ACC_BITS = 32
+"""Accumulators beyond 32 bits are refused where a model is read."""
+COARSE = 7
+"""Shifts by 0, 8, ... 48, and 0 to 7 more: 55 at most."""
+
+TRIPLE = data.StructLayout(
+    {
+        "offset": signed(PARAMETER.fields["offset"]),
+        "shift": PARAMETER.fields["shift"],
+        "multiplier": signed(PARAMETER.fields["multiplier"]),
+    }
+)
 PARAMETER_WRITE = data.StructLayout({"enable": 1, "address": 11, "data": TRIPLE})
 
 
@@ -86,15 +98,15 @@ class Requantizers(Component):
             m.d.sync += signal.eq(value)  # type: ignore[arg-type]
             return signal
 
-        acc = register(signed(PSUM_BITS), self.acc[pixel], "acc")  # cycle 1
+        acc = register(signed(ACC_BITS), self.acc[pixel][:ACC_BITS].as_signed(), "acc")  # cycle 1
         product = register(signed(PRODUCT_BITS), acc * triples[0].multiplier, "product")  # 2
         value = register(signed(PRODUCT_BITS), product + triples[1].offset, "value")  # 3
 
         # Keep one fraction bit (half) and whether anything below it was dropped (sticky).
         shift = triples[2].shift
         doubled = value << 1
-        coarse = register(signed(PRODUCT_BITS + 1), Array([doubled >> 8 * k for k in range(6)])[shift[3:6]], "coarse")  # 4
-        sticky_coarse = register(1, Array([self._dropped(value, k) for k in range(6)])[shift[3:6]], "sticky_coarse")
+        coarse = register(signed(PRODUCT_BITS + 1), Array([doubled >> 8 * k for k in range(COARSE)])[shift[3:6]], "coarse")  # 4
+        sticky_coarse = register(1, Array([self._dropped(value, k) for k in range(COARSE)])[shift[3:6]], "sticky_coarse")
         fine_shift = triples[3].shift[0:3]
         fine = Array([coarse >> k for k in range(8)])[fine_shift]
         sticky_fine = Array([Cat(coarse[:k], 0).any() for k in range(8)])[fine_shift]
