@@ -1,0 +1,92 @@
+"""The shipped networks: small, reproducible from their checkpoints, honest about what they saw, and good enough."""
+
+from __future__ import annotations
+
+import math
+import re
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import numpy_helper
+
+from hwseg import models
+from hwseg.errors import HwsegError
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("brevitas")
+
+from hwseg import demo  # noqa: E402
+from hwseg.normalize import normalize  # noqa: E402
+from hwseg.quant.data import Pair, load_folder, to_tensor  # noqa: E402
+from hwseg.quant.export import export_qonnx  # noqa: E402
+from hwseg.quant.metrics import labels, summarize  # noqa: E402
+from hwseg.quant.train import dice, load_network  # noqa: E402
+
+DEMO_PICTURE = "4dbbb275960a.png"
+
+each = pytest.mark.parametrize("name", models.NAMES)
+
+
+def test_together_they_are_under_two_megabytes() -> None:
+    assert sum(models.path(name).stat().st_size for name in models.NAMES) < 2_000_000
+
+
+@each
+def test_the_file_is_what_its_checkpoint_exports(name: str, tmp_path: Path) -> None:
+    network, meta = load_network(models.path(name, ".pt"))
+    export_qonnx(network, tmp_path / "again.onnx", (128, 128), meta["normalize"], name)
+    assert (tmp_path / "again.onnx").read_bytes() == models.path(name).read_bytes()
+
+
+@each
+def test_scales_are_powers_of_two_and_normalization_is_folded(name: str) -> None:
+    model = onnx.load(models.path(name))
+    assert {node.op_type for node in model.graph.node} <= {
+        "Quant", "Conv", "ConvTranspose", "Relu", "MaxPool", "Resize", "Concat",
+    }  # fmt: skip
+    scales = [numpy_helper.to_array(t) for t in model.graph.initializer if t.name.endswith("/scale")]
+    assert len(scales) > 40
+    assert all(math.frexp(s)[0] == 0.5 for s in np.concatenate([s.reshape(-1) for s in scales]).tolist())
+
+
+def test_one_has_each_upsampling_and_one_has_mixed_bits() -> None:
+    configs = {name: load_network(models.path(name, ".pt"))[0].config for name in models.NAMES}
+    assert {config.upsampling for config in configs.values()} == {"nearest", "transposed"}
+    bits = {configs["nuclei-mixed"].weight_bits_of(n) for n in configs["nuclei-mixed"].convolutions}
+    assert bits == {4, 8}
+    assert configs["nuclei-w8a8"].weight_bits == configs["nuclei-w8a8"].activation_bits == 8
+
+
+@each
+def test_the_demo_picture_was_left_out_of_training(name: str) -> None:
+    assert DEMO_PICTURE in load_network(models.path(name, ".pt"))[1]["excluded"]
+
+
+@each
+def test_dice_is_what_the_model_card_says(name: str, data: Path) -> None:
+    network, meta = load_network(models.path(name, ".pt"))
+    test: list[Pair] = load_folder(data / "nuclei-dsb2018")["test"]
+    score = summarize(dice(network, test, meta["normalize"], torch.device("cpu")))
+    card = models.path(name, ".md").read_text(encoding="utf-8")
+    row = re.search(r"\| test \(64 pictures\) \| ([0-9.]+) \| ([0-9.]+) to ([0-9.]+) \|", card)
+    assert row is not None
+    assert [float(v) for v in row.groups()] == pytest.approx([score.mean, score.low, score.high], abs=6e-4)
+    assert score.mean > 0.88
+
+
+@each
+@pytest.mark.network
+def test_the_demo_crop_is_segmented(name: str) -> None:
+    network, meta = load_network(models.path(name, ".pt"))
+    crop = demo.nuclei().crop(*demo.CROP)
+    pixels = normalize(np.ascontiguousarray(crop.pixels), meta["normalize"])
+    with torch.no_grad():
+        found = labels(network(to_tensor(pixels[None, :, :, None])))[0].numpy().astype(np.uint8)
+    assert demo.dice(found, crop.mask) > 0.85
+
+
+def test_other_names_are_refused() -> None:
+    with pytest.raises(HwsegError, match="model: must be nuclei-w8a8 or nuclei-mixed, not 'lungs'"):
+        models.path("lungs")
