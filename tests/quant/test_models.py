@@ -29,6 +29,12 @@ DEMO_PICTURE = "4dbbb275960a.png"
 each = pytest.mark.parametrize("name", models.NAMES)
 
 
+@pytest.fixture(autouse=True)
+def one_thread() -> None:
+    """Layers are small, and a second thread mostly waits where tests run side by side."""
+    torch.set_num_threads(1)
+
+
 def test_together_they_are_under_two_megabytes() -> None:
     assert sum(models.path(name).stat().st_size for name in models.NAMES) < 2_000_000
 
