@@ -26,7 +26,9 @@ from hwseg.rtl.isa import Mode, Scatter
 MIN_INTERVAL = 4
 MIN_LAST_INTERVAL = 8
 RUN_OVERHEAD = 6
-MEMORY_MARGIN = 1.1
+
+MEMORY_SHARE, FILL, DRAIN, TIGHT = 0.06, 1.0, 0.5, 0.1
+"""Weights of what `max(compute, memory)` leaves out: all traffic, first load, last store, fewer than three buffers."""
 
 
 @dataclass(frozen=True)
@@ -343,10 +345,11 @@ class Candidate:
     resident: bool
     compute: float
     memory: float
+    serial: float
 
     @property
     def cost(self) -> float:
-        return max(self.compute, MEMORY_MARGIN * self.memory) + 0.03 * self.memory
+        return max(self.compute, self.memory) + MEMORY_SHARE * self.memory + self.serial
 
 
 @dataclass(frozen=True)
@@ -484,11 +487,14 @@ class Problem:
             area = height * words * self.planes * (2 if self.scatters == 2 else 1)
             stores += area * bool(self.layer.output) + area // 4 * bool(self.layer.pooled)
         memory = loads + stores + rectangles * weights * config.tile_words
-        if rectangles * blocks * len(self.sources) > 1 and not resident:
-            largest = max(region_words(s, rows, columns) for s in self.sources)
-            compute *= 1.0 if 3 * largest <= config.bank_words else 1.05
-        start = (loads + stores) / rectangles / (1 if resident else blocks)
-        return Candidate(rows, columns, block, resident, compute + 0.5 * start, memory)
+        largest = max(region_words(s, rows, columns) for s in self.sources)
+        regions = rectangles * len(self.sources) * (1 if resident else blocks)
+        serial = loads / regions * FILL + stores / rectangles * DRAIN
+        if regions > 1 and 2 * largest > config.bank_words:
+            serial += min(compute, float(loads))
+        elif regions > 2 and 3 * largest > config.bank_words:
+            serial += TIGHT * min(compute, float(loads))
+        return Candidate(rows, columns, block, resident, compute, memory, serial)
 
     @staticmethod
     def _reach(mode: Mode, parts: int, outputs: int) -> int:
