@@ -311,7 +311,7 @@ def values(scale: tuple[Fraction, ...], offset: tuple[Fraction, ...], q: np.ndar
 
 def output(head: Head, q: np.ndarray) -> np.ndarray:
     """The model's own output, float32 [1, C, H, W]: real values, then the activation."""
-    if head.activation == "argmax":
+    if head.activation in ("argmax", "threshold"):
         return mask(head, q)[None, None].astype(np.float32)
     x = values(head.scale, head.offset, q)
     if head.activation == "sigmoid":

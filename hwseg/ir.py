@@ -50,9 +50,9 @@ class Node:
 class Head:
     """The network's result: value[c] = tensor[c] * scale[c] + offset[c], then `activation`; the mask compares integers.
 
-    `activation`: "none", "sigmoid", "softmax", or "argmax" (the model itself gives class indices).  One channel: mask =
-    value > threshold before the activation (probability 1/2 is value 0).  Several: mask = argmax over channels, the
-    smallest index first among equals.
+    `activation`: "none", "sigmoid", "softmax", or, where the model itself gives the mask, "threshold" or "argmax".  One
+    channel: mask = value > threshold before the activation (probability 1/2 is value 0).  Several: mask = argmax over
+    channels, the smallest index first among equals.
     """
 
     tensor: str

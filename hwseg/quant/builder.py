@@ -280,7 +280,7 @@ class Builder:
         require(
             largest < 1 << 128, output, "scale and offset must fit float32", "check the constants before the output"
         )
-        return Head(part.tensors[0], part.scales[0], part.offset, value.activation)
+        return Head(part.tensors[0], part.scales[0], part.offset, value.activation, value.threshold)
 
 
 def without_relu(part: Part) -> Part:

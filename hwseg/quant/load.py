@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from fractions import Fraction
-from math import ceil, floor
+from math import ceil, floor, log
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from hwseg.errors import HwsegError, require
 from hwseg.ir import Graph, Node, TensorType, accumulator_interval
 from hwseg.ops import Conv2d, ConvTranspose2d, MaxPool2d, Upsample2d, shape
 from hwseg.quant.builder import Builder, Quantized, attributes, one_scale, rationals
+from hwseg.quant.fold import folded, slices
 from hwseg.quant.onnx_file import EXPORT, OnnxFile, OnnxNode, read
 from hwseg.quant.values import ZERO, Move, Part, Rationals, Value, channels_of, shortest, zipped
 
@@ -41,6 +42,8 @@ def load_with_origins(path: str | Path) -> tuple[Graph, dict[str, Value]]:
     file = read(path)
     builder = Builder(file)
     for node in file.nodes:
+        if _fold(builder, node):
+            continue
         rule = RULES.get(node.op)
         if rule is None:
             raise HwsegError(node.name, f"operation {node.op} is not supported", "use " + ", ".join(sorted(RULES)))
@@ -52,6 +55,23 @@ def load_with_origins(path: str | Path) -> tuple[Graph, dict[str, Value]]:
     types = {name: kind for name, kind in builder.types.items() if name in kept}
     name, metadata = file.path.stem, dict(file.metadata)
     return Graph(name, file.input, nodes, types, head, metadata, builder.input_quantizer), builder.values
+
+
+def _fold(b: Builder, node: OnnxNode) -> bool:
+    """Is the node arithmetic on constants?  Then its result is one."""
+    if node.op == "Shape":
+        attributes(node, start=int, end=int)
+        height, width, channels = b.value(node).shape
+        sizes = np.array([1, channels, height, width], np.int64)
+        b.constants[node.outputs[0]] = sizes[node.attributes.get("start", 0) : node.attributes.get("end")]
+        return True
+    names = [name for name in node.inputs if name]
+    if not names or not all(name in b.constants for name in names):
+        return False
+    result = folded(node, [b.constants[name] if name else None for name in node.inputs])
+    if result is not None:
+        b.constants[node.outputs[0]] = result
+    return result is not None
 
 
 def _needed(nodes: list[Node], output: str) -> tuple[Node, ...]:
@@ -423,6 +443,47 @@ def _identity(b: Builder, node: OnnxNode) -> None:
             table[output] = table[name]
 
 
+def _slice(b: Builder, node: OnnxNode) -> None:
+    """A crop to the size that the map has already, as U-Nets for any size contain it."""
+    attributes(node, starts=tuple, ends=tuple, axes=tuple)
+    value = b.value(node)
+    height, width, channels = value.shape
+    inputs = [None, *(b.constant(node, i, "range") for i in range(1, len(node.inputs)) if node.input(i))]
+    try:
+        taken = slices(node, inputs, 4)
+    except (ValueError, IndexError):
+        raise HwsegError(node.name, "ranges of Slice must fit the map", EXPORT) from None
+    sizes = (1, channels, height, width)
+    whole = all(range(n)[part] == range(n) for part, n in zip(taken, sizes, strict=True) if part.step != 0)
+    whole = whole and all(part.step != 0 for part in taken)
+    require(whole, node.name, "cropping a map is not supported", _nearest_sizes(b.file))
+    b.values[node.outputs[0]] = value
+
+
+def _pad(b: Builder, node: OnnxNode) -> None:
+    """Padding by nothing, as U-Nets for any size contain it."""
+    attributes(node, mode=str, pads=tuple, value=float)
+    widths = node.attributes["pads"] if "pads" in node.attributes else b.constant(node, 1, "padding").reshape(-1)
+    require(not any(widths), node.name, "padding a map is not supported", _nearest_sizes(b.file))
+    b.values[node.outputs[0]] = b.value(node)
+
+
+def _greater(b: Builder, node: OnnxNode) -> None:
+    """The model's own mask: value > threshold, where a probability's threshold is moved before the sigmoid."""
+    attributes(node)
+    name = node.input(0)
+    require(name in b.values, node.name, "must compare the network's output with a constant", EXPORT)
+    value = b.values[name]
+    limit = b.constant(node, 1, "threshold")
+    good = value.activation in ("none", "sigmoid") and value.shape[2] == 1 and limit.size == 1
+    require(good, node.name, "must compare one channel with one number", "compare outside the model")
+    threshold = float(limit.reshape(()))
+    if value.activation == "sigmoid":
+        require(0 < threshold < 1, node.name, f"a probability's threshold must be in (0, 1), is {threshold:g}")
+        threshold = log(threshold / (1 - threshold))
+    b.values[node.outputs[0]] = replace(value, activation="threshold", threshold=Fraction(threshold))
+
+
 def _final(b: Builder, node: OnnxNode) -> None:
     """Sigmoid, Softmax or ArgMax over channels: the head's activation."""
     if node.op == "Softmax":
@@ -457,6 +518,9 @@ RULES: Mapping[str, Callable[[Builder, OnnxNode], None]] = {
     "Div": _scale_by_constant,
     "Identity": _identity,
     "Dropout": _identity,
+    "Slice": _slice,
+    "Pad": _pad,
+    "Greater": _greater,
     "Sigmoid": _final,
     "Softmax": _final,
     "ArgMax": _final,

@@ -60,6 +60,7 @@ class Value:
     concat: str = ""
     """Name of the Concat node that put the parts together."""
     activation: str = "none"
+    threshold: Fraction = Fraction(0)
 
     @property
     def shape(self) -> Shape:
