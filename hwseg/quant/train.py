@@ -61,18 +61,19 @@ class TrainConfig:
     exclude: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        for name in ("steps", "batch", "size", "validate_every", "calibration_batches"):
+        for name in ("steps", "batch", "size", "validate_every", "calibration_batches", "seed", "threads"):
+            lowest = 0 if name in ("seed", "threads") else 1
             value = getattr(self, name)
-            require(
-                isinstance(value, int) and value >= 1,
-                f"train.{name}",
-                f"must be a positive whole number, not {value!r}",
-            )
-        require(0 < self.lr < math.inf, "train.lr", f"must be a positive number, not {self.lr!r}")
+            whole = isinstance(value, int) and not isinstance(value, bool) and lowest <= value < 2**31
+            require(whole, f"train.{name}", f"must be a whole number from {lowest}, not {value!r}")
+        for name in ("lr", "weight_decay", "float_part", "quantized_part"):
+            value = getattr(self, name)
+            number = isinstance(value, (int, float)) and 0 <= value < math.inf and (value > 0 or name != "lr")
+            require(number, f"train.{name}", f"must be a positive number, not {value!r}")
+        for name in ("normalize", "device"):
+            require(isinstance(getattr(self, name), str), f"train.{name}", "must be a text")
         parts = self.float_part, self.quantized_part
-        require(
-            min(parts) >= 0 and sum(parts) < 1, "train.float_part", f"and quantized_part must leave steps, not {parts}"
-        )
+        require(sum(parts) < 1, "train.float_part", f"and quantized_part must leave steps, not {parts}")
         parse(self.normalize)
 
     def stage(self, step: int) -> str:
@@ -88,7 +89,10 @@ class TrainConfig:
         known = {f.name for f in fields(cls)}
         for key in values:
             require(key in known, f"train.{key}", "is no option of training", f"options are {', '.join(sorted(known))}")
-        return cls(**{**values, "exclude": tuple(values.get("exclude", ()))})
+        exclude = values.get("exclude", ())
+        listed = isinstance(exclude, (list, tuple)) and all(isinstance(name, str) for name in exclude)
+        require(listed, "train.exclude", "must be a list of file names")
+        return cls(**{**values, "exclude": tuple(exclude)})
 
 
 @dataclass(frozen=True)

@@ -144,7 +144,9 @@ class UNetConfig:
                 "is no option of the U-Net",
                 f"options are {', '.join(sorted(known))}",
             )
-        return cls(**{**values, "widths": tuple(values.get("widths", ()))})
+        widths = values.get("widths", ())
+        require(isinstance(widths, (list, tuple)), "UNetConfig.widths", f"must be a list of numbers, not {widths!r}")
+        return cls(**{**values, "widths": tuple(widths)})
 
 
 def preset(name: str, **options: Any) -> UNetConfig:

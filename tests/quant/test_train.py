@@ -103,6 +103,24 @@ def test_a_loss_that_is_no_number_stops_the_run(folder: Path, tmp_path: Path) ->
     assert run.step == 0
 
 
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"seed": -1}, "train.seed: must be a whole number from 0, not -1"),
+        ({"steps": 1.5}, "train.steps: must be a whole number from 1, not 1.5"),
+        ({"lr": "fast"}, "train.lr: must be a positive number, not 'fast'"),
+        ({"float_part": 0.8, "quantized_part": 0.3}, "must leave steps"),
+        ({"normalize": 3}, "train.normalize: must be a text"),
+        ({"exclude": "a.png"}, "train.exclude: must be a list of file names"),
+        ({"learning": 1}, "train.learning: is no option of training"),
+    ],
+)
+def test_bad_options_are_refused(options: dict[str, object], sentence: str) -> None:
+    with pytest.raises(HwsegError) as caught:
+        TrainConfig.from_dict(options)
+    assert sentence in str(caught.value)
+
+
 def test_loss_is_small_for_the_right_answer() -> None:
     wanted = torch.zeros(2, 8, 8, dtype=torch.long)
     wanted[:, 2:5, 2:5] = 1
