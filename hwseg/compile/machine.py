@@ -15,7 +15,7 @@ import numpy as np
 
 from hwseg.arith.requantize import apply
 from hwseg.rtl.config import BANKS, PAGE_INSTRUCTIONS, PAGE_WORDS, PSUM_BITS, ROWS_PER_SET, EngineConfig
-from hwseg.rtl.isa import FORMATS, PARAMETER, Mode, Opcode, Scatter, Target
+from hwseg.rtl.isa import CONFIG, FORMATS, PARAMETER, Mode, Opcode, Scatter, Target
 
 NEVER = 1 << 60
 QUEUE = 16
@@ -30,6 +30,11 @@ def decode(words: np.ndarray) -> dict[str, int]:
     value = int.from_bytes(np.ascontiguousarray(words, "<u8").tobytes(), "little")
     opcode = Opcode(value & 15)
     return FORMATS[opcode].unpack(value) if opcode in FORMATS else {"opcode": int(opcode)}
+
+
+def signed(value: int, bits: int) -> int:
+    """The two's complement reading of a field."""
+    return value - (value >> bits - 1 << bits)
 
 
 @dataclass
@@ -290,14 +295,14 @@ class Machine:
 
     def _triples(self, slot: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         fields = [PARAMETER.unpack(int(low) | int(high) << 64) for low, high in self.parameters[slot]]
-        offset = np.array([f["offset"] - (f["offset"] >> 47 << 48) for f in fields], np.int64)
-        multiplier = np.array([f["multiplier"] - (f["multiplier"] >> 24 << 25) for f in fields], np.int64)
+        offset = np.array([signed(f["offset"], PARAMETER.fields["offset"]) for f in fields], np.int64)
+        multiplier = np.array([signed(f["multiplier"], PARAMETER.fields["multiplier"]) for f in fields], np.int64)
         return multiplier, offset, np.array([f["shift"] for f in fields])
 
     def _requantize(self, i: dict[str, int], acc: np.ndarray) -> np.ndarray:
         cfg = self.configuration
         multiplier, offset, shift = self._triples(i["slot"])
-        low, high = (cfg[name] - (cfg[name] >> 8 << 9) for name in ("low", "high"))
+        low, high = (signed(cfg[name], CONFIG.fields[name]) for name in ("low", "high"))
         used = shift < 48
         return apply(acc, multiplier * used, offset * used, shift * used, low, high)
 
