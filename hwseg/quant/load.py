@@ -111,8 +111,11 @@ def _quantize_constant(node: OnnxNode, x: np.ndarray, scale: np.ndarray, low: in
     fits = len(padded) == x.ndim and all(s in (1, n) for s, n in zip(padded, x.shape, strict=True))
     require(fits, node.name, f"scale {scale.shape} must fit the constant {x.shape}", EXPORT)
     with np.errstate(over="ignore"):
-        ratio = (x / scale).astype(np.float64)
-    return Quantized(np.rint(np.clip(ratio, low, high)).astype(np.int64), scale)
+        ratio = np.asarray(x / scale)
+    if high > 1 << 15:
+        ratio = ratio.astype(np.float64)  # float32 does not hold the limits of 32 bits
+    q = np.rint(np.clip(ratio, low, high, out=ratio), out=ratio)
+    return Quantized(q.astype(np.int16 if high < 1 << 15 else np.int64), scale)
 
 
 def _conv(b: Builder, node: OnnxNode) -> None:
@@ -169,7 +172,7 @@ def _weights(b: Builder, node: OnnxNode, transposed: bool) -> tuple[int, np.ndar
         per_channel, node.name, "weight scales may differ per output channel only", "set scaling_per_output_channel"
     )
     fits = int(q.min()) >= -128 and int(q.max()) <= 127
-    require(fits, node.name, f"weights must have at most 8 bits, reach {max(q.max(), -q.min())}", "use 2 to 8 bits")
+    require(fits, node.name, f"weights must have at most 8 bits, reach {max(int(q.max()), -int(q.min()))}", "use 2 to 8 bits")
     return q.shape[2], np.ascontiguousarray(q, np.int8), rationals(scale)
 
 
