@@ -24,6 +24,8 @@ from hwseg.ops import Add, Concat, Conv2d, ConvTranspose2d, MaxPool2d, Requantiz
 from hwseg.rtl.config import PSUM_BITS
 
 MAX_PLANES = 8
+SUM_BITS = 32
+"""What a requantizer takes."""
 WIDE = 32639
 """Largest weight that is 256 * high + low of two signed bytes."""
 
@@ -293,11 +295,11 @@ class Lowering:
         low, high = (np.array([getattr(t, side) for t in limits], np.int64) for side in ("low", "high"))
         intervals = sum_intervals(wide, np.minimum(low, 0), np.maximum(high, 0), kernel)
         reach = int(np.abs(wide).reshape(len(wide), -1).sum(1).max()) * int(max(-low.min(), high.max()))
-        raw = requantize is None and (intervals[0].min() < -(1 << 31) or intervals[1].max() >= 1 << 31)
+        least, most = int(intervals[0].min()), int(intervals[1].max())
         require(
-            reach < 1 << PSUM_BITS - 1 and not raw,
+            reach < 1 << PSUM_BITS - 1 and least >= -(1 << SUM_BITS - 1) and most < 1 << SUM_BITS - 1,
             name,
-            f"accumulator must fit {32 if requantize is None else PSUM_BITS} bits, reaches {reach}",
+            f"accumulator must fit {SUM_BITS} bits, reaches [{least}, {most}]",
             "use fewer input channels or smaller weights",
         )
         layer = Layer(

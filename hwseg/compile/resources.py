@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from hwseg.rtl.config import ROWS_PER_PSUM, EngineConfig
+from hwseg.rtl.isa import PARAMETER
 
 LUT_PER_LANE = {"table": 3.35, "merged": 13.3}
 LUT_PER_CORE = {"table": 12.0, "merged": 30.0}
@@ -13,6 +14,8 @@ LUT_FIXED = 6500
 LUT_PER_WINDOW_BIT = 6.0
 FF_PER_LUT = 1.3
 DSP_PER_REQUANTIZER = 4
+
+PARAMETER_BITS = sum(width for name, width in PARAMETER.fields.items() if name != "reserved")
 
 
 def estimate(config: EngineConfig) -> dict[str, float]:
@@ -34,7 +37,7 @@ def brams(config: EngineConfig) -> float:
     """Block RAMs of 512 words x 72 bits (half ones count half)."""
     psums = config.rows // ROWS_PER_PSUM * memory(config.psum_steps * ROWS_PER_PSUM, 36 * config.pixels)
     outputs = config.sets * (2 * memory(config.out_words, 64) + memory(config.pool_words, 64))
-    parameters = config.sets * memory(8 * config.param_slots, 79)
+    parameters = config.sets * memory(8 * config.param_slots, PARAMETER_BITS)
     return (
         9 * memory(config.bank_words, 64)
         + psums
