@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import sysconfig
@@ -9,7 +10,9 @@ import venv
 import zipfile
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = {"hwseg": "hwseg", "boards": "hwseg/boards", "sim": "hwseg/sim"}
@@ -82,10 +85,29 @@ def test_the_program_is_installed(python: Path, tmp_path: Path) -> None:
     assert "amaranth" in run(program, "doctor", cwd=tmp_path)
 
 
-def test_the_installed_program_compiles_a_shipped_network(python: Path, tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def build(python: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A shipped network compiled by the installed program for its smallest array."""
+    folder = tmp_path_factory.mktemp("work")
     code = "from hwseg import models; print(models.path(models.NAMES[0]))"
-    model = run(python, "-I", "-c", code, cwd=tmp_path).strip()
-    run(python.with_name("hwseg"), "compile", model, "-o", "build", "--array", "8x8x8", cwd=tmp_path)
-    assert {"top.v", "program.bin", "weights.bin", "memory.json", "report.json"} <= {
-        path.name for path in (tmp_path / "build").iterdir()
-    }
+    model = run(python, "-I", "-c", code, cwd=folder).strip()
+    run(python.with_name("hwseg"), "compile", model, "-o", "build", "--array", "8x1x1", cwd=folder)
+    return folder / "build"
+
+
+def test_the_installed_program_compiles_a_shipped_network(build: Path) -> None:
+    expected = {"top.v", "program.bin", "weights.bin", "memory.json", "report.json", "report.html"}
+    assert expected <= {path.name for path in build.iterdir()}
+
+
+@pytest.mark.slow
+@pytest.mark.verilator
+def test_the_installed_program_simulates_it(python: Path, build: Path, tmp_path: Path) -> None:
+    pytest.importorskip("cocotb")
+    rows = np.add.outer(np.arange(128), np.arange(128)).astype(np.uint8)
+    Image.fromarray(rows).save(tmp_path / "x.png")
+    program = python.with_name("hwseg")
+    run(program, "simulate", build, "--image", "x.png", "--json", "out.json", "--pictures", "pictures", cwd=tmp_path)
+    result = json.loads((tmp_path / "out.json").read_text())
+    assert result["mismatches"] == 0
+    assert result["cycles"] == result["predicted_cycles"] > 0
