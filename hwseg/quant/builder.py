@@ -62,7 +62,7 @@ class Builder:
         """From the Quant nodes that read the input, or the convention."""
         names, readers = {self.file.input}, []
         for node in self.file.nodes:
-            if node.input(0) in names:
+            if names & set(node.inputs) and node.op != "Shape":
                 if node.op in ("Identity", "Dropout"):
                     names.add(node.outputs[0])
                 else:

@@ -302,6 +302,10 @@ NODES = {
     ),
     "no convolution": (lambda n, x: n.node("MaxPool", x, kernel_shape=[2, 2], strides=[2, 2]), "have a convolution"),
     "unknown tensor": (lambda n, x: n.node("Relu", "nowhere", name="r"), "input 'nowhere' is neither"),
+    "a reader of the raw input": (
+        lambda n, x: n.quant(n.node("Concat", x, "x", axis=1)),
+        "input x must be quantized once, alike for all its readers; share one quantizer",
+    ),
     "two quantizers on the input": (
         lambda n, x: n.quant(n.node("Add", x, n.quant("x", 2**-6, name="other"))),
         "input x must be quantized once, alike for all its readers; share one quantizer",

@@ -16,6 +16,7 @@ from hwseg import golden
 from hwseg.errors import HwsegError
 from hwseg.quant.load import load
 from tests.quant.handmade import Net
+from tests.quant.models import random_unet
 
 SECONDS = 5.0
 
@@ -36,10 +37,12 @@ def network(path: Path) -> bytes:
     return net.save(path, head).read_bytes()
 
 
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, bytes]:
-    path = tmp_path_factory.mktemp("fuzz") / "net.onnx"
-    data = network(path)
+@pytest.fixture(scope="module", params=["handmade", "exported"])
+def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, bytes]:
+    folder = tmp_path_factory.mktemp("fuzz")
+    path = folder / "net.onnx"
+    data = network(path) if request.param == "handmade" else random_unet(4, folder, height=8, width=8).read_bytes()
+    path.write_bytes(data)
     graph = load(path)
     assert len(graph.nodes) > 10
     return path, data
