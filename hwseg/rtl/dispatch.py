@@ -2,7 +2,7 @@
 
 On `start` it sends the memory unit a transfer of the first page of its own making; every later page is brought by a LOAD
 of the program.  Page k stands at half k & 1 of the instruction memory.  An instruction takes `INTERVAL` cycles when its
-queue has room.  HALT waits until both units are idle.
+queue has room.  HALT waits until both units are idle; `abort` ends the run at once.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ class Dispatcher(Component):
                 with m.If(~(self.pages - page - 1)[COUNTER_BITS - 1]):
                     m.next = "READ"
                 with m.If(self.abort):
-                    m.next = "IDLE"
+                    m.next = "STOP"
             with m.State("READ"):
                 m.d.comb += self.busy.eq(1)
                 m.d.sync += word.eq(word + 1)
@@ -94,6 +94,8 @@ class Dispatcher(Component):
                 with m.If(word == INSTRUCTION_WORDS):
                     m.d.sync += word.eq(0)
                     m.next = "SEND"
+                with m.If(self.abort):
+                    m.next = "STOP"
             with m.State("SEND"):
                 m.d.comb += self.busy.eq(1)
                 sent = Mux(is_compute, self.compute.ready, self.memory.ready)
@@ -109,5 +111,8 @@ class Dispatcher(Component):
                         with m.If(number[:page_bits] == PAGE_INSTRUCTIONS - 1):
                             m.next = "PAGE"
                 with m.If(self.abort):
-                    m.next = "IDLE"
+                    m.next = "STOP"
+            with m.State("STOP"):
+                m.d.comb += [self.busy.eq(1), self.done.eq(1)]
+                m.next = "IDLE"
         return m

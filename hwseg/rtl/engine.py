@@ -13,7 +13,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Any
 
-from amaranth.hdl import Cat, Module, Mux, Signal, signed
+from amaranth.hdl import Cat, ClockDomain, ClockSignal, DomainRenamer, Module, Mux, ResetSignal, Signal, signed
 from amaranth.lib import data
 from amaranth.lib.fifo import SyncFIFO
 from amaranth.lib.wiring import Component, In, Out
@@ -90,6 +90,11 @@ LITE_PORTS: dict[str, Any] = {
 }
 
 
+def restarted(part: Any) -> Any:
+    """`part` in the clock domain that every start resets."""
+    return DomainRenamer({"sync": "unit"})(part)
+
+
 class Engine(Component):
     """The whole accelerator: one AXI4-Lite subordinate port, one AXI manager port, one interrupt.
 
@@ -134,7 +139,9 @@ class Engine(Component):
             ("window", window),
             ("array", array),
         ):
-            m.submodules[name] = library.instance(part, f"hwseg_{name}")
+            instance = library.instance(part, f"hwseg_{name}")
+            m.submodules[name] = instance if part is registers else restarted(instance)
+        self._restart(m, registers)
         self._control(m, registers, dispatcher, memory, compute)
         self._bus(m, registers, memory)
 
@@ -154,12 +161,19 @@ class Engine(Component):
         self._back(m, compute, array, memory)
         return m
 
+    def _restart(self, m: Module, registers: Registers) -> None:
+        """Every unit starts a run from its reset state, whatever ended the run before; the registers keep theirs."""
+        m.domains.unit = unit = ClockDomain("unit", local=True)
+        self.begin = Signal()
+        m.d.sync += self.begin.eq(registers.start)
+        m.d.comb += [unit.clk.eq(ClockSignal("sync")), unit.rst.eq(ResetSignal("sync") | registers.start)]
+
     def _control(
         self, m: Module, registers: Registers, dispatcher: Dispatcher, memory: MemoryUnit, compute: Compute
     ) -> None:
         for unit, name in ((memory, "memory"), (compute, "compute")):
             queue = SyncFIFO(width=256, depth=QUEUE_DEPTH)
-            m.submodules[f"{name}_queue"] = queue
+            m.submodules[f"{name}_queue"] = restarted(queue)
             source = getattr(dispatcher, name)
             m.d.comb += [
                 queue.w_data.eq(source.payload),
@@ -170,7 +184,8 @@ class Engine(Component):
                 queue.r_en.eq(unit.instruction.ready),
             ]
         m.d.comb += [
-            dispatcher.start.eq(registers.start),
+            dispatcher.start.eq(self.begin),
+            dispatcher.abort.eq(memory.error & memory.quiet),
             dispatcher.program_start.eq(registers.program_start),
             dispatcher.program_words.eq(registers.program_words),
             dispatcher.write.eq(memory.program_write),
@@ -178,8 +193,8 @@ class Engine(Component):
             dispatcher.units_idle.eq(memory.idle & compute.idle),
             memory.runs.eq(compute.done),
             memory.base.eq(registers.base),
-            memory.clear.eq(registers.start),
-            compute.clear.eq(registers.start),
+            memory.clear.eq(self.begin),
+            compute.clear.eq(self.begin),
             compute.loads.eq(memory.loads),
             compute.stores.eq(memory.stores),
             registers.busy.eq(dispatcher.busy),
@@ -259,13 +274,13 @@ class Engine(Component):
             banks = []
             for bank in range(ROWS_PER_SET // ROWS_PER_PSUM):
                 part = PartialSums(config, array.sum_bits)
-                m.submodules[f"psum_{number}_{bank}"] = library.instance(part, "hwseg_psum")
+                m.submodules[f"psum_{number}_{bank}"] = restarted(library.instance(part, "hwseg_psum"))
                 for r in range(ROWS_PER_PSUM):
                     row = number * ROWS_PER_SET + bank * ROWS_PER_PSUM + r
                     m.d.comb += [part.early[r].eq(early[row]), part.sums[r].eq(array.sums[row])]
                 banks.append(part)
             requantizers = Requantizers(config)
-            m.submodules[f"requantizers_{number}"] = library.instance(requantizers, "hwseg_requantizers")
+            m.submodules[f"requantizers_{number}"] = restarted(library.instance(requantizers, "hwseg_requantizers"))
             low, high = banks
             upper = high.out_token.valid
             cfg = compute.configuration
@@ -279,7 +294,7 @@ class Engine(Component):
                 requantizers.write.enable.eq(memory.parameter_write.enable & (memory.parameter_set == number)),
             ]
             output = OutputSet(config)
-            m.submodules[f"output_{number}"] = library.instance(output, "hwseg_output")
+            m.submodules[f"output_{number}"] = restarted(library.instance(output, "hwseg_output"))
             m.d.comb += [
                 output.configuration.eq(cfg),
                 output.y.eq(requantizers.y),

@@ -7,7 +7,8 @@
     arrive   words in order of the addresses; each LOAD's descriptor says where they go
     leave    output memory -> queue -> write data channel; responses are counted for `fence`
 
-An error response stops the unit: `error` stays set until `clear`.
+An error response stops the unit: it takes no further instruction, and when every burst on the bus has ended `quiet` says
+so; `error` stays set until `clear`.
 """
 
 from __future__ import annotations
@@ -72,6 +73,7 @@ class MemoryUnit(Component):
                 "stores": Out(COUNTER_BITS),
                 "idle": Out(1),
                 "error": Out(1),
+                "quiet": Out(1),
             }
         )
 
@@ -125,7 +127,10 @@ class MemoryUnit(Component):
         with m.FSM():
             with m.State("IDLE"):
                 m.d.comb += self.instruction.ready.eq(~self.error)
-                m.d.comb += self.idle.eq(~self.instruction.valid & (writes_open == 0) & (loads_open == 0))
+                m.d.comb += [
+                    self.quiet.eq((writes_open == 0) & (loads_open == 0)),
+                    self.idle.eq(~self.instruction.valid & self.quiet),
+                ]
                 start = Mux(is_store, store_view.ddr, view.ddr) + self.base
                 m.d.sync += [
                     held.eq(self.instruction.payload),
@@ -142,7 +147,9 @@ class MemoryUnit(Component):
                 wait = Mux(storing, store.wait_runs, load.wait_runs)
                 ready = ~(self.runs - wait)[COUNTER_BITS - 1]
                 fence = ~storing & load.fence & (writes_open != 0)
-                with m.If(ready & ~fence & (storing | descriptors.w_rdy)):
+                with m.If(self.error):
+                    m.next = "IDLE"
+                with m.Elif(ready & ~fence & (storing | descriptors.w_rdy)):
                     m.d.comb += descriptors.w_en.eq(~storing)
                     m.next = "BURST"
             with m.State("BURST"):

@@ -84,6 +84,10 @@ class Registers(Component):
         read_beats, write_beats = Signal(32), Signal(32)
         done, overrun, enable, pending, error = Signal(), Signal(), Signal(), Signal(), Signal()
 
+        # The units are reset in the cycle of `start` and begin in the next.
+        starting, active = Signal(), Signal()
+        m.d.sync += starting.eq(self.start)
+        m.d.comb += active.eq(self.busy | self.start | starting)
         with m.If(self.start):
             m.d.sync += [cycles.eq(0), walking.eq(0), read_beats.eq(0), write_beats.eq(0), done.eq(0), error.eq(0)]
         with m.Elif(self.busy):
@@ -108,7 +112,7 @@ class Registers(Component):
             value = bus.w.payload.data
             with m.Switch(bus.aw.payload):
                 with m.Case(OFFSETS["control"]):
-                    with m.If(self.busy | self.start):
+                    with m.If(active):
                         m.d.sync += overrun.eq(overrun | value[0])
                     with m.Else():
                         m.d.sync += [self.start.eq(value[0]), overrun.eq(0)]
@@ -133,7 +137,7 @@ class Registers(Component):
             values = {
                 "identity": IDENTITY,
                 "array": self.array,
-                "status": (self.busy | self.start) | (done << 1) | (error << 2) | (overrun << 3),
+                "status": active | (done << 1) | (error << 2) | (overrun << 3),
                 "base": self.base,
                 "program": self.program_start,
                 "program_words": self.program_words,
