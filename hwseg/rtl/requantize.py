@@ -1,6 +1,7 @@
 """Requantizers: accumulators to activations, one output channel and C pixels per cycle.
 
-    y = clamp(round_half_even((acc * multiplier + offset) / 2**shift), low, high)        raw: floor, 32 bits
+    y = clamp(round_half_even((acc * multiplier + offset) / 2**shift), low, high)
+    raw = acc * multiplier + offset, its low 32 bits
 
     cycle   0 accumulators, parameters' address    1 registers    2 product    3 + offset
             4 shift by multiples of 8    5 shift by 0..7    6 round    7 clamp    8 out
@@ -11,7 +12,7 @@ Latency: `Requantizers.latency` cycles; one row per cycle.
 
 from __future__ import annotations
 
-from amaranth.hdl import Array, Cat, Module, Mux, Signal, signed
+from amaranth.hdl import Array, C, Cat, Module, Mux, Signal, Value, signed
 from amaranth.lib import data
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import Component, In, Out
@@ -102,20 +103,29 @@ class Requantizers(Component):
         product = register(signed(PRODUCT_BITS), acc * triples[0].multiplier, "product")  # 2
         value = register(signed(PRODUCT_BITS), product + triples[1].offset, "value")  # 3
 
-        # Keep one fraction bit (half) and whether anything below it was dropped (sticky).
+        # Keep one fraction bit (half) and whether anything below it was dropped (sticky).  Only bits that can end up in
+        # the narrow result are shifted; above them it is enough to know that all equal the sign.
         shift = triples[2].shift
         doubled = value << 1
-        coarse = register(signed(PRODUCT_BITS + 1), Array([doubled >> 8 * k for k in range(COARSE)])[shift[3:6]], "coarse")  # 4
-        sticky_coarse = register(1, Array([self._dropped(value, k) for k in range(COARSE)])[shift[3:6]], "sticky_coarse")
+        kept = NARROW_BITS + 7
+        bits = [doubled[k] if k < len(doubled) else doubled[-1] for k in range(8 * COARSE + kept)]
+        equal = [self._all_equal(value, 8 * k + kept) for k in range(COARSE)]
+        chosen = shift[3:6]
+        coarse = register(
+            signed(kept), Array([Cat(*bits[8 * k : 8 * k + kept]) for k in range(COARSE)])[chosen], "coarse"
+        )
+        fits_coarse = register(1, Array(equal)[chosen], "fits_coarse")  # 4
+        sticky_coarse = register(1, Array([self._dropped(value, k) for k in range(COARSE)])[chosen], "sticky_coarse")
+        sign = register(1, value[-1], "sign")
+        raw = register(RAW_BITS, value[:RAW_BITS], "raw_early")
         fine_shift = triples[3].shift[0:3]
-        fine = Array([coarse >> k for k in range(8)])[fine_shift]
+        narrow_bits = Array([coarse[k : k + NARROW_BITS] for k in range(8)])[fine_shift]
+        above = Array([self._all_equal(coarse, k + NARROW_BITS - 1) for k in range(8)])[fine_shift]
         sticky_fine = Array([Cat(coarse[:k], 0).any() for k in range(8)])[fine_shift]
-        top = fine[NARROW_BITS : PRODUCT_BITS + 1]
-        sign = coarse[-1]
-        fits = Mux(sign, top.all(), ~top.any())
+        fits = fits_coarse & above & (coarse[-1] == sign)
         limit = Mux(sign, 1 << (NARROW_BITS - 1), (1 << (NARROW_BITS - 1)) - 1)
-        raw = register(RAW_BITS, fine[1 : 1 + RAW_BITS], "raw_early")  # 5
-        narrow = register(NARROW_BITS, Mux(fits & (fine[NARROW_BITS - 1] == sign), fine[:NARROW_BITS], limit), "narrow")
+        raw = register(RAW_BITS, raw, "raw_middle")
+        narrow = register(NARROW_BITS, Mux(fits, narrow_bits, limit), "narrow")  # 5
         sticky = register(1, sticky_coarse | sticky_fine, "sticky")
 
         whole = narrow.as_signed() >> 1
@@ -125,6 +135,12 @@ class Requantizers(Component):
         y = register(8, clamped, "clamped")  # 7
         raw = register(RAW_BITS, raw, "raw_last")
         m.d.sync += [self.y[pixel].eq(y), self.raw[pixel].eq(raw)]  # 8
+
+    @staticmethod
+    def _all_equal(value: Signal, first: int) -> Value:
+        """Whether the bits from `first` up (of twice a value: one lower) are all sign."""
+        top = value[max(0, first - 1) :] if len(value) == PRODUCT_BITS else value[first:]
+        return top.all() | ~top.any() if len(top) else C(1)
 
     @staticmethod
     def _dropped(value: Signal, k: int) -> Signal:
