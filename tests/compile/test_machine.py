@@ -13,7 +13,7 @@ from hwseg.compile.machine import MachineError
 from hwseg.compile.timing import unpack
 from hwseg.quant.load import load
 from hwseg.rtl.config import EngineConfig, parse_array
-from hwseg.rtl.isa import RUN, Opcode
+from hwseg.rtl.isa import FORMATS, Opcode
 from tests.compile.graphs import GraphBuilder
 from tests.compile.proof import compiled, differences
 
@@ -142,23 +142,32 @@ def test_every_form_of_graph(name: str) -> None:
             assert differences(compiled(graph, config), "random", seed=1) == {}, config
 
 
-def without(program: bytes, field: str) -> bytes:
-    """The program with one field of every RUN zero."""
+def without(program: bytes, opcode: Opcode, field: str) -> bytes:
+    """The program with one field of every such instruction zero."""
     words = np.frombuffer(program, "<u8").reshape(-1, 4).copy()
-    word, bit = divmod(RUN.offsets[field], 64)
-    mask = ~np.uint64(((1 << RUN.fields[field]) - 1) << bit & (1 << 64) - 1)
-    words[words[:, 0] & np.uint64(15) == Opcode.RUN, word] &= mask
+    word, bit = divmod(FORMATS[opcode].offsets[field], 64)
+    mask = ~np.uint64(((1 << FORMATS[opcode].fields[field]) - 1) << bit & (1 << 64) - 1)
+    words[words[:, 0] & np.uint64(15) == opcode, word] &= mask
     return words.tobytes()
 
 
-@pytest.mark.parametrize("field", ["wait_loads", "wait_stores"])
-def test_machine_finds_missing_waits(field: str) -> None:
+@pytest.mark.parametrize(
+    ("opcode", "field", "policy"),
+    [
+        (Opcode.RUN, "wait_loads", "lazy"),
+        (Opcode.RUN, "wait_stores", "lazy"),
+        (Opcode.LOAD, "wait_runs", "eager"),
+        (Opcode.LOAD, "fence", "eager"),
+        (Opcode.STORE, "wait_runs", "eager"),
+    ],
+)
+def test_machine_finds_missing_waits(opcode: Opcode, field: str, policy: str) -> None:
     b = GraphBuilder(24, 40, 9)
     program = compiled(b.graph(b.conv(b.conv("image", 20), 20)), small(parse_array("8x8x8")))
-    assert differences(program, "lazy") == {}
-    broken = replace(program, program=without(program.program, field))
+    assert differences(program, policy) == {}
+    broken = replace(program, program=without(program.program, opcode, field))
     try:
-        found = differences(broken, "lazy")
+        found = differences(broken, policy)
     except MachineError:
         return
     assert found
