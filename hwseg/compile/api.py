@@ -11,12 +11,12 @@ from typing import Any
 from hwseg.boards import Board, load_board
 from hwseg.compile.emit import graph_json, json_bytes
 from hwseg.compile.engine_text import in_background
-from hwseg.compile.html import html
 from hwseg.compile.lower import Network, lower
 from hwseg.compile.memory import MemoryMap, map_memory
 from hwseg.compile.parameters import images, layer_triples
 from hwseg.compile.plan import LayerPlan, plan_layer
 from hwseg.compile.report import build_report, markdown
+from hwseg.compile.report_html import html
 from hwseg.compile.resources import estimate
 from hwseg.compile.schedule import schedule
 from hwseg.compile.timing import Timing, predict
@@ -153,7 +153,7 @@ def compile_model(
             "graph.json": json_bytes(graph_json(graph)),
             "report.json": json_bytes(report),
             "report.md": markdown(report).encode(),
-            "report.html": html(report, target.ddr_bytes_per_second).encode(),
+            "report.html": html(report).encode(),
         }
         for name, content in contents.items():
             (scratch / name).write_bytes(content)

@@ -18,6 +18,8 @@ from hwseg.rtl.config import EngineConfig
 
 STARTUP = "start-up"
 RESOURCES = ("lut", "lutram", "ff", "bram36", "dsp")
+PORT_BYTES = 8
+"""Bytes that the engine's memory port moves in a cycle."""
 
 
 def build_report(
@@ -66,6 +68,7 @@ def build_report(
             "ddr_bytes_per_second": moved / seconds,
             "utilization": busy / timing.total,
             "peak_gops": 2 * config.peak_macs * clock_mhz / 1e3,
+            "memory_bytes_per_second": memory_rate(board, clock_mhz),
         },
         "inexact": dict(inexact or {}),
         "layers": layers,
@@ -82,6 +85,11 @@ def read_report(build: Path) -> dict[str, Any]:
     verify_manifest(build)
     content: dict[str, Any] = json.loads((build / "report.json").read_text())
     return content
+
+
+def memory_rate(board: Board, clock_mhz: float) -> float:
+    """Bytes per second that both the board's memory and the engine's port can move."""
+    return min(board.ddr_bytes_per_second, PORT_BYTES * clock_mhz * 1e6)
 
 
 def startup_row(timing: Timing) -> dict[str, Any]:
@@ -102,7 +110,7 @@ def layer_row(
     moved = 8 * (timing.read_words[number] + timing.write_words[number])
     planes = max(source.planes for source in plan.sources)
     lane_cycles = layer.macs * planes / (config.rows * config.pixels * config.lanes)
-    compute, memory = timing.walking[number], moved / board.ddr_bytes_per_second * clock_mhz * 1e6
+    compute, memory = timing.walking[number], moved / memory_rate(board, clock_mhz) * clock_mhz * 1e6
     low, high = layer.interval
     return {
         "name": layer.name,

@@ -15,6 +15,9 @@ LUT_PER_WINDOW_BIT = 6.0
 FF_PER_LUT = 1.3
 DSP_PER_REQUANTIZER = 4
 
+MARGIN = 0.9
+"""Share of a board's resources above which place and route may not close."""
+
 PARAMETER_BITS = sum(width for name, width in PARAMETER.fields.items() if name != "reserved")
 
 
