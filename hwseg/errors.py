@@ -2,15 +2,17 @@
 
     enc1/Conv_3: groups must be 1, not 4; use a dense convolution
 
-Anything a user can cause (a file, a model, an option, a full disk) raises `HwsegError`; the command line prints it as one
-line and exits with 2. Anything else that escapes is a bug of hwseg and shows its traceback.
+Anything a user can cause (a file, a model, an option, a full disk) raises `HwsegError`; the command line prints it as
+one line and exits with 2. Anything else that escapes is a bug of hwseg and shows its traceback.
 """
 
 from __future__ import annotations
 
 
 class HwsegError(Exception):
-    """A fault of the input.  `place`: node, file or option; `rule`: what must hold and what was found; `cure`: what to do."""
+    """A fault of the input.  `place`: node, file or option; `rule`: what must hold and what was found; `cure`: what
+    to do.
+    """
 
     def __init__(self, place: str, rule: str, cure: str = "") -> None:
         self.place = " ".join(str(place).split())

@@ -18,7 +18,9 @@ def mask_png(mask: np.ndarray) -> bytes:
 
 
 def overlay_png(q: np.ndarray, kind: TensorType, mask: np.ndarray, reference: np.ndarray | None = None) -> bytes:
-    """The input's integers stretched to grey or colour, each class outlined; `reference`'s outline in white, if given."""
+    """The input's integers stretched to grey or colour, each class outlined; `reference`'s outline in white, if
+    given.
+    """
     pixels = (q.astype(np.float64) - kind.low) * 255 / max(1, kind.high - kind.low)
     pixels = pixels[..., :3] if q.shape[2] >= 3 else np.repeat(pixels[..., :1], 3, axis=2)
     scale = max(1, 512 // max(q.shape[:2]))
@@ -39,7 +41,8 @@ def outline(region: np.ndarray, scale: int) -> np.ndarray:
     large = np.pad(np.kron(region, np.ones((scale, scale), bool)), 1, mode="edge")
     inner = large[1:-1, 1:-1]
     whole = inner & large[:-2, 1:-1] & large[2:, 1:-1] & large[1:-1, :-2] & large[1:-1, 2:]
-    return inner & ~whole
+    border: np.ndarray = inner & ~whole
+    return border
 
 
 def _png(array: np.ndarray) -> bytes:

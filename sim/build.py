@@ -56,7 +56,8 @@ def tool_environment() -> Iterator[None]:
 
 
 def bench_runner() -> Any:
-    """cocotb's runner for Verilator, which makes every signal of the design visible and thereby slow; here only the bench's.
+    """cocotb's runner for Verilator, which makes every signal of the design visible and thereby slow; here only the
+    bench's.
 
     With all signals public an engine takes over ten minutes to compile, with the bench's marked ones less than one.
     """

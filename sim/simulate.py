@@ -1,6 +1,8 @@
-"""A whole network on the simulated engine, compared with the golden model bit by bit and with the prediction cycle by cycle.
+"""A whole network on the simulated engine, compared with the golden model bit by bit and with the prediction cycle by
+cycle.
 
-    build folder + picture -> memory image -> Verilator (top.v, DDR, cocotb at the registers) -> every feature map, cycles
+    build folder + picture -> memory image -> Verilator (top.v, DDR, cocotb at the registers) -> every feature map,
+    cycles
 
 Maps are compared where they lie in memory, and all maps once more as they leave the requantizers.
 """
@@ -25,7 +27,7 @@ from hwseg import golden
 from hwseg.boards import load_board
 from hwseg.compile.api import Program, compile_graph
 from hwseg.compile.layout import HeadLayout, pack_input, unpack_head, unpack_tensor
-from hwseg.errors import HwsegError, require
+from hwseg.errors import require
 from hwseg.files import file_errors, verify_manifest
 from hwseg.ir import Graph
 from hwseg.quant.load import load
@@ -70,8 +72,9 @@ class LayerResult:
 
 @dataclass(frozen=True)
 class Simulation:
-    """mismatches: wrong values over all maps.  cycles: what the engine's own counter says.  exact: whether the memory had
-    a fixed latency, so that cycles must equal predicted_cycles.  seconds: of the run, without the simulator's build.
+    """mismatches: wrong values over all maps.  cycles: what the engine's own counter says.  exact: whether the memory
+    had a fixed latency, so that cycles must equal predicted_cycles.  seconds: of the run, without the simulator's
+    build.
     """
 
     mismatches: int
@@ -96,7 +99,9 @@ class Simulation:
 
 @dataclass(frozen=True)
 class Memory:
-    """How the simulated DDR behaves: latency drawn between two bounds for every burst, random stalls, contents' seed."""
+    """How the simulated DDR behaves: latency drawn between two bounds for every burst, random stalls, contents'
+    seed.
+    """
 
     latency: tuple[int, int]
     stalls: bool
@@ -104,7 +109,9 @@ class Memory:
 
 
 def load_build(folder: Path, *, verify: bool = True) -> tuple[Graph, Program, Mapping[str, Any]]:
-    """What a build folder contains, compiled again from its model; with `verify` every file must be as it was written."""
+    """What a build folder contains, compiled again from its model; with `verify` every file must be as it was
+    written.
+    """
     require(folder.is_dir(), str(folder), "must be a build folder, but there is none", "run hwseg compile first")
     if verify:
         verify_manifest(folder)
@@ -129,8 +136,8 @@ def simulate(
     """Run the engine of a build on integers [H, W, C].
 
     latency: bounds in cycles, by default the board's fixed one.  stalls: random ones on every channel, by default when
-    the bounds differ.  Raises HwsegError for a folder that is no build, or changed since; wrong results are no error but
-    the result.
+    the bounds differ.  Raises HwsegError for a folder that is no build, or changed since; wrong results are no error
+    but the result.
     """
     graph, program, _ = load_build(folder, verify=verify)
     bounds = latency or (program.board.ddr_latency,) * 2
@@ -252,7 +259,9 @@ def _start(simulator: Path, work: Path, plusargs: list[str]) -> None:
     order = {"simulator": str(simulator), "work": str(work), "plusargs": plusargs}
     (work / "order.json").write_text(json.dumps(order))
     environment = dict(os.environ)
-    root = str(Path(__file__).parents[2] if (Path(__file__).parents[2] / "hwseg").is_dir() else Path(__file__).parents[1])
+    root = str(
+        Path(__file__).parents[2] if (Path(__file__).parents[2] / "hwseg").is_dir() else Path(__file__).parents[1]
+    )
     environment["PYTHONPATH"] = os.pathsep.join(p for p in (root, environment.get("PYTHONPATH", "")) if p)
     command = [sys.executable, "-m", "hwseg.sim.simulate", str(work / "order.json")]
     with open(work / "run.log", "w") as log:
@@ -291,7 +300,9 @@ def _watch(path: Path, names: list[str], predicted: int, progress: Progress | No
 
 
 def _last_line(log: Path) -> str:
-    lines = [line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()] if log.exists() else []
+    lines = (
+        [line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()] if log.exists() else []
+    )
     return lines[-1] if lines else "no output"
 
 

@@ -27,7 +27,10 @@ def read_blocks(path: Path, sets: int) -> list[np.ndarray]:
             number, _, digits = line.split()
             found[int(number)].append(digits)
     # A line shows the most significant byte first: channel 7, pixel 7.
-    return [np.frombuffer(bytes.fromhex("".join(lines)), np.uint8).reshape(-1, LINE_BYTES)[:, ::-1].reshape(-1, 8, 8) for lines in found]
+    return [
+        np.frombuffer(bytes.fromhex("".join(lines)), np.uint8).reshape(-1, LINE_BYTES)[:, ::-1].reshape(-1, 8, 8)
+        for lines in found
+    ]
 
 
 def maps(program: Program, path: Path) -> dict[int, np.ndarray]:
@@ -76,7 +79,7 @@ def _place(
     words: list[tuple[int, int]],
     values: np.ndarray,
 ) -> None:
-    height, width, channels = target.shape
+    _, width, channels = target.shape
     first = 8 * chosen.channel_group
     count = min(8, channels - first)
     for (y, x), block in zip(words, values, strict=True):

@@ -1,4 +1,6 @@
-"""`hwseg simulate`: a build on its simulated engine, compared with the golden model value by value and cycle by cycle."""
+"""`hwseg simulate`: a build on its simulated engine, compared with the golden model value by value and cycle by
+cycle.
+"""
 
 from __future__ import annotations
 
@@ -27,13 +29,19 @@ def parse_latency(text: str) -> tuple[int, int]:
 
 @click.command("simulate")
 @click.argument("build", type=click.Path(path_type=Path))
-@click.option("--image", required=True, type=click.Path(path_type=Path), help="A picture, or .npy with the input tensor.")
+@click.option(
+    "--image", required=True, type=click.Path(path_type=Path), help="A picture, or .npy with the input tensor."
+)
 @click.option("--fit", type=click.Choice(["crop", "resize"]), default=None, help="Bring a picture to the model's size.")
 @click.option("--out", type=click.Path(path_type=Path), help="Write the model's output, float32 [1, C, H, W], as .npy.")
 @click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write the results as JSON.")
-@click.option("--pictures", type=click.Path(path_type=Path), help="Folder for mask.png, overlay.png; default BUILD/simulation.")
+@click.option(
+    "--pictures", type=click.Path(path_type=Path), help="Folder for mask.png, overlay.png; default BUILD/simulation."
+)
 @click.option("--latency", metavar="MIN:MAX", help="Memory latency in cycles; unequal bounds bring random stalls, too.")
-@click.option("--seed", type=int, default=1, show_default=True, help="Of latency, stalls and the memory's old contents.")
+@click.option(
+    "--seed", type=int, default=1, show_default=True, help="Of latency, stalls and the memory's old contents."
+)
 @click.option("--skip", is_flag=True, help="Turn on data-dependent skipping (this engine has none: dense execution).")
 @click.option("--force", is_flag=True, help="Simulate even if the build's files were changed since they were written.")
 def command(

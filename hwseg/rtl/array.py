@@ -81,7 +81,9 @@ class Row(Component):
 
 
 class CoreArray(Component):
-    """R rows.  `sums[r]` of a step are valid `latency` + r cycles after its last plane's lanes, and stay until the next."""
+    """R rows.  `sums[r]` of a step are valid `latency` + r cycles after its last plane's lanes, and stay until the
+    next.
+    """
 
     def __init__(self, config: EngineConfig, library: Library) -> None:
         self.config, self.library = config, library
@@ -104,9 +106,13 @@ class CoreArray(Component):
         config, family = self.config, self.family
         plane, reload = self.plane, self.reload
         for stage in range(family.encoder_latency):
-            plane_late, reload_late = Signal(PLANE, name=f"plane_{stage}"), Signal(name=f"reload_{stage}")
-            m.d.sync += [plane_late.eq(plane), reload_late.eq(reload)]
-            plane, reload = plane_late, reload_late
+            plane_late = Signal(PLANE, name=f"plane_{stage}")
+            m.d.sync += plane_late.eq(plane)
+            plane = plane_late
+        for stage in range(family.encoder_latency - family.reload_lead):
+            reload_late = Signal(name=f"reload_{stage}")
+            m.d.sync += reload_late.eq(reload)
+            reload = reload_late
         feeds = []
         for pixel in range(config.pixels):
             encoder = family.encoder(config.lanes)
@@ -116,12 +122,15 @@ class CoreArray(Component):
             m.d.comb += [
                 encoder.lanes.eq(self.lanes[pixel]),  # type: ignore[attr-defined]
                 encoder.valid.eq(self.plane.valid),  # type: ignore[attr-defined]
+                encoder.reload.eq(self.reload),  # type: ignore[attr-defined]
             ]
             feeds.append(encoder.feed)  # type: ignore[attr-defined]
 
         rows = [Row(config, self.library) for _ in range(config.rows)]
         for r, row in enumerate(rows):
-            m.submodules[f"row_{r}"] = self.library.instance(row, f"hwseg_row_{config.core}_{config.pixels}x{config.lanes}")
+            m.submodules[f"row_{r}"] = self.library.instance(
+                row, f"hwseg_row_{config.core}_{config.pixels}x{config.lanes}"
+            )
             m.d.comb += [
                 row.plane.eq(plane if r == 0 else rows[r - 1].plane_next),
                 row.reload.eq(reload if r == 0 else rows[r - 1].reload_next),

@@ -141,7 +141,7 @@ class Compute(Component):
         return m
 
     def _walk(self, m: Module, run: data.View, begin: Signal, step_end: Signal, walk_end: Signal) -> None:
-        cfg, beat, token = self.configuration, self.beat, self.token
+        cfg = self.configuration
         cycle, interval = Signal(6), Signal(6)
         plane_address = Signal(4)
         substep, second, x, y = Signal(3), Signal(), Signal(10), Signal(12)
@@ -251,9 +251,13 @@ class Compute(Component):
         cfg = self.configuration
         rows, columns = [], []
         for residue in range(3):
-            a, b = Signal(ADDRESS_BITS, name=f"row_block_{residue}"), Signal(ADDRESS_BITS, name=f"column_block_{residue}")
+            a, b = (
+                Signal(ADDRESS_BITS, name=f"row_block_{residue}"),
+                Signal(ADDRESS_BITS, name=f"column_block_{residue}"),
+            )
             for value, state, pitch, extra in ((a, row, cfg.pitch, 0), (b, column, cfg.planes, plane)):
-                # Centre at phase 0: residue 2 lies in the block before; centre at phase 2: residue 0 in the block after.
+                # Centre at phase 0: residue 2 lies in the block before; centre at phase 2: residue 0 in the block
+                # after.
                 neighbour: Any = 0
                 if residue == 2:
                     neighbour = Mux((state.phase == 0) & ~point, -pitch, 0)

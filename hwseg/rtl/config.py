@@ -61,8 +61,12 @@ class EngineConfig:
         require(self.core in ("table", "merged"), place, f"core must be table or merged, not {self.core}")
         for what in ("bank_words", "psum_steps", "out_words", "pool_words", "weight_words", "param_slots"):
             value = getattr(self, what)
-            require(value >= 16 and value & (value - 1) == 0, place, f"{what} must be a power of two from 16, not {value}")
-        require(self.weight_words >= self.tile_words, place, f"weight_words must hold a tile of {self.tile_words} words")
+            require(
+                value >= 16 and value & (value - 1) == 0, place, f"{what} must be a power of two from 16, not {value}"
+            )
+        require(
+            self.weight_words >= self.tile_words, place, f"weight_words must hold a tile of {self.tile_words} words"
+        )
 
     @property
     def name(self) -> str:
@@ -111,7 +115,9 @@ PRESETS = {
 
 
 def parse_array(text: str, core: str = "table") -> EngineConfig:
-    """`PRESET`, `RxCxN` (output channels x pixels x input channels), either with `-merged` appended; raises HwsegError."""
+    """`PRESET`, `RxCxN` (output channels x pixels x input channels), either with `-merged` appended; raises
+    HwsegError.
+    """
     name, _, suffix = text.partition("-")
     core = suffix or core
     if name in PRESETS:

@@ -1,8 +1,8 @@
 """The dispatcher: reads the program page by page and hands instructions to the two queues, in order.
 
-On `start` it sends the memory unit a transfer of the first page of its own making; every later page is brought by a LOAD
-of the program.  Page k stands at half k & 1 of the instruction memory.  An instruction takes `INTERVAL` cycles when its
-queue has room.  HALT waits until both units are idle; `abort` ends the run at once.
+On `start` it sends the memory unit a transfer of the first page of its own making; every later page is brought by a
+LOAD of the program.  Page k stands at half k & 1 of the instruction memory.  An instruction takes `INTERVAL` cycles
+when its queue has room.  HALT waits until both units are idle; `abort` ends the run at once.
 """
 
 from __future__ import annotations

@@ -13,8 +13,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Any
 
-from amaranth.hdl import Cat, ClockDomain, ClockSignal, DomainRenamer, Module, Mux, ResetSignal, Signal, signed
-from amaranth.lib import data
+from amaranth.hdl import Cat, ClockDomain, ClockSignal, DomainRenamer, Module, Mux, ResetSignal, Signal
 from amaranth.lib.fifo import SyncFIFO
 from amaranth.lib.wiring import Component, In, Out
 
@@ -22,7 +21,8 @@ from hwseg.rtl.array import CoreArray
 from hwseg.rtl.compute import Compute
 from hwseg.rtl.config import ROWS_PER_PSUM, ROWS_PER_SET, EngineConfig
 from hwseg.rtl.dispatch import Dispatcher
-from hwseg.rtl.emit import Library, verilog as emit_verilog
+from hwseg.rtl.emit import Library
+from hwseg.rtl.emit import verilog as emit_verilog
 from hwseg.rtl.latency import latencies
 from hwseg.rtl.layouts import TOKEN
 from hwseg.rtl.memory_unit import MemoryUnit

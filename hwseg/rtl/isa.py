@@ -1,4 +1,5 @@
-"""The engine's instructions: one definition of every field, for the compiler, the timing model and the decoder in gates.
+"""The engine's instructions: one definition of every field, for the compiler, the timing model and the decoder in
+gates.
 
 An instruction is four 64-bit words, little-endian.  The dispatcher reads them in order and hands LOAD and STORE to the
 memory queue, CONFIG and RUN to the compute queue; each queue executes in order, and the two meet only through counters:

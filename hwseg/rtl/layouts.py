@@ -1,7 +1,7 @@
 """Bundles of wires that several parts of the engine share, each named once.
 
-A *beat* is what the compute unit sends into the array's front every cycle; a *token* follows the last plane of a step and
-carries everything that the partial-sum store and the output path need to know about it.
+A *beat* is what the compute unit sends into the array's front every cycle; a *token* follows the last plane of a step
+and carries everything that the partial-sum store and the output path need to know about it.
 """
 
 from __future__ import annotations

@@ -1,14 +1,15 @@
 """The memory unit: executes LOAD and STORE in order on one 64-bit AXI port (AXI4, or AXI3: at most 16 beats a burst).
 
-    issue    one instruction after the other; a transfer's runs are cut at 128-byte boundaries into bursts, and each burst
+    issue    one instruction after the other; a transfer's runs are cut at 128-byte boundaries into bursts, and each
+    burst
              keeps the unit for exactly its number of beats: reads and writes together never ask for more than one beat
              a cycle, and data of a read arrive while the next instruction is already being issued.  At most
              `READ_BURSTS` reads wait for data, `READ_INSTRUCTIONS` LOADs are in flight.
     arrive   words in order of the addresses; each LOAD's descriptor says where they go
     leave    output memory -> queue -> write data channel; responses are counted for `fence`
 
-An error response stops the unit: it takes no further instruction, and when every burst on the bus has ended `quiet` says
-so; `error` stays set until `clear`.
+An error response stops the unit: it takes no further instruction, and when every burst on the bus has ended `quiet`
+says so; `error` stays set until `clear`.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from amaranth.lib.fifo import SyncFIFO, SyncFIFOBuffered
 from amaranth.lib.wiring import Component, In, Out, Signature
 
 from hwseg.rtl.compute import COUNTER_BITS
-from hwseg.rtl.config import BURST_BEATS, ROWS_PER_SET, EngineConfig
+from hwseg.rtl.config import BURST_BEATS, EngineConfig
 from hwseg.rtl.isa import PARAMETER, Opcode, Target
 from hwseg.rtl.layouts import LOAD_LAYOUT, STORE_LAYOUT
 from hwseg.rtl.requantize import PARAMETER_WRITE, TRIPLE
@@ -50,7 +51,9 @@ OUTPUT_READ = data.StructLayout({"set": 3, "pool": 1, "parity": 1, "address": AD
 
 
 class MemoryUnit(Component):
-    """LOAD and STORE.  `runs`: completed RUNs; `loads`, `stores`: completed counts modulo 2**16 (see `hwseg.rtl.isa`)."""
+    """LOAD and STORE.  `runs`: completed RUNs; `loads`, `stores`: completed counts modulo 2**16 (see
+    `hwseg.rtl.isa`).
+    """
 
     def __init__(self, config: EngineConfig) -> None:
         self.config = config
@@ -84,7 +87,10 @@ class MemoryUnit(Component):
         beat = self._issue(m, descriptors, writes_open, loads_open)
         self._leave(m, beat, writes_open)
         self._arrive(m, descriptors, loads_open)
-        with m.If((self.axi.r.valid & self.axi.r.ready & self.axi.r.payload.response[1]) | (self.axi.b.valid & self.axi.b.payload[1])):
+        with m.If(
+            (self.axi.r.valid & self.axi.r.ready & self.axi.r.payload.response[1])
+            | (self.axi.b.valid & self.axi.b.payload[1])
+        ):
             m.d.sync += self.error.eq(1)
         with m.If(self.clear):
             # The hardware's own transfer of the first page is a LOAD before number 0.
@@ -232,7 +238,13 @@ class MemoryUnit(Component):
                 with m.If(parity):
                     m.d.sync += column.eq(column + store.planes)
             with m.If(words == 1):
-                m.d.sync += [row.eq(row + store.pitch), column.eq(0), number.eq(0), parity.eq(0), words.eq(store.run_words)]
+                m.d.sync += [
+                    row.eq(row + store.pitch),
+                    column.eq(0),
+                    number.eq(0),
+                    parity.eq(0),
+                    words.eq(store.run_words),
+                ]
         beat = Signal(data.StructLayout({"valid": 1, "last": 1, "end": 1}))
         final_now = Mux(burst_go, last_burst, ending)
         m.d.comb += [beat.valid.eq(active), beat.last.eq(burst_end), beat.end.eq(burst_end & final_now)]

@@ -4,9 +4,9 @@
                                                └─> 2x2 maximum ──> planes ─────────────────────────> pool memory
     accumulators (raw) ──> queue ──> 32-bit values ────────────────────────────────────────────────> output memory
 
-The eight rows of a block arrive in eight consecutive cycles, one block per step of at least eight cycles, so a block leaves
-(at most eight planes) while the next arrives.  The output memory is two banks, even and odd word columns: a transposed
-convolution writes half of the bytes of both at once.
+The eight rows of a block arrive in eight consecutive cycles, one block per step of at least eight cycles, so a block
+leaves (at most eight planes) while the next arrives.  The output memory is two banks, even and odd word columns: a
+transposed convolution writes half of the bytes of both at once.
 """
 
 from __future__ import annotations
@@ -36,7 +36,8 @@ def plane(block: data.View, number: Signal) -> Value:
 class OutputSet(Component):
     """Packer, pool and memories of one set.  `read_*`: STORE's side; data follows the address by two cycles.
 
-    latency: cycles from a step's last row at the input until all of its words are written (raw: see `hwseg.rtl.latency`).
+    latency: cycles from a step's last row at the input until all of its words are written (raw: see
+    `hwseg.rtl.latency`).
     """
 
     latency = 12
@@ -101,7 +102,13 @@ class OutputSet(Component):
             with m.If(number == 0):
                 m.d.sync += busy.eq(0)
         with m.If(complete):
-            m.d.sync += [leaving.eq(block), emitted.eq(held), busy.eq(cfg.keep), number.eq(cfg.out_planes - 1), offset.eq(0)]
+            m.d.sync += [
+                leaving.eq(block),
+                emitted.eq(held),
+                busy.eq(cfg.keep),
+                number.eq(cfg.out_planes - 1),
+                offset.eq(0),
+            ]
 
         word = plane(leaving, number[:3])
         scattered = emitted.scatter != Scatter.NONE
@@ -109,7 +116,8 @@ class OutputSet(Component):
         writes = []
         for parity in range(2):
             write = Signal(MEMORY_WRITE, name=f"write_{parity}")
-            # Word 2x + parity of the wide row: source pixels 4 * parity + i at positions 2i and 2i + 1, one of them enabled.
+            # Word 2x + parity of the wide row: source pixels 4 * parity + i at positions 2i and 2i + 1, one of them
+            # enabled.
             wide = Cat(*(word[8 * (4 * parity + i // 2) :][:8] for i in range(WORD_PIXELS)))
             enable = Mux(scattered, Mux(phase, 0xAA, 0x55), Mux(emitted.odd == parity, 0xFF, 0))
             m.d.sync += [
@@ -143,7 +151,9 @@ class OutputSet(Component):
                 with m.Case(s):
                     for column in range(s * pixels // 2, (s * pixels + pixels - 1) // 2 + 1):
                         members = [i - s * pixels for i in (2 * column, 2 * column + 1) if 0 <= i - s * pixels < pixels]
-                        top = values[members[0]] if len(members) == 1 else larger(values[members[0]], values[members[1]])
+                        top = (
+                            values[members[0]] if len(members) == 1 else larger(values[members[0]], values[members[1]])
+                        )
                         fresh = ~token.second & (s * pixels + members[0] == 2 * column)
                         for half in range(2):
                             cell = current[4 * half + column]
@@ -201,9 +211,7 @@ class OutputSet(Component):
             writes.append(write)
         return writes
 
-    def _memories(
-        self, m: Module, writes: list[data.View], raw_writes: list[data.View], pool_write: data.View
-    ) -> None:
+    def _memories(self, m: Module, writes: list[data.View], raw_writes: list[data.View], pool_write: data.View) -> None:
         depth = self.config.out_words
         outputs = []
         sources = list(zip(writes, raw_writes, strict=True))

@@ -57,7 +57,9 @@ class PartialSums(Component):
         m.d.comb += [
             token.eq(chosen),
             row.eq(Cat(valids[1] | valids[3], valids[2] | valids[3])),
-            read.addr.eq(token.psum[: (config.psum_steps - 1).bit_length()] | (row << (config.psum_steps - 1).bit_length())),
+            read.addr.eq(
+                token.psum[: (config.psum_steps - 1).bit_length()] | (row << (config.psum_steps - 1).bit_length())
+            ),
             read.en.eq(1),
         ]
         # The token and its row, one register per cycle from here on: tokens[k] belongs to cycle k of the table above.
@@ -83,7 +85,9 @@ class PartialSums(Component):
 
         done, done_row = at[2]
         m.d.comb += [
-            write.addr.eq(done.psum[: (config.psum_steps - 1).bit_length()] | (done_row << (config.psum_steps - 1).bit_length())),
+            write.addr.eq(
+                done.psum[: (config.psum_steps - 1).bit_length()] | (done_row << (config.psum_steps - 1).bit_length())
+            ),
             write.data.eq(total),
             write.en.eq(done.valid & ~done.last),
         ]

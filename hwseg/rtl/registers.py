@@ -1,4 +1,6 @@
-"""The registers a driver sees, on an AXI4-Lite port: one table, from which the gates, the driver and the documents come."""
+"""The registers a driver sees, on an AXI4-Lite port: one table, from which the gates, the driver and the documents
+come.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,9 @@ IDENTITY = 0x48575347
 
 REGISTERS = (
     Register(0x00, "identity", "ro", "0x48575347, ASCII HWSG"),
-    Register(0x04, "array", "ro", "output channels | pixels << 8 | input channels << 16 | core << 24 (0 table, 1 merged)"),
+    Register(
+        0x04, "array", "ro", "output channels | pixels << 8 | input channels << 16 | core << 24 (0 table, 1 merged)"
+    ),
     Register(0x08, "control", "wo", "bit 0: start"),
     Register(0x0C, "status", "ro", "bit 0 busy, bit 1 done, bit 2 bus error, bit 3 started while busy"),
     Register(0x10, "base", "rw", "byte address of the memory map's first byte, a multiple of 128"),

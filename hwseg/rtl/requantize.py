@@ -43,7 +43,8 @@ PARAMETER_WRITE = data.StructLayout({"enable": 1, "address": 11, "data": TRIPLE}
 class Requantizers(Component):
     """The requantizers of one set: 8 rows of the array take turns, C pixels at once.
 
-    `acc`, `row`, `token`: an accumulator row, its number in the set and its token.  Parameters live in `slots` x 8 entries.
+    `acc`, `row`, `token`: an accumulator row, its number in the set and its token.  Parameters live in `slots` x 8
+    entries.
     """
 
     latency = 8

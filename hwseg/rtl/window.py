@@ -14,7 +14,7 @@ Latency: `Window.latency` cycles from a beat to its lanes.  One beat per cycle.
 
 from __future__ import annotations
 
-from amaranth.hdl import Array, Cat, Module, Mux, Signal
+from amaranth.hdl import Array, Cat, Module, Mux, Signal, Value
 from amaranth.lib import data
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import Component, In, Out
@@ -30,8 +30,8 @@ BANK_WRITE = data.StructLayout({"enable": BANKS, "address": ADDRESS_BITS, "data"
 class Window(Component):
     """Nine input banks and the selection of lanes.
 
-    `write`: one word per cycle into the enabled bank.  `addresses`: one per bank, with `beat`.  `lanes[pixel][tap * N + c]`
-    and `plane`, `reload` come out `latency` cycles later.
+    `write`: one word per cycle into the enabled bank.  `addresses`: one per bank, with `beat`.  `lanes[pixel][tap * N
+    + c]` and `plane`, `reload` come out `latency` cycles later.
     """
 
     latency = 4
@@ -80,7 +80,7 @@ class Window(Component):
             words.append(word)
         return words
 
-    def _rotate(self, m: Module, words: list[Signal], window: data.View) -> tuple[list[list[Signal]], list[Signal]]:
+    def _rotate(self, m: Module, words: list[Signal], window: data.View) -> tuple[list[list[Value]], list[Signal]]:
         """Slice N channels, undo the bank order, mask what lies outside; one register stage.
 
         Returns [kernel row][24 pixel columns] of N bits, and [bank][8 pixels] for 1x1.
@@ -108,7 +108,7 @@ class Window(Component):
                 columns.append(column)
             rows.append(columns)
 
-        rotated: list[list[Signal]] = []
+        rotated: list[list[Value]] = []
         for ky, columns in enumerate(rows):
             line = Signal(24 * n, name=f"line_{ky}")
             for j in range(3):
@@ -123,7 +123,7 @@ class Window(Component):
             direct.append(held)
         return rotated, direct
 
-    def _select(self, m: Module, rotated: list[list[Signal]], direct: list[Signal], window: data.View) -> None:
+    def _select(self, m: Module, rotated: list[list[Value]], direct: list[Signal], window: data.View) -> None:
         """lanes[pixel][tap, channel] of this substep; one register stage."""
         n, pixels = self.config.channels, self.config.pixels
         for pixel in range(pixels):
