@@ -1,0 +1,80 @@
+"""The documents say what the code says: generated tables and drawings, links, commands."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+from click.testing import CliRunner
+
+from hwseg.rtl import isa
+from hwseg.rtl.registers import REGISTERS
+
+ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "docs"
+PAGES = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", *DOCS.glob("*.md")])
+CURE = "run python docs/make_figures.py"
+
+
+@pytest.fixture(scope="module")
+def generator() -> ModuleType:
+    specification = importlib.util.spec_from_file_location("make_figures", DOCS / "make_figures.py")
+    assert specification is not None
+    assert specification.loader is not None
+    module = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(module)
+    return module
+
+
+def test_generated_tables_are_those_of_the_code(generator: ModuleType) -> None:
+    text = (DOCS / "architecture.md").read_text()
+    assert {name for _, name, _ in generator.BLOCK.findall(text)} == set(generator.TABLES)
+    assert generator.filled(text) == text, CURE
+
+
+def test_drawings_are_those_of_the_code(generator: ModuleType) -> None:
+    for name, draw in generator.DRAWINGS.items():
+        assert (DOCS / name).read_text() == draw(), f"{name}: {CURE}"
+
+
+def test_every_field_has_a_row_with_its_bits(generator: ModuleType) -> None:
+    text = (DOCS / "architecture.md").read_text()
+    for fmt in (isa.LOAD, isa.STORE, isa.CONFIG, isa.RUN):
+        block = text.split(f"<!-- generated: {fmt.name} -->")[1].split("<!-- end -->")[0]
+        low = 0
+        for name, width in fmt.fields.items():
+            bits = str(low) if width == 1 else f"{low + width - 1}:{low}"
+            assert f"| `{name}` | {bits} | {width} |" in block
+            low += width
+        assert low <= 256
+    for register in REGISTERS:
+        assert f"| 0x{register.offset:02X} | `{register.name}` | {register.access} |" in text
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text()):
+        if not target.startswith(("http:", "https:")):
+            assert (page.parent / target).exists(), target
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_printed_commands_exist_with_their_options(page: Path) -> None:
+    from hwseg.cli import group
+
+    blocks = re.findall(r"^```\n(.*?)^```", page.read_text(), re.S | re.M)
+    for line in "\n".join(blocks).replace("\\\n", " ").splitlines():
+        words = line.split("#")[0].split()
+        if len(words) < 2 or words[0] != "hwseg" or not words[1].isalpha():
+            continue
+        shown = CliRunner().invoke(group, [words[1], "--help"])
+        assert shown.exit_code == 0, line
+        for option in (word.split("=")[0] for word in words[2:] if word.startswith("-")):
+            assert re.search(rf"(^|[\s,/]){option}\b", shown.output), f"{line}: {option}"
+
+
+def test_the_picture_is_small() -> None:
+    assert (DOCS / "demo.png").stat().st_size < 300_000
