@@ -14,7 +14,10 @@ from collections.abc import Callable
 from html import escape
 from pathlib import Path
 
+from hwseg.boards import load_board
 from hwseg.compile import timing
+from hwseg.compile.api import choose_array
+from hwseg.compile.resources import estimate
 from hwseg.rtl import isa
 from hwseg.rtl.config import PRESETS, parse_array
 from hwseg.rtl.cores import FAMILIES
@@ -89,6 +92,18 @@ def arrays() -> str:
     return markdown(header, rows)
 
 
+def resources() -> str:
+    """Estimates beside the board's; `auto` is marked."""
+    board = load_board("zynq7020")
+    chosen = choose_array("auto", "table", board)
+    rows: list[Row] = []
+    for name in ARRAYS:
+        config = parse_array(name)
+        shares = (f"{v:,} ({100 * v / board.resources[k]:.1f} %)" for k, v in estimate(config).items())
+        rows.append((f"{name}, `auto`" if config == chosen else name, *shares))
+    return markdown(("array", *(k.upper() for k in board.resources)), rows)
+
+
 def latency_table() -> str:
     rows = []
     for name in ARRAYS:
@@ -113,6 +128,7 @@ def constants() -> str:
 
 TABLES: dict[str, Callable[[], str]] = {
     "arrays": arrays,
+    "resources": resources,
     "enumerations": enumerations,
     "LOAD": lambda: instruction(isa.LOAD),
     "STORE": lambda: instruction(isa.STORE),
