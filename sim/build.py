@@ -6,9 +6,11 @@ share an engine share it.
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
-from collections.abc import Iterator
+import shutil
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import metadata
@@ -32,7 +34,6 @@ class Simulator:
 
     folder: Path
     fresh: bool
-    log2_words: int
 
 
 def log2_words(memory_bytes: int) -> int:
@@ -74,30 +75,43 @@ def bench_runner() -> Any:
 
 
 def build(top: Path, *, sets: int, memory_bytes: int) -> Simulator:
-    """Compile, or find in the cache.  Raises HwsegError with the log's end if Verilator or the compiler refuses."""
+    """The bench with the memory model in Verilog; see `build_bench` for errors."""
     size = log2_words(memory_bytes)
+    sources = [*(HERE / name for name in SOURCES), top]
+    return build_bench("bench", sources, (f"-GLOG2_WORDS={size}", f"-GSETS={sets}"))
+
+
+def build_axi_bench(top: Path) -> Simulator:
+    """The engine alone, for benches with AXI models of their own."""
+    return build_bench("axi_bench", [HERE / "axi_bench.v", top], ())
+
+
+def build_bench(bench: str, sources: Sequence[Path], parameters: Sequence[str]) -> Simulator:
+    """Compile, or find in the cache.  Raises HwsegError with the log's end if Verilator or the compiler refuses."""
     digest = hashlib.sha256()
-    for source in (top, *(HERE / name for name in SOURCES)):
+    for source in sources:
         digest.update(hashlib.sha256(source.read_bytes()).digest())
     versions = [metadata.version("cocotb"), verilator_root().version]
-    digest.update(repr((OPTIONS, COMPILER, sets, size, versions)).encode())
+    digest.update(repr((bench, OPTIONS, COMPILER, tuple(parameters), versions)).encode())
     folder = cache_folder("simulators") / digest.hexdigest()[:32]
-    fresh = not folder.is_dir()
-    fill_once(folder, lambda scratch: _compile(top, scratch, sets, size))
-    return Simulator(folder, fresh, size)
+    # One process compiles, others that want the same simulator wait for it.
+    with open(f"{folder}.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        fresh = not folder.is_dir()
+        fill_once(folder, lambda scratch: _compile(bench, sources, scratch, parameters))
+    return Simulator(folder, fresh)
 
 
-def _compile(top: Path, folder: Path, sets: int, size: int) -> None:
+def _compile(bench: str, sources: Sequence[Path], folder: Path, parameters: Sequence[str]) -> None:
     runner = bench_runner()
-
     log = folder / "build.log"
     os.environ.setdefault("MAKEFLAGS", "-j2")
     with tool_environment():
         try:
             runner.build(
-                sources=[*(HERE / name for name in SOURCES), top],
-                hdl_toplevel="bench",
-                build_args=[*OPTIONS, *COMPILER, f"-GLOG2_WORDS={size}", f"-GSETS={sets}"],
+                sources=list(sources),
+                hdl_toplevel=bench,
+                build_args=[*OPTIONS, *COMPILER, *parameters],
                 build_dir=folder,
                 log_file=log,
             )
@@ -105,6 +119,25 @@ def _compile(top: Path, folder: Path, sets: int, size: int) -> None:
             if isinstance(error, HwsegError):
                 raise
             tail = log.read_text(errors="replace").splitlines()[-3:] if log.exists() else [str(error)]
-            raise HwsegError(str(top), f"does not compile: {' | '.join(tail)}", "compile the model again") from error
-    for leftover in folder.glob("*.o"):
-        leftover.unlink()
+            cure = "compile the model again"
+            raise HwsegError(str(sources[-1]), f"does not compile: {' | '.join(tail)}", cure) from error
+    for leftover in folder.iterdir():
+        if leftover.name != bench:
+            leftover.unlink() if leftover.is_file() else shutil.rmtree(leftover)
+
+
+def run_cocotb(
+    simulator: Simulator, bench: str, module: str, work: Path, plusargs: Sequence[str], **names: str
+) -> None:
+    """One run of cocotb's test `module` in this process's child; `names` become environment variables of the test."""
+    with tool_environment():
+        bench_runner().test(
+            test_module=module,
+            hdl_toplevel=bench,
+            hdl_toplevel_lang="verilog",
+            build_dir=simulator.folder,
+            test_dir=work,
+            results_xml=str(work / "results.xml"),
+            plusargs=list(plusargs),
+            extra_env={"PYTHONWARNINGS": "ignore", "COCOTB_LOG_LEVEL": "WARNING", **names},
+        )

@@ -33,7 +33,7 @@ from hwseg.ir import Graph
 from hwseg.quant.load import load
 from hwseg.rtl.config import parse_array
 from hwseg.rtl.registers import STATUS_ERROR
-from hwseg.sim.build import bench_runner, build, tool_environment
+from hwseg.sim.build import Simulator, build, run_cocotb
 from hwseg.sim.taps import maps
 
 Progress = Callable[[int, int, str], None]
@@ -108,13 +108,18 @@ class Memory:
     seed: int
 
 
-def load_build(folder: Path, *, verify: bool = True) -> tuple[Graph, Program, Mapping[str, Any]]:
-    """What a build folder contains, compiled again from its model; with `verify` every file must be as it was
-    written.
-    """
-    require(folder.is_dir(), str(folder), "must be a build folder, but there is none", "run hwseg compile first")
+def require_build(folder: Path, *, verify: bool = True) -> None:
+    """Raise HwsegError unless `folder` is a build, with `verify` one whose every file is as it was written."""
+    cure = "run hwseg compile first"
+    require(folder.is_dir(), str(folder), "must be a build folder, but there is none", cure)
+    require((folder / "report.json").is_file(), str(folder), "must be a build folder, but has no report.json", cure)
     if verify:
         verify_manifest(folder)
+
+
+def load_build(folder: Path, *, verify: bool = True) -> tuple[Graph, Program, Mapping[str, Any]]:
+    """What a build folder contains, compiled again from its model."""
+    require_build(folder, verify=verify)
     with file_errors(folder):
         report = json.loads((folder / "report.json").read_text())
     graph = load(folder / "model.onnx")
@@ -277,17 +282,14 @@ def _start(simulator: Path, work: Path, plusargs: list[str]) -> None:
 def _serve(order: Path) -> None:
     job = json.loads(order.read_text())
     work = Path(job["work"])
-    with tool_environment():
-        bench_runner().test(
-            test_module="hwseg.sim.run_bench",
-            hdl_toplevel="bench",
-            hdl_toplevel_lang="verilog",
-            build_dir=job["simulator"],
-            test_dir=work,
-            results_xml=str(work / "results.xml"),
-            plusargs=job["plusargs"],
-            extra_env={"HWSEG_RUN": str(work / "job.json"), "PYTHONWARNINGS": "ignore", "COCOTB_LOG_LEVEL": "WARNING"},
-        )
+    run_cocotb(
+        Simulator(Path(job["simulator"]), False),
+        "bench",
+        "hwseg.sim.run_bench",
+        work,
+        job["plusargs"],
+        HWSEG_RUN=str(work / "job.json"),
+    )
 
 
 def _watch(path: Path, names: list[str], predicted: int, progress: Progress | None, stop: threading.Event) -> None:

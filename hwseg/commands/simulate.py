@@ -65,11 +65,11 @@ def command(
     from hwseg.files import write_whole
     from hwseg.image import read_input
     from hwseg.quant.load import load
-    from hwseg.sim.simulate import load_build, simulate
+    from hwseg.sim.simulate import require_build, simulate
 
     console = Console(stderr=True)
     bounds = None if latency is None else parse_latency(latency)
-    load_build(build, verify=not force)
+    require_build(build, verify=not force)
     graph = load(build / "model.onnx")
     q = read_input(image, graph, fit or "")
     if skip:
@@ -79,7 +79,7 @@ def command(
         def progress(cycles: int, predicted: int, layer: str) -> None:
             status.update(f"{layer}: {cycles:,} of about {predicted:,} cycles ({min(99, 100 * cycles // predicted)} %)")
 
-        result = simulate(build, q, latency=bounds, seed=seed, verify=not force, progress=progress)
+        result = simulate(build, q, latency=bounds, seed=seed, verify=False, progress=progress)
     folder = pictures or build / "simulation"
     paths = write_pictures(folder, graph, q, result.mask)
     _print(result)

@@ -1,0 +1,96 @@
+"""The engine on somebody else's AXI memory: pauses on every channel, error responses, a start while it runs."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from hwseg import golden
+from hwseg.compile.api import compile_model
+from hwseg.compile.layout import HeadLayout, unpack_head
+from hwseg.rtl.registers import STATUS_BUSY, STATUS_DONE, STATUS_ERROR, STATUS_OVERRUN
+from hwseg.sim.simulate import memory_image
+from tests.quant.models import random_image, random_unet
+
+pytestmark = [pytest.mark.verilator]
+
+BASE = 0x1F80
+"""Not a multiple of 4 KB, so that transfers meet 4 KB boundaries in their middle."""
+
+SERVE = """
+import sys
+from pathlib import Path
+from hwseg.sim.build import build_axi_bench, run_cocotb
+work, top = Path(sys.argv[1]), Path(sys.argv[2])
+run_cocotb(build_axi_bench(top), "axi_bench", "tests.sim.axi_bench_faults", work, (), HWSEG_FAULTS=str(work / "job.json"))
+"""
+
+
+@pytest.fixture(scope="module")
+def campaign(tmp_path_factory):
+    """Results of one campaign, and the head that the golden model gives."""
+    work = tmp_path_factory.mktemp("axi")
+    build = compile_model(random_unet(1, work), array="sim", out=work / "build")
+    program = build.program
+    image = random_image(program.graph, 1)
+    (work / "image.bin").write_bytes(memory_image(build.path, program, image, 5).tobytes())
+    assert isinstance(program.memory.head, HeadLayout)
+    job = {
+        "image": str(work / "image.bin"),
+        "base": BASE,
+        "program": program.memory.program_address,
+        "program_words": len(program.program) // 8,
+        "head": program.memory.head_address,
+        "head_bytes": program.memory.head.bytes,
+        "input": program.memory.tensors[program.memory.input],
+        "limit": 40 * program.timing().total,
+        "results": str(work / "faults.json"),
+    }
+    (work / "job.json").write_text(json.dumps(job))
+    root = Path(__file__).parents[2]
+    done = subprocess.run(
+        [sys.executable, "-c", SERVE, str(work), str(build.path / "top.v")],
+        cwd=root,
+        env={**os.environ, "PYTHONPATH": str(root)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (work / "faults.json").exists(), done.stdout[-3000:] + done.stderr[-3000:]
+    results = json.loads((work / "faults.json").read_text())
+    expected = golden.run(program.graph, image).tensors[program.graph.head.tensor]
+    return results, lambda name: (
+        unpack_head(bytes.fromhex(results[name]["head"]), program.memory.head) == expected
+    ).all()
+
+
+@pytest.mark.parametrize(
+    "name", ["plain", "paused", "overrun", "after_bad_read", "after_bad_program", "after_bad_write"]
+)
+def test_the_head_is_right(campaign, name):
+    results, right = campaign
+    assert results[name]["early"] & STATUS_BUSY
+    assert results[name]["status"] & ~STATUS_OVERRUN == STATUS_DONE
+    assert right(name)
+
+
+@pytest.mark.parametrize("name", ["bad_read", "bad_program", "bad_write"])
+def test_an_error_response_ends_the_run_and_is_told(campaign, name):
+    results, _ = campaign
+    assert results[name]["status"] == STATUS_DONE | STATUS_ERROR
+    assert not results[name]["busy"]
+
+
+def test_a_start_while_busy_is_refused_and_told(campaign):
+    results, _ = campaign
+    assert results["overrun"]["status"] & STATUS_OVERRUN
+    assert not results["plain"]["status"] & STATUS_OVERRUN
+    assert not results["after_bad_read"]["status"] & STATUS_OVERRUN
+
+
+def test_bursts_keep_the_rules_of_axi3(campaign):
+    results, _ = campaign
+    assert results["violations"] == []
