@@ -353,8 +353,9 @@ def step() -> str:
 
 def tiles() -> str:
     """Three RUNs with reload: shadow registers fill while the array works."""
-    config = parse_array(DRAWN)
-    t, c = latencies(config), config
+    c = parse_array(DRAWN)
+    t, family = latencies(c), FAMILIES[c.core]
+    loader = family.encoder_latency - getattr(family, "reload_lead", 0)
     walks = (256, 64, 256)
     scale, left, top = 0.72, 150, 70
     start, starts = 80, []
@@ -380,7 +381,7 @@ def tiles() -> str:
     for number, (begin, walk) in enumerate(zip(starts, walks, strict=True)):
         bar(0, begin + t.reload, walk, PLANE, f"walk {number}")
         bar(0, begin, t.reload, "#ffffff")
-        bar(1, begin + t.front + FAMILIES[c.core].encoder_latency, t.reload, PSUM)
+        bar(1, begin + t.front + loader, t.reload, PSUM)
         bar(2, begin + 1, t.hold, "#dfe2e6", "hold")
         if number + 1 < len(walks):
             bar(2, begin + 1 + t.hold, c.tile_words, SUM, f"fill {number + 1}")
