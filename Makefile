@@ -3,6 +3,8 @@
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 SHELL := /bin/sh
+# Verilator's own makefiles run below: they must not inherit this one's flags and variables.
+unexport MAKEFLAGS MFLAGS MAKEOVERRIDES
 
 VENV := .venv
 BIN := $(VENV)/bin
