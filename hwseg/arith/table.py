@@ -56,13 +56,19 @@ class TableSpec:
     """A core of `lanes` lanes, `LANES` per table; the last table's missing lanes have weight 0."""
 
     lanes: int
+    weight_bits: int = 8
+    weight_signed: bool = True
 
     def __post_init__(self) -> None:
-        require(self.lanes >= 1, f"table core of {self.lanes} lanes", "lanes must be at least 1")
+        require(self.lanes >= 1, f"table core of {self.lanes} lanes", f"lanes must be at least 1, not {self.lanes}")
+        self.core  # noqa: B018  # checks the word length
 
     @property
     def core(self) -> CoreSpec:
-        return CoreSpec(self.lanes)
+        return CoreSpec(self.lanes, self.weight_bits, self.weight_signed)
+
+    def _magnitude(self, lanes: int) -> int:
+        return CoreSpec(lanes, self.weight_bits, self.weight_signed).magnitude
 
     @property
     def tables(self) -> int:
@@ -70,8 +76,39 @@ class TableSpec:
 
     @property
     def entry_bits(self) -> int:
-        bound = CoreSpec(LANES).magnitude
+        bound = self._magnitude(LANES)
         return IntType.of(-bound, bound).width
+
+    @property
+    def stored_bits(self) -> int:
+        """A table keeps U >> 1: all its entries have the parity of its weights' sum, which is kept once."""
+        return self.entry_bits - 1
+
+    @property
+    def columns(self) -> int:
+        """Two-bit columns of memory that a table takes."""
+        return -(-self.stored_bits // 2)
+
+    @property
+    def memories(self) -> tuple[tuple[tuple[int, int], ...], ...]:
+        """Columns (table, number) of each four-column memory, the one read at the write address first.
+
+        Those first columns all belong to the last tables (`write_side`), whose feed carries the write address.
+        """
+        table = [(t, c) for t in reversed(range(self.tables)) for c in range(self.columns)]
+        count = -(-len(table) // 4)
+        rest = table[count:]
+        return tuple((table[n], *rest[3 * n : 3 * n + 3]) for n in range(count))
+
+    @property
+    def write_side(self) -> range:
+        """Tables with a column that is read at the write address."""
+        return range(min(memory[0][0] for memory in self.memories), self.tables)
+
+    @property
+    def sum_level(self) -> int:
+        """Level of the tree, from 1, at which S enters."""
+        return next(i for i, level in enumerate(self.tree, 1) if any(node.kind == "sum" for node in level))
 
     def lanes_of(self, table: int) -> range:
         return range(LANES * table, min(LANES * (table + 1), self.lanes))
@@ -108,7 +145,7 @@ class TableSpec:
         return tuple(found)
 
     def node_bits(self, node: Node) -> int:
-        bound = CoreSpec(node.lanes).magnitude + (self.core.magnitude if node.summed else 0)
+        bound = self._magnitude(node.lanes) + (self.core.magnitude if node.summed else 0)
         return IntType.of(-bound, bound).width
 
     @staticmethod

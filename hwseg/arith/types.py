@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from hwseg.errors import require
@@ -18,7 +19,7 @@ class IntType:
     signed: bool = False
 
     def __post_init__(self) -> None:
-        require(self.width >= 1, f"IntType {self.width}", "width must be at least 1")
+        require(self.width >= 1, f"IntType {self.width}", f"width must be at least 1, not {self.width}")
 
     @classmethod
     def of(cls, low: int, high: int) -> IntType:
@@ -42,25 +43,35 @@ class IntType:
 
 @dataclass(frozen=True)
 class CoreSpec:
-    """Word lengths of a core: `lanes` products of a signed weight and an activation of up to 8 digit planes.
+    """Word lengths of a core: `lanes` products of a weight and an activation of up to 8 digit planes.
 
     magnitude: the largest sum|w|.  plane_bits, sum_bits: words of one plane's sum and of the whole sum.
     """
 
     lanes: int
     weight_bits: int = 8
+    weight_signed: bool = True
 
     def __post_init__(self) -> None:
-        require(self.lanes >= 1, f"core of {self.lanes} lanes", "lanes must be at least 1")
-        require(self.weight_bits in range(2, 9), f"core of {self.lanes} lanes", "weight_bits must be 2 to 8")
+        place = f"core of {self.lanes} lanes"
+        require(self.lanes >= 1, place, f"lanes must be at least 1, not {self.lanes}")
+        require(self.weight_bits in range(1, 9), place, f"weight_bits must be 1 to 8, not {self.weight_bits}")
 
     @property
     def weight(self) -> IntType:
-        return IntType(self.weight_bits, signed=True)
+        return IntType(self.weight_bits, self.weight_signed)
 
     @property
     def magnitude(self) -> int:
-        return self.lanes << (self.weight_bits - 1)
+        return self.lanes * max(-self.weight.low, self.weight.high)
+
+    def check(self, weights: Sequence[int]) -> None:
+        """Refuse a wrong number of weights and weights outside their word."""
+        place = f"core of {self.lanes} lanes"
+        require(len(weights) == self.lanes, place, f"needs {self.lanes} weights, not {len(weights)}")
+        for i, w in enumerate(weights):
+            low, high = self.weight.low, self.weight.high
+            require(int(w) in self.weight, place, f"weight {i} must be in [{low}, {high}], is {w}")
 
     @property
     def plane_bits(self) -> int:

@@ -26,12 +26,14 @@ from amaranth.back import verilog as backend
 from amaranth.hdl import ClockSignal, Elaboratable, Instance, ResetSignal, Value
 from amaranth.lib.wiring import Component, Flow
 
+from hwseg.rtl.cells import VERILOG, with_cells
+
 CLOCK_AND_RESET = ("clk", "rst")
 
 
 def verilog(component: Component, name: str) -> str:
     """Verilog-2005 of one component as module `name`, with the components below it that come from no library."""
-    text = backend.convert(component, name=name, emit_src=False, strip_internal_attrs=True)
+    text = backend.convert(component, name=name, platform=VERILOG, emit_src=False, strip_internal_attrs=True)
     return _plain(_without_zero_contents(re.sub(r"\A/\*.*?\*/\s*", "", text, flags=re.S)), name)
 
 
@@ -68,8 +70,8 @@ class Library:
             self._modules[name] = verilog(component, name)
 
     def text(self) -> str:
-        """Every module exactly once, children before parents."""
-        return "\n".join(self._modules.values())
+        """Every module exactly once, children before parents; then models of the device's cells, for simulators."""
+        return with_cells("\n".join(self._modules.values()))
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -122,7 +122,7 @@ def synth_xilinx(
         folder = Path(scratch)
         commands = [
             *(f'read_verilog "{file}"' for file in files),
-            f"hierarchy -check -top {top}",
+            f"hierarchy -top {top}",
             *(f"setattr -mod -set keep_hierarchy 1 {name}" for name in keep_hierarchy),
             f"synth_xilinx -family xc7 -flatten -noiopad -noclkbuf -top {top}",
             *(f"setattr -mod -unset keep_hierarchy {name}" for name in keep_hierarchy),

@@ -64,10 +64,10 @@ def test_words_of_the_72_lane_core():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: IntType(0), "width must be at least 1"),
+        (lambda: IntType(0), "width must be at least 1, not 0"),
         (lambda: IntType.of(2, 1), "low must not exceed high"),
         (lambda: CoreSpec(0), "lanes must be at least 1"),
-        (lambda: CoreSpec(9, 9), "weight_bits must be 2 to 8"),
+        (lambda: CoreSpec(9, 9), "weight_bits must be 1 to 8, not 9"),
         (lambda: to_planes(16, IntType(4)), r"must be in \[0, 15\]"),
         (lambda: to_digits(9, 3), "needs 4 signed digits, not 3"),
         (lambda: OnTheFly().append(2), "must be -1, 0 or 1"),

@@ -5,44 +5,45 @@ After Usman, Sadegheih, Merhof, ICECS 2025.  With s the sum of one plane's produ
     v = 2r + s ;   z = sel(v / 2^K) in {-1, 0, 1} ;   r = v - z * 2^K        (sign plane: v = 2r - s)
 
 |r| <= 2^(K-1), so r is the low K bits of v as a signed number and z follows from the three bits above.  The digits z
-are appended on the fly (Ercegovac and Lang) to Q and Q - 1, whence the sum without drain digits, sum = Z * 2^K + r, is
-no addition either: its low K bits are r's, and those above are Q, or Q - 1 if r is negative.
+are appended on the fly (Ercegovac and Lang) to Q and Q - 1.  The sum without drain digits is no addition either:
+with the last v its low K + 1 bits are those of v, and above them stands Q, or Q - 1 if v is negative.
 
-The model is `hwseg.arith.mma.MmaSpec`; `residual`, `digit` and `digit_valid` show the recurrence at every plane.
+The model is `hwseg.arith.mma.MmaSpec`; `residual`, `digit` and `digit_valid` show the recurrence at every plane, the
+residual as 0 after the last, when `sum` has it.
 """
 
 from __future__ import annotations
 
-from amaranth.hdl import Cat, Module, Mux, Signal, Value, signed
+from amaranth.hdl import Cat, Module, Mux, Shape, Signal, Value, signed
 from amaranth.lib.data import ArrayLayout
 from amaranth.lib.wiring import Component, Out
 
 from hwseg.arith.types import CoreSpec
-from hwseg.rtl.cores.pipeline import add_or_subtract, delayed
+from hwseg.rtl.cores.pipeline import add_or_subtract, adder_tree, delayed, gated, tree_levels
 from hwseg.rtl.cores.signature import Family, core_ports, encoder_ports, loader_ports
 
 
-def load_layout(lanes: int) -> ArrayLayout:
+def load_layout(lanes: int, weight_bits: int = 8, weight_signed: bool = True) -> ArrayLayout:
     """The row's active weights."""
-    return ArrayLayout(signed(CoreSpec(lanes).weight_bits), lanes)
+    return ArrayLayout(Shape(weight_bits, weight_signed), lanes)
 
 
-def growth(lanes: int) -> int:
+def growth(lanes: int, weight_bits: int = 8, weight_signed: bool = True) -> int:
     """K = ceil(log2(sum|w|)) + 1 for the largest weights that the core can hold."""
-    return (CoreSpec(lanes).magnitude - 1).bit_length() + 1
+    return (CoreSpec(lanes, weight_bits, weight_signed).magnitude - 1).bit_length() + 1
 
 
 def latency(lanes: int) -> int:
-    """Tree registers, recurrence, capture."""
-    return max(1, (lanes - 1).bit_length()) + 2
+    """Tree registers, then recurrence and capture together."""
+    return tree_levels(lanes) + 1
 
 
 class Encoder(Component):
-    """Lanes as they are, registered once."""
+    """Lanes as they are, registered once; zeros in idle cycles."""
 
     latency = 1
 
-    def __init__(self, lanes: int) -> None:
+    def __init__(self, lanes: int, weight_bits: int = 8, weight_signed: bool = True) -> None:
         super().__init__(encoder_ports(lanes, lanes))
 
     def elaborate(self, platform: object) -> Module:
@@ -56,8 +57,9 @@ class Loader(Component):
 
     reload_cycles = 1
 
-    def __init__(self, lanes: int) -> None:
-        super().__init__(loader_ports(CoreSpec(lanes), load_layout(lanes)))
+    def __init__(self, lanes: int, weight_bits: int = 8, weight_signed: bool = True) -> None:
+        spec = CoreSpec(lanes, weight_bits, weight_signed)
+        super().__init__(loader_ports(spec, load_layout(lanes, weight_bits, weight_signed)))
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -72,70 +74,60 @@ class Core(Component):
 
     offset_binary = False
 
-    def __init__(self, lanes: int) -> None:
-        self.spec = CoreSpec(lanes)
-        self.growth = growth(lanes)
+    def __init__(self, lanes: int, weight_bits: int = 8, weight_signed: bool = True) -> None:
+        self.spec = CoreSpec(lanes, weight_bits, weight_signed)
+        self.growth = growth(lanes, weight_bits, weight_signed)
         self.latency = latency(lanes)
         super().__init__(
-            core_ports(self.spec, lanes, load_layout(lanes))
+            core_ports(self.spec, lanes, load_layout(lanes, weight_bits, weight_signed))
             | {"residual": Out(signed(self.growth)), "digit": Out(signed(2)), "digit_valid": Out(1)}
         )
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        depth = self.latency - 2
-        plane_sum = self._tree(m)
+        depth = self.latency - 1
+        plane_sum = self.tree(m)
         valid = delayed(m, self.valid, depth, "valid", reset_less=False)
-        first = delayed(m, self.first, depth, "first")
         last = delayed(m, self.last & self.valid, depth, "last", reset_less=False)
         negate = delayed(m, self.negate, depth, "negate")
-        residual, digit = self._recurrence(m, plane_sum, valid, first, negate)
-        self._capture(m, residual, digit, valid, first, last)
+        k = self.growth
+        v = Signal(signed(k + 2))
+        m.d.comb += v.eq(add_or_subtract(self.residual << 1, plane_sum, negate, k + 2))
+        self._recurrence(m, v, valid, last)
+        m.d.sync += self.sum_valid.eq(last)
         return m
 
-    def _tree(self, m: Module) -> Value:
-        """AND gates and a balanced tree, a register after every level; each adder as wide as its operands need.
+    def tree(self, m: Module) -> Value:
+        """AND gates and a balanced tree, a register after every level."""
+        products = [gated(self.load[i], self.feed[i]) for i in range(self.spec.lanes)]
+        return adder_tree(m, products)
 
-        Without registers between them synthesis merges adders into carry-save ones, which take more LUTs, not fewer.
+    def _recurrence(self, m: Module, v: Signal, valid: Value, last: Value) -> None:
+        """r, z, and on-the-fly conversion: q = Z and q_less = Z - 1 take digits at their ends, without a carry.
+
+        The last plane clears them, so that the next sum starts from 0 without a multiplexer.
         """
-        nodes: list[Value] = [
-            (self.load[i] & self.feed[i].replicate(self.spec.weight_bits).as_signed()) for i in range(self.spec.lanes)
-        ]
-        for level in range(self.latency - 2):
-            sums = [sum(nodes[i + 1 : i + 2], start=nodes[i]) for i in range(0, len(nodes), 2)]
-            nodes = [delayed(m, node, 1, f"node_{level}_{i}") for i, node in enumerate(sums)]
-        return nodes[0]
-
-    def _recurrence(
-        self, m: Module, plane_sum: Value, valid: Value, first: Value, negate: Value
-    ) -> tuple[Signal, Signal]:
-        """r and z of the plane whose sum is at the tree's output, before their registers."""
         k = self.growth
-        previous = Mux(first, 0, self.residual)
-        v = Signal(signed(k + 2))
-        m.d.comb += v.eq(add_or_subtract(previous << 1, plane_sum, negate, k + 2))
-        residual, digit = Signal(signed(k)), Signal(signed(2))
-        m.d.comb += [residual.eq(v[:k].as_signed()), digit.eq(v[k:].as_signed() + v[k - 1])]
+        high = len(self.sum) - k - 1
+        q, q_less = Signal(high), Signal(high, init=(1 << high) - 1)
+        digit = Signal(signed(2))
+        m.d.comb += digit.eq(v[k:].as_signed() + v[k - 1])
+        one, zero = digit == 1, digit == 0
         m.d.sync += self.digit_valid.eq(valid)
         with m.If(valid):
-            m.d.sync += [self.residual.eq(residual), self.digit.eq(digit)]
-        return residual, digit
-
-    def _capture(self, m: Module, residual: Signal, digit: Signal, valid: Value, first: Value, last: Value) -> None:
-        """On-the-fly conversion: q = Z and q_less = Z - 1 take digits at their ends, without a carry."""
-        high = len(self.sum) - self.growth
-        q, q_less = Signal(high, reset_less=True), Signal(high, reset_less=True)
-        before, before_less = Mux(first, 0, q), Mux(first, (1 << high) - 1, q_less)
-        one, zero = digit == 1, digit == 0
-        with m.If(valid):
             m.d.sync += [
-                q.eq(Mux(one | zero, Cat(one, before), Cat(True, before_less))),
-                q_less.eq(Mux(one, Cat(False, before), Cat(zero, before_less))),
+                self.residual.eq(v[:k].as_signed()),
+                self.digit.eq(digit),
+                q.eq(Mux(one | zero, Cat(one, q), Cat(True, q_less))),
+                q_less.eq(Mux(one, Cat(False, q), Cat(zero, q_less))),
             ]
-        done = delayed(m, last, 1, "captured", reset_less=False)
-        with m.If(done):
-            m.d.sync += self.sum.eq(Cat(self.residual, Mux(self.residual[-1], q_less, q)))
-        m.d.sync += self.sum_valid.eq(done)
+        with m.If(last):
+            m.d.sync += [
+                self.residual.eq(0),
+                q.eq(q.init),
+                q_less.eq(q_less.init),
+                self.sum.eq(Cat(v[: k + 1], Mux(v[k + 1], q_less, q))),
+            ]
 
 
 MERGED = Family(

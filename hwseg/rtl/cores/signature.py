@@ -14,10 +14,10 @@ the next cycle.  Idle cycles (`valid` = 0) may stand anywhere.  Every sum that b
 `sum` is exactly sum(w * x), changes together with the one-cycle pulse `sum_valid`, `latency` cycles after the last
 plane's cycle, and then stays.
 
-Contract of the loader: `start` may be given when not `busy`; weights are stable from that cycle (cycle 0) while `busy`.
-From cycle 0 to cycle reload_cycles - 1 no valid plane may be at the inputs of the row's cores, and the feed of an idle
-cycle must be what the encoder made of `valid` = 0 (the table core reads its weight sum in one of these cycles).  Planes
-before cycle 0 still count with the old weights, planes from cycle reload_cycles on with the new ones.
+Contract of a reload: the encoder's `reload` comes with the first of `reload_cycles` idle cycles at its inputs; their
+feed is at the cores `encoder_latency` cycles later.  The loader's `start` comes `reload_lead` cycles before that feed,
+when the loader is not `busy`; weights are stable from that cycle while `busy`.  Planes before those idle cycles still
+count with the old weights, planes after them with the new ones.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from amaranth.hdl import ShapeLike, signed
+from amaranth.hdl import Shape, ShapeLike, signed
 from amaranth.lib.data import ArrayLayout
 from amaranth.lib.wiring import Component, In, Member, Out
 
@@ -33,12 +33,12 @@ from hwseg.arith.types import CoreSpec
 
 
 def encoder_ports(lanes: int, feed_bits: int) -> dict[str, Member]:
-    return {"lanes": In(lanes), "valid": In(1), "feed": Out(feed_bits)}
+    return {"lanes": In(lanes), "valid": In(1), "reload": In(1), "feed": Out(feed_bits)}
 
 
 def loader_ports(spec: CoreSpec, load: ShapeLike) -> dict[str, Member]:
     return {
-        "weights": In(ArrayLayout(signed(spec.weight_bits), spec.lanes)),
+        "weights": In(ArrayLayout(Shape(spec.weight_bits, spec.weight_signed), spec.lanes)),
         "start": In(1),
         "busy": Out(1),
         "load": Out(load),
@@ -58,21 +58,30 @@ def core_ports(spec: CoreSpec, feed_bits: int, load: ShapeLike) -> dict[str, Mem
     }
 
 
+def _no_drain(lanes: int, weight_bits: int = 8, weight_signed: bool = True) -> int:
+    return 0
+
+
 @dataclass(frozen=True)
 class Family:
-    """A product generator.  `encoder`, `loader`, `core` make a component for a number of lanes.
+    """A product generator.  `encoder`, `loader`, `core` make a component of (lanes, weight_bits=8, weight_signed=True).
 
-    encoder_latency: registers between lanes and feed.  reload_cycles: see the loader's contract.
+    encoder_latency: registers between lanes and feed.  reload_cycles, reload_lead: see the contract of a reload.
     offset_binary: whether a sum is 2 * sum(w * x) + sum(w) instead of sum(w * x).
+    order: how activations enter, planes from the "most" or the "least" significant on, or whole "words".
+    drain: idle cycles that must pass between two sums.
     """
 
     name: str
-    encoder: Callable[[int], Component]
-    loader: Callable[[int], Component]
-    core: Callable[[int], Component]
+    encoder: Callable[..., Component]
+    loader: Callable[..., Component]
+    core: Callable[..., Component]
     feed_bits: Callable[[int], int]
-    load_layout: Callable[[int], ShapeLike]
+    load_layout: Callable[..., ShapeLike]
     latency: Callable[[int], int]
     encoder_latency: int
     reload_cycles: int
     offset_binary: bool
+    reload_lead: int = 0
+    order: str = "most"
+    drain: Callable[..., int] = _no_drain
