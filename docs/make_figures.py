@@ -355,7 +355,7 @@ def tiles() -> str:
     """Three RUNs with reload: shadow registers fill while the array works."""
     c = parse_array(DRAWN)
     t, family = latencies(c), FAMILIES[c.core]
-    loader = family.encoder_latency - getattr(family, "reload_lead", 0)
+    loader = family.encoder_latency - family.reload_lead
     walks = (256, 64, 256)
     scale, left, top = 0.72, 150, 70
     start, starts = 80, []
