@@ -97,7 +97,7 @@ def resources() -> str:
     board = load_board("zynq7020")
     chosen = choose_array("auto", "table", board)
     rows: list[Row] = []
-    for name in ARRAYS:
+    for name in sorted({*ARRAYS, chosen.name}, key=lambda name: (-parse_array(name).peak_macs, name)):
         config = parse_array(name)
         shares = (f"{v:,} ({100 * v / board.resources[k]:.1f} %)" for k, v in estimate(config).items())
         rows.append((f"{name}, `auto`" if config == chosen else name, *shares))
