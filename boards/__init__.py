@@ -14,7 +14,7 @@ HERE = Path(__file__).parent
 
 @dataclass(frozen=True)
 class Board:
-    """`array`: preset that fits.  ddr_bytes_per_second: sustained.  ddr_bytes: reserved for the accelerator.
+    """ddr_bytes_per_second: sustained.  ddr_bytes: reserved for the accelerator.
 
     ddr_latency: cycles of the memory model.  lutram: LUTs that can be memory.
     """
@@ -22,7 +22,6 @@ class Board:
     name: str
     title: str
     part: str
-    array: str
     clock_mhz: float
     lut: int
     lutram: int
@@ -55,7 +54,6 @@ def load_board(name: str) -> Board:
         name=content["name"],
         title=content["title"],
         part=content["part"],
-        array=content["array"],
         clock_mhz=float(content["clock_mhz"]),
         **content["resources"],
         ddr_bits=ddr["bits"],

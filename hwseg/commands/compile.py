@@ -76,5 +76,7 @@ def show(report: Mapping[str, Any]) -> None:
         value, kind = (row["estimated"], "estimated") if row["measured"] is None else (row["measured"], "measured")
         used.append(f"{name.upper()} {value:,} of {row['available']:,} ({kind})")
     console.print(", ".join(used))
+    for sentence in report["warnings"]:
+        console.print(f"[yellow]{sentence}[/]")
     for name, count in report["inexact"].items():
         console.print(f"{name}: {count} steps differ from the exact ones")

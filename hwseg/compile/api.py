@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from hwseg.boards import Board, load_board
+from hwseg.compile.array import choose_array, require_fit
 from hwseg.compile.emit import graph_json, json_bytes
 from hwseg.compile.engine_text import in_background
 from hwseg.compile.lower import Network, lower
@@ -17,14 +18,14 @@ from hwseg.compile.parameters import images, layer_triples
 from hwseg.compile.plan import LayerPlan, plan_layer
 from hwseg.compile.report import build_report, markdown
 from hwseg.compile.report_html import html
-from hwseg.compile.resources import estimate
 from hwseg.compile.schedule import schedule
 from hwseg.compile.timing import Timing, predict
 from hwseg.compile.walk import Walk
 from hwseg.errors import require
 from hwseg.files import build_folder
 from hwseg.ir import Graph
-from hwseg.rtl.config import EngineConfig, parse_array
+from hwseg.rtl.cells import sim_cells
+from hwseg.rtl.config import EngineConfig
 
 MAX_LAYERS = 256
 MAX_PROGRAM_WORDS = 1 << 24
@@ -93,23 +94,6 @@ def compile_graph(graph: Graph, config: EngineConfig, board: Board, allow_inexac
     return Program(graph, network, config, board, plans, memory, program, b"".join(tiles + parameters), inexact)
 
 
-def choose_array(array: str, core: str, board: Board) -> EngineConfig:
-    """`auto` is the board's own array."""
-    return parse_array(board.array if array == "auto" else array, core)
-
-
-def require_fit(config: EngineConfig, board: Board) -> None:
-    """Refuse an array whose estimated resources exceed the board's."""
-    needed = estimate(config)
-    for name, available in board.resources.items():
-        require(
-            needed[name] <= available,
-            f"--array {config.name}",
-            f"needs about {needed[name]:,} {name.upper()}, {board.name} has {available:,}",
-            f"use {board.array} or smaller",
-        )
-
-
 def compile_model(
     path: str | Path,
     board: str = "zynq7020",
@@ -133,8 +117,11 @@ def compile_model(
     program = compile_graph(graph, config, target, allow_inexact)
     folder = Path(path).with_suffix(".hwseg") if out is None else Path(out)
     with build_folder(folder) as scratch:
-        (scratch / "top.v").write_text(top.result())
-        measured = measure(scratch / "top.v", config) if synth else None
+        text = top.result()
+        (scratch / "top.v").write_text(text)
+        if cells := sim_cells(text):
+            (scratch / "sim_cells.v").write_text(cells)
+        measured = measure(scratch / "top.v") if synth else None
         report = build_report(
             graph,
             program.plans,
@@ -161,9 +148,9 @@ def compile_model(
     return Build(folder, program, report)
 
 
-def measure(top: Path, config: EngineConfig) -> dict[str, float]:
-    """Synthesized resources of the engine."""
+def measure(top: Path) -> dict[str, float]:
+    """Synthesized resources of the engine; its modules stay apart until they are mapped."""
     from hwseg.toolchain.yosys import synth_xilinx
 
-    found = synth_xilinx([top], "hwseg", keep_hierarchy=("hwseg_row*", "hwseg_core*"))
+    found = synth_xilinx([top], "hwseg", keep_hierarchy=("hwseg_*",))
     return {name: getattr(found, name) for name in ("lut", "lutram", "ff", "bram36", "dsp")}

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from hwseg.boards import Board
+from hwseg.compile.array import warnings
 from hwseg.compile.layout import TensorLayout
 from hwseg.compile.plan import LayerPlan
 from hwseg.compile.resources import estimate
@@ -43,20 +44,22 @@ def build_report(
     for row in layers:
         row.pop("lane_cycles", None)
     estimated = estimate(config)
+    resources = {
+        name: {
+            "estimated": estimated[name],
+            "measured": None if measured is None else measured[name],
+            "available": board.resources[name],
+        }
+        for name in RESOURCES
+    }
     return {
         "model": graph.name,
         "board": board.name,
         "clock_mhz": clock_mhz,
         "array": config.name,
         "core": config.core,
-        "resources": {
-            name: {
-                "estimated": estimated[name],
-                "measured": None if measured is None else measured[name],
-                "available": board.resources[name],
-            }
-            for name in RESOURCES
-        },
+        "resources": resources,
+        "warnings": warnings(resources, board.name),
         "totals": {
             "cycles": timing.total,
             "latency_ms": seconds * 1e3,
@@ -165,6 +168,7 @@ def markdown(report: Mapping[str, Any]) -> str:
     for name, row in report["resources"].items():
         measured = "" if row["measured"] is None else f"{row['measured']:,}"
         lines.append(f"| {name.upper()} | {row['estimated']:,} | {measured} | {row['available']:,} |")
+    lines += [line for sentence in report["warnings"] for line in ("", f"{sentence}.")]
     for name, count in report["inexact"].items():
         lines += ["", f"{name}: {count} requantization steps or pairs differ from the exact ones."]
     return "\n".join(lines) + "\n"

@@ -30,14 +30,12 @@ def html(report: Mapping[str, Any]) -> str:
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
     )
     rows = report["layers"]
-    resources = list(resource_rows(report["resources"]))
     return environment.from_string(text).render(
         r=report,
         cards=list(cards(report["totals"])),
         bars=bars(rows),
         roof=roofline(report),
-        resources=resources,
-        crowded=[row["name"] for row in resources if row["crowded"]],
+        resources=list(resource_rows(report["resources"])),
         layers=list(layer_rows(rows)),
         total=total_cells(report["totals"]),
         inexact=sorted(report["inexact"].items()),

@@ -1,46 +1,95 @@
-"""What an array costs on a 7-series part: an estimate from its parameters, calibrated on synthesized arrays."""
+"""What an array costs on a 7-series part: an estimate, part by part, calibrated on synthesized engines.
+
+Each part's cost is a line through its counts in Yosys's hierarchical statistics of 8x2x2, 8x4x4 and 16x8x8; `FIXED`
+closes the sums to those of the flattened netlists.  `benchmarks/resources.py` measures again, and
+tests/compile/test_resources.py holds the estimate to what was measured.
+"""
 
 from __future__ import annotations
 
-from hwseg.rtl.config import ROWS_PER_PSUM, EngineConfig
-from hwseg.rtl.isa import PARAMETER
+from dataclasses import dataclass
 
-LUT_PER_LANE = {"table": 3.56, "merged": 7.5}
-LUT_PER_ROW_LANE = {"table": 4.54, "merged": 1.0}
-LUT_PER_ENCODER_LANE = {"table": 1.0, "merged": 0.0}
-LUT_PER_REQUANTIZER = 525
-"""With its share of the partial sums' adders and of the output path."""
-LUT_PER_WORD_BIT = 20
-LUT_FIXED = 3100
-LUTRAM_PER_LANE = {"table": 1.37, "merged": 0.0}
-LUTRAM_PER_SET = 180
-LUTRAM_FIXED = 384
-FF_PER_LANE = {"table": 4.15, "merged": 10.4}
-FF_PER_REQUANTIZER = 3109
-FF_FIXED = 5224
-DSP_PER_REQUANTIZER = 4
-"""Fitted to yosys's counts of 8x4x4 (both cores), 8x8x8 and 16x8x8: within 5 % of LUTs, 3 % of the rest."""
+from hwseg.rtl.config import ROWS_PER_PSUM, ROWS_PER_SET, EngineConfig
+from hwseg.rtl.isa import PARAMETER
 
 MARGIN = 0.9
 """Share of a board's resources above which place and route may not close."""
 
+DSP_PER_REQUANTIZER = 4
 PARAMETER_BITS = sum(width for name, width in PARAMETER.fields.items() if name != "reserved")
+
+
+@dataclass(frozen=True)
+class Cost:
+    """LUTs, those that are memory among them, and flip-flops."""
+
+    lut: float = 0
+    lutram: float = 0
+    ff: float = 0
+
+    def __add__(self, other: Cost) -> Cost:
+        return Cost(self.lut + other.lut, self.lutram + other.lutram, self.ff + other.ff)
+
+    def __rmul__(self, count: float) -> Cost:
+        return Cost(count * self.lut, count * self.lutram, count * self.ff)
+
+
+@dataclass(frozen=True)
+class Line:
+    """A cost that grows with a size."""
+
+    fixed: Cost
+    each: Cost
+
+    def at(self, size: float) -> Cost:
+        return self.fixed + size * self.each
+
+
+# by lanes
+CORE = {
+    "table": Line(Cost(14, 4, 71), Cost(2.86, 0.835, 4.03)),
+    "merged": Line(Cost(31, 10, 41), Cost(6.53, 0.03, 10.06)),
+}
+LOADER = {
+    "table": Line(Cost(2, 0, 37), Cost(4.5, 0, 3.42)),
+    "merged": Line(Cost(), Cost(0, 0, 8)),
+}
+ENCODER = {
+    "table": Line(Cost(0, 0, 19), Cost(2, 1, 1)),
+    "merged": Line(Cost(), Cost(0.5, 0, 1)),
+}
+# by pixels
+REQUANTIZERS = Line(Cost(-26, 0, 599), Cost(209, 0, 347))
+OUTPUT = Line(Cost(1098, 8, 2485), Cost(29, 22, 0))
+PARTIAL_SUMS = Line(Cost(117, 0, 252), Cost(60, 0, 132))
+# by input channels; fewer pixels bring wider multiplexers in front of fewer lanes
+WINDOW = Line(Cost(160, 0, 500), Cost(304, 0, 136))
+
+FIXED = Cost(1600, 384, 3500)
+"""Dispatcher, queues, compute and memory units, registers, weight mover; less what the parts share in the whole."""
 
 
 def estimate(config: EngineConfig) -> dict[str, float]:
     """lut, lutram, ff, bram36, dsp."""
-    core, lanes, rows, pixels = config.core, config.lanes, config.rows, config.pixels
-    lane_count, requantizers = rows * pixels * lanes, config.sets * pixels
-    lut = lane_count * LUT_PER_LANE[core] + rows * lanes * LUT_PER_ROW_LANE[core]
-    lut += pixels * lanes * LUT_PER_ENCODER_LANE[core] + requantizers * LUT_PER_REQUANTIZER
-    lut += pixels * config.channels * LUT_PER_WORD_BIT + LUT_FIXED
+    total = logic(config)
     return {
-        "lut": round(lut),
-        "lutram": round(lane_count * LUTRAM_PER_LANE[core] + config.sets * LUTRAM_PER_SET + LUTRAM_FIXED),
-        "ff": round(lane_count * FF_PER_LANE[core] + requantizers * FF_PER_REQUANTIZER + FF_FIXED),
+        "lut": round(total.lut),
+        "lutram": round(total.lutram),
+        "ff": round(total.ff),
         "bram36": brams(config),
-        "dsp": requantizers * DSP_PER_REQUANTIZER,
+        "dsp": config.sets * config.pixels * DSP_PER_REQUANTIZER,
     }
+
+
+def logic(config: EngineConfig) -> Cost:
+    """Everything but block RAMs and DSPs."""
+    core, lanes, pixels = config.core, config.lanes, config.pixels
+    operands_and_shadow = Cost(ff=pixels * lanes + 64 * config.row_words)
+    row = pixels * CORE[core].at(lanes) + LOADER[core].at(lanes) + operands_and_shadow
+    psums = ROWS_PER_SET // ROWS_PER_PSUM * PARTIAL_SUMS.at(pixels)
+    one_set = REQUANTIZERS.at(pixels) + OUTPUT.at(pixels) + psums
+    window = WINDOW.at(config.channels) + Cost(ff=pixels * lanes)
+    return config.rows * row + pixels * ENCODER[core].at(lanes) + config.sets * one_set + window + FIXED
 
 
 def brams(config: EngineConfig) -> float:

@@ -132,4 +132,6 @@ def parse_array(text: str, core: str = "table") -> EngineConfig:
     assert match is not None
     rows, pixels, channels = map(int, match.groups())
     base = PRESETS["zynq7020"] if rows > 8 else PRESETS["small"]
-    return replace(base, rows=rows, pixels=pixels, channels=channels, core=core)
+    two_tiles = 2 * rows * -(-TAPS * channels // 8)
+    weight_words = max(base.weight_words, 1 << (two_tiles - 1).bit_length())
+    return replace(base, rows=rows, pixels=pixels, channels=channels, core=core, weight_words=weight_words)

@@ -12,6 +12,7 @@ import pytest
 
 from hwseg.boards import load_board
 from hwseg.compile.api import compile_graph
+from hwseg.compile.array import warnings
 from hwseg.compile.report import STARTUP, build_report, markdown
 from hwseg.compile.report_html import Axis, html, place_labels, round_step, si
 from hwseg.rtl.config import parse_array
@@ -145,13 +146,14 @@ def test_names_are_escaped(report: dict[str, Any]) -> None:
     named = deepcopy(report)
     named["model"] = HOSTILE
     named["inexact"] = {HOSTILE: 1}
+    named["warnings"] = [HOSTILE]
     named["layers"][1]["name"] = HOSTILE
     text = html(named)
     assert "<script" not in text
     page = Page(text)
     assert page.count("b") == Page(html(report)).count("b")
     shown = [data for _, data in page.text if HOSTILE in data]
-    assert {"title", "h1", "td", "li"} <= {tag for tag, data in page.text if HOSTILE in data}
+    assert {"title", "h1", "td", "li", "p"} <= {tag for tag, data in page.text if HOSTILE in data}
     assert len(shown) >= 4
 
 
@@ -163,12 +165,14 @@ def test_resources_say_where_they_come_from(report: dict[str, Any]) -> None:
     measured = deepcopy(report)
     for row in measured["resources"].values():
         row["measured"] = row["available"] * 0.95
+    measured["warnings"] = warnings(measured["resources"], "zynq7020")
     for content, source, crowded in ((report, "estimate", 0), (measured, "synthesis", 5)):
         page = Page(html(content))
         assert [text for tag, text in page.text if text == source] == [source] * 5
         assert sum("over 90 %" in text for _, text in page.text) == crowded
         assert "full" not in str([a for tag, a in page.elements if tag == "div"]) or crowded
     assert "| 50,540.0 |" in markdown(measured)
+    assert "95 % of zynq7020's LUT: over 90 %" in markdown(measured)
 
 
 def test_a_network_of_one_layer_draws() -> None:

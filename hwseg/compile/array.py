@@ -1,0 +1,63 @@
+"""Which array a build is for: the one asked for, if the board has room, or the fastest with room to route."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from hwseg.boards import Board
+from hwseg.compile.resources import MARGIN, estimate
+from hwseg.errors import HwsegError
+from hwseg.rtl.config import EngineConfig, parse_array
+
+ROWS = range(64, 0, -8)
+SIDES = (8, 4, 2, 1)
+
+
+def choose_array(array: str, core: str, board: Board) -> EngineConfig:
+    """`auto`, whatever the model: the most MACs per cycle within `MARGIN` of every resource of the board."""
+    if array != "auto":
+        return parse_array(array, core)
+    for config in candidates(core):
+        if load(config, board) <= MARGIN:
+            return config
+    raise HwsegError("--array auto", f"must fit {board.name}: no {core} array does", "choose another board or core")
+
+
+def candidates(core: str) -> Iterator[EngineConfig]:
+    """Every array, the most MACs per cycle first; among equals the one with the fewest LUTs."""
+    arrays = (parse_array(f"{r}x{c}x{n}", core) for r in ROWS for c in SIDES for n in SIDES)
+    yield from sorted(arrays, key=lambda config: (-config.peak_macs, estimate(config)["lut"], config.name))
+
+
+def load(config: EngineConfig, board: Board) -> float:
+    """The largest share that any resource takes of the board's."""
+    needed = estimate(config)
+    return max(needed[name] / available for name, available in board.resources.items())
+
+
+def require_fit(config: EngineConfig, board: Board) -> None:
+    """Refuse an array whose estimated resources exceed the board's, naming the largest within it that fits."""
+    needed = estimate(config)
+    for name, available in board.resources.items():
+        if needed[name] > available:
+            within = (c for c in candidates(config.core) if c.rows <= config.rows and c.pixels <= config.pixels)
+            nearest = next((c for c in within if c.channels <= config.channels and load(c, board) <= 1), None)
+            raise HwsegError(
+                f"--array {config.name}",
+                f"needs about {needed[name]:,} {name.upper()}, {board.name} has {available:,}",
+                f"use {nearest.name if nearest else 'another board'}",
+            )
+
+
+def warnings(resources: Mapping[str, Mapping[str, float | None]], board: str) -> list[str]:
+    """A sentence for each resource, measured or else estimated, that leaves place and route little room."""
+    found = []
+    for name, row in resources.items():
+        available = row["available"]
+        used = row["estimated"] if row["measured"] is None else row["measured"]
+        assert used is not None
+        assert available is not None
+        if used > MARGIN * available:
+            share = f"{100 * used / available:.0f} % of {board}'s {name.upper()}"
+            found.append(f"{share}: over {100 * MARGIN:.0f} % place and route may fail; --array auto leaves room")
+    return found
