@@ -33,9 +33,23 @@ def command(
     allow_inexact: bool,
 ) -> None:
     """Turn a QONNX MODEL into Verilog, program, weights and a report."""
+    from rich.console import Console
+    from rich.markup import escape
+
     from hwseg.compile.api import compile_model
 
-    build = compile_model(model, board, clock_mhz, array, out=out, synth=synth, allow_inexact=allow_inexact, core=core)
+    with Console(stderr=True).status("starting") as status:
+        build = compile_model(
+            model,
+            board,
+            clock_mhz,
+            array,
+            out=out,
+            synth=synth,
+            allow_inexact=allow_inexact,
+            core=core,
+            progress=lambda phrase: status.update(escape(phrase)),
+        )
     show(build.report)
     click.echo(f"wrote {build.path}")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,14 @@ from hwseg.rtl.config import EngineConfig
 
 MAX_LAYERS = 256
 MAX_PROGRAM_WORDS = 1 << 24
+
+
+Progress = Callable[[str], None]
+"""Called with what begins, as a phrase."""
+
+
+def _silent(_: str) -> None:
+    """No progress."""
 
 
 @dataclass(frozen=True)
@@ -62,8 +70,11 @@ class Build:
     report: Mapping[str, Any]
 
 
-def compile_graph(graph: Graph, config: EngineConfig, board: Board, allow_inexact: bool = False) -> Program:
+def compile_graph(
+    graph: Graph, config: EngineConfig, board: Board, allow_inexact: bool = False, progress: Progress = _silent
+) -> Program:
     """Plan, schedule and encode."""
+    progress("planning layers")
     network, inexact = lower(graph, allow_inexact)
     require(
         len(network.layers) <= MAX_LAYERS,
@@ -75,12 +86,14 @@ def compile_graph(graph: Graph, config: EngineConfig, board: Board, allow_inexac
     memory = map_memory(network, plans, config, board.ddr_bytes)
     tiles, parameters = [], []
     for plan in plans:
+        progress(f"weights of {plan.layer.name}, layer {plan.index + 1} of {len(plans)}")
         triples = layer_triples(plan.layer, allow_inexact)
         if triples.wrong:
             inexact[plan.layer.name] = inexact.get(plan.layer.name, 0) + triples.wrong
         weights, words = images(plan, triples.triples, memory.tiles[plan.index], config)
         tiles.append(weights)
         parameters.append(words)
+    progress("scheduling")
     walk = Walk(config, memory)
     for plan in plans:
         walk.layer(plan)
@@ -103,6 +116,7 @@ def compile_model(
     synth: bool = False,
     allow_inexact: bool = False,
     core: str = "table",
+    progress: Progress = _silent,
 ) -> Build:
     """Read a QONNX file, compile it and write the build folder (default: the model's name with `.hwseg`)."""
     from hwseg.quant.load import load
@@ -112,16 +126,21 @@ def compile_model(
     clock = target.clock_mhz if clock_mhz is None else clock_mhz
     require(1 <= clock <= 1000, "--clock-mhz", f"must be from 1 to 1000, is {clock:g}", f"use {target.clock_mhz:g}")
     require_fit(config, target)
+    progress(f"reading {Path(path).name}")
     graph = load(path)
     top = in_background(config)
-    program = compile_graph(graph, config, target, allow_inexact)
+    program = compile_graph(graph, config, target, allow_inexact, progress)
     folder = Path(path).with_suffix(".hwseg") if out is None else Path(out)
     with build_folder(folder) as scratch:
+        progress(f"generating the Verilog of {config.name}, once per array")
         text = top.result()
         (scratch / "top.v").write_text(text)
         if cells := sim_cells(text):
             (scratch / "sim_cells.v").write_text(cells)
+        if synth:
+            progress(f"synthesizing {config.name}: minutes")
         measured = measure(scratch / "top.v") if synth else None
+        progress("predicting cycles")
         report = build_report(
             graph,
             program.plans,
