@@ -16,7 +16,7 @@ from pathlib import Path
 
 from hwseg.boards import load_board
 from hwseg.compile import timing
-from hwseg.compile.api import choose_array
+from hwseg.compile.array import choose_array
 from hwseg.compile.resources import estimate
 from hwseg.rtl import isa
 from hwseg.rtl.config import PRESETS, parse_array
