@@ -77,13 +77,18 @@ def bench_runner() -> Any:
 def build(top: Path, *, sets: int, memory_bytes: int) -> Simulator:
     """The bench with the memory model in Verilog; see `build_bench` for errors."""
     size = log2_words(memory_bytes)
-    sources = [*(HERE / name for name in SOURCES), top]
+    sources = [*(HERE / name for name in SOURCES), *engine_sources(top)]
     return build_bench("bench", sources, (f"-GLOG2_WORDS={size}", f"-GSETS={sets}"))
 
 
 def build_axi_bench(top: Path) -> Simulator:
     """The engine alone, for benches with AXI models of their own."""
-    return build_bench("axi_bench", [HERE / "axi_bench.v", top], ())
+    return build_bench("axi_bench", [HERE / "axi_bench.v", *engine_sources(top)], ())
+
+
+def engine_sources(top: Path) -> list[Path]:
+    """`top.v`, and the models of vendor cells beside it if it has any."""
+    return [path for path in (top.with_name("sim_cells.v"), top) if path.is_file() or path == top]
 
 
 def build_bench(bench: str, sources: Sequence[Path], parameters: Sequence[str]) -> Simulator:

@@ -58,29 +58,27 @@ class Ram32m(Component):
 
 
 SIMULATION = """\
-`ifndef SYNTHESIS
 module RAM32M(WCLK, WE, ADDRA, ADDRB, ADDRC, ADDRD, DIA, DIB, DIC, DID, DOA, DOB, DOC, DOD);
   input WCLK, WE;
   input [4:0] ADDRA, ADDRB, ADDRC, ADDRD;
   input [1:0] DIA, DIB, DIC, DID;
   output [1:0] DOA, DOB, DOC, DOD;
-  reg [1:0] a [0:31], b [0:31], c [0:31], d [0:31];
-  assign DOA = a[ADDRA];
-  assign DOB = b[ADDRB];
-  assign DOC = c[ADDRC];
-  assign DOD = d[ADDRD];
+  reg [63:0] mem_a, mem_b, mem_c, mem_d;
+  assign DOA = mem_a[2*ADDRA +: 2];
+  assign DOB = mem_b[2*ADDRB +: 2];
+  assign DOC = mem_c[2*ADDRC +: 2];
+  assign DOD = mem_d[2*ADDRD +: 2];
   always @(posedge WCLK) if (WE) begin
-    a[ADDRD] <= DIA;
-    b[ADDRD] <= DIB;
-    c[ADDRD] <= DIC;
-    d[ADDRD] <= DID;
+    mem_a[2*ADDRD +: 2] <= DIA;
+    mem_b[2*ADDRD +: 2] <= DIB;
+    mem_c[2*ADDRD +: 2] <= DIC;
+    mem_d[2*ADDRD +: 2] <= DID;
   end
 endmodule
-`endif
 """
-"""What a simulator reads; synthesis, which defines SYNTHESIS, takes the device's own cell."""
+"""What a simulator reads beside the engine; synthesis takes the device's own cell."""
 
 
-def with_cells(text: str) -> str:
-    """Verilog that a simulator can read alone: the cells' models follow if the text instantiates them."""
-    return f"{text}\n{SIMULATION}" if "RAM32M" in text else text
+def sim_cells(text: str) -> str:
+    """`sim_cells.v` for a Verilog text: models of the device's cells that it instantiates, empty if there are none."""
+    return f"// models of 7-series cells, for simulation only\n{SIMULATION}" if "RAM32M" in text else ""

@@ -26,7 +26,7 @@ from amaranth.back import verilog as backend
 from amaranth.hdl import ClockSignal, Elaboratable, Instance, ResetSignal, Value
 from amaranth.lib.wiring import Component, Flow
 
-from hwseg.rtl.cells import VERILOG, with_cells
+from hwseg.rtl.cells import VERILOG
 
 CLOCK_AND_RESET = ("clk", "rst")
 
@@ -70,8 +70,8 @@ class Library:
             self._modules[name] = verilog(component, name)
 
     def text(self) -> str:
-        """Every module exactly once, children before parents; then models of the device's cells, for simulators."""
-        return with_cells("\n".join(self._modules.values()))
+        """Every module exactly once, children before parents; cells of the device: see `hwseg.rtl.cells.sim_cells`."""
+        return "\n".join(self._modules.values())
 
     @property
     def names(self) -> tuple[str, ...]:
