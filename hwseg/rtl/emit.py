@@ -26,6 +26,7 @@ from amaranth.back import verilog as backend
 from amaranth.hdl import ClockSignal, Elaboratable, Instance, ResetSignal, Value
 from amaranth.lib.wiring import Component, Flow
 
+from hwseg.rtl.blank import blank_memories
 from hwseg.rtl.cells import VERILOG
 
 CLOCK_AND_RESET = ("clk", "rst")
@@ -33,7 +34,8 @@ CLOCK_AND_RESET = ("clk", "rst")
 
 def verilog(component: Component, name: str) -> str:
     """Verilog-2005 of one component as module `name`, with the components below it that come from no library."""
-    text = backend.convert(component, name=name, platform=VERILOG, emit_src=False, strip_internal_attrs=True)
+    with blank_memories():
+        text = backend.convert(component, name=name, platform=VERILOG, emit_src=False, strip_internal_attrs=True)
     return _plain(_without_zero_contents(re.sub(r"\A/\*.*?\*/\s*", "", text, flags=re.S)), name)
 
 

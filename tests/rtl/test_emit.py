@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from contextlib import nullcontext
 
 import pytest
 from amaranth.hdl import Cat, Module, Signal, signed
 from amaranth.lib.data import ArrayLayout, StructLayout
+from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import Component, In, Out
 from amaranth.sim import Simulator
 
@@ -131,3 +133,28 @@ def test_one_name_for_two_components_is_refused():
 def test_one_component_alone():
     modules = re.findall(r"^module (\w+)", verilog(Cell(3), "multiply_add"), flags=re.M)
     assert sorted(modules) == ["multiply_add", "multiply_add__inner"]
+
+
+class Store(Component):
+    """A memory that starts as `init`."""
+
+    def __init__(self, init: list[int]) -> None:
+        self.init = init
+        super().__init__({"at": In(5), "write": In(1), "x": In(8), "y": Out(8)})
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.memory = memory = Memory(shape=8, depth=32, init=self.init)
+        read, write = memory.read_port(), memory.write_port()
+        m.d.comb += [read.addr.eq(self.at), read.en.eq(1), self.y.eq(read.data)]
+        m.d.comb += [write.addr.eq(self.at), write.en.eq(self.write), write.data.eq(self.x)]
+        return m
+
+
+def test_memories_of_zeros_are_written_faster_and_not_otherwise(monkeypatch):
+    blank, full = verilog(Store([]), "store"), verilog(Store([5]), "store")
+    monkeypatch.setattr("hwseg.rtl.emit.blank_memories", nullcontext)
+    assert verilog(Store([]), "store") == blank
+    assert verilog(Store([5]), "store") == full
+    assert "initial" not in blank
+    assert "8'h05" in full
