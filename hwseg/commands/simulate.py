@@ -157,7 +157,7 @@ def _print(result: Simulation) -> None:
         click.echo(str(result.first_mismatch))
     verdict = "equal" if result.cycles == result.predicted_cycles else "different"
     if not result.exact:
-        verdict = "a bound of dense execution at the largest latency, not exact with random latency"
+        verdict = "for the largest latency without stalls; random ones have no prediction"
     click.echo(
         f"{result.mismatches} mismatches, {result.cycles:,} cycles, predicted {result.predicted_cycles:,} ({verdict}); "
         f"simulated in {result.seconds:.1f} s, simulator built in {result.build_seconds:.1f} s"

@@ -1,10 +1,9 @@
 """The memory unit: executes LOAD and STORE in order on one 64-bit AXI port (AXI4, or AXI3: at most 16 beats a burst).
 
     issue    one instruction after the other; a transfer's runs are cut at 128-byte boundaries into bursts, and each
-    burst
-             keeps the unit for exactly its number of beats: reads and writes together never ask for more than one beat
-             a cycle, and data of a read arrive while the next instruction is already being issued.  At most
-             `READ_BURSTS` reads wait for data, `READ_INSTRUCTIONS` LOADs are in flight.
+             burst keeps the unit for exactly its number of beats: reads and writes together never ask for more than
+             one beat a cycle, and data of a read arrive while the next instruction is already being issued; at most
+             `READ_INSTRUCTIONS` LOADs wait for data
     arrive   words in order of the addresses; each LOAD's descriptor says where they go
     leave    output memory -> queue -> write data channel; responses are counted for `fence`
 

@@ -25,7 +25,8 @@ import sys
 from pathlib import Path
 from hwseg.sim.build import build_axi_bench, run_cocotb
 work, top = Path(sys.argv[1]), Path(sys.argv[2])
-run_cocotb(build_axi_bench(top), "axi_bench", "tests.sim.axi_bench_faults", work, (), HWSEG_FAULTS=str(work / "job.json"))
+job = str(work / "job.json")
+run_cocotb(build_axi_bench(top), "axi_bench", "tests.sim.axi_bench_faults", work, (), HWSEG_FAULTS=job)
 """
 
 
