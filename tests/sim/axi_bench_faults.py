@@ -1,4 +1,4 @@
-"""The cocotb side of the fault campaign: cocotbext-axi's memory on the manager port, with pauses and error responses."""
+"""The cocotb side of the fault campaign: cocotbext-axi's memory on the manager port, pauses, error responses."""
 
 import json
 import os
