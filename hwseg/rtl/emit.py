@@ -19,9 +19,11 @@ has no source positions, and depends on the components alone.
 from __future__ import annotations
 
 import re
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import fields, is_dataclass
 from typing import Any
 
+from amaranth.back import rtlil
 from amaranth.back import verilog as backend
 from amaranth.hdl import ClockSignal, Elaboratable, Instance, ResetSignal, Value
 from amaranth.lib.wiring import Component, Flow
@@ -34,17 +36,32 @@ CLOCK_AND_RESET = ("clk", "rst")
 
 def verilog(component: Component, name: str) -> str:
     """Verilog-2005 of one component as module `name`, with the components below it that come from no library."""
+    return _verilog(_rtlil(component, name), name)
+
+
+def _rtlil(component: Component, name: str) -> str:
+    """What Amaranth writes for Yosys."""
     with blank_memories():
-        text = backend.convert(component, name=name, platform=VERILOG, emit_src=False, strip_internal_attrs=True)
-    return _plain(_without_zero_contents(re.sub(r"\A/\*.*?\*/\s*", "", text, flags=re.S)), name)
+        return rtlil.convert(component, name=name, platform=VERILOG, emit_src=False)
+
+
+def _verilog(text: str, name: str) -> str:
+    """What Yosys makes of it."""
+    converted = backend._convert_rtlil_text(text, strip_internal_attrs=True)
+    return _plain(_without_zero_contents(re.sub(r"\A/\*.*?\*/\s*", "", converted, flags=re.S)), name)
 
 
 class Library:
-    """Distinct modules by name.  flat: hand components back instead of instances (for the Amaranth simulator)."""
+    """Distinct modules by name.  flat: hand components back instead of instances (for the Amaranth simulator).
+
+    Yosys, a process of its own, converts one module while Amaranth elaborates the next.
+    """
 
     def __init__(self, flat: bool = False) -> None:
         self.flat = flat
-        self._modules: dict[str, str] = {}
+        self._yosys = ThreadPoolExecutor(1)
+        self._modules: dict[str, Future[str]] = {}
+        self._ports: dict[str, frozenset[str]] = {}
         self._parameters: dict[str, tuple[Any, ...]] = {}
 
     def instance(self, component: Component, name: str) -> Elaboratable | Instance:
@@ -52,7 +69,7 @@ class Library:
         if self.flat:
             return component
         self._define(component, name)
-        existing = _ports(self._modules[name], name)
+        existing = self._ports[name]
         wires: list[tuple[str, str, Any]] = [
             ("i", port, signal)
             for port, signal in zip(CLOCK_AND_RESET, (ClockSignal(), ResetSignal()), strict=True)
@@ -69,11 +86,13 @@ class Library:
         if self._parameters.setdefault(name, parameters) != parameters:
             raise ValueError(f"module {name} is already another component: {self._parameters[name]}")
         if name not in self._modules:
-            self._modules[name] = verilog(component, name)
+            text = _rtlil(component, name)
+            self._ports[name] = _ports(text, name)
+            self._modules[name] = self._yosys.submit(_verilog, text, name)
 
     def text(self) -> str:
         """Every module exactly once, children before parents; cells of the device: see `hwseg.rtl.cells.sim_cells`."""
-        return "\n".join(self._modules.values())
+        return "\n".join(module.result() for module in self._modules.values())
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -86,9 +105,10 @@ def _without_zero_contents(text: str) -> str:
 
 
 def _ports(text: str, name: str) -> frozenset[str]:
-    """Port names in the header of module `name`."""
-    header = re.search(rf"^module {name}\s*\((.*?)\);", text, flags=re.S | re.M)
-    return frozenset(re.findall(r"\w+", header.group(1))) if header else frozenset()
+    """Port names of module `name` in RTLIL."""
+    module = re.search(rf"^module \\{re.escape(name)}\n(.*?)^end$", text, flags=re.S | re.M)
+    wires = r"^  wire (?:.* )?(?:input|output) \d+ (?:.* )?\\(\S+)$"
+    return frozenset(re.findall(wires, module.group(1), flags=re.M)) if module else frozenset()
 
 
 def _parameters(component: Component) -> list[tuple[str, Any]]:

@@ -17,9 +17,10 @@ BOARD = load_board("zynq7020")
 MEASURED = {
     "8x2x2": {"lut": 6046, "lutram": 744, "ff": 14201, "bram36": 47.5, "dsp": 8},
     "8x4x4": {"lut": 11062, "lutram": 1712, "ff": 22909, "bram36": 51.5, "dsp": 16},
+    "8x8x8": {"lut": 26085, "lutram": 5236, "ff": 49169, "bram36": 59.5, "dsp": 32},
     "16x8x8": {"lut": 47092, "lutram": 9512, "ff": 92519, "bram36": 116.0, "dsp": 64},
 }
-"""`python -m benchmarks.resources ARRAY`, yosys 0.70."""
+"""`python -m benchmarks.resources ARRAY`, yosys 0.70.  8x8x8 was measured after the estimate was fitted."""
 
 TOLERANCE = {"lut": 0.03, "lutram": 0.06, "ff": 0.03, "bram36": 0.0, "dsp": 0.0}
 
