@@ -47,7 +47,7 @@ def _rtlil(component: Component, name: str) -> str:
 
 def _verilog(text: str, name: str) -> str:
     """What Yosys makes of it."""
-    converted = backend._convert_rtlil_text(text, strip_internal_attrs=True)
+    converted: str = backend._convert_rtlil_text(text, strip_internal_attrs=True)
     return _plain(_without_zero_contents(re.sub(r"\A/\*.*?\*/\s*", "", converted, flags=re.S)), name)
 
 
