@@ -42,7 +42,8 @@ def verilog(component: Component, name: str) -> str:
 def _rtlil(component: Component, name: str) -> str:
     """What Amaranth writes for Yosys."""
     with blank_memories():
-        return rtlil.convert(component, name=name, platform=VERILOG, emit_src=False)
+        text: str = rtlil.convert(component, name=name, platform=VERILOG, emit_src=False)
+    return text
 
 
 def _verilog(text: str, name: str) -> str:
