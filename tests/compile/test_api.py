@@ -24,7 +24,7 @@ from tests.compile.graphs import GraphBuilder
 
 MODELS = Path(__file__).parents[2] / "hwseg" / "models"
 FILES = {
-    *("top.v", "program.bin", "weights.bin", "memory.json", "graph.json", "model.onnx"),
+    *("top.v", "sim_cells.v", "program.bin", "weights.bin", "memory.json", "graph.json", "model.onnx"),
     *("report.json", "report.md", "report.html", "manifest.json", "hwseg-build.json"),
 }
 
