@@ -180,8 +180,8 @@ def notes(x: Axis, y: Axis, peak: float, rate: float, mean: float) -> Iterator[d
     ridge = peak / (2 * rate)
     corner = x.at(max(ridge, x.low))
     roomy = corner - x.start > 150
-    look, at, up = ("end", corner - 10, -4) if roomy else ("", corner + 4, 8)
-    yield {"look": look, "x": round(at, 1), "y": y.at(peak) - up, "text": f"peak {peak:.1f} GOPS"}
+    look, at = ("end", corner - 10) if roomy else ("", corner + 4)
+    yield {"look": look, "x": round(at, 1), "y": round(y.at(peak) - 9, 1), "text": f"peak {peak:.1f} GOPS"}
     if roomy:
         middle = (max(x.low, y.low / (2 * rate)) * ridge) ** 0.5
         spot = {"x": round(x.at(middle) - 10, 1), "y": round(y.at(2 * rate * middle) - 4, 1)}
