@@ -24,7 +24,7 @@ COMMANDS: Mapping[str, str] = {
     "compile": "Turn a QONNX model into Verilog, program, weights and a report.",
     "simulate": "Run a build in Verilator and compare every feature map with the golden model.",
     "report": "Show what a build costs and how fast it is, layer by layer.",
-    "package": "Write the bitstream project and the driver of a build for its board.",
+    "package": "Put a build, its register map and its memory map into one archive.",
     "doctor": "List the external tools, their versions, and the cure for what is missing.",
     "demo": "Segment a real microscopy picture in simulated hardware.",
     "bench": "Run the benchmarks and print their figures.",
