@@ -86,7 +86,8 @@ class Core(Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         depth = self.latency - 1
-        plane_sum = self.tree(m)
+        plane_sum = Signal(signed(self.growth), name="plane_sum")
+        m.d.comb += plane_sum.eq(self.tree(m))
         valid = delayed(m, self.valid, depth, "valid", reset_less=False)
         last = delayed(m, self.last & self.valid, depth, "last", reset_less=False)
         negate = delayed(m, self.negate, depth, "negate")
@@ -109,7 +110,7 @@ class Core(Component):
         """
         k = self.growth
         high = len(self.sum) - k - 1
-        q, q_less = Signal(high), Signal(high, init=(1 << high) - 1)
+        q, q_less = Signal(high, name="q"), Signal(high, init=(1 << high) - 1, name="q_less")
         digit = Signal(signed(2))
         m.d.comb += digit.eq(v[k:].as_signed() + v[k - 1])
         one, zero = digit == 1, digit == 0

