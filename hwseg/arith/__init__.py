@@ -6,6 +6,11 @@ Each module states a recurrence with its bound and latency, computes it one step
     digits       planes and signed digits of an integer, on-the-fly conversion
     mma          the merged multiply-add: residual, digit selection, drain-free capture
     table        sums of products by look-up (offset-binary distributed arithmetic)
+    grouped      the merged form in two stages, with the bias in pseudo-lanes
+    online       additions and multiplications from digits to digits, and cascades of them
+    functions    ReLU, maximum and requantization of digit strings
+    decision     what the planes so far say about the sum
+    baseline     bit-parallel and bit-serial sums
     requantize   fixed-point requantization, proven equal to the exact rational
 
 >>> from hwseg.arith.mma import MmaSpec
