@@ -145,6 +145,7 @@ def markdown(found: Mapping[str, Any]) -> str:
         "A loader stands once "
         "per row of an array, an encoder once per pixel.",
         _table(head, rows),
+        "![LUTs per lane, and work per cycle and area](cores.png)",
         "### Against the ICECS 2025 paper",
         _table(
             [

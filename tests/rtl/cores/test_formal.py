@@ -157,13 +157,12 @@ endmodule
 """
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("signed", [False, True])
 @pytest.mark.parametrize(
     ("family", "lanes"),
     [
         *(pytest.param(f, 2, id=f"{f}-2") for f in ("merged", "grouped", "bit_serial", "cascaded")),
-        *(pytest.param(f, 3, id=f"{f}-3") for f in ("merged", "bit_serial")),
+        *(pytest.param(f, 3, id=f"{f}-3", marks=pytest.mark.slow) for f in ("merged", "bit_serial")),
     ],
 )
 def test_the_sum_is_the_dot_product_for_all_inputs_at_small_sizes(family, lanes, signed, tmp_path):
