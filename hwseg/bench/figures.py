@@ -203,17 +203,15 @@ def markdown(found: Mapping[str, Any]) -> str:
 
 
 RATIOS_EXPLAINED = """\
-The paper compares frames per second of whole accelerators, each with as many units as fit its budget; here
-are cycles and area of one core. Why the two differ:
+The paper's ratios are for its own cores at its own equal conditions, which are not rebuilt here; ours are
+cycles and LUTs of one core. What can explain each difference:
 
 - **bit-parallel, 1.07.** A DSP per lane and a sum per cycle: fewer cycles than any serial core, but the part
-  has 220 DSP slices, three 72-lane cores. The paper fills the chip with either; LUT x cycles leaves the DSP
-  slices out of the price.
-- **bit-serial, 4.36.** The paper's bit-serial core has serial weights too, 64 cycles per 8 x 8-bit product,
-  and pays for its own accumulation; with parallel weights and no drain it takes exactly as many cycles as the
-  merged core, in about as many LUTs.
+  has 220 DSP slices, three 72-lane cores. LUT x cycles leaves the DSP slices out of the price.
+- **bit-serial, 4.36.** With parallel weights and no drain, ours takes exactly as many cycles as the merged
+  core, in about as many LUTs. A core with serial weights as well takes B times as many cycles.
 - **cascaded, 2.52.** Online multipliers and adders pay their online delays: B + K + levels cycles per output
-  instead of B. The paper's merged core drains B + K digits, ours captures after B; hence our larger ratio.
+  instead of B. A merged core that drains B + K digits is ahead by less than ours, which captures after B.
 - **table.** Not in the paper: the merged core's cycles at a quarter of its LUTs."""
 
 
