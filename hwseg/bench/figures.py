@@ -250,8 +250,8 @@ def plot(path: Path, found: Mapping[str, Any]) -> None:
             }
             at = np.arange(len(shapes)) + (n - len(names) / 2) * 0.13
             axes.bar(at, [by_shape.get(shape, 0) for shape in shapes], 0.13, label=name)
-        axes.set_xticks(range(len(shapes)), [f"{lanes} x {bits} bit" for lanes, bits in shapes])
+        axes.set_xticks(range(len(shapes)), [f"{lanes} x\n{bits} bit" for lanes, bits in shapes])
         axes.set_title(title)
         axes.set_yscale("log")
-    figure.axes[0].legend(fontsize=7)
+    figure.axes[0].legend(fontsize=7, ncols=2, loc="upper right", framealpha=0.9)
     figure.savefig(path, dpi=110, metadata={"Software": None})
