@@ -235,7 +235,7 @@ def plot(path: Path, found: Mapping[str, Any]) -> None:
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
-        raise HwsegError("--plot", "needs matplotlib", "pip install matplotlib") from error
+        raise HwsegError("--plot", "needs matplotlib", "pip install 'hwseg[synth]'") from error
     shapes = sorted({(f["lanes"], f["weight_bits"]) for f in found["cores"]})
     names = list(dict.fromkeys(f["core"] for f in found["cores"]))
     figure = Figure(figsize=(10, 4), layout="constrained")
