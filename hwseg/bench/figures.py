@@ -253,5 +253,5 @@ def plot(path: Path, found: Mapping[str, Any]) -> None:
         axes.set_xticks(range(len(shapes)), [f"{lanes} x\n{bits} bit" for lanes, bits in shapes])
         axes.set_title(title)
         axes.set_yscale("log")
-    figure.axes[0].legend(fontsize=7, ncols=2, loc="upper right", framealpha=0.9)
+    figure.legend(*figure.axes[0].get_legend_handles_labels(), fontsize=8, ncols=6, loc="outside upper center")
     figure.savefig(path, dpi=110, metadata={"Software": None})
