@@ -468,7 +468,7 @@ class Problem:
             loads += len(source.groups) * source.planes * down * across
         if not resident:
             loads *= blocks
-        reload = 34 if config.core == "table" else 1
+        reload = 1 if config.core == "merged" else 34
         compute, weights, fixed = 0.0, 0, 0.0
         share = height * words * config.substeps / (rectangles * steps)
         chunks = -(-rows // max(1, self.chunk_rows(rows, columns)))
