@@ -143,8 +143,8 @@ def _measure(family: Family, work: Work, texts: dict[str, str], route: bool) -> 
     with tempfile.TemporaryDirectory(prefix="hwseg-bench-") as scratch:
         path = Path(scratch) / "core.json"
         costs = {part: synthesized(text, path if part == "core" else None) for part, text in texts.items()}
-        toggles = None if costs["core"].dsp else activity(family, work, path, gated=False)
-        can_hold = family.name in ("merged", "grouped", "table")
+        toggles = activity(family, work, path, gated=False)
+        can_hold = family.name in ("merged", "grouped", "table", "table_dsp")
         gated = activity(family, work, path, gated=True) if can_hold else None
         fmax = routed_fmax(texts["core"], Path(scratch)) if route else None
     core = costs["core"]
@@ -212,7 +212,9 @@ def cycles(family: Family, work: Work) -> tuple[float, float, float]:
 def activity(family: Family, work: Work, netlist: Path, gated: bool) -> float:
     """Toggles per multiply-accumulate of the core's nets, with tables or weights already loaded."""
     machine = Netlist(netlist, "part", STREAMS)
-    driver = (_Tables if family.name == "table" else _Words if family.order == "words" else _Planes)(family, work)
+    driver = (_Tables if family.name in ("table", "table_dsp") else _Words if family.order == "words" else _Planes)(
+        family, work
+    )
     for name in ("valid", "first", "last", "negate"):
         machine.drive(name, 0)
     driver.load(machine)
