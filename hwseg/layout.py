@@ -126,7 +126,7 @@ def pack_into(out: np.ndarray, values: np.ndarray, layout: TensorLayout) -> None
         image[:, :, :, plane] = np.packbits(bits, axis=-1, bitorder="little")[..., 0]
 
 
-def unpack_tensor(image: bytes, layout: TensorLayout) -> np.ndarray:
+def unpack_tensor(image: bytes | memoryview, layout: TensorLayout) -> np.ndarray:
     """int16 [row, column, channel] from its memory image."""
     height, width, channels = layout.shape
     stored = np.frombuffer(image, np.uint8, layout.bytes).reshape(
@@ -142,7 +142,7 @@ def unpack_tensor(image: bytes, layout: TensorLayout) -> np.ndarray:
     return np.ascontiguousarray(ordered[:, :width, :channels])
 
 
-def unpack_head(image: bytes, layout: HeadLayout) -> np.ndarray:
+def unpack_head(image: bytes | memoryview, layout: HeadLayout) -> np.ndarray:
     """int32 [row, column, channel] from the head's memory image."""
     height, width, channels = layout.shape
     values = np.frombuffer(image, "<i4", layout.bytes // 4)

@@ -4,7 +4,7 @@ Read and write bursts of 1 to 16 beats, fixed, incrementing or wrapping, of any 
 direction at a time; each beat becomes one access of AXI4-Lite.  IDs come back with their responses.
 
 What a register cannot do is refused and reaches no register: an address outside the registers gets DECERR, a write of
-some bytes of a register only gets SLVERR.  A beat that writes no byte is answered and does nothing.  A burst's one write
+some bytes of a register only gets SLVERR.  A beat that writes no byte is answered and does nothing.  A write burst's
 response is the worst of its beats.  Exclusive accesses are answered OKAY, hence not as exclusive.
 
 Latency: a read beat takes the register's latency and two cycles more, a write beat one more.
@@ -50,7 +50,7 @@ def lite_ports(address_bits: int) -> dict[str, Any]:
 
 
 class Burst(Component):
-    """The address of each beat of a burst: `load` takes the first, `step` goes on to the next; `left` follow this one."""
+    """The address of each beat of a burst: `load` takes the first, `step` the next; `left` follow it."""
 
     def __init__(self) -> None:
         super().__init__(

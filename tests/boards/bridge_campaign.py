@@ -1,4 +1,4 @@
-"""The cocotb side: cocotbext-axi's manager on the AXI3 side, 256 bytes of registers behind the other, pauses on both."""
+"""The cocotb side: cocotbext-axi's manager on one side, 256 bytes of registers on the other, pauses on both."""
 
 import json
 import os
@@ -98,7 +98,7 @@ async def campaign(dut):
         require(int(read.resp) == 3, f"read outside answers {read.resp}")
         require(registers.accesses == (), f"refused accesses reached {registers.accesses}")
         # A register's own error comes back, for the whole burst; its other beats are done.
-        done = await master.write(56, b"good" b"bad!")
+        done = await master.write(56, b"goodbad!")
         require(int(done.resp) == 2, f"write with an error answers {done.resp}")
         shadow[56:60] = b"good"
         read = await master.read(60, 4)

@@ -19,7 +19,8 @@ from pathlib import Path
 from hwseg.sim.build import build_bench, run_cocotb
 work, bench = Path(sys.argv[1]), Path(sys.argv[2])
 simulator = build_bench("bridge_bench", [bench, work / "bridge.v"], ())
-run_cocotb(simulator, "bridge_bench", "tests.boards.bridge_campaign", work, (), HWSEG_RESULTS=str(work / "results.json"))
+results = str(work / "results.json")
+run_cocotb(simulator, "bridge_bench", "tests.boards.bridge_campaign", work, (), HWSEG_RESULTS=results)
 """
 
 
