@@ -13,6 +13,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 from contextlib import suppress
 from multiprocessing.connection import Connection, Listener
 from pathlib import Path
@@ -96,13 +97,16 @@ class SimulatedBoard:
         root = str(Path(hwseg.__file__).parents[1])
         environment["PYTHONPATH"] = os.pathsep.join(p for p in (root, environment.get("PYTHONPATH", "")) if p)
         with Listener(socket, "AF_UNIX") as listener, open(work / "run.log", "w") as log:
-            listener._listener._socket.settimeout(START_SECONDS)  # type: ignore[attr-defined]  # it has no option for this
+            listener._listener._socket.settimeout(1)  # type: ignore[attr-defined]  # it has no option for this
             command = [sys.executable, "-m", "hwseg.sim.zynq", str(work / "order.json")]
             self._process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, env=environment)
-            try:
-                self._connection = listener.accept()
-            except OSError as error:
-                raise self._broken() from error
+            end = time.monotonic() + START_SECONDS
+            while self._connection is None:
+                try:
+                    self._connection = listener.accept()
+                except OSError as error:
+                    if self._process.poll() is not None or time.monotonic() > end:
+                        raise self._broken() from error
             self._connection.recv_bytes()
 
     def _broken(self) -> HwsegError:
