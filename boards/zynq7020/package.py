@@ -4,6 +4,7 @@
     hardware/               hwseg_zynq.v, top.v, sim_cells.v (for simulators), pins.xdc, timing.xdc,
                             vivado.tcl, synth.ys, open.sh
     models/NAME/            program.bin, weights.bin, model.json, memory.json, graph.json, report.*
+    linux/                  hwseg.dts (device-tree overlay), 99-hwseg.rules (udev)
     bitstream/              hwseg.bit, hwseg.bit.bin, where a tool made them
     python/                 the driver, for a board without the rest of hwseg
     notebooks/segment.ipynb the example
@@ -28,6 +29,7 @@ from hwseg import golden
 from hwseg.boards import Board, load_board
 from hwseg.boards.zynq7020 import scripts
 from hwseg.boards.zynq7020.contents import licences, notebook, python_files, readme, versions
+from hwseg.boards.zynq7020.linux import device_tree, udev_rule
 from hwseg.boards.zynq7020.top import zynq_verilog
 from hwseg.errors import HwsegError, require
 from hwseg.files import build_folder, file_errors, verify_manifest, write_whole
@@ -37,6 +39,7 @@ from hwseg.normalize import NONE
 from hwseg.quant.load import load
 from hwseg.rtl import registers
 from hwseg.rtl.config import SUFFIXES, parse_array
+from hwseg.runtime.board import PAGE
 from hwseg.runtime.package import FORMAT, MODEL, PACKAGE
 
 OWNER = "hwseg-package"
@@ -148,6 +151,8 @@ def files(builds: Sequence[Build], board: Board) -> dict[str, bytes]:
         "hardware/synth.ys": "\n".join(scripts.yosys_commands()) + "\n",
         "hardware/open.sh": scripts.open_script(board),
         "notebooks/segment.ipynb": _json(notebook(board)),
+        "linux/hwseg.dts": device_tree(board, sum(aligned(build.memory["total_bytes"]) for build in builds)),
+        "linux/99-hwseg.rules": udev_rule(),
     }
     content = {name: text.encode() for name, text in texts.items()} | python_files() | licences()
     if first.cells:
@@ -159,6 +164,11 @@ def files(builds: Sequence[Build], board: Board) -> dict[str, bytes]:
                 content[f"{folder}/{name}"] = (build.folder / name).read_bytes()
         content[f"{folder}/{MODEL}"] = _json(_model_json(build)).encode()
     return content
+
+
+def aligned(size: int) -> int:
+    """The next multiple of a page."""
+    return -(-size // PAGE) * PAGE
 
 
 def _json(value: Any) -> str:

@@ -163,6 +163,18 @@ print(package.model("nuclei-mixed").cycles)
     assert int(done.stdout) == read_package(packaged).model("nuclei-mixed").cycles > 0
 
 
+def test_linux_is_told_of_registers_interrupt_and_memory(packaged):
+    text = (packaged / "linux" / "hwseg.dts").read_text()
+    assert text.count("{") == text.count("}")
+    assert "reg = <0x40000000 0x1000>;" in text
+    assert "interrupts = <0 29 4>;" in text
+    found = read_package(packaged)
+    size = re.search(r"size = <(0x[0-9a-f]+)>", text)
+    assert size is not None
+    assert int(size[1], 16) >= sum(found.model(name).total_bytes for name in found.models)
+    assert 'ATTR{name}=="hwseg"' in (packaged / "linux" / "99-hwseg.rules").read_text()
+
+
 def test_the_notebook_is_one(packaged):
     content = json.loads((packaged / "notebooks" / "segment.ipynb").read_text())
     assert (content["nbformat"], content["nbformat_minor"]) == (4, 5)
