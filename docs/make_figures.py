@@ -151,7 +151,7 @@ def addresses() -> str:
         (f"{ps.registers:#010x} to {ps.registers + 0xFF:#010x}", "registers of the engine"),
         (
             f"{ps.registers + 0x100:#010x} to {ps.registers + 0x3FFFFFFF:#010x}",
-            "answered with DECERR (SIGBUS on Linux)",
+            "DECERR, which is SIGBUS on Linux",
         ),
         (f"interrupt {ps.interrupt}", "IRQF2P[0], a level; shared peripheral interrupt " + str(ps.interrupt - 32)),
     ]

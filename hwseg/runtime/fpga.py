@@ -79,10 +79,7 @@ def bit_payload(bit: bytes, place: str = "bitstream") -> bytes:
 def load_bitstream(package: Package, root: str | Path = "/") -> None:
     """Configure the fabric, its clock and its ports; needs root."""
     top = Path(root)
-    rule = "must be there, but no tool has made one yet"
-    require(package.bitstream.is_file(), str(package.bitstream), rule, "run hwseg package --bitstream, or vivado.tcl")
-    with file_errors(package.bitstream):
-        content = package.bitstream.read_bytes()
+    content = read_bitstream(package)
     set_clock(package.board, top)
     write_whole(top / "lib" / "firmware" / FIRMWARE, content)
     manager = top / MANAGER
@@ -92,6 +89,18 @@ def load_bitstream(package: Package, root: str | Path = "/") -> None:
         state = (manager / "state").read_text().strip()
     require(state == "operating", str(manager / "state"), f"must be operating, is {state}", "see dmesg")
     set_port_widths(top)
+
+
+def read_bitstream(package: Package) -> bytes:
+    """What fpga_manager takes: hwseg.bit, which is what tools write, converted, or hwseg.bit.bin."""
+    binary = package.bitstream
+    bit = binary.with_suffix("")
+    with file_errors(binary.parent):
+        if bit.is_file():
+            return bit_to_bin(bit.read_bytes(), str(bit))
+        rule = "must be there, but no tool has made one yet"
+        require(binary.is_file(), str(binary), rule, "run hwseg package --bitstream, or vivado.tcl")
+        return binary.read_bytes()
 
 
 def set_clock(board: BoardFacts, root: Path) -> None:
