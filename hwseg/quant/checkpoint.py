@@ -54,12 +54,12 @@ def load_network(path: Path) -> tuple[QuantUNet, dict[str, Any]]:
     return model.eval(), meta
 
 
-def start_from(model: QuantUNet, path: Path) -> None:
+def start_from(model: QuantUNet, path: Path) -> bool:
     """Copy the parameters of a checkpoint into `model`, which may have other bits but no other layers.
 
-    A folded network folds `model`, too.
+    A folded network folds `model`, too.  True if the checkpoint was quantized, so that its thresholds mean something.
     """
-    source, _ = load_network(path)
+    source, meta = load_network(path)
     if source.folded:
         fold_batch_norm(model)
     wanted, found = model.state_dict(), source.state_dict()
@@ -70,6 +70,7 @@ def start_from(model: QuantUNet, path: Path) -> None:
     for name in found:
         require(name in wanted, str(path), f"is of another architecture: it has {name}", "use its [unet] options")
     model.load_state_dict(found)
+    return bool(meta["quantized"])
 
 
 def save(path: Path, state: dict[str, Any]) -> None:

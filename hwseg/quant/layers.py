@@ -173,8 +173,8 @@ def merge_batch_norm(layer: Any, norm: nn.BatchNorm2d) -> None:
     shape = [1] * layer.weight.ndim
     shape[dimension] = -1
     adapted = getattr(layer, "parametrizations", {})
-    chain = adapted["weight"] if "weight" in adapted else ()
-    weight = adapted["weight"].original if "weight" in adapted else layer.weight
+    chain = list(adapted["weight"]) if adapted else []
+    weight = adapted["weight"].original if adapted else layer.weight
     with torch.no_grad():
         weight.copy_((weight.double() * factor.view(shape)).float())
         for adapter in chain:

@@ -25,6 +25,22 @@ def curves(history: Sequence[tuple[Any, ...]], path: Path) -> None:
     _write(figure, path)
 
 
+def pareto(points: Sequence[dict[str, Any]], chosen: int, path: Path) -> None:
+    """Validation Dice and loss of measured points over cycles, the chosen one ringed."""
+    figure, axes = _figure(2)
+    cycles = [point["cycles"] / points[0]["cycles"] for point in points]
+    for axis, key, what in zip(axes, ("dice", "loss"), ("validation Dice", "loss"), strict=True):
+        axis.plot(cycles, [point[key] for point in points], marker="o", label="before fine-tuning")
+        axis.plot(
+            cycles[chosen], points[chosen][key], "o", markersize=14, fillstyle="none", color="black", label="chosen"
+        )
+        axis.set_xlabel("predicted cycles, share of the base's")
+        axis.set_ylabel(what)
+        axis.grid(alpha=0.3)
+    axes[0].legend(loc="lower right")
+    _write(figure, path)
+
+
 def _figure(count: int) -> tuple[Any, Any]:
     from matplotlib.figure import Figure
 

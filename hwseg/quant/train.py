@@ -116,8 +116,7 @@ class Run:
         self.device = self.fabric.device
         torch.manual_seed(config.seed)
         self.model = QuantUNet(unet).to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        if config.init:
-            start_from(self.model, Path(config.init))
+        self.calibrated = bool(config.init) and start_from(self.model, Path(config.init))
         self.loss = losses.from_config(config)
         self.step = 0
         self.stage = STAGES[0]
@@ -163,16 +162,23 @@ class Run:
         if self.stage == "float":
             if self.step:
                 self.keep("float.pt", quantized=False)
-            seed = self.config.seed + 1
-            batches = (
-                crops.draw(pairs, self.crops, seed, i, range(self.config.batch))[0].to(self.device)
-                for i in range(self.config.calibration_batches)
-            )
-            calibrate(self.model, batches)
+            if self.calibrated and not self.step:
+                layers.set_quantization(self.model, True)
+            else:
+                self.calibrate(pairs)
         if stage == "folded":
             fold_batch_norm(self.model)
         self.stage = stage
         self.restart()
+
+    def calibrate(self, pairs: list[data.Pair]) -> None:
+        """Set clipping thresholds from crops that training does not draw."""
+        seed = self.config.seed + 1
+        batches = (
+            crops.draw(pairs, self.crops, seed, i, range(self.config.batch))[0].to(self.device)
+            for i in range(self.config.calibration_batches)
+        )
+        calibrate(self.model, batches)
 
     def learn(self, images: Tensor, targets: Tensor) -> float:
         """One step of gradient descent; the loss before it."""
