@@ -167,6 +167,10 @@ class SimulatedBoard:
         """Make the word at `address` answer SLVERR; by default none."""
         self.ask("fault", address)
 
+    def reset(self, cycles: int) -> None:
+        """Pull the fabric's reset for so many cycles; the processing system's ports go on."""
+        self.ask("reset", cycles)
+
     def close(self) -> None:
         if self._connection is not None:
             with suppress(OSError):

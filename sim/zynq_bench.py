@@ -84,6 +84,13 @@ class Board:
         self.ps.bad_address.value = address
         await ClockCycles(self.ps.clk, 1)
 
+    async def reset(self, cycles: int) -> None:
+        """Pull the fabric's reset for so many cycles; the processing system itself goes on."""
+        self.ps.fabric_reset.value = 1
+        await ClockCycles(self.ps.clk, cycles)
+        self.ps.fabric_reset.value = 0
+        await ClockCycles(self.ps.clk, 8)
+
     async def state(self) -> dict[str, int]:
         """Counts since the beginning."""
         return {
