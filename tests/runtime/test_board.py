@@ -88,6 +88,21 @@ def test_too_little_memory_is_told_with_both_sizes(root, package):
     board.close()
 
 
+def test_without_a_bitstream_no_register_is_touched(root, package):
+    """The processor would wait for an answer for ever."""
+    manager = root / "sys/class/fpga_manager/fpga0"
+    manager.mkdir(parents=True)
+    (manager / "state").write_text("unknown\n")
+    (root / "dev/uio1").unlink()
+    with pytest.raises(
+        HwsegError, match=r"state: must be operating, is unknown: no bitstream is loaded; run python3 -m"
+    ):
+        open_board(package, root)
+    (manager / "state").write_text("operating\n")
+    with pytest.raises(HwsegError, match=r"uio1: must open: No such file"):
+        open_board(package, root)
+
+
 def test_no_permission_is_told_with_the_cure(root, package, monkeypatch):
     real = os.open
 
