@@ -118,12 +118,21 @@ def open_commands(board: Board, chipdb: str, database: str) -> list[tuple[list[s
     ]
 
 
+ROUTED = """ > nextpnr.log 2>&1 || { tail -n 20 nextpnr.log >&2; exit 1; }
+# The last word on each clock is the one after routing.
+if grep "Max frequency for clock" nextpnr.log | tail -n 1 | grep -q "FAIL at"; then
+    grep "Max frequency for clock" nextpnr.log | tail -n 1 >&2
+    exit 1
+fi"""
+
+
 def open_script(board: Board) -> str:
     """The same as a shell script, for a machine that has the tools but not hwseg."""
     lines = []
     for command, output in open_commands(board, '"$CHIPDB"', '"$PRJXRAY_DB"'):
         lines.append(" ".join(command).replace('"$PRJXRAY_DB"/', '"$PRJXRAY_DB/').replace("part.yaml", 'part.yaml"'))
         lines[-1] += f" > {output}" if output else ""
+    lines[0] += ROUTED
     return f"""#!/bin/sh
 # Bitstream with open tools: yosys, nextpnr-xilinx, fasm2frames, xc7frames2bit (https://github.com/openXC7).
 # CHIPDB: nextpnr-xilinx's database of {board.device}.  PRJXRAY_DB: prjxray's folder of the family (zynq7).
