@@ -61,7 +61,7 @@ def test_a_reset_in_the_middle_of_a_run_lets_bursts_finish_and_the_next_run_work
         for place in (1, 5, 20, 60, *places):
             accelerator.start(pixels[1])
             assert not board.wait(place / (board.clock_mhz * 1e6))
-            board.reset(400)
+            assert board.reset(400) == accelerator.package.identity
             assert "busy" not in accelerator.status()
             accelerator.reset()
             assert (accelerator.segment(pixels[0]).sums == sums[0]).all()
