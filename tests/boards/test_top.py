@@ -8,6 +8,9 @@ import pytest
 
 from hwseg.boards.zynq7020.top import engine_ports, zynq_verilog
 from hwseg.errors import HwsegError
+from hwseg.rtl.config import parse_array
+from hwseg.rtl.engine import verilog
+from hwseg.toolchain import yosys
 
 LITE = """
   input [7:0] s_axi_araddr; input s_axi_arvalid; output s_axi_arready; input [2:0] s_axi_arprot;
@@ -66,6 +69,17 @@ def test_ports_that_only_read_or_only_write_are_quiet_in_the_other_direction():
     assert wires["SAXIHP1ARVALID"] == "1'h0"
     assert "valid" in wires["SAXIHP0ARVALID"]
     assert "valid" in wires["SAXIHP1AWVALID"]
+
+
+@pytest.mark.skipif(yosys.version() is None, reason="needs pyosys (extra synth)")
+def test_every_connection_fits_the_devices_cells_and_the_engine(tmp_path):
+    """Names, widths and drivers, checked by Yosys against its library of the device's cells."""
+    text = verilog(parse_array("8x1x1"))
+    (tmp_path / "top.v").write_text(text)
+    (tmp_path / "hwseg_zynq.v").write_text(zynq_verilog(text, 4))
+    commands = ["read_verilog -lib +/xilinx/cells_sim.v +/xilinx/cells_xtra.v", "read_verilog top.v hwseg_zynq.v"]
+    log = yosys.run_script([*commands, "hierarchy -check -top hwseg_zynq", "proc", "check -assert"], tmp_path)
+    assert "Warning" not in log
 
 
 def test_an_engine_without_ports_or_with_too_many_is_refused():
