@@ -202,7 +202,8 @@ class Accelerator:
             status = self.status()
             if "busy" not in status and "done" in status:
                 return status
-            if not came and time.monotonic() >= end:
+            # An interrupt that is stuck must not keep the driver here either.
+            if time.monotonic() >= end:
                 raise self._hung(model, limit, status)
             if not came:
                 time.sleep(POLL_SECONDS)
