@@ -124,6 +124,7 @@ def _report(run: Any, data: Path, split: tuple[str, ...], against: Path | None) 
     return {
         "trainable": {"begin": run.started["trainable"], "end": adapt.trainable(run.model), "full": full},
         "ranks": run.ranks(),
+        "importance": run.importances(),
         "weight_bytes": _sizes(graph, final),
         "dice": rows,
     }
