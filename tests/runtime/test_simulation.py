@@ -180,3 +180,28 @@ def test_the_drivers_accesses_are_under_5_percent_of_a_frame_of_256x256_pixels(t
     share = (after["access_cycles"] - before["access_cycles"]) / cycles
     print(f"{after['accesses'] - before['accesses']} accesses, {share:.2%} of {cycles} cycles")
     assert share < 0.05
+
+
+@pytest.mark.slow
+def test_10_000_runs_in_a_row_lose_nothing(tmp_path):
+    """On one opened accelerator, memory slow and stalling; every head compared, every counter read."""
+    from hwseg.boards import load_board
+    from hwseg.boards.zynq7020.package import package
+    from hwseg.compile.api import compile_model
+    from tests.quant.models import random_unet
+
+    choices = {"height": 4, "width": 4, "channels": 1, "depth": 1, "widths": (1, 1), "classes": 1, "residual": False}
+    model = random_unet(2, tmp_path, upsampling="nearest", head="raw", final="none", **choices)
+    build = compile_model(model, array="8x1x1", out=tmp_path / "build")
+    package([build.path], load_board("pynq-z2"), tmp_path / "package")
+    pixels = np.random.default_rng(0).integers(0, 256, (16, 4, 4, 1), np.uint8)
+    with opened(tmp_path / "package") as quiet:
+        wanted = [quiet.segment(p) for p in pixels]
+    with opened(tmp_path / "package", latency=(2, 60), stalls=True) as accelerator:
+        for number in range(10_000):
+            result, expected = accelerator.segment(pixels[number % 16]), wanted[number % 16]
+            assert (result.sums == expected.sums).all(), number
+            assert result.counters == expected.counters, number
+        state = accelerator.backend.state()
+    assert state["violations"] == 0
+    assert state["accesses"] > 80_000
