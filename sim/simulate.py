@@ -124,7 +124,8 @@ def load_build(folder: Path, *, verify: bool = True) -> tuple[Graph, Program, Ma
         report = json.loads((folder / "report.json").read_text())
     graph = load(folder / "model.onnx")
     config = parse_array(report["array"])
-    program = compile_graph(graph, config, load_board(report["board"]), bool(report.get("inexact")))
+    board, clock = load_board(report["board"]), float(report["clock_mhz"])
+    program = compile_graph(graph, config, board, bool(report.get("inexact")), clock_mhz=clock)
     return graph, program, report
 
 
@@ -216,6 +217,7 @@ def _run(
     words = (folder / "program.bin").stat().st_size // 8
     job = {
         "base": 0,
+        "limit_address": program.memory.end(words * 8),
         "program": program.memory.program_address,
         "program_words": words,
         "limit": PATIENCE * predicted + 50_000,

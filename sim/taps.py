@@ -36,8 +36,8 @@ def read_blocks(path: Path, sets: int) -> list[np.ndarray]:
 def maps(program: Program, path: Path) -> dict[int, np.ndarray]:
     """int16 [row, column, channel] of every layer that writes planes, before pooling; -999 where nothing was seen."""
     walk = Walk(program.config, program.memory)
-    for plan in program.plans:
-        walk.layer(plan)
+    for chain in program.chains:
+        walk.chain(chain)
     blocks = read_blocks(path, program.config.sets)
     found: dict[int, np.ndarray] = {}
     taken: dict[int, int] = defaultdict(int)

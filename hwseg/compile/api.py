@@ -10,15 +10,16 @@ from typing import Any
 
 from hwseg.boards import Board, load_board
 from hwseg.compile.array import choose_array, require_fit
+from hwseg.compile.chain import Chain, plan_network, plans_of
 from hwseg.compile.emit import graph_json, json_bytes
 from hwseg.compile.engine_text import in_background
 from hwseg.compile.lower import Network, lower
 from hwseg.compile.memory import MemoryMap, map_memory
 from hwseg.compile.parameters import images, layer_triples
-from hwseg.compile.plan import LayerPlan, plan_layer
+from hwseg.compile.plan import LayerPlan
 from hwseg.compile.report import build_report, markdown
 from hwseg.compile.report_html import html
-from hwseg.compile.schedule import schedule
+from hwseg.compile.schedule import Pace, schedule
 from hwseg.compile.timing import Timing, predict
 from hwseg.compile.walk import Walk
 from hwseg.errors import require
@@ -47,11 +48,16 @@ class Program:
     network: Network
     config: EngineConfig
     board: Board
-    plans: tuple[LayerPlan, ...]
+    chains: tuple[Chain, ...]
     memory: MemoryMap
     program: bytes
     weights: bytes
     inexact: Mapping[str, int]
+
+    @property
+    def plans(self) -> tuple[LayerPlan, ...]:
+        """Every layer's plan, in order."""
+        return tuple(plans_of(self.chains))
 
     def timing(self, latency: int | None = None) -> Timing:
         """Predicted cycles; the board's memory latency unless another is given."""
@@ -71,9 +77,14 @@ class Build:
 
 
 def compile_graph(
-    graph: Graph, config: EngineConfig, board: Board, allow_inexact: bool = False, progress: Progress = _silent
+    graph: Graph,
+    config: EngineConfig,
+    board: Board,
+    allow_inexact: bool = False,
+    progress: Progress = _silent,
+    clock_mhz: float | None = None,
 ) -> Program:
-    """Plan, schedule and encode."""
+    """Plan, schedule and encode.  The program paces itself to the board's memory at `clock_mhz` (the board's own)."""
     progress("planning layers")
     network, inexact = lower(graph, allow_inexact)
     require(
@@ -82,7 +93,9 @@ def compile_graph(
         f"must have at most {MAX_LAYERS} layers, has {len(network.layers)}",
         "use a smaller network",
     )
-    plans = tuple(plan_layer(i, layer, network, config) for i, layer in enumerate(network.layers))
+    pace = Pace.of(board.ddr_bytes_per_second, clock_mhz or board.clock_mhz)
+    chains = plan_network(network, config, pace.cycles_per_word)
+    plans = tuple(plans_of(chains))
     memory = map_memory(network, plans, config, board.ddr_bytes)
     tiles, parameters = [], []
     for plan in plans:
@@ -95,16 +108,16 @@ def compile_graph(
         parameters.append(words)
     progress("scheduling")
     walk = Walk(config, memory)
-    for plan in plans:
-        walk.layer(plan)
-    program = schedule(walk, config, memory.program_address, board.ddr_latency)
+    for chain in chains:
+        walk.chain(chain)
+    program = schedule(walk, config, memory.program_address, pace, board.ddr_latency)
     require(
         len(program) // 8 < MAX_PROGRAM_WORDS,
         graph.name,
         f"needs a program of {len(program) // 32} instructions, the engine counts to {MAX_PROGRAM_WORDS // 4}",
         "use a larger array or smaller images",
     )
-    return Program(graph, network, config, board, plans, memory, program, b"".join(tiles + parameters), inexact)
+    return Program(graph, network, config, board, chains, memory, program, b"".join(tiles + parameters), inexact)
 
 
 def compile_model(
@@ -129,7 +142,7 @@ def compile_model(
     progress(f"reading {Path(path).name}")
     graph = load(path)
     top = in_background(config)
-    program = compile_graph(graph, config, target, allow_inexact, progress)
+    program = compile_graph(graph, config, target, allow_inexact, progress, clock)
     folder = Path(path).with_suffix(".hwseg") if out is None else Path(out)
     with build_folder(folder) as scratch:
         progress(f"generating the Verilog of {config.name}, once per array")

@@ -8,12 +8,15 @@ from dataclasses import dataclass
 
 @dataclass(slots=True)
 class Space:
-    """Addresses [start, start + size).  `until`: number of RUNs (or STOREs) after which it may be overwritten."""
+    """Addresses [start, start + size).  `until`: number of RUNs (or STOREs) after which it may be overwritten, `moves`:
+    number of MOVEs.
+    """
 
     start: int
     size: int
     until: int
     live: bool = True
+    moves: int = 0
 
 
 class Ring:
@@ -25,15 +28,25 @@ class Ring:
         self.spaces: deque[Space] = deque()
         self.released = 0
         """What must be complete before anything given out so far may be written."""
+        self.released_moves = 0
+
+    def reserve(self, size: int) -> None:
+        """The next spaces, `size` addresses together, will lie behind each other."""
+        assert size <= self.capacity, "the plan fits the memory"
+        if self.next + size > self.capacity:
+            self._wrap()
+
+    def _wrap(self) -> None:
+        while self.spaces and self.spaces[0].start >= self.next:
+            self._drop()
+        self.next = 0
 
     def take(self, size: int) -> Space:
         """A new space; afterwards `released` says what must be complete before it is written."""
         assert size <= self.capacity, "the plan fits the memory"
+        if self.next + size > self.capacity:
+            self._wrap()
         start = self.next
-        if start + size > self.capacity:
-            while self.spaces and self.spaces[0].start >= start:
-                self._drop()
-            start = 0
         while (
             self.spaces and self.spaces[0].start < start + size and start < self.spaces[0].start + self.spaces[0].size
         ):
@@ -47,3 +60,4 @@ class Ring:
         old = self.spaces.popleft()
         assert not old.live, "no space is overwritten while the plan still reads it"
         self.released = max(self.released, old.until)
+        self.released_moves = max(self.released_moves, old.moves)

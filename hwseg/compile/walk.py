@@ -10,12 +10,17 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from enum import IntEnum
 
+from hwseg.compile.chain import Chain, Stage, Strip, rectangle
+from hwseg.compile.chain import Ring as ChainRing
 from hwseg.compile.layout import HeadLayout, TensorLayout
 from hwseg.compile.memory import MemoryMap
 from hwseg.compile.plan import LayerPlan, OutputSet, Pass, Rectangle, Source, region_words
 from hwseg.compile.rings import Ring, Space
 from hwseg.rtl.config import EngineConfig
-from hwseg.rtl.isa import Mode, Opcode, Scatter, Target
+from hwseg.rtl.isa import DESTINATION, MOVE_TAIL, NO_WRAP, Mode, Opcode, Scatter, Target
+
+
+NEVER = 1 << 60
 
 
 class Queue(IntEnum):
@@ -24,6 +29,7 @@ class Queue(IntEnum):
     REGION = 0
     WEIGHTS = 1
     PARAMETERS = 2
+    MOVES = 3
 
 
 @dataclass(slots=True)
@@ -42,7 +48,7 @@ class Load:
 class Store:
     fields: list[int]
     after_run: int
-    deadline: int = 1 << 60
+    deadline: int = NEVER
 
 
 @dataclass(slots=True)
@@ -52,7 +58,7 @@ class Step:
     fields: list[int]
     run: int
     """Number of this RUN; of the next one for a CONFIG; negative numbers do not occur."""
-    loads: tuple[int, int, int] = (0, 0, 0)
+    loads: tuple[int, ...] = (0,) * len(Queue)
     stores: int = 0
     cycles: int = 0
     reload: bool = False
@@ -65,7 +71,7 @@ class Walk:
     config: EngineConfig
     memory: MemoryMap
     steps: list[Step] = field(default_factory=list)
-    loads: tuple[list[Load], list[Load], list[Load]] = field(default_factory=lambda: ([], [], []))
+    loads: tuple[list[Load], ...] = field(default_factory=lambda: tuple([] for _ in Queue))
     stores: list[Store] = field(default_factory=list)
     runs: int = 0
     written_blocks: list[tuple[int, int, Rectangle]] = field(default_factory=list)
@@ -81,9 +87,24 @@ class Walk:
         self.ring_tiles = config.weight_words // config.tile_words
         self.written: dict[str, defaultdict[int, int]] = {}
         self.tables = (-1, -1, -1)
+        self.raw = False
+        self.key: object = None
+        """What the last CONFIG said to read."""
 
-    def layer(self, plan: LayerPlan) -> None:
-        LayerWalk(self, plan).run()
+    def chain(self, chain: Chain) -> None:
+        """All strips of layers that run together, or one layer alone."""
+        if not chain.stages:
+            LayerWalk(self, chain.plans[0]).run()
+            return
+        assert chain.order is not None, "the planner has seen that it fits"
+        self.banks.reserve(sum(ring.words for stage in chain.stages for ring in stage.rings))
+        walks: list[StageWalk] = []
+        for stage in chain.stages:
+            walks.append(StageWalk(self, stage, walks))
+        for strip in chain.order:
+            walks[strip.stage].strip(strip)
+        for walk in walks:
+            walk.end()
 
     def load(self, queue: Queue, fields: list[int], after_run: int, after_store: int = 0) -> int:
         """Returns how many loads of this queue there are now."""
@@ -106,15 +127,59 @@ class Walk:
 def load_fields(
     target: Target, layer: int, ddr: int, words: int, runs: int = 1, stride: int = 0, **fields: int
 ) -> list[int]:
-    """Values in the order of `isa.LOAD`; fence and wait_runs are filled in by the schedule."""
-    names = ("address", "pitch", "row_phase", "column_phase", "column_address", "planes", "bank")
-    return [Opcode.LOAD, target, 0, layer, 0, ddr, words, runs, stride, *(fields.get(name, 0) for name in names)]
+    """Values in the order of `isa.LOAD`; what it waits for and costs is filled in by the schedule."""
+    fields.setdefault("wrap_at", NO_WRAP)
+    fields.setdefault("wrap_to", NO_WRAP)
+    where = [fields.get(name, 0) for name in DESTINATION]
+    return [Opcode.LOAD, target, layer, 0, ddr, words, runs, stride, *where, 0, 0]
 
 
 @dataclass(slots=True)
 class Region:
+    """Where a source lies.  `loads`, `moves`: how many of each it needs."""
+
     space: Space
     loads: int
+    moves: int = 0
+
+
+@dataclass(slots=True)
+class Feed:
+    """The rows of one ring: which are there, and after which RUN a row's place is free.
+
+    present: rows [0, present) have been loaded.  arrived: by the layer that makes them, (rows, MOVEs): rows [0, rows)
+    are there after so many MOVEs.
+    """
+
+    ring: ChainRing
+    space: Space
+    released: int
+    present: int = 0
+    arrived: defaultdict[int, list[tuple[int, int]]] = field(default_factory=lambda: defaultdict(list))
+    left: list[tuple[int, int]] = field(default_factory=list)
+
+    def after(self, row: int) -> int:
+        """RUNs that must be complete before rows up to this one may be written."""
+        over = row - self.ring.rows
+        if over < 0:
+            return self.released
+        return next(runs for gone, runs in self.left if gone > over)
+
+    def moves(self, row: int) -> int:
+        """MOVEs that must be complete before rows up to this one may be read."""
+        return max(next(count for rows, count in made if rows > row) for made in self.arrived.values())
+
+    def place(self, row: int) -> dict[str, int]:
+        """Fields of RUN, LOAD and MOVE for a row."""
+        ring, start = self.ring, self.space.start
+        point = ring.source.mode == Mode.POINT
+        unit, phase = (row, 0) if point else divmod(row, 3)
+        return {
+            "address": start + unit % ring.units * ring.pitch,
+            "row_phase": phase,
+            "wrap_at": start + ring.words,
+            "wrap_to": start,
+        }
 
 
 class LayerWalk:
@@ -123,7 +188,6 @@ class LayerWalk:
     def __init__(self, walk: Walk, plan: LayerPlan) -> None:
         self.walk, self.plan, self.config = walk, plan, walk.config
         self.layer = plan.layer
-        self.key: object = None
         self.regions: dict[int, Region] = {}
         self.parameters: dict[int, tuple[Space, int]] = {}
         self.all_parameters = len(plan.passes) <= self.config.param_slots
@@ -177,7 +241,7 @@ class LayerWalk:
         shift = tile.part == 1 and not any(plan.tiles[u].part for u in wanted[: wanted.index(t)])
         shift = shift and not first
         rows = plan.chunk_rows if last else rectangle.rows
-        loads = [region.loads, 0, 0]
+        loads = [region.loads, 0, 0, region.moves]
         slot = self._slot(p, loads) if last else 0
         reload = self.walk.weights(plan.index, self.addresses[p, t], (plan.index, p, t))
         for start in range(0, rectangle.rows, rows):
@@ -251,9 +315,9 @@ class LayerWalk:
 
     def _configure(self, source: Source) -> None:
         """CONFIG when the way of reading changes."""
-        if source.key == self.key:
+        if self.walk.key == (self.plan.index, source.key):
             return
-        self.key = source.key
+        self.walk.key = self.plan.index, source.key
         plan, config, op = self.plan, self.config, self.layer.requantize
         raw = op is None
         step = plan.head_rows * max(1, config.pixels // 2)
@@ -267,7 +331,8 @@ class LayerWalk:
             plan.out_planes,
             0 if op is None else op.low & 0x1FF,
             0 if op is None else op.high & 0x1FF,
-            int(not raw and self.layer.output is not None),
+            int(not raw and self.layer.output is not None and plan.stored),
+            int(plan.moved),
             int(self.layer.pooled is not None),
             int(raw),
             plan.head_rows,
@@ -275,7 +340,9 @@ class LayerWalk:
             plan.pool_pitch,
             max(source.planes, 4),
             max(source.planes, 8, step),
+            int(self.walk.raw or raw),
         ]
+        self.walk.raw = raw
         self.walk.steps.append(Step(fields, self.walk.runs))
 
     def _run(
@@ -294,25 +361,19 @@ class LayerWalk:
         walk, plan, config = self.walk, self.plan, self.config
         reload, first, last, shift = flags
         limit_rows, limit_columns = plan.limits[source.groups[0].tensor]
-        start = part.y0 - whole.y0
         odd_row = odd_column = 0
         top = bottom = left = right = False
-        row_phase, pitch, b = 0, plan.pitch(source), source.planes
-        if source.mode == Mode.POINT:
-            row_address, column = region.space.start + start * pitch, 0
-        else:
-            row = 1 + start
-            column = 1
+        b = source.planes
+        column = 0 if source.mode == Mode.POINT else 1
+        where = self._first_row(source, region, part.y0 - whole.y0, part)
+        if source.mode != Mode.POINT:
             if source.mode == Mode.STRIDE2:
-                row = 1 + 2 * start
                 bottom, right = 2 * part.y1 - 1 >= limit_rows, 2 * part.x1 - 1 >= limit_columns
             else:
                 bottom, right = part.y1 == plan.run_shape[0], part.x1 == plan.words
             if source.mode == Mode.NEAREST:
-                row = (part.y0 >> 1) - (whole.y0 >> 1) + 1
                 odd_row, odd_column = part.y0 & 1, part.x0 & 1
             top, left = part.y0 == 0, part.x0 == 0
-            row_address, row_phase = region.space.start + row // 3 * pitch, row % 3
         tail = plan.run_shape[1] - 8 * (plan.words - 1) if part.x1 == plan.words else 8
         out, pool = self._outputs(plan.passes[p], part) if last else (0, 0)
         steps = part.rows * part.columns * config.substeps
@@ -340,16 +401,19 @@ class LayerWalk:
             0,
             part.rows // 2 if plan.pair else part.rows,
             part.columns,
-            row_address,
-            row_phase,
+            where["address"],
+            where["row_phase"],
             column // 3 * b,
             column % 3,
             0 if first and last else psum,
             out,
             pool,
             slot,
+            where["wrap_at"],
+            where["wrap_to"],
         ]
-        needs = (loads[0], len(walk.loads[Queue.WEIGHTS]), loads[2])
+        moves = max(loads[3], walk.out.released_moves if last else 0)
+        needs = (loads[0], len(walk.loads[Queue.WEIGHTS]), loads[2], moves)
         stores = max(walk.out.released, walk.pool.released) if last else 0
         walk.steps.append(Step(fields, walk.runs, needs, stores, steps * interval, reload))
         walk.runs += 1
@@ -357,6 +421,20 @@ class LayerWalk:
             if not plan.head_rows:
                 walk.written_blocks.append((plan.index, p, part))
             self._store(p, part, out, pool)
+
+    def _first_row(self, source: Source, region: Region, start: int, part: Rectangle) -> dict[str, int]:
+        """Fields of RUN for the first centre row of a part that begins `start` rows into the rectangle."""
+        pitch = self.plan.pitch(source)
+        row, phase = start, 0
+        if source.mode != Mode.POINT:
+            row = {
+                Mode.SAME: 1 + start,
+                Mode.STRIDE2: 1 + 2 * start,
+                Mode.NEAREST: (part.y0 >> 1) - (part.y0 - start >> 1) + 1,
+            }[source.mode]
+            row, phase = divmod(row, 3)
+        address = region.space.start + row * pitch
+        return {"address": address, "row_phase": phase, "wrap_at": NO_WRAP, "wrap_to": NO_WRAP}
 
     def _outputs(self, p: Pass, part: Rectangle) -> tuple[int, int]:
         """Output and pool memory addresses; both column phases of a transposed convolution share a space."""
@@ -379,8 +457,10 @@ class LayerWalk:
             if plan.head_rows:
                 self._store_head(i, chosen, part, out)
                 continue
-            if self.layer.output is not None:
+            if self.layer.output is not None and plan.stored:
                 self._store_map(self.layer.output, i, chosen, part, out)
+            if plan.moved:
+                self._move(i, chosen, part, out)
             if self.layer.pooled is not None:
                 half = Rectangle(part.y0 // 2, part.y1 // 2, part.x0 // 2, -(-part.x1 // 2))
                 layout, base = self._tensor(self.layer.pooled)
@@ -391,7 +471,11 @@ class LayerWalk:
         for ring, used in ((walk.out, plan.out_pitch), (walk.pool, plan.pool_pitch)):
             if used:
                 ring.spaces[-1].until = len(walk.stores)
+                ring.spaces[-1].moves = len(walk.loads[Queue.MOVES])
                 ring.spaces[-1].live = False
+
+    def _move(self, number: int, chosen: OutputSet, part: Rectangle, out: int) -> None:
+        raise AssertionError("a layer alone moves nothing")
 
     def _tensor(self, name: str) -> tuple[TensorLayout, int]:
         return self.walk.memory.layouts[name], self.walk.memory.tensors[name]
@@ -431,10 +515,128 @@ class LayerWalk:
         pitch: int,
         planes: int,
     ) -> None:
-        fields = [Opcode.STORE, pool, self.plan.index, 0, ddr, words, runs, stride, number, address, pitch, planes]
+        fields = [Opcode.STORE, pool, self.plan.index, 0, ddr, words, runs, stride, number, address, pitch, planes, 0]
         self.walk.stores.append(Store(fields, self.walk.runs))
 
     def _wrote(self, name: str, y0: int, y1: int) -> None:
         rows = self.walk.written.setdefault(name, defaultdict(int))
         for row in range(y0, y1):
             rows[row] = len(self.walk.stores)
+
+
+class StageWalk(LayerWalk):
+    """One layer of a chain, strip by strip.  `earlier`: the stages before it."""
+
+    def __init__(self, walk: Walk, stage: Stage, earlier: list[StageWalk]) -> None:
+        super().__init__(walk, stage.plan)
+        self.stage = stage
+        self.readers: list[tuple[Feed, int, int]] = []
+        """Rings that want this layer's map: ring, position among its source's groups, channel group."""
+        self.feeds: list[Feed] = []
+        for ring in stage.rings:
+            space = walk.banks.take(ring.words)
+            self.feeds.append(Feed(ring, space, walk.banks.released))
+        for before in earlier:
+            before.readers += [
+                (feed, bank, group.channel_group)
+                for feed in self.feeds
+                for bank, group in enumerate(feed.ring.source.groups)
+                if group.tensor == before.layer.output and group.tensor in feed.ring.moved
+            ]
+
+    def strip(self, strip: Strip) -> None:
+        """Every pass of rows [y0, y1)."""
+        self._block(rectangle(self.plan, strip), self.plan.blocks[0], 0, set(range(len(self.feeds))))
+        for number, feed in enumerate(self.feeds):
+            # A source whose weights are all zero is read by no RUN.
+            until = self.regions[number].space.until if number in self.regions else self.walk.runs
+            feed.left.append((self.stage.keeps(feed.ring, strip.y1), until))
+        self.regions.clear()
+        for feed, _, _ in self.readers:
+            feed.arrived[self.plan.index].append((strip.y1 * self.stage.rows_made, len(self.walk.loads[Queue.MOVES])))
+
+    def end(self) -> None:
+        """Everything the stage held may be overwritten."""
+        for feed in self.feeds:
+            feed.space.until, feed.space.live = feed.left[-1][1], False
+        self._end_parameters()
+
+    def _region(self, rectangle: Rectangle, number: int) -> Region:
+        """Loads the rows that are not there yet; moved ones have been sent by the stage that makes them."""
+        if number in self.regions:
+            return self.regions[number]
+        walk, plan, feed = self.walk, self.plan, self.feeds[number]
+        ring, source = feed.ring, feed.ring.source
+        _, after = ring.reads(rectangle.y0, rectangle.y1)
+        region = Region(Space(0, 0, 0), 0)
+        if ring.moved:
+            region.moves = feed.moves(after - 1)
+        elif after > feed.present:
+            rows = after - feed.present
+            for bank, group in enumerate(source.groups):
+                layout, base = walk.memory.layouts[group.tensor], walk.memory.tensors[group.tensor]
+                written = walk.written.get(group.tensor)
+                stores = max((written[row] for row in range(feed.present, after)), default=0) if written else 0
+                fields = load_fields(
+                    Target.POINT if source.mode == Mode.POINT else Target.WINDOW,
+                    plan.index,
+                    base + layout.offset(feed.present, group.channel_group, 0),
+                    layout.pixel_groups * source.planes,
+                    rows,
+                    layout.row_bytes,
+                    **self._destination(feed, bank, feed.present),
+                )
+                region.loads = walk.load(Queue.REGION, fields, feed.after(after - 1), stores)
+            feed.present = after
+        self.regions[number] = region
+        return region
+
+    @staticmethod
+    def _destination(feed: Feed, bank: int, row: int) -> dict[str, int]:
+        ring = feed.ring
+        column = 0 if ring.source.mode == Mode.POINT else 1
+        return {
+            **feed.place(row),
+            "pitch": ring.pitch,
+            "column_phase": column,
+            "planes": ring.source.planes,
+            "bank": bank,
+        }
+
+    def _first_row(self, source: Source, region: Region, start: int, part: Rectangle) -> dict[str, int]:
+        feed = self.feeds[self.plan.sources.index(source)]
+        row = {Mode.NEAREST: part.y0 >> 1, Mode.STRIDE2: 2 * part.y0}.get(source.mode, part.y0)
+        return feed.place(row)
+
+    def _move(self, number: int, chosen: OutputSet, part: Rectangle, out: int) -> None:
+        """The part's rows go to every ring that wants them."""
+        walk, plan = self.walk, self.plan
+        wide = self.layer.kernel == 2
+        for feed, bank, channel_group in self.readers:
+            if channel_group != chosen.channel_group:
+                continue
+            source = feed.ring.source
+            first = 2 * part.y0 + chosen.phase if wide else part.y0
+            last = first + (part.rows - 1) * (2 if wide else 1)
+            columns = feed_columns(feed, plan, wide)
+            point = source.mode == Mode.POINT
+            steps = (columns if point else -(-columns // 2)) * source.planes
+            fields = load_fields(
+                Target.POINT if point else Target.WINDOW,
+                plan.index,
+                out | number << 14,
+                steps,
+                part.rows,
+                plan.out_pitch,
+                every_other=int(wide),
+                **self._destination(feed, bank, first),
+            )
+            fields[0], fields[-1] = Opcode.MOVE, steps * part.rows + MOVE_TAIL
+            walk.load(Queue.MOVES, fields, max(walk.runs, feed.after(last)))
+            walk.loads[Queue.MOVES][-1].deadline = NEVER
+
+
+def feed_columns(feed: Feed, plan: LayerPlan, wide: bool) -> int:
+    """Word columns of the map that the ring holds."""
+    pixels = plan.run_shape[1] * (2 if wide else 1)
+    return -(-pixels // 8)

@@ -6,7 +6,8 @@
 
 The eight rows of a block arrive in eight consecutive cycles, one block per step of at least eight cycles, so a block
 leaves (at most eight planes) while the next arrives.  The output memory is two banks, even and odd word columns: a
-transposed convolution writes half of the bytes of both at once.
+transposed convolution writes half of the bytes of both at once.  The loop memory is its twin: what MOVE takes to the
+input banks while STORE takes the output memory's words to DDR.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from amaranth.utils import exact_log2
 
 from hwseg.rtl.config import ROWS_PER_SET, WORD_PIXELS, EngineConfig
 from hwseg.rtl.isa import Scatter
-from hwseg.rtl.layouts import CONFIG_LAYOUT, TOKEN
+from hwseg.rtl.layouts import BACK_LAYOUT, TOKEN
 from hwseg.rtl.requantize import RAW_BITS
 
 BLOCK = data.ArrayLayout(data.ArrayLayout(8, WORD_PIXELS), ROWS_PER_SET)
@@ -34,7 +35,8 @@ def plane(block: data.View, number: Signal) -> Value:
 
 
 class OutputSet(Component):
-    """Packer, pool and memories of one set.  `read_*`: STORE's side; data follows the address by two cycles.
+    """Packer, pool and memories of one set.  `read_*`: STORE's side, `loop_*`: MOVE's; data follows the address by two
+    cycles.  `back`: the two configurations that tokens name.
 
     latency: cycles from a step's last row at the input until all of its words are written (raw: see
     `hwseg.rtl.latency`).
@@ -46,7 +48,7 @@ class OutputSet(Component):
         self.config = config
         super().__init__(
             {
-                "configuration": In(CONFIG_LAYOUT),
+                "back": In(data.ArrayLayout(BACK_LAYOUT, 2)),
                 "y": In(data.ArrayLayout(8, config.pixels)),
                 "raw": In(data.ArrayLayout(RAW_BITS, config.pixels)),
                 "row": In(3),
@@ -55,8 +57,11 @@ class OutputSet(Component):
                 "read_parity": In(1),
                 "read_pool": In(1),
                 "read_data": Out(64),
+                "loop_address": In(14),
+                "loop_data": Out(data.ArrayLayout(64, 2)),
                 "tap": Out(BLOCK),
                 "tap_valid": Out(1),
+                "tap_layer": Out(8),
             }
         )
 
@@ -76,14 +81,21 @@ class OutputSet(Component):
         self._memories(m, writes, raw_writes, pool_write)
         return m
 
+    def _configuration(self, m: Module, token: data.View, name: str) -> data.View:
+        """The configuration under which the token's step was computed."""
+        found = Signal(BACK_LAYOUT, name=f"{name}_configuration")
+        m.d.comb += found.eq(Mux(token.half, self.back[1].as_value(), self.back[0].as_value()))
+        return found
+
     @property
     def _last_substep(self) -> int:
         return self.config.substeps - 1
 
     def _full(self, m: Module, values: data.View) -> list[data.View]:
         """Collect a block, then emit its planes into one bank, or scattered into both."""
-        cfg, token = self.configuration, self.token
+        token = self.token
         block, leaving, held = Signal(BLOCK), Signal(BLOCK), Signal(TOKEN)
+        now, cfg = self._configuration(m, token, "arriving"), self._configuration(m, held, "complete")
         complete, busy, number, offset = Signal(), Signal(), Signal(4), Signal(4)
         width = 8 * self.config.pixels
         with m.If(token.valid), m.Switch(Cat(self.row, token.substep)):
@@ -92,11 +104,11 @@ class OutputSet(Component):
                     with m.Case(s * ROWS_PER_SET + r):
                         m.d.sync += block[r].as_value()[s * width : (s + 1) * width].eq(values)
         finished = token.valid & (self.row == ROWS_PER_SET - 1) & (token.substep == self._last_substep)
-        m.d.sync += complete.eq(finished & ~cfg.raw)
+        m.d.sync += complete.eq(finished & ~now.raw)
         with m.If(finished):
             m.d.sync += held.eq(token)
-        emitted = Signal(TOKEN)
-        m.d.comb += [self.tap.eq(block), self.tap_valid.eq(complete)]
+        emitted, keep, loop = Signal(TOKEN), Signal(), Signal()
+        m.d.comb += [self.tap.eq(block), self.tap_valid.eq(complete), self.tap_layer.eq(cfg.layer)]
         with m.If(busy):
             m.d.sync += [number.eq(number - 1), offset.eq(offset + 1)]
             with m.If(number == 0):
@@ -105,7 +117,9 @@ class OutputSet(Component):
             m.d.sync += [
                 leaving.eq(block),
                 emitted.eq(held),
-                busy.eq(cfg.keep),
+                busy.eq(cfg.keep | cfg.loop),
+                keep.eq(cfg.keep),
+                loop.eq(cfg.loop),
                 number.eq(cfg.out_planes - 1),
                 offset.eq(0),
             ]
@@ -121,17 +135,34 @@ class OutputSet(Component):
             wide = Cat(*(word[8 * (4 * parity + i // 2) :][:8] for i in range(WORD_PIXELS)))
             enable = Mux(scattered, Mux(phase, 0xAA, 0x55), Mux(emitted.odd == parity, 0xFF, 0))
             m.d.sync += [
-                write.enable.eq(Mux(busy, enable, 0)),
+                write.enable.eq(Mux(busy & keep, enable, 0)),
                 write.address.eq(emitted.out + offset),
                 write.data.eq(Mux(scattered, wide, word)),
             ]
             writes.append(write)
+            self._loop(m, parity, write, Mux(busy & loop, enable, 0))
         return writes
+
+    def _loop(self, m: Module, parity: int, write: data.View, enable: Value) -> None:
+        """One parity bank of the loop memory, written as the output memory is."""
+        memory = Memory(shape=64, depth=self.config.out_words, init=[])
+        m.submodules[f"loop_{parity}"] = memory
+        reader, writer = memory.read_port(), memory.write_port(granularity=8)
+        m.d.comb += [
+            reader.addr.eq(self.loop_address),
+            reader.en.eq(1),
+            writer.addr.eq(write.address),
+            writer.data.eq(write.data),
+        ]
+        late = Signal(8, name=f"loop_enable_{parity}")
+        m.d.sync += [late.eq(enable), self.loop_data[parity].eq(reader.data)]
+        m.d.comb += writer.en.eq(late)
 
     def _pool(self, m: Module, values: data.View) -> data.View:
         """Running 2x2 maximum; two word columns of the map make one pooled word."""
-        cfg, token = self.configuration, self.token
-        is_signed = cfg.low[8]
+        token = self.token
+        now = self._configuration(m, token, "pooling")
+        is_signed = now.low[8]
         best, leaving = Signal(BLOCK), Signal(BLOCK)
         held, complete, busy, number, address = Signal(TOKEN), Signal(), Signal(), Signal(4), Signal(14)
 
@@ -164,9 +195,10 @@ class OutputSet(Component):
                 with m.Case(r):
                     m.d.sync += best[r].eq(updated)
         finished = token.valid & (self.row == ROWS_PER_SET - 1) & (token.substep == self._last_substep) & token.second
-        m.d.sync += complete.eq(finished & (token.odd | token.end_of_row) & cfg.pool)
+        m.d.sync += complete.eq(finished & (token.odd | token.end_of_row) & now.pool)
         with m.If(finished):
             m.d.sync += held.eq(token)
+        cfg = self._configuration(m, held, "pooled")
         write = Signal(MEMORY_WRITE, name="pool_write")
         with m.If(busy):
             m.d.sync += [number.eq(number - 1), address.eq(address + 1)]
@@ -183,7 +215,8 @@ class OutputSet(Component):
 
     def _raw(self, m: Module) -> list[data.View]:
         """Accumulators queue up by rows and leave as words of two."""
-        cfg, token = self.configuration, self.token
+        token = self.token
+        cfg = self._configuration(m, token, "raw")
         words = max(1, self.config.pixels // 2)
         width = self.config.pixels * RAW_BITS
         m.submodules.queue = queue = SyncFIFO(width=width + 15, depth=8)
@@ -219,7 +252,8 @@ class OutputSet(Component):
             memory = Memory(shape=64, depth=depth, init=[])
             m.submodules[f"out_{parity}"] = memory
             read, write = memory.read_port(), memory.write_port(granularity=8)
-            chosen = Mux(self.configuration.raw, raw.as_value(), full.as_value())
+            # Never both: a CONFIG after a raw one drains.
+            chosen = Mux(raw.enable[0], raw.as_value(), full.as_value())
             port = data.View(MEMORY_WRITE, chosen)
             m.d.comb += [
                 read.addr.eq(self.read_address),

@@ -157,7 +157,7 @@ def without(program: bytes, opcode: Opcode, field: str) -> bytes:
         (Opcode.RUN, "wait_loads", "lazy"),
         (Opcode.RUN, "wait_stores", "lazy"),
         (Opcode.LOAD, "wait_runs", "eager"),
-        (Opcode.LOAD, "fence", "eager"),
+        (Opcode.LOAD, "wait_stores", "eager"),
         (Opcode.STORE, "wait_runs", "eager"),
     ],
 )

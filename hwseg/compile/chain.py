@@ -1,0 +1,344 @@
+"""Which layers run fused: their strips take turns, and what one makes the next one reads from the input banks.
+
+    layer a   | strip 0 | strip 1 |         | strip 2 |         | ...
+    layer b                       | strip 0 |         | strip 1 |       rows of a's map: loop memory -> ring in the banks
+
+A map inside a chain is written to DDR only if somebody outside reads it.  Each source of each layer of a chain has a
+ring of rows in the banks: rows enter once, by LOAD or MOVE, and leave when the last strip that reads them is done.
+
+Strips of a layer end where the next layer's strips need them: a 3x3 convolution reads one row beyond its strip, so the
+layer before it is `offset` rows ahead.  `plan_network` weighs every chain of neighbouring layers against its layers
+alone, with closed formulas, and takes the cheapest division of the network.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+
+from hwseg.compile.lower import Layer, Network
+from hwseg.compile.plan import (
+    DRAIN,
+    FILL,
+    LayerPlan,
+    Problem,
+    Rectangle,
+    Source,
+    cost,
+    plan_layer,
+    problem_of,
+    region_pitch,
+    span,
+)
+from hwseg.errors import HwsegError
+from hwseg.rtl.config import EngineConfig
+from hwseg.rtl.isa import MOVE_TAIL, Mode
+
+LONGEST = 5
+"""Layers of a chain."""
+STRIPS = (2, 4, 6, 8, 10, 12, 16, 20, 24, 32, 48, 64)
+"""Rows of a strip that are tried."""
+
+
+@dataclass(frozen=True)
+class Strip:
+    """Rows [y0, y1) of a stage, in coordinates of RUN."""
+
+    stage: int
+    y0: int
+    y1: int
+
+
+@dataclass(frozen=True)
+class Ring:
+    """Rows of one source in the banks: `units` blocks of three rows (POINT: rows) of `pitch` addresses.
+
+    `moved`: tensors of the chain among the source's groups; all other groups are loaded.
+    """
+
+    source: Source
+    units: int
+    pitch: int
+    limit: int
+    """Rows of the source's tensor."""
+    moved: frozenset[str]
+
+    @property
+    def rows(self) -> int:
+        """Rows that it holds."""
+        return self.units if self.source.mode == Mode.POINT else 3 * self.units
+
+    @property
+    def words(self) -> int:
+        return self.units * self.pitch
+
+    def reads(self, y0: int, y1: int) -> tuple[int, int]:
+        """First row, and the row after the last, that outputs [y0, y1) read."""
+        found = span(self.source.mode, y0, y1, self.limit, 1)
+        return found.first, found.last + 1
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One layer of a chain.  `ends`: where its strips end, in rows of RUN."""
+
+    plan: LayerPlan
+    rings: tuple[Ring, ...]
+    ends: tuple[int, ...]
+
+    @property
+    def rows_made(self) -> int:
+        """Rows of the map that a row of RUN makes."""
+        return 2 if self.plan.layer.kernel == 2 else 1
+
+    def keeps(self, ring: Ring, done: int) -> int:
+        """First row of the ring's tensor that is still needed when outputs [0, done) exist."""
+        if done >= self.ends[-1]:
+            return ring.limit
+        return ring.reads(done, done + 1)[0]
+
+
+@dataclass(frozen=True)
+class Chain:
+    """Layers that run together; one plan and no stages: a layer alone."""
+
+    plans: tuple[LayerPlan, ...]
+    stages: tuple[Stage, ...] = ()
+    expected: float = field(default=0.0, compare=False)
+    """Cycles, by the planner's formulas."""
+
+    @cached_property
+    def order(self) -> tuple[Strip, ...] | None:
+        """Strips in the order of the compute unit; None if a ring is too small."""
+        return turns(self.stages)
+
+
+def turns(stages: Sequence[Stage]) -> tuple[Strip, ...] | None:
+    """Round after round, from the last stage to the first, each stage that can makes one strip: so what a strip reads
+    was made in the round before, with other stages' strips in between.
+    """
+    done, count = [0] * len(stages), [0] * len(stages)
+    makers = {stage.plan.layer.output: k for k, stage in enumerate(stages) if stage.plan.moved}
+    readers: dict[int, list[tuple[int, Ring]]] = {k: [] for k in makers.values()}
+    for k, stage in enumerate(stages):
+        for ring in stage.rings:
+            for tensor in ring.moved:
+                readers[makers[tensor]].append((k, ring))
+
+    def ready(k: int) -> bool:
+        stage, y0, y1 = stages[k], done[k], stages[k].ends[count[k]]
+        for ring in stage.rings:
+            first, after = ring.reads(y0, y1)
+            if after - first > ring.rows:
+                return False
+            for tensor in ring.moved:
+                maker = makers[tensor]
+                if done[maker] * stages[maker].rows_made < after:
+                    return False
+        for reader, ring in readers.get(k, ()):
+            if y1 * stage.rows_made - ring.rows > stages[reader].keeps(ring, done[reader]):
+                return False
+        return True
+
+    order: list[Strip] = []
+    while any(count[k] < len(stage.ends) for k, stage in enumerate(stages)):
+        before = len(order)
+        for k in reversed(range(len(stages))):
+            if count[k] < len(stages[k].ends) and ready(k):
+                end = stages[k].ends[count[k]]
+                order.append(Strip(k, done[k], end))
+                done[k], count[k] = end, count[k] + 1
+        if len(order) == before:
+            return None
+    return tuple(order)
+
+
+def plan_network(network: Network, config: EngineConfig, cycles_per_word: float) -> tuple[Chain, ...]:
+    """The cheapest division into chains, or `HwsegError` for a layer that fits in no way."""
+    problems = [problem_of(layer, network, config, cycles_per_word) for layer in network.layers]
+    count = len(problems)
+    best: list[tuple[float, tuple[Chain, ...]]] = [(0.0, ())]
+    for end in range(1, count + 1):
+        found: list[tuple[float, tuple[Chain, ...]]] = []
+        refusal: HwsegError | None = None
+        try:
+            plan, expected = plan_layer(end - 1, problems[end - 1])
+            chains = (*best[end - 1][1], Chain((plan,), (), expected))
+            found.append((best[end - 1][0] + expected, chains))
+        except HwsegError as error:
+            refusal = error
+        for start in range(max(0, end - LONGEST), end):
+            chain = plan_chain(start, problems[start:end], network, config)
+            if chain is not None:
+                found.append((best[start][0] + chain.expected, (*best[start][1], chain)))
+        if not found:
+            assert refusal is not None
+            raise refusal
+        best.append(min(found, key=lambda item: item[0]))
+    return best[count][1]
+
+
+def plan_chain(
+    start: int, problems: Sequence[Problem], network: Network, config: EngineConfig
+) -> Chain | None:
+    """The cheapest strips for layers start, start + 1, ... run together; None if that is impossible."""
+    layers = [problem.layer for problem in problems]
+    if not chainable(layers, problems):
+        return None
+    inside = {layer.output for layer in layers[:-1] if layer.output}
+    readers = [{o.tensor for o in layer.operands} for layer in layers]
+    read_inside = {t for t in inside if any(t in r for r in readers)}
+    if any(layer.output not in read_inside for layer in layers[:-1]):
+        return None
+    outside = {o.tensor for i, layer in enumerate(network.layers) if not start <= i < start + len(layers)
+               for o in layer.operands} | {network.head}
+    best: Chain | None = None
+    for rows in STRIPS:
+        for slack in range(3):
+            chain = _with_strips(start, rows, slack, problems, config, read_inside, outside)
+            if chain is not None:
+                if best is None or chain.expected < best.expected:
+                    best = chain
+                break
+        if rows >= problems[-1].shape[0]:
+            break
+    return best
+
+
+def chainable(layers: Sequence[Layer], problems: Sequence[Problem]) -> bool:
+    """What the engine can fuse at all."""
+    made: set[str] = set()
+    pooled = {layer.pooled for layer in layers}
+    kernels: dict[str, int] = {}
+    for layer, problem in zip(layers, problems, strict=True):
+        if layer.low_weights is not None or len(problem.passes) > problem.config.param_slots // 4:
+            return False
+        for source in problem.sources:
+            for group in source.groups:
+                if group.tensor in pooled:
+                    return False
+                if group.tensor in made and source.mode == Mode.POINT and kernels[group.tensor] == 2:
+                    return False
+        if layer.output:
+            made.add(layer.output)
+            kernels[layer.output] = layer.kernel
+    return True
+
+
+def _with_strips(
+    start: int,
+    rows: int,
+    slack: int,
+    problems: Sequence[Problem],
+    config: EngineConfig,
+    read_inside: set[str],
+    outside: set[str],
+) -> Chain | None:
+    stages: list[Stage] = []
+    for number, (problem, ends) in enumerate(zip(problems, _ends(rows, problems), strict=True)):
+        stage = _stage(start + number, problem, ends, slack, config, read_inside, outside)
+        if stage is None:
+            return None
+        stages.append(stage)
+    if sum(ring.words for stage in stages for ring in stage.rings) > config.bank_words:
+        return None
+    if sum(len(p.passes) for p in problems) > config.param_slots:
+        return None
+    expected = _expected(stages, problems, config)
+    chain = Chain(tuple(stage.plan for stage in stages), tuple(stages), expected)
+    return chain if chain.order is not None else None
+
+
+def _ends(rows: int, problems: Sequence[Problem]) -> list[tuple[int, ...]]:
+    """Where the strips of each stage end, in its own rows of RUN: the last stage's every `rows` rows of its map."""
+    offset, height, found = 0, rows, []
+    for problem, after in zip(reversed(problems), [None, *reversed(problems[1:])], strict=True):
+        if after is not None:
+            offset += _ahead(problem, after)
+        made = 2 if problem.layer.kernel == 2 else 1
+        unit = problem.unit * made
+        offset += -offset % unit
+        step = max(unit, height - height % unit)
+        limit = problem.shape[0]
+        ends = list(range(offset // made, limit, step // made))
+        found.append(tuple(e for e in ends if e > 0) + (limit,))
+    return found[::-1]
+
+
+def _ahead(problem: Problem, after: Problem) -> int:
+    """Rows that the next stage reads beyond its strip."""
+    modes = {s.mode for s in after.sources if any(g.tensor == problem.layer.output for g in s.groups)}
+    return int(modes != {Mode.POINT})
+
+
+def _stage(
+    index: int,
+    problem: Problem,
+    ends: tuple[int, ...],
+    slack: int,
+    config: EngineConfig,
+    read_inside: set[str],
+    outside: set[str],
+) -> Stage | None:
+    tallest = max(b - a for a, b in zip((0, *ends[:-1]), ends, strict=True))
+    columns = problem.words
+    if columns > 1023 or not problem.chunk_rows(tallest, columns):
+        return None
+    if problem.scatters == 2 and problem.chunk_rows(tallest, columns) < tallest:
+        return None
+    if problem.deepest > 1 and tallest * columns * config.substeps * len(problem.passes) > config.psum_steps:
+        return None
+    rings = []
+    for source in problem.sources:
+        moved = frozenset(g.tensor for g in source.groups if g.tensor in read_inside)
+        if len({g.tensor in read_inside for g in source.groups}) > 1:
+            return None
+        limit = problem.limits[source.groups[0].tensor][0]
+        needed, bounds = 1, (0, *ends)
+        for a, b in zip(bounds, bounds[1:], strict=False):
+            found = span(source.mode, a, b, limit, 1)
+            needed = max(needed, found.count)
+        # Loaded rows come a strip ahead.
+        needed = min(limit, needed + (0 if moved else needed // 2))
+        units = (needed if source.mode == Mode.POINT else -(-needed // 3)) + (slack if moved else 0)
+        rings.append(Ring(source, units, region_pitch(source, columns), limit, moved))
+    layer = problem.layer
+    plan = problem.plan(index, tallest, columns, (tuple(range(len(problem.passes))),), False)
+    moved_out = layer.output in read_inside
+    plan = replace(plan, stored=not moved_out or layer.output in outside, moved=moved_out)
+    return Stage(plan, tuple(rings), ends)
+
+
+def _expected(stages: Sequence[Stage], problems: Sequence[Problem], config: EngineConfig) -> float:
+    compute = reads = writes = moves = fill = 0.0
+    for stage, problem in zip(stages, problems, strict=True):
+        plan = stage.plan
+        cycles, weights = problem.compute_cycles(plan.rows, plan.columns)
+        compute += cycles
+        reads += len(stage.ends) * weights * config.tile_words
+        for ring in stage.rings:
+            words = ring.limit * problem.limits[ring.source.groups[0].tensor][1] * ring.source.planes
+            for group in ring.source.groups:
+                if group.tensor not in ring.moved:
+                    reads += words
+                    continue
+                halves = 1 if ring.source.mode == Mode.POINT else 2
+                moves += words / halves + MOVE_TAIL * 2 * len(stage.ends)
+            if not ring.moved:
+                fill += len(ring.source.groups) * words / len(stage.ends) * (1 if stage is stages[0] else 0)
+        writes += problem.stored_words(plan.stored)
+    memory = problems[0].busiest(reads, writes, moves)
+    serial = FILL * fill + DRAIN * writes / len(stages[-1].ends)
+    return cost(compute, memory, serial)
+
+
+def rectangle(plan: LayerPlan, strip: Strip) -> Rectangle:
+    """The whole width of a strip."""
+    return Rectangle(strip.y0, strip.y1, 0, plan.words)
+
+
+def plans_of(chains: Sequence[Chain]) -> Iterator[LayerPlan]:
+    """All layers' plans in order."""
+    for chain in chains:
+        yield from chain.plans
