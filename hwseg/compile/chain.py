@@ -283,9 +283,12 @@ def _stage(
 ) -> Stage | None:
     tallest = max(b - a for a, b in zip((0, *ends[:-1]), ends, strict=True))
     columns = problem.words
-    if columns > 1023 or not problem.chunk_rows(tallest, columns):
-        return None
-    if problem.scatters == 2 and problem.chunk_rows(tallest, columns) < tallest:
+    layer = problem.layer
+    moved_out = layer.output in read_inside
+    stored = not moved_out or layer.output in outside
+    sizes = [config.out_words] * stored + [config.loop_words] * moved_out
+    chunk = problem.chunk_rows(tallest, columns, min(sizes))
+    if columns > 1023 or not chunk or (problem.scatters == 2 and chunk < tallest):
         return None
     if problem.deepest > 1 and tallest * columns * config.substeps * len(problem.passes) > config.psum_steps:
         return None
@@ -303,10 +306,8 @@ def _stage(
         needed = min(limit, needed + (0 if moved else needed // 2))
         units = (needed if source.mode == Mode.POINT else -(-needed // 3)) + (slack if moved else 0)
         rings.append(Ring(source, units, region_pitch(source, columns), limit, moved))
-    layer = problem.layer
-    plan = problem.plan(index, tallest, columns, (tuple(range(len(problem.passes))),), False)
-    moved_out = layer.output in read_inside
-    plan = replace(plan, stored=not moved_out or layer.output in outside, moved=moved_out)
+    plan = problem.plan(index, tallest, columns, (tuple(range(len(problem.passes))),), False, min(sizes))
+    plan = replace(plan, stored=stored, moved=moved_out)
     return Stage(plan, tuple(rings), ends)
 
 
@@ -315,7 +316,7 @@ def _expected(stages: Sequence[Stage], problems: Sequence[Problem], config: Engi
     for stage, problem in zip(stages, problems, strict=True):
         plan = stage.plan
         cycles, weights = problem.compute_cycles(plan.rows, plan.columns)
-        compute += cycles
+        compute += cycles + problem.waits_for_writer(plan.rows, plan.columns, plan.stored)
         reads += len(stage.ends) * weights * config.tile_words
         for ring in stage.rings:
             words = ring.limit * problem.limits[ring.source.groups[0].tensor][1] * ring.source.planes

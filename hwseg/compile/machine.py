@@ -58,7 +58,7 @@ class Machine:
         self.banks = rng.integers(0, 1 << 63, (BANKS, c.bank_words), np.uint64)
         self.psums = rng.integers(-(1 << 34), 1 << 34, (c.psum_steps, c.pixels, c.rows))
         self.out = rng.integers(0, 1 << 63, (c.sets, 2, c.out_words), np.uint64)
-        self.loop = rng.integers(0, 1 << 63, (c.sets, 2, c.out_words), np.uint64)
+        self.loop = rng.integers(0, 1 << 63, (c.sets, 2, c.loop_words), np.uint64)
         self.pool = rng.integers(0, 1 << 63, (c.sets, c.pool_words), np.uint64)
         self.parameters = rng.integers(0, 1 << 63, (c.param_slots, c.rows, 2), np.uint64)
         self.instructions = np.zeros(2 * PAGE_WORDS, np.uint64)
@@ -274,9 +274,9 @@ class Machine:
         quantized = quantized.reshape(y, x, 8, rows).copy()
         quantized[:, x - 1, i["tail"] :] = 0
         if cfg["keep"]:
-            self._write_map(i, quantized, self.out)
+            self._write_map(i, quantized, self.out, i["out_address"])
         if cfg["loop"]:
-            self._write_map(i, quantized, self.loop)
+            self._write_map(i, quantized, self.loop, i["loop_address"])
         if cfg["pool"]:
             self._write_pool(i, quantized)
 
@@ -369,13 +369,13 @@ class Machine:
         words: np.ndarray = np.ascontiguousarray(packed).view("<u8")[..., 0]
         return words
 
-    def _write_map(self, i: dict[str, int], values: np.ndarray, memory: np.ndarray) -> None:
+    def _write_map(self, i: dict[str, int], values: np.ndarray, memory: np.ndarray, start: int) -> None:
         cfg, scatter = self.configuration, Scatter(i["scatter"])
         rows, columns = values.shape[:2]
         b = cfg["out_planes"]
         y, x = np.arange(rows)[:, None, None], np.arange(columns)[None, :, None]
         plane = np.arange(b)[None, None, :]
-        row = i["out_address"] + y * cfg["out_pitch"] + plane
+        row = start + y * cfg["out_pitch"] + plane
         for s in range(self.config.sets):
             chosen = values[..., ROWS_PER_SET * s : ROWS_PER_SET * (s + 1)]
             if scatter == Scatter.NONE:

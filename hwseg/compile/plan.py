@@ -18,6 +18,7 @@ import numpy as np
 
 from hwseg.compile.layout import TensorLayout, groups
 from hwseg.compile.lower import Layer, Network
+from hwseg.compile.timing import Constants
 from hwseg.errors import require
 from hwseg.ops import Shape
 from hwseg.rtl.config import EngineConfig
@@ -371,7 +372,13 @@ class Problem:
     cycles_per_word: float
 
     def plan(
-        self, index: int, rows: int, columns: int, blocks: tuple[tuple[int, ...], ...], resident: bool
+        self,
+        index: int,
+        rows: int,
+        columns: int,
+        blocks: tuple[tuple[int, ...], ...],
+        resident: bool,
+        memory_words: int = 0,
     ) -> LayerPlan:
         return LayerPlan(
             index,
@@ -383,7 +390,7 @@ class Problem:
             rows,
             columns,
             resident,
-            self.chunk_rows(rows, columns),
+            self.chunk_rows(rows, columns, memory_words),
             self.planes,
             (self.shape[0], self.shape[1]),
             self.limits,
@@ -422,13 +429,17 @@ class Problem:
             return 0
         return (columns if self.scatters == 2 else -(-columns // 2)) * self.planes
 
-    def chunk_rows(self, rows: int, columns: int) -> int:
-        """Rows that one RUN of the last tile may write: half of the output memories if possible; 0 if nothing fits."""
+    def chunk_rows(self, rows: int, columns: int, memory_words: int = 0) -> int:
+        """Rows that one RUN of the last tile may write: half of the output memories if possible; 0 if nothing fits.
+
+        memory_words: of a parity bank, by default the output memory's.
+        """
+        memory_words = memory_words or self.config.out_words
         pooled = -(-columns // 2) * self.planes if self.layer.pooled else 0
         for share in (2, 1):
             count = rows
             if pitch := self.out_pitch(columns):
-                count = min(count, self.config.out_words // share // pitch)
+                count = min(count, memory_words // share // pitch)
             if pooled:
                 count = min(count, 2 * (self.config.pool_words // share // pooled))
             count -= count % self.unit
@@ -505,6 +516,7 @@ class Problem:
             serial += min(compute, float(loads))
         elif regions > 2 and 3 * largest > config.bank_words:
             serial += TIGHT * min(compute, float(loads))
+        compute += self.waits_for_writer(rows, columns, True)
         return Candidate(rows, columns, block, resident, compute, memory, serial)
 
     def compute_cycles(self, rows: int, columns: int) -> tuple[float, int]:
@@ -515,16 +527,27 @@ class Problem:
         last = max(planes_in, MIN_LAST_INTERVAL, self.head_rows * max(1, config.pixels // 2))
         rectangles = -(-self.shape[0] // rows) * -(-self.words // columns)
         steps = self.shape[0] * self.words * config.substeps / rectangles
-        reload = 34 if config.core == "table" else 1
-        compute, weights, fixed = 0.0, 0, 0.0
+        gates = Constants.of(config)
+        reload = gates.reload + RUN_OVERHEAD
+        compute, weights = 0.0, 0
         chunks = -(-rows // max(1, self.chunk_rows(rows, columns)))
         for p in self.passes:
             n = len(p.tiles)
             weights += n
-            fixed += n * (reload + RUN_OVERHEAD) + chunks * RUN_OVERHEAD
-            body = ((n - 1) * interval + last) * steps
-            compute += max(body, n * (config.tile_words + 6.0))
-        return rectangles * (compute + fixed), weights
+            body = ((n - 1) * interval + last) * steps + n * reload + chunks * RUN_OVERHEAD
+            compute += max(body, n * float(gates.hold + config.tile_words))
+        return rectangles * compute, weights
+
+    def waits_for_writer(self, rows: int, columns: int, full: bool) -> float:
+        """Cycles of all strips in which the output memory is full: a last tile makes words faster than they leave."""
+        if self.head_rows:
+            return 0.0
+        config = self.config
+        rectangles = -(-self.shape[0] // rows) * -(-self.words // columns)
+        words = self.stored_words(full) / rectangles / len(self.passes)
+        last = max(MIN_LAST_INTERVAL, *(s.planes for s in self.sources)) * rows * columns * config.substeps
+        room = 2 * config.sets * config.out_words * 0.75
+        return max(0.0, words - last - room) * rectangles * len(self.passes)
 
     def stored_words(self, full: bool = True) -> int:
         """Words that go to DDR; `full`: with the full-resolution map."""

@@ -8,15 +8,12 @@ from dataclasses import dataclass
 
 @dataclass(slots=True)
 class Space:
-    """Addresses [start, start + size).  `until`: number of RUNs (or STOREs) after which it may be overwritten, `moves`:
-    number of MOVEs.
-    """
+    """Addresses [start, start + size).  `until`: number of RUNs, STOREs or MOVEs after which it may be overwritten."""
 
     start: int
     size: int
     until: int
     live: bool = True
-    moves: int = 0
 
 
 class Ring:
@@ -28,7 +25,6 @@ class Ring:
         self.spaces: deque[Space] = deque()
         self.released = 0
         """What must be complete before anything given out so far may be written."""
-        self.released_moves = 0
 
     def reserve(self, size: int) -> None:
         """The next spaces, `size` addresses together, will lie behind each other."""
@@ -60,4 +56,3 @@ class Ring:
         old = self.spaces.popleft()
         assert not old.live, "no space is overwritten while the plan still reads it"
         self.released = max(self.released, old.until)
-        self.released_moves = max(self.released_moves, old.moves)

@@ -42,6 +42,12 @@ STORED = 3
 ACKNOWLEDGED = 6
 
 
+CAUSES = ("dispatch", "input", "output", "weights", "reload", "turn")
+"""Why the array stands still: no instruction yet; words not landed; output memory not emptied; weight tile not there;
+tables loading; the cycles that every instruction takes and, at the end, the pipelines' run-out.
+"""
+
+
 @dataclass(frozen=True)
 class Constants:
     """Properties of one array's gates.  completion: from a RUN's last cycle to the end of everything that it wrote."""
@@ -63,7 +69,8 @@ class Constants:
 class Timing:
     """total: cycles the engine is busy.  startup: before the first compute instruction.  layers: cycles by layer.
 
-    read_words, write_words: by layer; program pages count for the layer that was being issued.
+    read_words, write_words: by layer; program pages count for the layer that was being issued.  stalls: by layer, cycles
+    in which the array did not walk, by `CAUSES`.
     """
 
     total: int
@@ -72,6 +79,7 @@ class Timing:
     read_words: dict[int, int]
     write_words: dict[int, int]
     walking: dict[int, int]
+    stalls: dict[int, dict[str, int]]
 
 
 def unpack(program: bytes) -> tuple[np.ndarray, dict[Opcode, tuple[np.ndarray, dict[str, np.ndarray]]]]:
@@ -141,6 +149,7 @@ class _Clock:
         self.landed = self.shadow_free = self.paced = self.reloads = 0
         self.writer_went = True
         self.interval = self.last_interval = self.mark = 0
+        self.stalls: dict[int, dict[str, int]] = {}
         self.segments: list[tuple[int, int]] = []
         """Layer and cycle in which each compute instruction was taken."""
 
@@ -236,8 +245,8 @@ class _Clock:
             _, layer, interval, last_interval, drain = entry
             count = len(self.runs) if drain else self.mark
             complete = self.runs[count - 1] if count else 0
-            taken = unit.take()
-            self.segments.append((layer, taken))
+            taken = self._taken(layer)
+            self._stall(layer, "output", complete - (taken + 1))
             self.interval, self.last_interval, self.mark = interval, last_interval, len(self.runs)
             unit.free = max(taken + 1, complete) + 1
             return True
@@ -245,11 +254,14 @@ class _Clock:
         loaded, stored = self._reached(self.loads, wait_loads), self._reached(self.stores, wait_stores)
         if loaded is None or stored is None or (reload and self.reloads >= len(self.weights)):
             return False
-        taken = unit.take()
-        self.segments.append((layer, taken))
+        taken = self._taken(layer)
         start = max(taken + 1, loaded, stored)
+        self._stall(layer, "input" if loaded >= stored else "output", start - (taken + 1))
         if reload:
-            start = max(start, self.shadow_free + self.config.tile_words, self.weights[self.reloads] + MOVED)
+            weights = max(start, self.shadow_free + self.config.tile_words, self.weights[self.reloads] + MOVED)
+            self._stall(layer, "weights", weights - start)
+            self._stall(layer, "reload", c.reload - 1)
+            start = weights
             self.reloads += 1
             self.shadow_free = start + 1 + c.hold
             start += c.reload
@@ -258,6 +270,17 @@ class _Clock:
         unit.free = start + steps * (self.last_interval if last else self.interval)
         self.runs.append(unit.free + c.completion)
         return True
+
+    def _taken(self, layer: int) -> int:
+        free, taken = self.compute.free, self.compute.take()
+        if self.segments:
+            self._stall(layer, "dispatch", taken - free)
+        self.segments.append((layer, taken))
+        return taken
+
+    def _stall(self, layer: int, cause: str, cycles: int) -> None:
+        found = self.stalls.setdefault(layer, dict.fromkeys(CAUSES, 0))
+        found[cause] += max(0, cycles)
 
     def _read_start(self, taken: int | None) -> int | None:
         """First cycle in which the reader's instruction could start if the memory were free."""
@@ -361,4 +384,7 @@ class _Clock:
         cycles = f["rows"] * (1 + f["pair"]) * f["columns"] * substeps * interval
         busy = np.bincount(f["layer"], cycles, minlength=256)
         walking = {n: int(busy[n]) for n in numbers}
-        return Timing(total, self.segments[0][1], layers, words[0], words[1], walking)
+        for n in numbers:
+            found = self.stalls[n]
+            found["turn"] = layers[n] - walking[n] - sum(found.values())
+        return Timing(total, self.segments[0][1], layers, words[0], words[1], walking, self.stalls)

@@ -81,6 +81,7 @@ class Walk:
         config = self.config
         self.banks = Ring(config.bank_words)
         self.out = Ring(config.out_words)
+        self.loop = Ring(config.loop_words)
         self.pool = Ring(config.pool_words)
         self.slots = Ring(config.param_slots)
         self.reloads: list[int] = []
@@ -192,6 +193,7 @@ class LayerWalk:
         self.parameters: dict[int, tuple[Space, int]] = {}
         self.all_parameters = len(plan.passes) <= self.config.param_slots
         self.addresses = walk.memory.tiles[plan.index]
+        self.written = (0, 0, 0)
 
     def run(self) -> None:
         for rectangle in self.plan.rectangles():
@@ -375,7 +377,7 @@ class LayerWalk:
                 odd_row, odd_column = part.y0 & 1, part.x0 & 1
             top, left = part.y0 == 0, part.x0 == 0
         tail = plan.run_shape[1] - 8 * (plan.words - 1) if part.x1 == plan.words else 8
-        out, pool = self._outputs(plan.passes[p], part) if last else (0, 0)
+        out, loop, pool = self._outputs(plan.passes[p], part) if last else (0, 0, 0)
         steps = part.rows * part.columns * config.substeps
         interval = max(b, 4)
         if last:
@@ -407,12 +409,13 @@ class LayerWalk:
             column % 3,
             0 if first and last else psum,
             out,
+            loop,
             pool,
             slot,
             where["wrap_at"],
             where["wrap_to"],
         ]
-        moves = max(loads[3], walk.out.released_moves if last else 0)
+        moves = max(loads[3], walk.loop.released if last else 0)
         needs = (loads[0], len(walk.loads[Queue.WEIGHTS]), loads[2], moves)
         stores = max(walk.out.released, walk.pool.released) if last else 0
         walk.steps.append(Step(fields, walk.runs, needs, stores, steps * interval, reload))
@@ -420,7 +423,7 @@ class LayerWalk:
         if last:
             if not plan.head_rows:
                 walk.written_blocks.append((plan.index, p, part))
-            self._store(p, part, out, pool)
+            self._store(p, part, out, loop, pool)
 
     def _first_row(self, source: Source, region: Region, start: int, part: Rectangle) -> dict[str, int]:
         """Fields of RUN for the first centre row of a part that begins `start` rows into the rectangle."""
@@ -436,19 +439,20 @@ class LayerWalk:
         address = region.space.start + row * pitch
         return {"address": address, "row_phase": phase, "wrap_at": NO_WRAP, "wrap_to": NO_WRAP}
 
-    def _outputs(self, p: Pass, part: Rectangle) -> tuple[int, int]:
-        """Output and pool memory addresses; both column phases of a transposed convolution share a space."""
+    def _outputs(self, p: Pass, part: Rectangle) -> tuple[int, int, int]:
+        """Output, loop and pool memory addresses; both column phases of a transposed convolution share a space."""
         walk, plan = self.walk, self.plan
-        out = pool = 0
-        if plan.out_pitch:
-            if p.scatter == Scatter.ODD:
-                return walk.out.spaces[-1].start, 0
-            out = walk.out.take(part.rows * plan.out_pitch).start
-        if plan.pool_pitch:
-            pool = walk.pool.take(part.rows // 2 * plan.pool_pitch).start
-        return out, pool
+        if p.scatter == Scatter.ODD:
+            return self.written
+        size = part.rows * plan.out_pitch
+        self.written = (
+            walk.out.take(size).start if size and plan.stored else 0,
+            walk.loop.take(size).start if size and plan.moved else 0,
+            walk.pool.take(part.rows // 2 * plan.pool_pitch).start if plan.pool_pitch else 0,
+        )
+        return self.written
 
-    def _store(self, number: int, part: Rectangle, out: int, pool: int) -> None:
+    def _store(self, number: int, part: Rectangle, out: int, loop: int, pool: int) -> None:
         plan, walk = self.plan, self.walk
         p = plan.passes[number]
         if p.scatter == Scatter.EVEN:
@@ -460,7 +464,7 @@ class LayerWalk:
             if self.layer.output is not None and plan.stored:
                 self._store_map(self.layer.output, i, chosen, part, out)
             if plan.moved:
-                self._move(i, chosen, part, out)
+                self._move(i, chosen, part, loop)
             if self.layer.pooled is not None:
                 half = Rectangle(part.y0 // 2, part.y1 // 2, part.x0 // 2, -(-part.x1 // 2))
                 layout, base = self._tensor(self.layer.pooled)
@@ -468,13 +472,16 @@ class LayerWalk:
                 words = half.columns * layout.planes
                 self._emit_store(1, ddr, words, half.rows, layout.row_bytes, i, pool, plan.pool_pitch, layout.planes)
                 self._wrote(self.layer.pooled, half.y0, half.y1)
-        for ring, used in ((walk.out, plan.out_pitch), (walk.pool, plan.pool_pitch)):
+        for ring, used, until in (
+            (walk.out, plan.out_pitch and plan.stored, len(walk.stores)),
+            (walk.pool, plan.pool_pitch, len(walk.stores)),
+            (walk.loop, plan.out_pitch and plan.moved, len(walk.loads[Queue.MOVES])),
+        ):
             if used:
-                ring.spaces[-1].until = len(walk.stores)
-                ring.spaces[-1].moves = len(walk.loads[Queue.MOVES])
+                ring.spaces[-1].until = until
                 ring.spaces[-1].live = False
 
-    def _move(self, number: int, chosen: OutputSet, part: Rectangle, out: int) -> None:
+    def _move(self, number: int, chosen: OutputSet, part: Rectangle, loop: int) -> None:
         raise AssertionError("a layer alone moves nothing")
 
     def _tensor(self, name: str) -> tuple[TensorLayout, int]:
@@ -608,7 +615,7 @@ class StageWalk(LayerWalk):
         row = {Mode.NEAREST: part.y0 >> 1, Mode.STRIDE2: 2 * part.y0}.get(source.mode, part.y0)
         return feed.place(row)
 
-    def _move(self, number: int, chosen: OutputSet, part: Rectangle, out: int) -> None:
+    def _move(self, number: int, chosen: OutputSet, part: Rectangle, loop: int) -> None:
         """The part's rows go to every ring that wants them."""
         walk, plan = self.walk, self.plan
         wide = self.layer.kernel == 2
@@ -624,7 +631,7 @@ class StageWalk(LayerWalk):
             fields = load_fields(
                 Target.POINT if point else Target.WINDOW,
                 plan.index,
-                out | number << 14,
+                loop | number << 14,
                 steps,
                 part.rows,
                 plan.out_pitch,

@@ -310,9 +310,13 @@ class Compute(Component):
         pool_row, pool_column = Signal(ADDRESS_BITS), Signal(ADDRESS_BITS)
         raw, psum = Signal(ADDRESS_BITS + 1), Signal(10)
         scattered = run.scatter != Scatter.NONE
+        shift, here = Signal(ADDRESS_BITS), Signal(ADDRESS_BITS)
+        m.d.sync += shift.eq(run.loop_address - run.out_address)
+        m.d.comb += here.eq(Mux(second, out_second, out_row) + out_column)
         m.d.sync += [
             token.psum.eq(psum),
-            token.out.eq(Mux(cfg.raw, raw, Mux(second, out_second, out_row) + out_column)),
+            token.loop.eq(here + shift),
+            token.out.eq(Mux(cfg.raw, raw, here)),
             token.pool.eq(pool_row + pool_column),
         ]
         m.d.sync += out_second.eq(out_row + cfg.out_pitch)

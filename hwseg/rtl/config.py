@@ -32,7 +32,8 @@ class EngineConfig:
     8 pixels x 8 channels, smaller arrays take it in several steps.
     core: product generator, "table" (offset-binary look-up) or "merged" (AND gates, tree, digit selection).
     bank_words: 64-bit words in each of nine input banks.  psum_steps: partial sums per core.
-    out_words: words in each of the two parity banks of a set's output memory.  pool_words: words in its pool memory.
+    out_words, loop_words: words in each of the two parity banks of a set's output memory, and of its loop memory.
+    pool_words: words in its pool memory.
     weight_words: words in the weight ring.  param_slots: output groups whose requantization parameters fit.
     """
 
@@ -42,7 +43,8 @@ class EngineConfig:
     core: str = "table"
     bank_words: int = 4096
     psum_steps: int = 256
-    out_words: int = 512
+    out_words: int = 1024
+    loop_words: int = 512
     pool_words: int = 512
     weight_words: int = 512
     param_slots: int = 64
@@ -59,7 +61,7 @@ class EngineConfig:
             nearest = min((1, 2, 4, 8), key=lambda n: abs(n - value))
             require(value in (1, 2, 4, 8), place, f"{what} must be 1, 2, 4 or 8, not {value}", f"use {nearest}")
         require(self.core in ("table", "merged"), place, f"core must be table or merged, not {self.core}")
-        for what in ("bank_words", "psum_steps", "out_words", "pool_words", "weight_words", "param_slots"):
+        for what in ("bank_words", "psum_steps", "out_words", "loop_words", "pool_words", "weight_words", "param_slots"):
             value = getattr(self, what)
             require(
                 value >= 16 and value & (value - 1) == 0, place, f"{what} must be a power of two from 16, not {value}"

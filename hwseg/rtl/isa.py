@@ -225,6 +225,7 @@ RUN = Format(
         "column_phase": 2,
         "psum": 10,  # first partial sum
         "out_address": 14,
+        "loop_address": 14,
         "pool_address": 14,
         "slot": 8,  # parameter slot
         "wrap_at": 14,  # as in LOAD

@@ -66,6 +66,7 @@ TOKEN = data.StructLayout(
         "tail": 4,
         "scatter": 2,
         "out": 15,  # address in a parity bank; raw: index of the step's first word
+        "loop": 14,
         "pool": 14,
     }
 )

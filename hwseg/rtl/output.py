@@ -140,22 +140,21 @@ class OutputSet(Component):
                 write.data.eq(Mux(scattered, wide, word)),
             ]
             writes.append(write)
-            self._loop(m, parity, write, Mux(busy & loop, enable, 0))
+            self._loop(m, parity, write, Mux(busy & loop, enable, 0), emitted.loop + offset)
         return writes
 
-    def _loop(self, m: Module, parity: int, write: data.View, enable: Value) -> None:
-        """One parity bank of the loop memory, written as the output memory is."""
-        memory = Memory(shape=64, depth=self.config.out_words, init=[])
+    def _loop(self, m: Module, parity: int, write: data.View, enable: Value, address: Value) -> None:
+        """One parity bank of the loop memory, written with the words that the output memory gets."""
+        memory = Memory(shape=64, depth=self.config.loop_words, init=[])
         m.submodules[f"loop_{parity}"] = memory
         reader, writer = memory.read_port(), memory.write_port(granularity=8)
         m.d.comb += [
             reader.addr.eq(self.loop_address),
             reader.en.eq(1),
-            writer.addr.eq(write.address),
             writer.data.eq(write.data),
         ]
         late = Signal(8, name=f"loop_enable_{parity}")
-        m.d.sync += [late.eq(enable), self.loop_data[parity].eq(reader.data)]
+        m.d.sync += [late.eq(enable), writer.addr.eq(address), self.loop_data[parity].eq(reader.data)]
         m.d.comb += writer.en.eq(late)
 
     def _pool(self, m: Module, values: data.View) -> data.View:
