@@ -329,7 +329,7 @@ def _compare(
             if name is not None and name in memory.tensors:
                 layout = memory.layouts[name]
                 checks.append((name, unpack_tensor(dump[memory.tensors[name] :][: layout.bytes], layout)))
-        if layer.requantize is None:
+        if layer.requantize is None or layer.dot is not None:
             checks.append((memory.head_tensor, _head(program, dump)))
         if plan.index in tapped and (name := _tapped_name(program, plan.index)) is not None:
             checks.append((name, tapped[plan.index]))

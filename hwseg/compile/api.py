@@ -13,7 +13,7 @@ from hwseg.compile.array import choose_array, require_fit
 from hwseg.compile.chain import Chain, plan_network, plans_of
 from hwseg.compile.emit import graph_json, json_bytes
 from hwseg.compile.engine_text import in_background
-from hwseg.compile.lower import Network, lower
+from hwseg.compile.lower import Network, fuse_head, lower
 from hwseg.compile.memory import MemoryMap, map_memory
 from hwseg.compile.parameters import images, layer_triples
 from hwseg.compile.plan import LayerPlan
@@ -87,6 +87,7 @@ def compile_graph(
     """Plan, schedule and encode.  The program paces itself to the board's memory at `clock_mhz` (the board's own)."""
     progress("planning layers")
     network, inexact = lower(graph, allow_inexact)
+    network = fuse_head(network, config.rows)
     require(
         len(network.layers) <= MAX_LAYERS,
         graph.name,

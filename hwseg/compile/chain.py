@@ -285,8 +285,9 @@ def _stage(
     columns = problem.words
     layer = problem.layer
     moved_out = layer.output in read_inside
-    stored = not moved_out or layer.output in outside
-    sizes = [config.out_words] * stored + [config.loop_words] * moved_out
+    stored = not problem.head_rows and (not moved_out or layer.output in outside) and layer.output is not None
+    sizes = [config.loop_words] * moved_out or [config.out_words]
+    sizes += [config.out_words] * (stored or bool(problem.head_rows))
     chunk = problem.chunk_rows(tallest, columns, min(sizes))
     if columns > 1023 or not chunk or (problem.scatters == 2 and chunk < tallest):
         return None

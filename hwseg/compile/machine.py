@@ -273,6 +273,8 @@ class Machine:
         quantized = self._requantize(i, steps).reshape(shape).transpose(0, 2, 1, 3, 4, 5)
         quantized = quantized.reshape(y, x, 8, rows).copy()
         quantized[:, x - 1, i["tail"] :] = 0
+        if cfg["dot"]:
+            self._write_dot(i, quantized)
         if cfg["keep"]:
             self._write_map(i, quantized, self.out, i["out_address"])
         if cfg["loop"]:
@@ -401,6 +403,19 @@ class Machine:
         address = i["pool_address"] + y * cfg["pool_pitch"] + x * b + np.arange(b)[None, None, :]
         for s in range(self.config.sets):
             self.pool[s, address] = self._planes(pooled[..., ROWS_PER_SET * s : ROWS_PER_SET * (s + 1)])
+
+    def _write_dot(self, i: dict[str, int], values: np.ndarray) -> None:
+        """Scalar products of the output channels with their head weights, from the last set's output memory."""
+        c = self.config
+        fields = [PARAMETER.unpack(int(low) | int(high) << 64) for low, high in self.parameters[i["slot"]]]
+        weights = np.array([signed(f["dot"], PARAMETER.fields["dot"]) for f in fields], np.int64)
+        sums = (values.astype(np.int64) @ weights).astype(np.int32).reshape(-1, c.pixels)
+        if c.pixels == 1:
+            words = sums.reshape(-1).astype(np.uint32).astype(np.uint64)
+        else:
+            words = np.ascontiguousarray(sums, "<i4").reshape(-1).view("<u8")
+        number = np.arange(len(words))
+        self.out[c.sets - 1, number & 1, i["out_address"] + (number >> 1)] = words
 
     def _write_raw(self, i: dict[str, int], steps: np.ndarray) -> None:
         c, rows = self.config, self.configuration["raw_rows"]

@@ -107,7 +107,8 @@ def map_memory(network: Network, plans: Sequence[LayerPlan], config: EngineConfi
         address = tensors[name] + layout.bytes
     head: HeadLayout | TensorLayout
     if network.sums:
-        shape = plans[-1].layer.shape
+        last = plans[-1].layer
+        shape = last.shape if last.dot is None else (*last.shape[:2], 1)
         head = HeadLayout(shape, -(-shape[2] // 8), min(8, shape[2]), config.pixels)
         head_address = aligned(address)
         address = head_address + head.bytes

@@ -150,7 +150,7 @@ class LayerPlan:
     pool_pitch: int = 0
     head_rows: int = 0
     stored: bool = True
-    """The full-resolution map goes to DDR (if the layer has one)."""
+    """The full-resolution map goes to DDR."""
     moved: bool = False
     """It goes from the loop memory to input banks."""
 
@@ -307,7 +307,7 @@ def problem_of(layer: Layer, network: Network, config: EngineConfig, cycles_per_
         config=config,
         shape=layer.input_shape if layer.kernel == 2 else layer.shape,
         planes=8 if layer.requantize is None else output_layout(layer, network).planes,
-        head_rows=min(8, layer.shape[2]) if layer.requantize is None else 0,
+        head_rows=1 if layer.dot else min(8, layer.shape[2]) if layer.requantize is None else 0,
         limits={
             o.tensor: (network.tensors[o.tensor].shape[0], network.tensors[o.tensor].pixel_groups)
             for o in layer.operands
@@ -397,6 +397,7 @@ class Problem:
             self.out_pitch(columns),
             -(-columns // 2) * self.planes if self.layer.pooled else 0,
             self.head_rows,
+            stored=not self.head_rows and self.layer.output is not None,
         )
 
     def busiest(self, reads: float, writes: float, moves: float = 0.0) -> float:
@@ -552,7 +553,9 @@ class Problem:
     def stored_words(self, full: bool = True) -> int:
         """Words that go to DDR; `full`: with the full-resolution map."""
         height, words, stores = self.shape[0], self.words, 0
-        for _ in output_sets(self.layer):
+        for number, _ in enumerate(output_sets(self.layer)):
+            if self.layer.dot and number:
+                break
             if self.head_rows:
                 stores += height * words * self.config.substeps * self.head_rows * max(1, self.config.pixels // 2)
                 continue

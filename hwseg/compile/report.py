@@ -117,7 +117,7 @@ def layer_row(
     low, high = layer.interval
     return {
         "name": layer.name,
-        "op": layer.op + ("+pool" if layer.pooled else ""),
+        "op": layer.op + ("+pool" if layer.pooled else "") + ("+head" if layer.dot else ""),
         "input_shape": list(layer.input_shape),
         "output_shape": list(layer.shape),
         "outputs": [name for name in (layer.output, layer.pooled) if name],

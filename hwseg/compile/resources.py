@@ -77,7 +77,7 @@ def estimate(config: EngineConfig) -> dict[str, float]:
         "lutram": round(total.lutram),
         "ff": round(total.ff),
         "bram36": brams(config),
-        "dsp": config.sets * config.pixels * DSP_PER_REQUANTIZER,
+        "dsp": config.sets * config.pixels * (DSP_PER_REQUANTIZER + 1),
     }
 
 
@@ -95,7 +95,8 @@ def logic(config: EngineConfig) -> Cost:
 def brams(config: EngineConfig) -> float:
     """Block RAMs of 512 words x 72 bits (half ones count half)."""
     psums = config.rows // ROWS_PER_PSUM * memory(config.psum_steps * ROWS_PER_PSUM, 36 * config.pixels)
-    outputs = config.sets * (2 * memory(config.out_words, 64) + memory(config.pool_words, 64))
+    words = (config.out_words, config.out_words, config.loop_words, config.loop_words, config.pool_words)
+    outputs = config.sets * sum(memory(depth, 64) for depth in words)
     parameters = config.sets * memory(8 * config.param_slots, PARAMETER_BITS)
     return (
         9 * memory(config.bank_words, 64)

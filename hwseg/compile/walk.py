@@ -88,7 +88,8 @@ class Walk:
         self.ring_tiles = config.weight_words // config.tile_words
         self.written: dict[str, defaultdict[int, int]] = {}
         self.tables = (-1, -1, -1)
-        self.raw = False
+        self.written_by = ""
+        """What RUNs under the last CONFIG put into the output memory."""
         self.key: object = None
         """What the last CONFIG said to read."""
 
@@ -322,6 +323,8 @@ class LayerWalk:
         self.walk.key = self.plan.index, source.key
         plan, config, op = self.plan, self.config, self.layer.requantize
         raw = op is None
+        # Sums and planes have one way into the output memory.
+        writes = "sums" if plan.head_rows else "planes" if plan.stored else ""
         step = plan.head_rows * max(1, config.pixels // 2)
         fields = [
             Opcode.CONFIG,
@@ -333,18 +336,19 @@ class LayerWalk:
             plan.out_planes,
             0 if op is None else op.low & 0x1FF,
             0 if op is None else op.high & 0x1FF,
-            int(not raw and self.layer.output is not None and plan.stored),
+            int(plan.stored),
             int(plan.moved),
             int(self.layer.pooled is not None),
             int(raw),
+            int(self.layer.dot is not None),
             plan.head_rows,
             plan.out_pitch if not raw else 0,
             plan.pool_pitch,
             max(source.planes, 4),
             max(source.planes, 8, step),
-            int(self.walk.raw or raw),
+            int("" not in (self.walk.written_by, writes) and self.walk.written_by != writes),
         ]
-        self.walk.raw = raw
+        self.walk.written_by = writes
         self.walk.steps.append(Step(fields, self.walk.runs))
 
     def _run(
@@ -421,7 +425,7 @@ class LayerWalk:
         walk.steps.append(Step(fields, walk.runs, needs, stores, steps * interval, reload))
         walk.runs += 1
         if last:
-            if not plan.head_rows:
+            if self.layer.requantize is not None:
                 walk.written_blocks.append((plan.index, p, part))
             self._store(p, part, out, loop, pool)
 
@@ -446,7 +450,7 @@ class LayerWalk:
             return self.written
         size = part.rows * plan.out_pitch
         self.written = (
-            walk.out.take(size).start if size and plan.stored else 0,
+            walk.out.take(size).start if size and (plan.stored or plan.head_rows) else 0,
             walk.loop.take(size).start if size and plan.moved else 0,
             walk.pool.take(part.rows // 2 * plan.pool_pitch).start if plan.pool_pitch else 0,
         )
@@ -458,6 +462,10 @@ class LayerWalk:
         if p.scatter == Scatter.EVEN:
             return
         for i, chosen in enumerate(p.sets):
+            if self.layer.dot is not None:
+                if i == 0:
+                    self._store_head(self.config.sets - 1, chosen, part, out)
+                continue
             if plan.head_rows:
                 self._store_head(i, chosen, part, out)
                 continue
@@ -473,7 +481,7 @@ class LayerWalk:
                 self._emit_store(1, ddr, words, half.rows, layout.row_bytes, i, pool, plan.pool_pitch, layout.planes)
                 self._wrote(self.layer.pooled, half.y0, half.y1)
         for ring, used, until in (
-            (walk.out, plan.out_pitch and plan.stored, len(walk.stores)),
+            (walk.out, plan.out_pitch and (plan.stored or plan.head_rows), len(walk.stores)),
             (walk.pool, plan.pool_pitch, len(walk.stores)),
             (walk.loop, plan.out_pitch and plan.moved, len(walk.loads[Queue.MOVES])),
         ):

@@ -316,7 +316,7 @@ class Compute(Component):
         m.d.sync += [
             token.psum.eq(psum),
             token.loop.eq(here + shift),
-            token.out.eq(Mux(cfg.raw, raw, here)),
+            token.out.eq(Mux(cfg.raw | cfg.dot, raw, here)),
             token.pool.eq(pool_row + pool_column),
         ]
         m.d.sync += out_second.eq(out_row + cfg.out_pitch)

@@ -187,7 +187,8 @@ CONFIG = Format(
         "loop": 1,  # write the full-resolution map to the loop memory
         "pool": 1,  # write the 2x2 maximum to the pool memory
         "raw": 1,  # write 32-bit accumulators instead
-        "raw_rows": 4,  # raw: channels per set that are written, 1..8
+        "dot": 1,  # write the scalar product of all output channels with their `PARAMETER.dot` instead, 32 bits
+        "raw_rows": 4,  # raw: channels per set that are written, 1..8; dot: 1
         "out_pitch": 14,  # addresses from one output row to the next, in each parity bank
         "pool_pitch": 14,
         "interval": 6,  # cycles of a step of a RUN that is not last, at least max(planes, 4)
@@ -235,5 +236,6 @@ RUN = Format(
 
 FORMATS = {Opcode.LOAD: LOAD, Opcode.MOVE: MOVE, Opcode.STORE: STORE, Opcode.CONFIG: CONFIG, Opcode.RUN: RUN}
 
-PARAMETER = Format("PARAMETER", {"offset": 56, "shift": 6, "reserved": 2, "multiplier": 30})
-"""One output channel's requantizer: y = clamp(round_half_even((acc * multiplier + offset) / 2**shift))."""
+PARAMETER = Format("PARAMETER", {"offset": 56, "shift": 6, "reserved": 2, "multiplier": 30, "dot": 8})
+"""One output channel's requantizer: y = clamp(round_half_even((acc * multiplier + offset) / 2**shift)); `dot`: its weight
+in a 1x1 head that is computed from y."""

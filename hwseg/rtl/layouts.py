@@ -22,7 +22,7 @@ STORE_LAYOUT = layout(STORE)
 CONFIG_LAYOUT = layout(CONFIG)
 RUN_LAYOUT = layout(RUN)
 
-BACK_FIELDS = ("layer", "out_planes", "low", "high", "keep", "loop", "pool", "raw", "raw_rows")
+BACK_FIELDS = ("layer", "out_planes", "low", "high", "keep", "loop", "pool", "raw", "dot", "raw_rows")
 BACK_LAYOUT = data.StructLayout({name: CONFIG.fields[name] for name in BACK_FIELDS})
 """What requantizers and output sets need of a CONFIG.  There are two, so that a new one need not wait for old RUNs."""
 

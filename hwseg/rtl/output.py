@@ -2,6 +2,7 @@
 
     requantized row (C pixels of one channel) ─┬─> block 8 x 8 ──> planes, most significant first ──> output memory
                                                └─> 2x2 maximum ──> planes ─────────────────────────> pool memory
+    requantized row ──> times its head weight, added up over the channels of all sets ──> queue (dot)
     accumulators (raw) ──> queue ──> 32-bit values ────────────────────────────────────────────────> output memory
 
 The eight rows of a block arrive in eight consecutive cycles, one block per step of at least eight cycles, so a block
@@ -12,7 +13,7 @@ input banks while STORE takes the output memory's words to DDR.
 
 from __future__ import annotations
 
-from amaranth.hdl import Array, Cat, Module, Mux, Signal, Value
+from amaranth.hdl import Array, Cat, Module, Mux, Signal, Value, signed
 from amaranth.lib import data
 from amaranth.lib.fifo import SyncFIFO
 from amaranth.lib.memory import Memory
@@ -25,6 +26,9 @@ from hwseg.rtl.layouts import BACK_LAYOUT, TOKEN
 from hwseg.rtl.requantize import RAW_BITS
 
 BLOCK = data.ArrayLayout(data.ArrayLayout(8, WORD_PIXELS), ROWS_PER_SET)
+DOT_BITS = 24
+"""A head's sum over at most 64 channels of 8 x 8 bits."""
+DOT_REQUEST = data.StructLayout({"valid": 1, "index": 15})
 MEMORY_WRITE = data.StructLayout({"enable": 8, "address": 14, "data": 64})
 
 
@@ -53,6 +57,10 @@ class OutputSet(Component):
                 "raw": In(data.ArrayLayout(RAW_BITS, config.pixels)),
                 "row": In(3),
                 "token": In(TOKEN),
+                "dot": In(signed(8)),
+                "dot_in": In(data.ArrayLayout(signed(DOT_BITS), config.pixels)),
+                "dot_out": Out(data.ArrayLayout(signed(DOT_BITS), config.pixels)),
+                "dot_last": In(1),
                 "read_address": In(14),
                 "read_parity": In(1),
                 "read_pool": In(1),
@@ -77,7 +85,7 @@ class OutputSet(Component):
             ]
         writes = self._full(m, masked)
         pool_write = self._pool(m, masked)
-        raw_writes = self._raw(m)
+        raw_writes = self._raw(m, self._dot(m, masked))
         self._memories(m, writes, raw_writes, pool_write)
         return m
 
@@ -212,18 +220,59 @@ class OutputSet(Component):
         ]
         return write
 
-    def _raw(self, m: Module) -> list[data.View]:
-        """Accumulators queue up by rows and leave as words of two."""
+    def _dot(self, m: Module, values: data.View) -> data.View:
+        """A 1x1 head of one class: y times its channel's weight, added up row by row through all sets.
+
+        The rows of the next set follow those of this one by a cycle, so its sum begins where this one ends.
+        """
+        token = self.token
+        now = self._configuration(m, token, "dot")
+        products = Signal(data.ArrayLayout(signed(17), self.config.pixels))
+        for pixel in range(self.config.pixels):
+            y = values[pixel]
+            wide = Cat(y, y[7] & now.low[8]).as_signed()
+            m.d.sync += products[pixel].eq(wide * self.dot)
+        held, late, row = Signal(TOKEN, name="dot_held"), Signal(TOKEN, name="dot_late"), Signal(3, name="dot_row")
+        active, active_late, row_late = Signal(name="dot_active"), Signal(name="dot_done"), Signal(3, name="dot_row_late")
+        m.d.sync += [
+            held.eq(token),
+            late.eq(held),
+            row.eq(self.row),
+            row_late.eq(row),
+            active.eq(token.valid & now.dot),
+            active_late.eq(active),
+        ]
+        with m.If(active):
+            for pixel in range(self.config.pixels):
+                before = Mux(row == 0, self.dot_in[pixel], self.dot_out[pixel])
+                m.d.sync += self.dot_out[pixel].eq(before + products[pixel])
+        request = Signal(DOT_REQUEST)
+        m.d.comb += [
+            request.valid.eq(active_late & (row_late == ROWS_PER_SET - 1) & self.dot_last),
+            request.index.eq(late.out),
+        ]
+        return request
+
+    def _raw(self, m: Module, dot: data.View) -> list[data.View]:
+        """Accumulators, or the head's sums, queue up by rows and leave as words of two."""
         token = self.token
         cfg = self._configuration(m, token, "raw")
         words = max(1, self.config.pixels // 2)
         width = self.config.pixels * RAW_BITS
         m.submodules.queue = queue = SyncFIFO(width=width + 15, depth=8)
         index = Signal(15)
+        sums = Signal(data.ArrayLayout(signed(RAW_BITS), self.config.pixels), name="dot_sums")
+        m.d.comb += [sums[pixel].eq(self.dot_out[pixel]) for pixel in range(self.config.pixels)]
         m.d.comb += [
             index.eq(token.out + (self.row << exact_log2(words))),
-            queue.w_data.eq(Cat(self.raw, index)),
-            queue.w_en.eq(token.valid & cfg.raw & (self.row < cfg.raw_rows)),
+            queue.w_data.eq(
+                Mux(
+                    dot.valid,
+                    Cat(sums, dot.index),
+                    Cat(self.raw, index),
+                )
+            ),
+            queue.w_en.eq(dot.valid | (token.valid & cfg.raw & (self.row < cfg.raw_rows))),
         ]
         count = Signal(range(max(2, words)))
         values = Signal(64 * words)

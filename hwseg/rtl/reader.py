@@ -328,4 +328,4 @@ class Reader(Component):
         """Parameter words as `hwseg.rtl.isa.PARAMETER` lays them out, without the unused bits."""
         fields, offsets = PARAMETER.fields, PARAMETER.offsets
         used = offsets["reserved"]
-        return data.View(TRIPLE, Cat(low[:used], high[: fields["multiplier"]]))
+        return data.View(TRIPLE, Cat(low[:used], high[: fields["multiplier"] + fields["dot"]]))

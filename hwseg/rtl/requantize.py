@@ -35,6 +35,7 @@ TRIPLE = data.StructLayout(
         "offset": signed(PARAMETER.fields["offset"]),
         "shift": PARAMETER.fields["shift"],
         "multiplier": signed(PARAMETER.fields["multiplier"]),
+        "dot": signed(PARAMETER.fields["dot"]),
     }
 )
 PARAMETER_WRITE = data.StructLayout({"enable": 1, "address": 11, "data": TRIPLE})
@@ -62,6 +63,7 @@ class Requantizers(Component):
                 "y": Out(data.ArrayLayout(8, pixels)),
                 "raw": Out(data.ArrayLayout(RAW_BITS, pixels)),
                 "out_row": Out(3),
+                "out_dot": Out(signed(PARAMETER.fields["dot"])),
                 "out_token": Out(TOKEN),
             }
         )
@@ -96,6 +98,12 @@ class Requantizers(Component):
         for stage in range(4):
             triples.append(Signal(TRIPLE, name=f"triple_{stage}"))
             m.d.sync += triples[-1].eq(triples[-2])
+        dot = triples[-1].dot
+        for stage in range(5, self.latency - 1):
+            later = Signal.like(self.out_dot, name=f"dot_{stage}")
+            m.d.sync += later.eq(dot)
+            dot = later
+        m.d.sync += self.out_dot.eq(dot)
         for pixel in range(self.config.pixels):
             self._one(m, pixel, triples)
         return m
