@@ -15,7 +15,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 
 from hwseg.compile.lower import Layer, Network
 from hwseg.compile.plan import (
@@ -31,6 +30,7 @@ from hwseg.compile.plan import (
     region_pitch,
     span,
 )
+from hwseg.compile.timing import Constants
 from hwseg.errors import HwsegError
 from hwseg.rtl.config import EngineConfig
 from hwseg.rtl.isa import MOVE_TAIL, Mode
@@ -105,20 +105,21 @@ class Chain:
 
     plans: tuple[LayerPlan, ...]
     stages: tuple[Stage, ...] = ()
+    order: tuple[Strip, ...] = field(default=(), repr=False)
+    """Strips in the order of the compute unit."""
     expected: float = field(default=0.0, compare=False)
     """Cycles, by the planner's formulas."""
 
-    @cached_property
-    def order(self) -> tuple[Strip, ...] | None:
-        """Strips in the order of the compute unit; None if a ring is too small."""
-        return turns(self.stages)
 
+def turns(stages: Sequence[Stage], lead: bool) -> tuple[Strip, ...] | None:
+    """Round after round each stage that can makes one strip; None if a ring is too small.
 
-def turns(stages: Sequence[Stage]) -> tuple[Strip, ...] | None:
-    """Round after round, from the last stage to the first, each stage that can makes one strip: so what a strip reads
-    was made in the round before, with other stages' strips in between.
+    From the last stage to the first, so that a strip reads what was made in the round before; with `lead` from the
+    first to the last, but a stage does not read the newest strip of another one while it can wait: then what it reads
+    is always one strip older, and the last stage's strips lie between those that fill the loop memory.
     """
-    done, count = [0] * len(stages), [0] * len(stages)
+    done, count, before_last = [0] * len(stages), [0] * len(stages), [0] * len(stages)
+    patient = lead
     makers = {stage.plan.layer.output: k for k, stage in enumerate(stages) if stage.plan.moved}
     readers: dict[int, list[tuple[int, Ring]]] = {k: [] for k in makers.values()}
     for k, stage in enumerate(stages):
@@ -134,7 +135,9 @@ def turns(stages: Sequence[Stage]) -> tuple[Strip, ...] | None:
                 return False
             for tensor in ring.moved:
                 maker = makers[tensor]
-                if done[maker] * stages[maker].rows_made < after:
+                finished = count[maker] == len(stages[maker].ends)
+                seen = done if finished or not patient else before_last
+                if seen[maker] * stages[maker].rows_made < after:
                     return False
         for reader, ring in readers.get(k, ()):
             if y1 * stage.rows_made - ring.rows > stages[reader].keeps(ring, done[reader]):
@@ -143,14 +146,15 @@ def turns(stages: Sequence[Stage]) -> tuple[Strip, ...] | None:
 
     order: list[Strip] = []
     while any(count[k] < len(stage.ends) for k, stage in enumerate(stages)):
-        before = len(order)
-        for k in reversed(range(len(stages))):
+        length = len(order)
+        for k in range(len(stages)) if lead else reversed(range(len(stages))):
             if count[k] < len(stages[k].ends) and ready(k):
                 end = stages[k].ends[count[k]]
                 order.append(Strip(k, done[k], end))
-                done[k], count[k] = end, count[k] + 1
-        if len(order) == before:
+                before_last[k], done[k], count[k] = done[k], end, count[k] + 1
+        if len(order) == length and not patient:
             return None
+        patient = lead and len(order) != length
     return tuple(order)
 
 
@@ -164,7 +168,7 @@ def plan_network(network: Network, config: EngineConfig, cycles_per_word: float)
         refusal: HwsegError | None = None
         try:
             plan, expected = plan_layer(end - 1, problems[end - 1])
-            chains = (*best[end - 1][1], Chain((plan,), (), expected))
+            chains = (*best[end - 1][1], Chain((plan,), expected=expected))
             found.append((best[end - 1][0] + expected, chains))
         except HwsegError as error:
             refusal = error
@@ -195,12 +199,15 @@ def plan_chain(
                for o in layer.operands} | {network.head}
     best: Chain | None = None
     for rows in STRIPS:
-        for slack in range(3):
-            chain = _with_strips(start, rows, slack, problems, config, read_inside, outside)
-            if chain is not None:
-                if best is None or chain.expected < best.expected:
-                    best = chain
-                break
+        for lead in (False, True):
+            for slack in (0, 2, 4):
+                chain = _with_strips(
+                    start, rows, slack + lead * rows, lead, problems, config, read_inside, outside
+                )
+                if chain is not None:
+                    if best is None or chain.expected < best.expected:
+                        best = chain
+                    break
         if rows >= problems[-1].shape[0]:
             break
     return best
@@ -230,24 +237,32 @@ def _with_strips(
     start: int,
     rows: int,
     slack: int,
+    lead: bool,
     problems: Sequence[Problem],
     config: EngineConfig,
     read_inside: set[str],
     outside: set[str],
 ) -> Chain | None:
-    stages: list[Stage] = []
-    for number, (problem, ends) in enumerate(zip(problems, _ends(rows, problems), strict=True)):
-        stage = _stage(start + number, problem, ends, slack, config, read_inside, outside)
-        if stage is None:
-            return None
-        stages.append(stage)
-    if sum(ring.words for stage in stages for ring in stage.rings) > config.bank_words:
+    divided = _ends(rows, problems)
+    for ahead in (2, 1):
+        # Loaded rows come a whole strip ahead where there is room, else half a one.
+        stages: list[Stage] = []
+        for number, (problem, ends) in enumerate(zip(problems, divided, strict=True)):
+            stage = _stage(start + number, problem, ends, slack, ahead, config, read_inside, outside)
+            if stage is None:
+                return None
+            stages.append(stage)
+        if sum(ring.words for stage in stages for ring in stage.rings) <= config.bank_words:
+            break
+    else:
         return None
     if sum(len(p.passes) for p in problems) > config.param_slots:
         return None
-    expected = _expected(stages, problems, config)
-    chain = Chain(tuple(stage.plan for stage in stages), tuple(stages), expected)
-    return chain if chain.order is not None else None
+    order = turns(stages, lead)
+    if order is None:
+        return None
+    expected = _expected(stages, order, problems, config)
+    return Chain(tuple(stage.plan for stage in stages), tuple(stages), order, expected)
 
 
 def _ends(rows: int, problems: Sequence[Problem]) -> list[tuple[int, ...]]:
@@ -277,6 +292,7 @@ def _stage(
     problem: Problem,
     ends: tuple[int, ...],
     slack: int,
+    ahead: int,
     config: EngineConfig,
     read_inside: set[str],
     outside: set[str],
@@ -303,20 +319,23 @@ def _stage(
         for a, b in zip(bounds, bounds[1:], strict=False):
             found = span(source.mode, a, b, limit, 1)
             needed = max(needed, found.count)
-        # Loaded rows come a strip ahead.
-        needed = min(limit, needed + (0 if moved else needed // 2))
-        units = (needed if source.mode == Mode.POINT else -(-needed // 3)) + (slack if moved else 0)
+        needed = min(limit, needed + (slack if moved else ahead * needed // 2))
+        units = needed if source.mode == Mode.POINT else -(-needed // 3)
         rings.append(Ring(source, units, region_pitch(source, columns), limit, moved))
     plan = problem.plan(index, tallest, columns, (tuple(range(len(problem.passes))),), False, min(sizes))
     plan = replace(plan, stored=stored, moved=moved_out)
     return Stage(plan, tuple(rings), ends)
 
 
-def _expected(stages: Sequence[Stage], problems: Sequence[Problem], config: EngineConfig) -> float:
+def _expected(
+    stages: Sequence[Stage], order: Sequence[Strip], problems: Sequence[Problem], config: EngineConfig
+) -> float:
     compute = reads = writes = moves = fill = 0.0
+    times: list[float] = []
     for stage, problem in zip(stages, problems, strict=True):
         plan = stage.plan
         cycles, weights = problem.compute_cycles(plan.rows, plan.columns)
+        times.append(cycles / len(stage.ends))
         compute += cycles + problem.waits_for_writer(plan.rows, plan.columns, plan.stored)
         reads += len(stage.ends) * weights * config.tile_words
         for ring in stage.rings:
@@ -330,9 +349,34 @@ def _expected(stages: Sequence[Stage], problems: Sequence[Problem], config: Engi
             if not ring.moved:
                 fill += len(ring.source.groups) * words / len(stage.ends) * (1 if stage is stages[0] else 0)
         writes += problem.stored_words(plan.stored)
+    compute += _waits_for_moves(stages, order, times, config)
     memory = problems[0].busiest(reads, writes, moves)
     serial = FILL * fill + DRAIN * writes / len(stages[-1].ends)
     return cost(compute, memory, serial)
+
+
+def _waits_for_moves(
+    stages: Sequence[Stage], order: Sequence[Strip], times: Sequence[float], config: EngineConfig
+) -> float:
+    """Cycles in which a strip waits for the words of one that was made shortly before."""
+    makers = {stage.plan.layer.output: k for k, stage in enumerate(stages) if stage.plan.moved}
+    completion = Constants.of(config).completion
+    clock, waits = 0.0, 0.0
+    ready: dict[int, list[tuple[int, float]]] = {k: [] for k in makers.values()}
+    for strip in order:
+        stage, start = stages[strip.stage], clock
+        for ring in stage.rings:
+            _, after = ring.reads(strip.y0, strip.y1)
+            for tensor in ring.moved:
+                start = max(start, next(time for rows, time in ready[makers[tensor]] if rows >= after))
+        waits += start - clock
+        clock = start + times[strip.stage]
+        if strip.stage in ready:
+            plan = stage.plan
+            chunk = min(plan.chunk_rows, strip.y1 - strip.y0) * stage.rows_made
+            words = chunk * plan.words * stage.rows_made * plan.out_planes * -(-plan.layer.shape[2] // 8)
+            ready[strip.stage].append((strip.y1 * stage.rows_made, clock + completion + words / 2 + 2 * MOVE_TAIL + 60))
+    return waits
 
 
 def rectangle(plan: LayerPlan, strip: Strip) -> Rectangle:

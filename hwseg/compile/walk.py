@@ -98,7 +98,6 @@ class Walk:
         if not chain.stages:
             LayerWalk(self, chain.plans[0]).run()
             return
-        assert chain.order is not None, "the planner has seen that it fits"
         self.banks.reserve(sum(ring.words for stage in chain.stages for ring in stage.rings))
         walks: list[StageWalk] = []
         for stage in chain.stages:

@@ -46,7 +46,7 @@ class EngineConfig:
     out_words: int = 1024
     loop_words: int = 512
     pool_words: int = 512
-    weight_words: int = 512
+    weight_words: int = 1024
     param_slots: int = 64
 
     def __post_init__(self) -> None:
