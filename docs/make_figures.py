@@ -1,4 +1,4 @@
-"""The generated parts of docs/architecture.md: its tables and its drawings, from the code that they describe.
+"""The generated parts of architecture.md and zynq7020.md: tables and drawings, from the code that they describe.
 
     python docs/make_figures.py
 
@@ -14,10 +14,13 @@ from collections.abc import Callable
 from html import escape
 from pathlib import Path
 
-from hwseg.boards import load_board
+from hwseg import models
+from hwseg.boards import board_names, load_board
 from hwseg.compile import timing
+from hwseg.compile.api import compile_graph
 from hwseg.compile.array import choose_array
 from hwseg.compile.resources import estimate
+from hwseg.quant.load import load
 from hwseg.rtl import isa
 from hwseg.rtl.config import PRESETS, parse_array
 from hwseg.rtl.cores import FAMILIES
@@ -27,7 +30,7 @@ from hwseg.rtl.registers import REGISTERS
 from hwseg.rtl.requantize import Requantizers
 
 HERE = Path(__file__).parent
-DOCUMENT = HERE / "architecture.md"
+DOCUMENTS = (HERE / "architecture.md", HERE / "zynq7020.md")
 ARRAYS = ("16x8x8", "8x8x8", "8x4x4", "8x4x4-merged")
 DRAWN = "8x8x8"
 """The array of the timing diagrams."""
@@ -126,7 +129,60 @@ def constants() -> str:
     return markdown(("constant", "value", "meaning"), [(f"`{k}`", getattr(timing, k), v) for k, v in meaning.items()])
 
 
+def boards() -> str:
+    """Board files, but the generic one."""
+    rows = []
+    for name in board_names():
+        board = load_board(name)
+        if not board.pins.leds:
+            continue
+        fclk = board.ps.fclk
+        clock = f"{fclk.pll.upper()} PLL {fclk.pll_mhz:g} / {fclk.divisors[0]} = {fclk.mhz:.1f} MHz"
+        memory = f"{board.ddr_bits}-bit, {board.ddr_bytes_per_second / 1e9:.2f} GB/s"
+        rows.append((f"`{name}`", board.title, board.part, memory, f"{board.ps.crystal_mhz:.2f} MHz", clock))
+    return markdown(("name", "board", "part", "DDR3, sustained (assumed)", "crystal", "clock of the engine"), rows)
+
+
+def addresses() -> str:
+    """The system's addresses that matter, from the board file."""
+    ps = load_board("pynq-z2").ps
+    rows: list[Row] = [
+        (f"{ps.ddr_first:#010x} to {ps.ddr_last:#010x}", "DDR that the high-performance ports reach; buffers lie here"),
+        (f"{ps.registers:#010x} to {ps.registers + 0xFF:#010x}", "registers of the engine"),
+        (
+            f"{ps.registers + 0x100:#010x} to {ps.registers + 0x3FFFFFFF:#010x}",
+            "DECERR, which is SIGBUS on Linux",
+        ),
+        (f"interrupt {ps.interrupt}", "IRQF2P[0], a level; shared peripheral interrupt " + str(ps.interrupt - 32)),
+    ]
+    return markdown(("addresses", "what"), rows)
+
+
+def memory() -> str:
+    """The memory map of a build: the shipped network for the small preset."""
+    graph = load(models.path("nuclei-mixed"))
+    content = compile_graph(graph, parse_array("small"), load_board("pynq-z2")).memory_json()
+    tensors = content["tensors"].values()
+    head, first = content["head"], min(t["address"] for t in tensors)
+    rows: list[Row] = []
+    for what, address, size in (
+        (
+            "weights and requantizer parameters, `weights.bin`",
+            content["weights"]["address"],
+            content["weights"]["bytes"],
+        ),
+        (f"{len(tensors)} feature maps, the input first", first, sum(t["bytes"] for t in tensors)),
+        ("the head's sums, which become the mask", head["address"], head["bytes"]),
+        ("program, `program.bin`", content["program"]["address"], content["program"]["bytes"]),
+    ):
+        rows.append((f"{address:#08x}", f"{size:,}", what))
+    return markdown(("offset from `base`", "bytes", "what"), [*rows, ("", f"{content['total_bytes']:,}", "together")])
+
+
 TABLES: dict[str, Callable[[], str]] = {
+    "boards": boards,
+    "addresses": addresses,
+    "memory": memory,
     "arrays": arrays,
     "resources": resources,
     "enumerations": enumerations,
@@ -409,7 +465,8 @@ DRAWINGS: dict[str, Callable[[], str]] = {
 def main() -> None:
     for name, draw in DRAWINGS.items():
         (HERE / name).write_text(draw())
-    DOCUMENT.write_text(filled(DOCUMENT.read_text()))
+    for document in DOCUMENTS:
+        document.write_text(filled(document.read_text()))
 
 
 if __name__ == "__main__":

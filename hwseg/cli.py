@@ -19,7 +19,10 @@ from hwseg.errors import HwsegError
 
 COMMANDS: Mapping[str, str] = {
     "train": "Train a quantized U-Net on a folder of pictures and masks.",
+    "adapt": "Adapt a trained network to other pictures with few parameters, then quantize it.",
+    "search": "Choose the bits of every layer against predicted cycles.",
     "export": "Write a trained network as QONNX.",
+    "eval": "Measure Dice, IoU, HD95 and NSD of a model's integers on a data set.",
     "golden": "Run a model in exact integers and compare it with other executors.",
     "compile": "Turn a QONNX model into Verilog, program, weights and a report.",
     "simulate": "Run a build in Verilator and compare every feature map with the golden model.",

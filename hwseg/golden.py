@@ -52,8 +52,13 @@ class Result:
     output: np.ndarray
 
 
-def run(graph: Graph, image_q: np.ndarray, taps: Collection[str] | None = None) -> Result:
-    """Execute `graph` on integers [H, W, C]; keeps every tensor, or the `taps` and the head's."""
+def run(
+    graph: Graph, image_q: np.ndarray, taps: Collection[str] | None = None, planes: int | Mapping[str, int] = 8
+) -> Result:
+    """Execute `graph` on integers [H, W, C]; keeps every tensor, or the `taps` and the head's.
+
+    `planes`: the most digit planes that an activation may use, for all or by tensor (`rounded`); not the input.
+    """
     kind = graph.types[graph.input]
     image_q = np.asarray(image_q)
     rule = f"image must be integers {list(kind.shape)} in [{kind.low}, {kind.high}]"
@@ -74,7 +79,10 @@ def run(graph: Graph, image_q: np.ndarray, taps: Collection[str] | None = None) 
     last_reader = {name: number for number, node in enumerate(graph.nodes) for name in node.inputs}
     for number, node in enumerate(graph.nodes):
         inputs = [tensors[name] for name in node.inputs]
-        tensors[node.output] = execute(node, inputs, storage(graph.types[node.output]))
+        limit = planes if isinstance(planes, int) else planes.get(node.output, 8)
+        drop = max(0, graph.types[node.output].bits - limit) if isinstance(node.op, Requantize | Add) else 0
+        found = execute(rounded(node, drop), inputs, storage(graph.types[node.output]))
+        tensors[node.output] = found << drop if drop else found
         if taps is not None:
             for name in node.inputs:
                 if last_reader[name] == number and name not in kept:
@@ -82,6 +90,24 @@ def run(graph: Graph, image_q: np.ndarray, taps: Collection[str] | None = None) 
     pixels = {name: planes.transpose(1, 2, 0) for name, planes in tensors.items() if name in kept or taps is None}
     head = pixels[graph.head.tensor]
     return Result(pixels, mask(graph.head, head), output(graph.head, head))
+
+
+def rounded(node: Node, drop: int) -> Node:
+    """A requantization or addition without its `drop` lowest planes: its result is in units of 2**drop.
+
+    There is one rounding, from the accumulator straight to the planes that stay: y = clamp(round(x / 2**drop)), the
+    bounds those of the shorter word.
+    """
+    if drop == 0:
+        return node
+    op, unit = node.op, Fraction(1, 1 << drop)
+    assert isinstance(op, Requantize | Add), node.name
+    bounds = {"low": -(-op.low >> drop), "high": op.high >> drop}
+    if isinstance(op, Add):
+        a, b = op.multipliers
+        return replace(node, op=replace(op, multipliers=(a * unit, b * unit), offset=op.offset * unit, **bounds))
+    multiplier, offset = (tuple(m * unit for m in values) for values in (op.multiplier, op.offset))
+    return replace(node, op=replace(op, multiplier=multiplier, offset=offset, **bounds))
 
 
 def storage(kind: TensorType) -> type[Integer]:

@@ -30,9 +30,10 @@ def generator() -> ModuleType:
 
 
 def test_generated_tables_are_those_of_the_code(generator: ModuleType) -> None:
-    text = (DOCS / "architecture.md").read_text()
-    assert {name for _, name, _ in generator.BLOCK.findall(text)} == set(generator.TABLES)
-    assert generator.filled(text) == text, CURE
+    texts = [document.read_text() for document in generator.DOCUMENTS]
+    assert {name for text in texts for _, name, _ in generator.BLOCK.findall(text)} == set(generator.TABLES)
+    for text in texts:
+        assert generator.filled(text) == text, CURE
 
 
 def test_drawings_are_those_of_the_code(generator: ModuleType) -> None:

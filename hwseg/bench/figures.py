@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 
 from hwseg import golden, models
+from hwseg.bench import route
 from hwseg.bench.activations import Layer, planes
 from hwseg.bench.activations import layers as layers_of
-from hwseg.bench.cores import PAPER, Figures
+from hwseg.bench.cores import GATED_LANES, PAPER, Figures, Say, gating
 from hwseg.errors import HwsegError, require
 from hwseg.files import write_whole
 from hwseg.image import fitted, quantize_pixels, read_input
@@ -50,12 +51,18 @@ def typical(found: Sequence[Layer], lanes: int) -> Layer:
     return min(wide, key=lambda layer: (layer.weights.shape[1], -layer.macs))
 
 
-def document(figures: Sequence[Figures], found: Sequence[Layer], layer: Layer) -> dict[str, Any]:
-    measured = [asdict(planes(one)) | {"macs": one.macs} for one in found]
+def document(figures: Sequence[Figures], found: Sequence[Layer], layer: Layer, say: Say) -> dict[str, Any]:
+    measured = []
+    for number, one in enumerate(found):
+        say(f"{number + 1}/{len(found)} {one.name}")
+        every, gated = gating(one)
+        toggles = {"toggles_per_mac": every, "toggles_per_mac_gated": gated}
+        measured.append(asdict(planes(one)) | {"macs": one.macs} | toggles)
     return {
         "model": MODEL,
         "layer": layer.name,
         "yosys": yosys.version(),
+        "nextpnr_ecp5": route.version(),
         "cores": [asdict(one) for one in figures],
         "planes": measured,
         "ratios": ratios(figures),
@@ -124,16 +131,23 @@ def markdown(found: Mapping[str, Any]) -> str:
                 f["lutram"],
                 f["ff"],
                 f["carry4"],
-                f["dsp"],
+                f["dsp"] or "",
                 shared,
                 cycles,
                 f["macs_per_cycle_per_klut"],
                 toggles,
+                f"{f['dsp_steps_per_mac']:.2f}" if f["dsp"] else "",
                 f["fmax_mhz"],
             ]
         )
     head = ["core", "lanes", "bits", "LUT", "per lane", "LUTRAM", "FF", "CARRY4", "DSP", "loader / encoder LUT"]
-    head += ["cycles: dense / skipping / exit", "MAC/cycle/kLUT", "toggles/MAC: all / gated", "MHz, ECP5"]
+    head += [
+        "cycles: dense / skipping / exit",
+        "MAC/cycle/kLUT",
+        "toggles/MAC: all / gated",
+        "DSP steps/MAC",
+        "MHz, ECP5",
+    ]
     parts = [
         "## Cores",
         "`hwseg bench cores --markdown docs/benchmarks.md --plot docs/cores.png`: "
@@ -141,9 +155,11 @@ def markdown(found: Mapping[str, Any]) -> str:
         f"-family xc7`; activations and weights of `{found['layer']}` of `{found['model']}` on the demo's picture, "
         "cut to lanes and bits. LUTs are counted one by one, without pairing small ones. Toggles: nets of the "
         "synthesized netlist, zero delays, "
-        "each sum compared with the dot product; not for cores of DSP slices, whose inside is not seen. "
-        "A loader stands once "
-        "per row of an array, an encoder once per pixel.",
+        "each sum compared with the dot product; the inside of DSP slices is not seen, hence the column of their "
+        "steps. A loader stands once per row of an array, an encoder once per pixel. MHz: the core alone, with "
+        "registers at its ports, after place and route on an ECP5-85F, speed grade 6 (yosys `synth_ecp5`, nextpnr-ecp5 "
+        f"{found['nextpnr_ecp5']}); clocks compare with each other, and are not those of a Zynq.",
+        *_slowest(found["cores"]),
         _table(head, rows),
         "![LUTs per lane, and work per cycle and area](cores.png)",
         "### Against the ICECS 2025 paper",
@@ -173,7 +189,9 @@ def markdown(found: Mapping[str, Any]) -> str:
         RATIOS_EXPLAINED,
         "### What leading planes and early exits save",
         "Planes per output, whole windows of each convolution, bias and saturation included; lockstep: 16 channels x 8 "
-        "pixels step together. Growth: mean K of the real weights, and K of the word length.",
+        "pixels step together. Growth: mean K of the real weights of each output channel, and K of the word length. "
+        f"Toggles: per multiply-accumulate of a table core on the first {GATED_LANES} lanes at most, every plane "
+        "executed, and with the core held once ReLU has decided.",
         _table(
             [
                 "layer",
@@ -186,6 +204,8 @@ def markdown(found: Mapping[str, Any]) -> str:
                 "lockstep, exit",
                 "growth K",
                 "K of words",
+                "toggles/MAC",
+                "gated",
             ],
             [
                 [p["layer"], p["lanes"], f"{p['dense']:g}"]
@@ -193,7 +213,7 @@ def markdown(found: Mapping[str, Any]) -> str:
                     f"{p[k]:.2f}"
                     for k in ("skipping", "early_exit", "both", "lockstep_skipping", "lockstep_exit", "growth")
                 ]
-                + [p["growth_of_words"]]
+                + [p["growth_of_words"], f"{p['toggles_per_mac']:.1f}", f"{p['toggles_per_mac_gated']:.1f}"]
                 for p in found["planes"]
             ],
         ),
@@ -212,21 +232,43 @@ cycles and LUTs of one core. What can explain each difference:
   core, in about as many LUTs. A core with serial weights as well takes B times as many cycles.
 - **cascaded, 2.52.** Online multipliers and adders pay their online delays: B + K + levels cycles per output
   instead of B. A merged core that drains B + K digits is ahead by less than ours, which captures after B.
-- **table.** Not in the paper: the merged core's cycles at a quarter of its LUTs."""
+- **table, table_dsp.** Not in the paper: the merged core's cycles at a quarter of its LUTs, and at a fifth with a
+  DSP slice as accumulator."""
+
+
+def _slowest(cores: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The critical paths of the widest cores, if they were routed."""
+    routed = [f for f in cores if f["slowest_path"]]
+    if not routed:
+        return []
+    most = max((f["weight_bits"], f["lanes"]) for f in routed)
+    lines = [f"- {f['core']}: {f['slowest_path']}" for f in routed if (f["weight_bits"], f["lanes"]) == most]
+    return [f"Slowest paths of {most[1]} lanes, {most[0]} bits:", "\n".join(lines)]
 
 
 def _summary(measured: Sequence[Mapping[str, Any]]) -> str:
     macs = np.array([p["macs"] for p in measured], float)
     mean = {
         k: float((macs * [p[k] for p in measured]).sum() / macs.sum())
-        for k in ("dense", "skipping", "early_exit", "both", "lockstep_skipping", "lockstep_exit")
+        for k in (
+            "dense",
+            "skipping",
+            "early_exit",
+            "both",
+            "lockstep_skipping",
+            "lockstep_exit",
+            "toggles_per_mac",
+            "toggles_per_mac_gated",
+        )
     }
+    saved = 100 - 100 * mean["toggles_per_mac_gated"] / mean["toggles_per_mac"]
     return (
         f"Weighted by work: {mean['dense'] / mean['skipping']:.2f} times fewer planes by skipping alone, "
         f"{mean['dense'] - mean['early_exit']:.2f} of {mean['dense']:.1f} planes by early exit alone, "
         f"{mean['dense'] / mean['both']:.2f} times by both, for one core by itself; in lockstep "
         f"{mean['dense'] / mean['lockstep_skipping']:.2f} times by skipping and "
-        f"{mean['dense'] - mean['lockstep_exit']:.2f} planes by early exit."
+        f"{mean['dense'] - mean['lockstep_exit']:.2f} planes by early exit. Holding decided cores saves "
+        f"{saved:.0f} % of the toggles."
     )
 
 

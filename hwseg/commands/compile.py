@@ -18,7 +18,11 @@ import click
     "--array", default="auto", show_default=True, help="auto, a preset, or output channels x pixels x input channels."
 )
 @click.option(
-    "--core", type=click.Choice(["table", "merged"]), default="table", show_default=True, help="Product generator."
+    "--core",
+    type=click.Choice(["table", "table_dsp", "merged"]),
+    default="table",
+    show_default=True,
+    help="Product generator.",
 )
 @click.option("--synth", is_flag=True, help="Measure resources with yosys (minutes).")
 @click.option("--allow-inexact", is_flag=True, help="Accept requantizers that differ from the model, and count them.")

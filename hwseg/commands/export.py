@@ -12,10 +12,10 @@ from hwseg.errors import HwsegError, require
 
 @click.command("export")
 @click.argument("source", type=click.Path(path_type=Path))
-@click.option("-o", "--out", type=click.Path(path_type=Path), required=True, help="The .onnx file to write.")
+@click.option("-o", "--out", type=click.Path(path_type=Path), help="The .onnx file to write.  [model.onnx in the run]")
 @click.option("--size", help="Height x width of the pictures, such as 256x256; default: that of the training crops.")
 @click.option("--name", help="Name of the network in the file; default: the file's.")
-def command(source: Path, out: Path, size: str | None, name: str | None) -> None:
+def command(source: Path, out: Path | None, size: str | None, name: str | None) -> None:
     """Write SOURCE as QONNX: a run of `hwseg train`, a checkpoint, or an exported .onnx file (for another size).
 
     The same network gives the same bytes.
@@ -26,6 +26,9 @@ def command(source: Path, out: Path, size: str | None, name: str | None) -> None
         from hwseg.quant import export
     except ModuleNotFoundError as error:
         raise HwsegError("hwseg export", f"needs the package {error.name}", "pip install 'hwseg[train]'") from error
+    if out is None:
+        require(source.is_dir(), "-o", "is needed", "name the .onnx file to write")
+        out = source / "model.onnx"
     wanted = export.parse_size(size) if size else None
     if source.suffix == ".onnx":
         require(wanted is not None, "--size", "is needed to export an .onnx file again")
@@ -37,13 +40,15 @@ def command(source: Path, out: Path, size: str | None, name: str | None) -> None
 
 
 def _export(source: Path, out: Path, size: tuple[int, int] | None, name: str | None) -> tuple[int, int]:
+    from hwseg.quant.checkpoint import load_network
     from hwseg.quant.export import export_qonnx
-    from hwseg.quant.train import load_network
 
     checkpoint = source / "best.pt" if source.is_dir() else source
     if source.is_dir() and (source / "last.pt").exists() and not checkpoint.exists():
         raise HwsegError(str(source), "has no folded network yet", "let `hwseg train --resume` finish")
     model, meta = load_network(checkpoint)
-    size = size or (int(meta["size"]),) * 2
-    export_qonnx(model, out, size, str(meta["normalize"]), name or out.stem)
+    require(bool(meta["quantized"]), str(checkpoint), "is a float network", "train with a preset other than float")
+    size = size or (int(meta["resize"] or meta["size"]),) * 2
+    fit = "resize" if meta["resize"] else ""
+    export_qonnx(model, out, size, str(meta["normalize"]), name or out.stem, fit)
     return size

@@ -1,4 +1,4 @@
-"""`hwseg package`: one archive of a build for a board project."""
+"""`hwseg package`: builds and everything that a board needs to run them, in one folder."""
 
 from __future__ import annotations
 
@@ -8,17 +8,44 @@ import click
 
 
 @click.command("package")
-@click.argument("build", type=click.Path(path_type=Path))
-@click.option("--board", default="zynq7020", show_default=True, help="Board that the build was compiled for.")
-@click.option("-o", "--out", type=click.Path(path_type=Path), help="The archive; default BUILD.zip.")
-def command(build: Path, board: str, out: Path | None) -> None:
-    """Put Verilog, program, weights, register and memory map of BUILD into one reproducible archive.
+@click.argument("builds", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--board", required=True, help="arty-z7-20, pynq-z1, pynq-z2 or zedboard.")
+@click.option(
+    "-o", "--out", type=click.Path(path_type=Path), help="The folder; default: the first build's name and the board's."
+)
+@click.option("--archive", is_flag=True, help="Also write it as one ZIP file, the same byte for byte.")
+@click.option("--bitstream", is_flag=True, help="Make the bitstream now, with the open tools (an hour or so).")
+@click.option("--chipdb", type=click.Path(path_type=Path), help="nextpnr-xilinx's database of the part.")
+@click.option("--prjxray-db", type=click.Path(path_type=Path), help="The folder zynq7 of prjxray's database.")
+def command(
+    builds: tuple[Path, ...],
+    board: str,
+    out: Path | None,
+    archive: bool,
+    bitstream: bool,
+    chipdb: Path | None,
+    prjxray_db: Path | None,
+) -> None:
+    """Put BUILDS of one array into a folder with top level, constraints, scripts, driver and notebook for a board.
 
-    The engine without the top level around the PS7: it makes no bitstream yet.
+    Several builds share one bitstream; only program and weights differ.
     """
     from hwseg.boards import load_board
+    from hwseg.boards.zynq7020.bitstream import make_bitstream, require_tools
+    from hwseg.boards.zynq7020.package import archive as write_archive
     from hwseg.boards.zynq7020.package import package
 
-    archive = out or build.with_name(build.name + ".zip")
-    names = package(build, load_board(board), archive)
-    click.echo(f"wrote {archive}: {', '.join(names)}")
+    target = load_board(board)
+    folder = out or builds[0].with_name(f"{builds[0].name}-{board}")
+    if bitstream:
+        require_tools(chipdb, prjxray_db)
+    names = package(builds, target, folder)
+    if bitstream:
+        assert chipdb is not None
+        assert prjxray_db is not None
+        make_bitstream(folder, target, chipdb, prjxray_db, lambda step: click.echo(step, err=True))
+    click.echo(f"wrote {folder}: {len(names)} files for the {target.title}")
+    if archive:
+        zipped = folder.with_name(folder.name + ".zip")
+        write_archive(folder, zipped)
+        click.echo(f"wrote {zipped}")

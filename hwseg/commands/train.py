@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 import warnings
 from pathlib import Path
 from typing import Any
@@ -15,35 +14,49 @@ _INTERRUPTED = 130
 
 
 @click.command("train")
-@click.option("--data", type=click.Path(path_type=Path), required=True, help="Folder with images/ and masks/.")
+@click.argument("config", type=click.Path(path_type=Path), required=False)
+@click.option("--data", type=click.Path(path_type=Path), help="Folder with images/ and masks/, or a CSV file.")
 @click.option("-o", "--out", type=click.Path(path_type=Path), required=True, help="Folder of the run.")
-@click.option("--config", type=click.Path(path_type=Path), help="TOML file with tables [unet] and [train].")
-@click.option("--model", type=click.Choice(["unet"]), default="unet", show_default=True, help="Kind of network.")
-@click.option("--preset", type=click.Choice(["w8a8", "w4a4", "mixed"]), help="Bits of weights and activations.")
+@click.option("--model", type=click.Choice(["unet", "resunet"]), help="Plain or residual blocks.  [unet]")
+@click.option("--preset", type=click.Choice(["w8a8", "w4a4", "mixed", "float"]), help="Bits of weights, activations.")
 @click.option("--depth", type=int, help="Number of poolings.  [3]")
 @click.option("--width", type=int, help="Channels of the first level.  [8]")
-@click.option("--upsampling", type=click.Choice(["nearest", "transposed"]), help="How the decoder goes up.  [nearest]")
+@click.option("--upsampling", type=click.Choice(["nearest", "transposed", "bilinear"]), help="Decoder.  [nearest]")
 @click.option("--scales", type=click.Choice(["power_of_two", "float"]), help="Kind of scales.  [power_of_two]")
 @click.option("--in-channels", type=int, help="1 for grey, 3 for colour.  [1]")
 @click.option("--out-channels", type=int, help="1 for foreground or not, else the number of labels.  [1]")
+@click.option("--init", help="Checkpoint to start from; its layers, any bits.")
 @click.option("--size", type=int, help="Side of the square training crops.  [128]")
+@click.option("--resize", type=int, help="Side to which whole pictures are scaled first; 0 for none.  [0]")
+@click.option("--augment", type=click.Choice(["turn", "mild", "none"]), help="How crops are varied.  [turn]")
 @click.option("--steps", type=int, help="Gradient steps in all.  [2000]")
 @click.option("--batch", type=int, help="Crops per step.  [8]")
+@click.option("--loss", type=click.Choice(["dice_ce", "poly_dice", "boundary"]), help="What is minimized.  [dice_ce]")
 @click.option("--lr", type=float, help="Highest learning rate.  [0.004]")
+@click.option("--float-part", type=float, help="Share of steps in floating point.  [0.4]")
+@click.option("--quantized-part", type=float, help="Share of steps quantized, before folding.  [0.2]")
+@click.option("--ema", type=float, help="Decay of averaged weights; 0 for none.  [0]")
+@click.option("--patience", type=int, help="Validations without a better Dice before stopping; 0: never.  [0]")
+@click.option("--rounding", type=int, help="Fewest planes of random rounding, so that the dial degrades gently.  [0]")
 @click.option("--seed", type=int, help="Seed of weights, crops and split.  [0]")
 @click.option("--normalize", help='"none" or "percentile LOW HIGH".  [percentile 0.5 99.5]')
 @click.option("--exclude", multiple=True, metavar="NAME", help="Picture to leave out; may be given again.")
 @click.option("--device", help="cpu, cuda, or auto.  [cpu]")
+@click.option("--devices", type=int, help="Processors of that kind; `torchrun` works, too.  [1]")
+@click.option("--precision", type=click.Choice(["32-true", "bf16-mixed", "16-mixed"]), help="On a GPU.  [32-true]")
 @click.option("--threads", type=int, help="Processor threads; 0 for all.  [0]")
+@click.option("--tensorboard", is_flag=True, default=None, help="Write events for TensorBoard, too.")
 @click.option("--resume", is_flag=True, help="Go on with the run in OUT, with the options that it began with.")
-def command(data: Path, out: Path, config: Path | None, model: str, resume: bool, **options: Any) -> int:
+def command(config: Path | None, data: Path | None, out: Path, resume: bool, **options: Any) -> int:
     """Train a U-Net quantization-aware and keep the best one.
 
-    OUT receives last.pt (to resume), best.pt (to export), metrics.csv and result.json.  Ctrl-C keeps a checkpoint.
+    CONFIG is a TOML file with tables [data], [unet] and [train]; options come before what it says.  OUT receives
+    config.toml, last.pt (to resume), best.pt (to export), metrics.csv, curves.png and result.json.  Ctrl-C keeps a
+    checkpoint.
     """
     given = {name: value for name, value in options.items() if value not in (None, ())}
     if resume:
-        require(not given and config is None, "--resume", "takes no other options", "they are those of the run")
+        require(not given, "--resume", "takes no other options", "they are those of the run")
     else:
         taken = (out / "last.pt").exists()
         require(not taken, str(out), "already holds a run", "add --resume to go on, or choose another folder")
@@ -52,33 +65,59 @@ def command(data: Path, out: Path, config: Path | None, model: str, resume: bool
         from hwseg.quant import train as training
     except ModuleNotFoundError as error:
         raise HwsegError("hwseg train", f"needs the package {error.name}", "pip install 'hwseg[train]'") from error
-    run = training.Run.resume(out) if resume else _new_run(out, config, given)
-    return _train(run, data)
+    tables = training.read_toml(config) if config else {}
+    source = data or _data_of(config, tables)
+    run = training.Run.resume(out) if resume else _new_run(out, tables, given)
+    return _train(run, source)
 
 
-def _new_run(out: Path, config: Path | None, given: dict[str, Any]) -> Any:
+def _data_of(config: Path | None, tables: dict[str, dict[str, Any]]) -> Path:
+    table = tables.get("data", {})
+    require(set(table) <= {"path"}, str(config), f"[data] has path only, not {', '.join(table)}")
+    path = table.get("path")
+    require(isinstance(path, str), "--data", "is needed", "name a folder or a CSV file, here or as path in [data]")
+    assert config is not None
+    return config.parent / str(path)
+
+
+def _new_run(out: Path, tables: dict[str, dict[str, Any]], given: dict[str, Any]) -> Any:
     from hwseg.quant.train import Run, TrainConfig
     from hwseg.quant.unet import UNetConfig, preset
 
-    tables = _read(config) if config else {}
-    unet, train = tables.get("unet", {}), tables.get("train", {})
+    unet, train = dict(tables.get("unet", {})), dict(tables.get("train", {}))
+    kind = given.pop("model", None)
+    if kind:
+        unet["residual"] = kind == "resunet"
     for name in ("depth", "width", "upsampling", "scales", "in_channels", "out_channels"):
         if name in given:
             unet[name] = given.pop(name)
     bits = given.pop("preset", None)
+    if bits == "float":
+        bits, given = None, {"float_part": 1.0, "quantized_part": 0.0, **given}
     shape = preset(bits, **_checked(unet, UNetConfig)) if bits else UNetConfig.from_dict(unet)
     return Run(out, shape, TrainConfig.from_dict({**train, **given}))
 
 
-def _train(run: Any, folder: Path) -> int:
+def _train(run: Any, source: Path) -> int:
+    from hwseg.quant.train import train
+
+    result = follow(run, source, train)
+    if result.interrupted:
+        return _INTERRUPTED
+    if not run.config.float_only:
+        click.echo(f"next: hwseg export {run.folder}")
+    return 0
+
+
+def follow(run: Any, source: Path, train: Any) -> Any:
+    """Train `run` on a folder or CSV file with a progress bar, and print what came of it."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     from hwseg.quant import data
-    from hwseg.quant.train import train
 
     unet, config = run.unet, run.config
-    parts = data.load_folder(folder, unet.in_channels, unet.out_channels, config.seed, config.exclude)
+    parts = data.load(source, unet.in_channels, unet.out_channels, config.seed, config.exclude)
     console = Console()
     counts = ", ".join(f"{len(pairs)} {part}" for part, pairs in parts.items())
     console.print(f"{counts} pictures; {config.steps} steps on {run.device}", highlight=False)
@@ -96,22 +135,9 @@ def _train(run: Any, folder: Path) -> int:
         result = train(run, parts, show)
     if result.interrupted:
         console.print(f"stopped after step {result.step}; add --resume to go on", highlight=False)
-        return _INTERRUPTED
     for part, score in result.scores.items():
         console.print(f"Dice on {part}: {score}", highlight=False)
-    console.print(f"next: hwseg export {run.folder} -o model.onnx", highlight=False)
-    return 0
-
-
-def _read(path: Path) -> dict[str, dict[str, Any]]:
-    try:
-        tables = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise HwsegError(str(path), f"is not readable TOML: {error}") from error
-    for name, table in tables.items():
-        known = name in ("unet", "train") and isinstance(table, dict)
-        require(known, str(path), f"has tables [unet] and [train] only, not {name!r}")
-    return tables
+    return result
 
 
 def _checked(unet: dict[str, Any], kind: Any) -> dict[str, Any]:

@@ -15,7 +15,8 @@ from hwseg.rtl.isa import PARAMETER
 MARGIN = 0.9
 """Share of a board's resources above which place and route may not close."""
 
-DSP_PER_REQUANTIZER = 4
+DSP_PER_REQUANTIZER, DSP_PER_HEAD = 4, 1
+DSP_PER_CORE = {"table": 0, "table_dsp": 1, "merged": 0}
 PARAMETER_BITS = sum(width for name, width in PARAMETER.fields.items() if name != "reserved")
 
 
@@ -48,16 +49,19 @@ class Line:
 # by lanes
 CORE = {
     "table": Line(Cost(14, 4, 71), Cost(2.86, 0.835, 4.03)),
+    "table_dsp": Line(Cost(-8.4, 2.6, 50.6), Cost(2.84, 0.868, 3.83)),
     "merged": Line(Cost(31, 10, 41), Cost(6.53, 0.03, 10.06)),
 }
 LOADER = {
     "table": Line(Cost(2, 0, 37), Cost(4.5, 0, 3.42)),
     "merged": Line(Cost(), Cost(0, 0, 8)),
 }
+LOADER["table_dsp"] = LOADER["table"]
 ENCODER = {
     "table": Line(Cost(0, 0, 19), Cost(2, 1, 1)),
     "merged": Line(Cost(), Cost(0.5, 0, 1)),
 }
+ENCODER["table_dsp"] = ENCODER["table"]
 # by pixels
 REQUANTIZERS = Line(Cost(-26, 0, 599), Cost(209, 0, 347))
 OUTPUT = Line(Cost(1098, 8, 2485), Cost(29, 22, 0))
@@ -77,7 +81,8 @@ def estimate(config: EngineConfig) -> dict[str, float]:
         "lutram": round(total.lutram),
         "ff": round(total.ff),
         "bram36": brams(config),
-        "dsp": config.sets * config.pixels * (DSP_PER_REQUANTIZER + 1),
+        "dsp": config.sets * config.pixels * (DSP_PER_REQUANTIZER + DSP_PER_HEAD)
+        + DSP_PER_CORE[config.core] * config.rows * config.pixels,
     }
 
 

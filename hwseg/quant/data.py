@@ -2,7 +2,7 @@
 
     {"train": ["a.png", ...], "val": [...], "test": [...]}
 
-Further keys of split.json are left alone.  Without the file, a seeded shuffle of the names splits 70/15/15.
+Further keys of split.json are left alone unless asked for.  Without the file, a seeded shuffle splits 70/15/15.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,6 +20,7 @@ from PIL import Image
 from torch import Tensor
 
 from hwseg.errors import HwsegError, require
+from hwseg.image import fitted
 from hwseg.normalize import normalize
 
 PARTS = ("train", "val", "test")
@@ -39,49 +41,88 @@ class Pair:
     mask: Path
     channels: int
     classes: int
-    _cache: list[tuple[Pixels, Pixels]] = field(default_factory=list, repr=False, compare=False)
+    _cache: dict[Any, tuple[Pixels, Pixels]] = field(default_factory=dict, repr=False, compare=False)
 
     def read(self) -> tuple[Pixels, Pixels]:
         """Picture [height, width, channels] and labels [height, width]; kept in memory after the first time."""
-        if not self._cache:
-            self._cache.append((read_picture(self.image, self.channels), read_mask(self.mask, self.classes)))
-        return self._cache[0]
+        if None not in self._cache:
+            self._cache[None] = read_picture(self.image, self.channels), read_mask(self.mask, self.classes)
+        return self._cache[None]
+
+    def prepared(self, normalization: str, size: tuple[int, int] | None = None) -> tuple[Pixels, Pixels]:
+        """What the network sees, and the labels at that size: normalized, then scaled to `size` (height, width).
+
+        A mask of one class is 1 where at least half of the scaled pixel is; labels are those of the nearest pixel.
+        """
+        key = normalization, size
+        if key not in self._cache:
+            pixels, mask = self.read()
+            pixels = normalize(pixels, normalization)
+            if size is not None:
+                pixels, mask = fitted(pixels, size, "resize", str(self.image)), _scaled(mask, size, self.classes)
+            self._cache[key] = pixels, mask
+        return self._cache[key]
 
 
-@dataclass(frozen=True)
-class Crops:
-    """How training draws: square crops of `size`, flipped, turned and with varied contrast."""
+def load(
+    source: Path | str, channels: int = 1, classes: int = 1, seed: int = 0, exclude: Sequence[str] = (), extra: str = ""
+) -> dict[str, list[Pair]]:
+    """Pairs of each part of a folder or a CSV file; `extra`: one further part of the split to load as well."""
+    if Path(source).suffix.lower() == ".csv":
+        from hwseg.quant.csv_data import load_csv
 
-    size: int
-    normalize: str
-    augment: bool = True
+        return load_csv(Path(source), channels, classes, seed, exclude, extra)
+    return load_folder(source, channels, classes, seed, exclude, extra)
 
 
 def load_folder(
-    root: Path | str, channels: int = 1, classes: int = 1, seed: int = 0, exclude: Sequence[str] = ()
+    root: Path | str, channels: int = 1, classes: int = 1, seed: int = 0, exclude: Sequence[str] = (), extra: str = ""
 ) -> dict[str, list[Pair]]:
     """Pairs of each part, all paired and of equal size; `exclude` names pictures to leave out."""
     root = Path(root)
     images, masks = (_files(root / name) for name in ("images", "masks"))
     _same_names(images, masks, root)
     for stem, image in images.items():
-        sizes = [_header(path).size for path in (image, masks[stem])]
-        require(
-            sizes[0] == sizes[1],
-            str(masks[stem]),
-            f"must be {sizes[0][0]}x{sizes[0][1]} like its picture, not {sizes[1][0]}x{sizes[1][1]}",
-        )
+        same_size(image, masks[stem])
     parts = {
         part: [Pair(images[stem], masks[stem], channels, classes) for stem in stems]
-        for part, stems in _split(root, list(images), seed).items()
+        for part, stems in _split(root, list(images), seed, extra).items()
     }
+    return chosen(parts, exclude, str(root))
+
+
+def same_size(image: Path, mask: Path) -> None:
+    """Refuse a mask of another size than its picture."""
+    sizes = [_header(path).size for path in (image, mask)]
+    require(
+        sizes[0] == sizes[1],
+        str(mask),
+        f"must be {sizes[0][0]}x{sizes[0][1]} like its picture, not {sizes[1][0]}x{sizes[1][1]}",
+    )
+
+
+def chosen(parts: dict[str, list[Pair]], exclude: Sequence[str], place: str) -> dict[str, list[Pair]]:
+    """The parts without the pictures named in `exclude`; something must be left to train and to validate on."""
+    stems = {pair.image.stem for pairs in parts.values() for pair in pairs}
     left_out = {Path(name).stem for name in exclude}
     for stem in left_out:
-        require(stem in images, "--exclude", f"names {stem}, which is not in {root / 'images'}")
+        require(stem in stems, "--exclude", f"names {stem}, which is not in {place}")
     parts = {part: [pair for pair in pairs if pair.image.stem not in left_out] for part, pairs in parts.items()}
     for part in ("train", "val"):
-        require(bool(parts[part]), str(root), f"has no {part} pictures", "add some to split.json, or remove the file")
+        require(bool(parts[part]), place, f"has no {part} pictures", "add some to split.json, or remove the file")
     return parts
+
+
+def both_classes(pairs: Sequence[Pair]) -> None:
+    """Refuse masks in which every pixel of every picture has the same label: there is nothing to learn."""
+    found: set[int] = set()
+    for pair in pairs:
+        found.update(np.unique(pair.read()[1]).tolist())
+        if len(found) > 1:
+            return
+    label = ", ".join(str(value) for value in sorted(found))
+    folder = str(pairs[0].mask.parent)
+    require(False, folder, f"every pixel of the {len(pairs)} training masks is {label}", "check how masks are coded")
 
 
 def read_picture(path: Path, channels: int) -> Pixels:
@@ -122,19 +163,12 @@ def read_mask(path: Path, classes: int) -> Pixels:
     return values
 
 
-def draw(pairs: list[Pair], count: int, crops: Crops, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
-    """A batch: float [count, channels, size, size] = pixel / 256, labels [count, size, size]; only `rng` is random."""
-    drawn = [_crop(pairs[int(i)], crops, rng) for i in rng.integers(0, len(pairs), count)]
-    return to_tensor(np.stack([x for x, _ in drawn])), torch.from_numpy(np.stack([y for _, y in drawn])).long()
-
-
-def whole(pair: Pair, normalization: str, multiple: int) -> tuple[Tensor, Tensor]:
+def whole(pair: Pair, normalization: str, multiple: int, resize: int = 0) -> tuple[Tensor, Tensor]:
     """A whole picture as a batch of one, cut at the right and below to a size that the network's poolings divide."""
-    pixels, mask = pair.read()
+    pixels, mask = pair.prepared(normalization, (resize, resize) if resize else None)
     height, width = (length // multiple * multiple for length in mask.shape)
     require(height > 0 and width > 0, str(pair.image), f"must be at least {multiple}x{multiple}")
-    pixels = normalize(pixels, normalization)[:height, :width]
-    return to_tensor(pixels[None]), torch.from_numpy(mask[:height, :width].copy()).long()[None]
+    return to_tensor(pixels[None, :height, :width]), torch.from_numpy(mask[:height, :width].copy()).long()[None]
 
 
 def to_tensor(pixels: Pixels) -> Tensor:
@@ -142,41 +176,11 @@ def to_tensor(pixels: Pixels) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(np.moveaxis(pixels, -1, 1))).float() / 256
 
 
-def _crop(pair: Pair, crops: Crops, rng: np.random.Generator) -> tuple[Pixels, Pixels]:
-    pixels, mask = pair.read()
-    size = crops.size
-    require(
-        min(mask.shape) >= size,
-        str(pair.image),
-        f"must be at least {size}x{size}, the size of a training crop, not {mask.shape[1]}x{mask.shape[0]}",
-        "lower --size",
-    )
-    top, left = (int(rng.integers(0, length - size + 1)) for length in mask.shape)
-    window = np.s_[top : top + size, left : left + size]
-    mask = mask[window]
-    # Users normalize whole pictures and cut-outs alike; learn both, but never stretch the noise of an empty crop.
-    alone = crops.augment and bool(mask.any()) and rng.random() < 0.5
-    pixels = normalize(pixels[window], crops.normalize) if alone else normalize(pixels, crops.normalize)[window]
-    if crops.augment:
-        pixels, mask = _turn(pixels, mask, rng)
-        pixels = _contrast(pixels, rng)
-    return pixels, np.ascontiguousarray(mask)
-
-
-def _turn(pixels: Pixels, mask: Pixels, rng: np.random.Generator) -> tuple[Pixels, Pixels]:
-    turns, flip = int(rng.integers(0, 4)), bool(rng.integers(0, 2))
-    pixels, mask = np.rot90(pixels, turns), np.rot90(mask, turns)
-    return (pixels[:, ::-1], mask[:, ::-1]) if flip else (pixels, mask)
-
-
-def _contrast(pixels: Pixels, rng: np.random.Generator) -> Pixels:
-    """Another exposure: darker more often than brighter, as where a few bright spots set the scale; sometimes noise."""
-    gamma, gain = float(np.exp(rng.uniform(-0.4, 0.4))), float(np.exp(rng.uniform(-1.0, 0.3)))
-    values = (255 * gain * (np.arange(256) / 255) ** gamma)[pixels]
-    if rng.random() < 0.3:
-        values = values + rng.normal(0, rng.uniform(1, 6), values.shape)
-    result: Pixels = np.clip(np.rint(values), 0, 255).astype(np.uint8)
-    return result
+def _scaled(mask: Pixels, size: tuple[int, int], classes: int) -> Pixels:
+    if classes > 1:
+        return np.asarray(Image.fromarray(mask).resize((size[1], size[0]), Image.Resampling.NEAREST))
+    shares = fitted(mask[:, :, None] * np.uint8(255), size, "resize", "mask")[:, :, 0]
+    return (shares >= 128).astype(np.uint8)
 
 
 def _files(folder: Path) -> dict[str, Path]:
@@ -197,19 +201,26 @@ def _same_names(images: dict[str, Path], masks: dict[str, Path], root: Path) -> 
         require(stem in images, str(path), "is a mask without a picture", "add the picture or remove the mask")
 
 
-def _split(root: Path, stems: list[str], seed: int) -> dict[str, list[str]]:
+def shuffled(stems: list[str], seed: int) -> dict[str, list[str]]:
+    """A seeded split: 15 % to validate, 15 % to test, the rest to train."""
+    order = [stems[int(i)] for i in np.random.default_rng(seed).permutation(len(stems))]
+    held = max(1, round(0.15 * len(stems)))
+    return {"train": order[2 * held :], "val": order[:held], "test": order[held : 2 * held]}
+
+
+def _split(root: Path, stems: list[str], seed: int, extra: str) -> dict[str, list[str]]:
     path = root / "split.json"
     if not path.exists():
-        order = [stems[int(i)] for i in np.random.default_rng(seed).permutation(len(stems))]
-        held = max(1, round(0.15 * len(stems)))
-        return {"train": order[2 * held :], "val": order[:held], "test": order[held : 2 * held]}
+        require(not extra or extra in PARTS, str(root), f"has no split.json that lists {extra}")
+        return shuffled(stems, seed)
     try:
         split = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise HwsegError(str(path), f"is not valid JSON: {error}") from error
     require(isinstance(split, dict), str(path), 'must be an object such as {"train": ["a.png"], "val": ["b.png"]}')
+    require(not extra or extra in split, str(path), f"has no part {extra}", f"parts are {', '.join(split)}")
     parts: dict[str, list[str]] = {}
-    for part in PARTS:
+    for part in dict.fromkeys((*PARTS, *([extra] if extra else []))):
         names = split.get(part, [])
         valid = isinstance(names, list) and all(isinstance(name, str) for name in names)
         require(valid, str(path), f"{part} must be a list of file names")
@@ -224,7 +235,7 @@ def _check_split(path: Path, parts: dict[str, list[str]], stems: set[str]) -> No
         for name in names:
             require(name in stems, str(path), f"{part} names {name}, which is not in images/")
             require(
-                name not in seen,
+                name not in seen or part not in PARTS,
                 str(path),
                 f"{name} is in {seen.get(name)} and again in {part}",
                 "a picture belongs to one part",

@@ -4,6 +4,7 @@ The metadata says what a picture must go through before the first quantizer:
 
     hwseg.normalize  "none" or "percentile LOW HIGH"     hwseg.channels  "1"
     hwseg.size       "128x128" (height x width)          hwseg.classes   "1" (threshold) or more (argmax)
+    hwseg.fit        "resize" where whole pictures were scaled to that size after normalization
 """
 
 from __future__ import annotations
@@ -31,7 +32,12 @@ _QUANT_INPUTS = ("scale", "zero_point", "bits")
 
 
 def export_qonnx(
-    model: QuantUNet, path: Path | str, size: tuple[int, int], normalize: str = "none", name: str = "unet"
+    model: QuantUNet,
+    path: Path | str,
+    size: tuple[int, int],
+    normalize: str = "none",
+    name: str = "unet",
+    fit: str = "",
 ) -> onnx.ModelProto:
     """Write `model` for pictures of `size` (height, width) to `path`, whole or not at all."""
     config = model.config
@@ -43,6 +49,8 @@ def export_qonnx(
         "hwseg.classes": str(config.out_channels),
         "hwseg.config": json.dumps(config.to_dict(), sort_keys=True),
     }
+    if fit:
+        metadata["hwseg.fit"] = fit
     result = to_onnx(model, (1, config.in_channels, *size), name, metadata)
     write_whole(path, result.SerializeToString(deterministic=True))
     return result

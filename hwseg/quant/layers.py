@@ -169,8 +169,14 @@ def merge_batch_norm(layer: Any, norm: nn.BatchNorm2d) -> None:
         raise HwsegError("batch norm", "has no running statistics to fold", "train with track_running_stats=True")
     factor = norm.weight.double() / torch.sqrt(norm.running_var.double() + norm.eps)
     bias: Tensor = layer.bias.double() - norm.running_mean.double()
+    dimension = 1 if isinstance(layer, nn.ConvTranspose2d) else 0
     shape = [1] * layer.weight.ndim
-    shape[1 if isinstance(layer, nn.ConvTranspose2d) else 0] = -1
+    shape[dimension] = -1
+    adapted = getattr(layer, "parametrizations", {})
+    chain = list(adapted["weight"]) if adapted else []
+    weight = adapted["weight"].original if adapted else layer.weight
     with torch.no_grad():
-        layer.weight.copy_((layer.weight.double() * factor.view(shape)).float())
+        weight.copy_((weight.double() * factor.view(shape)).float())
+        for adapter in chain:
+            adapter.scale(factor.float(), dimension)
         layer.bias.copy_((bias * factor + norm.bias.double()).float())

@@ -236,7 +236,7 @@ def load_brevitas(model: Path, checkpoint: Path | None) -> Any:
     cure = "name the network's file with --checkpoint"
     require(place.is_file(), str(place), "must be a trained network, but there is no such file", cure)
     try:
-        from hwseg.quant.train import load_network
+        from hwseg.quant.checkpoint import load_network
     except ImportError:
         raise HwsegError("--compare brevitas", "needs torch and Brevitas", "pip install 'hwseg[train]'") from None
     return load_network(place)[0]

@@ -59,6 +59,12 @@ class UNetConfig:
         object.__setattr__(self, "width", self.widths[0])
         _whole("in_channels", self.in_channels, 1, 64)
         _whole("out_channels", self.out_channels, 1, 256)
+        require(
+            self.upsampling != "bilinear",
+            "UNetConfig.upsampling",
+            "bilinear interpolation is not in the engine",
+            "use nearest, which the convolution after it can learn to smooth, or transposed",
+        )
         _one_of("upsampling", self.upsampling, UPSAMPLINGS)
         _one_of("scales", self.scales, layers.SCALES)
         for flag in ("per_channel", "residual", "batch_norm"):

@@ -1,15 +1,20 @@
-"""Primitives that synthesis does not infer: RAM32M, 32 words x 8 bits of LUT memory in four LUTs.
+"""Primitives that synthesis does not infer as wanted.
 
-Four columns of two bits share a write address. Columns A, B and C are read at addresses of their own, column D is read
-where the memory is written, so that synthesis, asked for a memory with one writer and one reader, leaves it.
+RAM32M: 32 words x 8 bits of LUT memory in four LUTs. Four columns of two bits share a write address. Columns A, B and C
+are read at addresses of their own, column D is read where the memory is written, so that synthesis, asked for a memory
+with one writer and one reader, leaves it.
 
-The component is the primitive's behaviour for the Amaranth simulator and an instance of it in Verilog; `SIMULATION` is
-the same behaviour for Verilog simulators, and the tests prove both equal to the model that Yosys ships.
+DSP48E1: here an accumulator behind the pre-adder, whose mode inputs and feedback synthesis does not find by itself.
+
+Each component is the primitive's behaviour for the Amaranth simulator and an instance of it in Verilog; `MODELS` has
+the same behaviour for Verilog simulators, and the tests prove both equal to the models that Yosys ships.
 """
 
 from __future__ import annotations
 
-from amaranth.hdl import ClockSignal, Elaboratable, Instance, Module
+import re
+
+from amaranth.hdl import Cat, ClockSignal, Const, Elaboratable, Instance, Module, Mux, Signal, Value, signed
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import Component, In, Out
 
@@ -57,6 +62,74 @@ class Ram32m(Component):
         return m
 
 
+PRE_ADDER_BITS = 25
+
+
+class DspAccumulator(Component):
+    """One DSP48E1 as p <- (c or 0) +- (d +- a); `difference`, `add_c` and `subtract` come a cycle before they act.
+
+    cycle       0              1                        2                       3
+                difference     d, a (d - a if it is 1)
+                               add_c, subtract          c, enable               p
+    """
+
+    def __init__(self) -> None:
+        ports = {"d": In(signed(PRE_ADDER_BITS)), "a": In(signed(PRE_ADDER_BITS)), "c": In(48), "p": Out(signed(48))}
+        super().__init__(ports | {name: In(1) for name in ("difference", "add_c", "subtract", "enable")})
+
+    def elaborate(self, platform: object) -> Elaboratable | Instance:
+        return self._instance() if platform == VERILOG else self._behaviour()
+
+    def _instance(self) -> Instance:
+        off, on = Const(0, 1), Const(1, 1)
+        registers = {"AREG": 0, "BREG": 0, "CREG": 0, "DREG": 0, "MREG": 0, "ADREG": 1, "PREG": 1, "ACASCREG": 0}
+        registers |= {"BCASCREG": 0, "CARRYINREG": 0, "CARRYINSELREG": 0}
+        registers |= {"INMODEREG": 1, "OPMODEREG": 1, "ALUMODEREG": 1}
+        enables = ("CEA1", "CEA2", "CEB1", "CEB2", "CEC", "CED", "CEM", "CECARRYIN")
+        resets = ("RSTA", "RSTB", "RSTC", "RSTD", "RSTM", "RSTP", "RSTCTRL", "RSTALUMODE", "RSTINMODE")
+        inputs: dict[str, Value] = dict.fromkeys(
+            (*enables, *resets, "RSTALLCARRYIN", "CARRYIN", "CARRYCASCIN", "MULTSIGNIN"), off
+        )
+        inputs |= dict.fromkeys(("CEAD", "CECTRL", "CEALUMODE", "CEINMODE"), on)
+        inputs |= {
+            "CLK": ClockSignal(),
+            "CEP": self.enable,
+            "A": Cat(self.a, self.a[-1].replicate(5)),
+            "B": Const(1, 18),
+            "C": self.c,
+            "D": self.d,
+            "ACIN": Const(0, 30),
+            "BCIN": Const(0, 18),
+            "PCIN": Const(0, 48),
+            "CARRYINSEL": Const(0, 3),
+            "INMODE": Cat(Const(0, 2), on, self.difference, off),
+            "OPMODE": Cat(Const(0b0101, 4), self.add_c, self.add_c, off),
+            "ALUMODE": Cat(self.subtract, self.subtract, Const(0, 2)),
+        }
+        return Instance(
+            "DSP48E1",
+            *(("p", name, value) for name, value in registers.items()),
+            ("p", "USE_DPORT", "TRUE"),
+            ("p", "USE_MULT", "MULTIPLY"),
+            *(("i", name, value) for name, value in inputs.items()),
+            ("o", "P", self.p),
+        )
+
+    def _behaviour(self) -> Module:
+        m = Module()
+        difference, add_c, subtract, awake = Signal(), Signal(), Signal(), Signal()
+        sum_of_two = Signal(signed(PRE_ADDER_BITS))
+        d, start, term = Mux(awake, self.d, 0), Mux(add_c, self.c, 0), Mux(awake, sum_of_two, 0)
+        m.d.sync += [
+            awake.eq(1),  # the mode registers start at 0, which shuts out d and the product
+            Cat(difference, add_c, subtract).eq(Cat(self.difference, self.add_c, self.subtract)),
+            sum_of_two.eq(Mux(difference, d - self.a, d + self.a)),
+        ]
+        with m.If(self.enable):
+            m.d.sync += self.p.eq(Mux(subtract, start - term, start + term))
+        return m
+
+
 SIMULATION = """\
 module RAM32M(WCLK, WE, ADDRA, ADDRB, ADDRC, ADDRD, DIA, DIB, DIC, DID, DOA, DOB, DOC, DOD);
   input WCLK, WE;
@@ -76,9 +149,52 @@ module RAM32M(WCLK, WE, ADDRA, ADDRB, ADDRC, ADDRD, DIA, DIB, DIC, DID, DOA, DOB
   end
 endmodule
 """
-"""What a simulator reads beside the engine; synthesis takes the device's own cell."""
+"""RAM32M for simulators; synthesis takes the device's own cell."""
+
+ACCUMULATOR_INPUTS = """\
+  input CLK, CEP, CEA1, CEA2, CEB1, CEB2, CEC, CED, CEM, CECARRYIN, CEAD, CECTRL, CEALUMODE, CEINMODE;
+  input RSTA, RSTB, RSTC, RSTD, RSTM, RSTP, RSTCTRL, RSTALUMODE, RSTINMODE, RSTALLCARRYIN;
+  input CARRYIN, CARRYCASCIN, MULTSIGNIN;
+  input [2:0] CARRYINSEL;
+  input [4:0] INMODE;
+  input [6:0] OPMODE;
+  input [3:0] ALUMODE;
+  input [29:0] A, ACIN;
+  input [17:0] B, BCIN;
+  input [24:0] D;
+  input [47:0] C, PCIN;
+"""
+
+ACCUMULATOR = f"""\
+module DSP48E1({", ".join(re.findall(r"[A-Z0-9]+(?=[,;])", ACCUMULATOR_INPUTS))}, P);
+  parameter ACASCREG = 1, ADREG = 1, ALUMODEREG = 1, AREG = 1, BCASCREG = 1, BREG = 1, CARRYINREG = 1,
+    CARRYINSELREG = 1, CREG = 1, DREG = 1, INMODEREG = 1, MREG = 1, OPMODEREG = 1, PREG = 1;
+  parameter USE_DPORT = "FALSE", USE_MULT = "MULTIPLY";
+{ACCUMULATOR_INPUTS}  output reg signed [47:0] P;
+  reg difference, add_c, subtract, awake;
+  reg signed [24:0] sum_of_two;
+  wire signed [24:0] d = awake ? D : 25'd0, a = A[24:0];
+  wire signed [47:0] term = awake ? sum_of_two : 48'sd0;
+  wire signed [47:0] start = add_c ? C : 48'd0;
+  initial begin
+    P = 0; difference = 0; add_c = 0; subtract = 0; awake = 0; sum_of_two = 0;
+  end
+  always @(posedge CLK) begin
+    awake <= 1;
+    difference <= INMODE[3];
+    add_c <= OPMODE[4];
+    subtract <= ALUMODE[0];
+    sum_of_two <= difference ? d - a : d + a;
+    if (CEP) P <= subtract ? start - term : start + term;
+  end
+endmodule
+"""
+"""DSP48E1 for simulators, in the one configuration of `DspAccumulator`."""
+
+MODELS = {"RAM32M": SIMULATION, "DSP48E1": ACCUMULATOR}
 
 
 def sim_cells(text: str) -> str:
     """`sim_cells.v` for a Verilog text: models of the device's cells that it instantiates, empty if there are none."""
-    return f"// models of 7-series cells, for simulation only\n{SIMULATION}" if "RAM32M" in text else ""
+    used = [model for name, model in MODELS.items() if re.search(rf"\b{name}\b", text)]
+    return "\n".join(["// models of 7-series cells, for simulation only", *used]) if used else ""

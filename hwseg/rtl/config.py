@@ -22,6 +22,9 @@ PAGE_INSTRUCTIONS = 128
 PAGE_WORDS = PAGE_INSTRUCTIONS * INSTRUCTION_WORDS
 BURST_BEATS = 16
 
+SUFFIXES = {"table": "", "merged": "-merged", "table_dsp": "-dsp"}
+"""Cores, in the order of their codes in the register `array`, and what an array's name ends in."""
+
 
 @dataclass(frozen=True)
 class EngineConfig:
@@ -30,7 +33,8 @@ class EngineConfig:
     rows: output channels computed at once, a multiple of 8 (one requantizer set and packer per 8).
     pixels, channels: neighbouring pixels and input channels per cycle, each 1, 2, 4 or 8; the memory word is always
     8 pixels x 8 channels, smaller arrays take it in several steps.
-    core: product generator, "table" (offset-binary look-up) or "merged" (AND gates, tree, digit selection).
+    core: product generator, "table" (offset-binary look-up), "table_dsp" (the same, accumulated in a DSP slice) or
+    "merged" (AND gates, tree, digit selection).
     bank_words: 64-bit words in each of nine input banks.  psum_steps: partial sums per core.
     out_words, loop_words: words in each of the two parity banks of a set's output memory, and of its loop memory.
     pool_words: words in its pool memory.
@@ -60,7 +64,7 @@ class EngineConfig:
         for what, value in (("pixels", self.pixels), ("input channels", self.channels)):
             nearest = min((1, 2, 4, 8), key=lambda n: abs(n - value))
             require(value in (1, 2, 4, 8), place, f"{what} must be 1, 2, 4 or 8, not {value}", f"use {nearest}")
-        require(self.core in ("table", "merged"), place, f"core must be table or merged, not {self.core}")
+        require(self.core in SUFFIXES, place, f"core must be {', '.join(SUFFIXES)}, not {self.core}")
         for what in ("bank_words", "psum_steps", "out_words", "loop_words", "pool_words", "weight_words", "param_slots"):
             value = getattr(self, what)
             require(
@@ -72,7 +76,7 @@ class EngineConfig:
 
     @property
     def name(self) -> str:
-        return f"{self.rows}x{self.pixels}x{self.channels}" + ("" if self.core == "table" else f"-{self.core}")
+        return f"{self.rows}x{self.pixels}x{self.channels}{SUFFIXES.get(self.core, '')}"
 
     @property
     def lanes(self) -> int:
@@ -117,11 +121,12 @@ PRESETS = {
 
 
 def parse_array(text: str, core: str = "table") -> EngineConfig:
-    """`PRESET`, `RxCxN` (output channels x pixels x input channels), either with `-merged` appended; raises
-    HwsegError.
+    """`PRESET`, `RxCxN` (output channels x pixels x input channels), either with `-merged` or `-dsp` appended;
+    raises HwsegError.
     """
     name, _, suffix = text.partition("-")
-    core = suffix or core
+    cores = {end[1:]: core for core, end in SUFFIXES.items() if end}
+    core = cores.get(suffix, suffix) or core
     if name in PRESETS:
         return replace(PRESETS[name], core=core)
     match = re.fullmatch(r"(\d{1,4})x(\d{1,4})x(\d{1,4})", name)

@@ -21,7 +21,7 @@ from amaranth.lib.wiring import Component, In, Out
 from hwseg.rtl.array import CoreArray
 from hwseg.rtl.bus import WINDOW_SHIFT
 from hwseg.rtl.compute import Compute
-from hwseg.rtl.config import ROWS_PER_PSUM, ROWS_PER_SET, EngineConfig
+from hwseg.rtl.config import ROWS_PER_PSUM, ROWS_PER_SET, SUFFIXES, EngineConfig
 from hwseg.rtl.dispatch import Dispatcher
 from hwseg.rtl.emit import Library
 from hwseg.rtl.emit import verilog as emit_verilog
@@ -123,7 +123,7 @@ class Engine(Component):
         m = Module()
         config, library = self.config, self.library
         timing = latencies(config)
-        array_code = config.rows | config.pixels << 8 | config.channels << 16 | (config.core != "table") << 24
+        array_code = config.rows | config.pixels << 8 | config.channels << 16 | list(SUFFIXES).index(config.core) << 24
 
         registers = Registers(array_code)
         dispatcher = Dispatcher()

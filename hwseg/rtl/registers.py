@@ -27,7 +27,10 @@ IDENTITY = 0x48575347
 REGISTERS = (
     Register(0x00, "identity", "ro", "0x48575347, ASCII HWSG"),
     Register(
-        0x04, "array", "ro", "output channels | pixels << 8 | input channels << 16 | core << 24 (0 table, 1 merged)"
+        0x04,
+        "array",
+        "ro",
+        "output channels | pixels << 8 | input channels << 16 | core << 24 (0 table, 1 merged, 2 table_dsp)",
     ),
     Register(0x08, "control", "wo", "bit 0: start, bit 1: stop (bursts on the bus end first)"),
     Register(0x0C, "status", "ro", "bit 0 busy, bit 1 done, bit 2 ended by a fault or stop, bit 3 started while busy"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from click.testing import CliRunner
 
 from hwseg.arith.types import IntType
 from hwseg.bench.activations import Layer, leading
-from hwseg.bench.cores import STREAMS, SUMS, Work, cycles, measure
+from hwseg.bench.cores import HOLDING, STREAMS, SUMS, Figures, Work, cycles, measure
 from hwseg.bench.figures import BEGIN, END, document, markdown, plot, write_section
 from hwseg.commands.bench import command
 from hwseg.errors import HwsegError
@@ -37,7 +38,7 @@ def test_cycles_are_planes_and_drain(layer):
     assert work.activations.shape == (STREAMS, SUMS, 9)
     dense = {name: cycles(family, work)[0] for name, family in CORES.items()}
     assert dense == {
-        "merged": 8, "grouped": 8, "table": 8, "bit_serial": 8, "bit_parallel": 1, "cascaded": 8 + 8 + 4
+        "merged": 8, "grouped": 8, "table": 8, "table_dsp": 8, "bit_serial": 8, "bit_parallel": 1, "cascaded": 8 + 8 + 4
     }  # fmt: skip
     for family in CORES.values():
         dense, skipping, early = cycles(family, work)
@@ -45,7 +46,9 @@ def test_cycles_are_planes_and_drain(layer):
 
 
 @pytest.mark.skipif(yosys.version() is None, reason="needs pyosys (extra synth)")
-@pytest.mark.parametrize("family", ["table", "merged"])
+@pytest.mark.parametrize(
+    "family", ["table_dsp", *(pytest.param(f, marks=pytest.mark.slow) for f in CORES if f != "table_dsp")]
+)
 def test_the_synthesized_netlist_computes_the_dot_product_and_gating_saves_toggles(
     family, layer, tmp_path, monkeypatch
 ):
@@ -53,12 +56,22 @@ def test_the_synthesized_netlist_computes_the_dot_product_and_gating_saves_toggl
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     work = Work.of(layer, 9, 4)
     figures = measure(CORES[family], work)
-    assert figures.initiation_interval == 4
-    assert 0 < figures.toggles_per_mac_gated < figures.toggles_per_mac
+    assert figures.initiation_interval == (1 if family == "bit_parallel" else 4 + CORES[family].drain(9, 4))
+    assert figures.toggles_per_mac > 0
+    assert figures.dsp_steps_per_mac == {"bit_parallel": 1, "table_dsp": round(4 / 9, 3)}.get(family, 0)
+    if family in HOLDING:
+        assert 0 < figures.toggles_per_mac_gated < figures.toggles_per_mac
     assert figures.lut > 9
     assert measure(CORES[family], work) == figures
-    both = [figures, measure(CORES["merged"], work), measure(CORES["table"], work)]
-    found = document(both, [layer], layer)
+
+
+@pytest.mark.skipif(yosys.version() is None, reason="needs pyosys (extra synth)")
+def test_documents_are_complete(layer, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    figures = Figures("merged", 9, 4, 98, 80, 5, 97, 19, 0, 0, 9, 4, 4.0, 3.2, 2.5, 23.0, 16.1, 14.3, 0.0)
+    routed = replace(figures, core="bit_parallel", fmax_mhz=180.5, slowest_path="1 ns from a to b", dsp=9, lut=40)
+    both = [figures, routed, replace(figures, core="table", lut=46)]
+    found = document(both, [layer], layer, lambda text: None)
     assert {"core", "lanes", "weight_bits", "lut", "lutram", "ff", "dsp", "initiation_interval"} <= set(
         found["cores"][0]
     )
@@ -66,6 +79,8 @@ def test_the_synthesized_netlist_computes_the_dot_product_and_gating_saves_toggl
     write_section(tmp_path / "page.md", "again")
     assert (tmp_path / "page.md").read_text().count(BEGIN) == 1
     assert f"{BEGIN}\nagain\n{END}" in (tmp_path / "page.md").read_text()
+    assert found["planes"][0]["toggles_per_mac_gated"] < found["planes"][0]["toggles_per_mac"]
+    assert "- bit_parallel: 1 ns from a to b" in markdown(found)
     json.dumps(found)
     pytest.importorskip("matplotlib")
     plot(tmp_path / "cores.png", found)

@@ -1,53 +1,197 @@
-"""The archive of a build: complete, reproducible, safe to unpack."""
+"""Packages: complete, reproducible, safe to unpack, refused where they would not run."""
 
+from __future__ import annotations
+
+import ast
 import json
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
 
 import pytest
+from click.testing import CliRunner
 
 from hwseg import models
 from hwseg.boards import load_board
-from hwseg.boards.zynq7020.package import package
+from hwseg.boards.zynq7020.package import archive, package
+from hwseg.commands.package import command
 from hwseg.compile.api import compile_model
 from hwseg.errors import HwsegError
 from hwseg.files import extract_zip, sha256, verify_manifest
+from hwseg.rtl.registers import REGISTERS
+from hwseg.runtime import read_package
+
+BOARD = load_board("pynq-z2")
 
 
 @pytest.fixture(scope="module")
-def build(tmp_path_factory):
-    return compile_model(
-        models.path("nuclei-w8a8"), array="8x2x2", out=tmp_path_factory.mktemp("package") / "build"
-    ).path
+def builds(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("builds")
+    return [compile_model(models.path(n), array="8x2x2", out=folder / n).path for n in ("nuclei-w8a8", "nuclei-mixed")]
 
 
-def test_the_archive_holds_the_build_and_its_maps(build, tmp_path):
-    names = package(build, load_board("zynq7020"), tmp_path / "a.zip")
-    extract_zip(tmp_path / "a.zip", tmp_path / "out")
-    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == names
-    verify_manifest(tmp_path / "out")
-    for name in ("top.v", "sim_cells.v", "program.bin", "weights.bin", "memory.json"):
-        assert (tmp_path / "out" / name).read_bytes() == (build / name).read_bytes()
-    registers = json.loads((tmp_path / "out" / "registers.json").read_text())
-    assert {"offset": 8, "name": "control", "access": "wo", "meaning": "bit 0: start"} in registers
-    assert "xc7z020" in (tmp_path / "out" / "vivado.tcl").read_text()
+@pytest.fixture(scope="module")
+def packaged(builds, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("package") / "package"
+    package(builds, BOARD, folder)
+    return folder
 
 
-def test_the_same_build_gives_the_same_bytes(build, tmp_path):
-    package(build, load_board("zynq7020"), tmp_path / "a.zip")
-    package(build, load_board("zynq7020"), tmp_path / "b.zip")
+def refused(builds, board, folder):
+    with pytest.raises(HwsegError) as caught:
+        package(builds, board, folder)
+    assert not folder.exists()
+    return str(caught.value)
+
+
+def test_a_package_holds_hardware_models_and_driver_and_its_manifest_is_right(packaged, builds):
+    verify_manifest(packaged)
+    found = read_package(packaged)
+    assert found.models == ("nuclei-w8a8", "nuclei-mixed")
+    assert (found.array, found.array_code, found.board.part) == ("8x2x2", 0x020208, "xc7z020clg400-1")
+    assert found.offsets == {register.name: register.offset for register in REGISTERS}
+    for build in builds:
+        for name in ("program.bin", "weights.bin", "memory.json"):
+            assert (packaged / "models" / build.name / name).read_bytes() == (build / name).read_bytes()
+        found.model(build.name).images()
+    assert (packaged / "hardware" / "top.v").read_bytes() == (builds[0] / "top.v").read_bytes()
+    assert "Apache License" in (packaged / "licences" / "hwseg-Apache-2.0.txt").read_text()
+    assert {"hwseg", "amaranth", "numpy", "python"} <= set(json.loads((packaged / "versions.json").read_text()))
+
+
+def test_the_same_builds_give_the_same_archive_which_unpacks_whole(packaged, builds, tmp_path):
+    package(builds, BOARD, tmp_path / "again")
+    archive(packaged, tmp_path / "a.zip")
+    archive(tmp_path / "again", tmp_path / "b.zip")
     assert sha256(tmp_path / "a.zip") == sha256(tmp_path / "b.zip")
+    extract_zip(tmp_path / "a.zip", tmp_path / "out")
+    verify_manifest(tmp_path / "out")
+    assert read_package(tmp_path / "out").models == read_package(packaged).models
 
 
-def test_a_changed_build_is_refused(build, tmp_path):
-    copy = tmp_path / "copy"
-    copy.mkdir()
-    for file in build.iterdir():
-        (copy / file.name).write_bytes(file.read_bytes())
+def test_a_changed_build_is_refused(builds, tmp_path):
+    copy = shutil.copytree(builds[0], tmp_path / "copy")
     (copy / "weights.bin").write_bytes(b"other")
-    with pytest.raises(HwsegError, match=r"weights.bin: was changed"):
-        package(copy, load_board("zynq7020"), tmp_path / "a.zip")
-    assert not (tmp_path / "a.zip").exists()
+    assert "weights.bin: was changed" in refused([copy], BOARD, tmp_path / "package")
+    assert "must be a build folder" in refused([tmp_path / "none"], BOARD, tmp_path / "package")
 
 
-def test_a_folder_that_is_no_build_is_refused(tmp_path):
-    with pytest.raises(HwsegError, match="must be a build folder"):
-        package(tmp_path / "none", load_board("zynq7020"), tmp_path / "a.zip")
+def test_a_build_for_another_ddr_width_part_array_or_memory_is_refused(builds, tmp_path):
+    target = tmp_path / "package"
+    sentence = refused(builds, load_board("zedboard"), target)
+    assert (
+        "was compiled for 16-bit DDR (zynq7020), zedboard has 32-bit; compile again with --board zedboard" in sentence
+    )
+    other = replace(BOARD, name="other", part="xc7z010clg400-1")
+    assert "was compiled for xc7z020, other has xc7z010; compile again with --board other" in refused(
+        builds, other, target
+    )
+    small = replace(BOARD, ddr_bytes=1 << 16)
+    assert re.search(r"needs \d+ bytes of memory, pynq-z2 grants 65536", refused(builds, small, target))
+    assert "nuclei-w8a8 comes twice" in refused([builds[0], builds[0]], BOARD, target)
+    array = compile_model(models.path("nuclei-w8a8"), array="8x1x1", out=tmp_path / "array").path
+    assert "is for the array 8x1x1, " in refused([builds[1], array], BOARD, target)
+
+
+def test_a_build_for_the_zedboard_is_packaged_for_it(tmp_path):
+    build = compile_model(models.path("nuclei-w8a8"), board="zedboard", array="8x1x1", out=tmp_path / "build").path
+    package([build], load_board("zedboard"), tmp_path / "package")
+    hardware = tmp_path / "package" / "hardware"
+    assert "xc7z020clg484-1" in (hardware / "vivado.tcl").read_text()
+    assert "-period 7.000" in (hardware / "timing.xdc").read_text()
+    assert (hardware / "pins.xdc").read_text().count("PACKAGE_PIN") == 8
+
+
+def test_vivado_writes_no_bitstream_before_timing_is_met(packaged):
+    text = (packaged / "hardware" / "vivado.tcl").read_text()
+    assert text.count("{") == text.count("}")
+    assert text.count("[") == text.count("]")
+    order = [
+        text.index(word) for word in ("route_design", "report_power", 'error "timing is not met', "write_bitstream")
+    ]
+    assert order == sorted(order)
+    assert "create_clock -name fclk0 -period 6.667" in (packaged / "hardware" / "timing.xdc").read_text()
+
+
+def test_constraints_name_what_the_top_level_has(packaged):
+    top = (packaged / "hardware" / "hwseg_zynq.v").read_text()
+    for cell in re.findall(r"get_pins \{(.*?)\}", (packaged / "hardware" / "timing.xdc").read_text()):
+        for pin in cell.split():
+            instance, port = pin.split("/")
+            module = re.search(rf"^  (\w+) (?:#\(.*?\) )?{instance} \((.*?)\);", top, re.S | re.M)
+            assert module is not None, instance
+            assert f".{port.split('[')[0]}(" in module[2]
+    leds = re.findall(r"leds\[(\d)\]", (packaged / "hardware" / "pins.xdc").read_text())
+    assert sorted(set(leds)) == ["0", "1", "2", "3"]
+    assert "output [3:0] leds;" in top
+
+
+def test_the_shell_script_is_sound(packaged):
+    script = packaged / "hardware" / "open.sh"
+    assert script.stat().st_mode & 0o111
+    subprocess.run(["sh", "-n", str(script)], check=True)
+    done = subprocess.run(
+        ["sh", str(script)], capture_output=True, text=True, check=False, env={"PATH": "/usr/bin:/bin"}
+    )
+    assert done.returncode != 0
+    assert "must name the chip database of xc7z020" in done.stderr
+
+
+def test_the_packaged_driver_needs_numpy_only_and_python_3_10(packaged, tmp_path):
+    for path in (packaged / "python").rglob("*.py"):
+        text = path.read_text()
+        ast.parse(text, feature_version=(3, 10))
+        assert not re.search(r"\b(tomllib|StrEnum|Self|ExceptionGroup|datetime\.UTC)\b", text), path
+    code = """
+import sys
+class Others:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] not in {"hwseg", "numpy", *sys.stdlib_module_names}:
+            raise ImportError(name)
+sys.meta_path.insert(0, Others())
+sys.path.insert(0, sys.argv[1])
+import hwseg, hwseg.runtime.fpga
+assert hwseg.__file__.startswith(sys.argv[1]), hwseg.__file__
+package = hwseg.runtime.read_package(sys.argv[2])
+print(package.model("nuclei-mixed").cycles)
+"""
+    run = [sys.executable, "-c", code, str(packaged / "python"), str(packaged)]
+    done = subprocess.run(run, capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) == read_package(packaged).model("nuclei-mixed").cycles > 0
+
+
+def test_linux_is_told_of_registers_interrupt_and_memory(packaged):
+    text = (packaged / "linux" / "hwseg.dts").read_text()
+    assert text.count("{") == text.count("}")
+    assert "reg = <0x40000000 0x1000>;" in text
+    assert "interrupts = <0 29 4>;" in text
+    found = read_package(packaged)
+    size = re.search(r"size = <(0x[0-9a-f]+)>", text)
+    assert size is not None
+    assert int(size[1], 16) >= sum(found.model(name).total_bytes for name in found.models)
+    assert 'ATTR{name}=="hwseg"' in (packaged / "linux" / "99-hwseg.rules").read_text()
+
+
+def test_the_notebook_is_one(packaged):
+    content = json.loads((packaged / "notebooks" / "segment.ipynb").read_text())
+    assert (content["nbformat"], content["nbformat_minor"]) == (4, 5)
+    assert len({cell["id"] for cell in content["cells"]}) == len(content["cells"])
+    for cell in content["cells"]:
+        assert {"cell_type", "id", "metadata", "source"} <= set(cell)
+        if cell["cell_type"] == "code":
+            assert (cell["outputs"], cell["execution_count"]) == ([], None)
+            ast.parse("".join(cell["source"]))
+
+
+def test_the_command_writes_folder_and_archive(builds, tmp_path):
+    arguments = [str(builds[0]), "--board", "arty-z7-20", "-o", str(tmp_path / "out"), "--archive"]
+    done = CliRunner().invoke(command, arguments)
+    assert done.exit_code == 0, done.exception
+    assert "files for the Arty Z7-20" in done.output
+    assert (tmp_path / "out.zip").is_file()
+    verify_manifest(tmp_path / "out")
+    done = CliRunner().invoke(command, [str(builds[0]), "--board", "zed", "-o", str(tmp_path / "zed")])
+    assert "'zed' is not a board; use zynq7020, arty-z7-20, pynq-z1, pynq-z2, zedboard" in str(done.exception)

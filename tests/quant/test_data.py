@@ -12,8 +12,9 @@ from PIL import Image
 torch = pytest.importorskip("torch")
 
 from hwseg.errors import HwsegError  # noqa: E402
+from hwseg.image import fitted  # noqa: E402
 from hwseg.normalize import normalize  # noqa: E402
-from hwseg.quant import data  # noqa: E402
+from hwseg.quant import crops, data  # noqa: E402
 
 
 def write(path: Path, pixels: np.ndarray) -> None:
@@ -52,21 +53,48 @@ def test_a_split_file_is_followed_and_pictures_can_be_left_out(folder: Path) -> 
 
 def test_crops_keep_picture_and_mask_together(folder: Path) -> None:
     pairs = data.load_folder(folder)["train"]
-    rng = np.random.default_rng(1)
-    images, masks = data.draw(pairs, 6, data.Crops(16, "none", augment=False), rng)
+    images, masks = crops.draw(pairs, crops.Crops(16, "none", augment="none"), 1, 0, range(6))
     assert images.shape == (6, 1, 16, 16)
     assert torch.equal((images[:, 0] * 256 > 127).long(), masks)
-    turned, turned_masks = data.draw(pairs, 32, data.Crops(16, "none"), rng)
+    turned, turned_masks = crops.draw(pairs, crops.Crops(16, "none"), 1, 0, range(32))
     order = [np.corrcoef(x.flatten(), y.flatten())[0, 1] for x, y in zip(turned[:, 0], turned_masks, strict=True)]
     assert min(order) > 0.7
 
 
-def test_the_same_seed_draws_the_same_crops(folder: Path) -> None:
+def test_mild_augmentation_moves_picture_and_mask_alike(tmp_path: Path) -> None:
+    rows, columns = np.mgrid[:64, :64]
+    disc = (rows - 30) ** 2 + (columns - 36) ** 2 <= 15**2
+    write(tmp_path / "p.png", (disc * 200).astype(np.uint8))
+    write(tmp_path / "m.png", (disc * 255).astype(np.uint8))
+    pairs = [data.Pair(tmp_path / "p.png", tmp_path / "m.png", 1, 1)]
+    images, masks = crops.draw(pairs, crops.Crops(64, "none", augment="mild"), 0, 0, range(12))
+    differ = [float(((x > x.max() / 2) != (m > 0)).float().mean()) for x, m in zip(images[:, 0], masks, strict=True)]
+    assert max(differ) < 0.02
+    assert len({int(m.sum()) for m in masks}) > 6
+
+
+def test_a_crop_depends_on_seed_step_and_number_alone(folder: Path) -> None:
     pairs = data.load_folder(folder)["train"]
-    crops = data.Crops(16, "percentile 1 99")
-    first, second, other = (data.draw(pairs, 4, crops, np.random.default_rng(s))[0] for s in (5, 5, 6))
-    assert torch.equal(first, second)
-    assert not torch.equal(first, other)
+    kind = crops.Crops(16, "percentile 1 99")
+    whole = crops.draw(pairs, kind, 5, 3, range(4))[0]
+    halves = [crops.draw(pairs, kind, 5, 3, part)[0] for part in (range(2), range(2, 4))]
+    assert torch.equal(whole, torch.cat(halves))
+    for seed, step in ((6, 3), (5, 4)):
+        assert not torch.equal(whole, crops.draw(pairs, kind, seed, step, range(4))[0])
+    drawn_ahead = list(crops.ahead(pairs, kind, 5, range(2, 5), range(4)))
+    assert len(drawn_ahead) == 3
+    assert torch.equal(drawn_ahead[1][0], whole)
+
+
+def test_scaled_pictures_are_what_the_golden_model_reads(folder: Path) -> None:
+    pair = data.load_folder(folder)["train"][0]
+    pixels, mask = pair.prepared("percentile 1 99", (16, 20))
+    assert np.array_equal(pixels, fitted(normalize(pair.read()[0], "percentile 1 99"), (16, 20), "resize", "x"))
+    shares = pair.read()[1].reshape(16, 2, 20, 2).mean(axis=(1, 3))
+    assert np.array_equal(mask, shares >= 0.5)
+    image, target = data.whole(pair, "percentile 1 99", 8, 16)
+    assert image.shape == (1, 1, 16, 16)
+    assert target.shape == (1, 16, 16)
 
 
 def test_whole_pictures_are_cut_to_what_the_poolings_divide(folder: Path) -> None:
@@ -153,6 +181,25 @@ def test_damage_is_named_with_its_file(damage: object, folder: Path) -> None:
     sentence = damage(folder)  # type: ignore[operator]
     with pytest.raises(HwsegError, match=sentence):
         [pair.read() for pairs in data.load_folder(folder).values() for pair in pairs]
+
+
+def test_a_further_part_is_loaded_when_asked_for(folder: Path) -> None:
+    split = {"train": ["p0.png"], "val": ["p1.png"], "other": ["p2.png", "p3.png"], "notes": {}}
+    (folder / "split.json").write_text(json.dumps(split))
+    assert "other" not in data.load(folder)
+    assert names(data.load(folder, extra="other"), "other") == {"p2", "p3"}
+    with pytest.raises(HwsegError, match=r"has no part third; parts are train, val, other, notes"):
+        data.load(folder, extra="third")
+    with pytest.raises(HwsegError, match=r"notes must be a list of file names"):
+        data.load(folder, extra="notes")
+
+
+@pytest.mark.parametrize(("value", "label"), [(0, 0), (255, 1)])
+def test_masks_of_one_class_teach_nothing(value: int, label: int, folder: Path) -> None:
+    for path in (folder / "masks").iterdir():
+        write(path, np.full((32, 40), value, np.uint8))
+    with pytest.raises(HwsegError, match=rf"every pixel of the 6 training masks is {label}; check how masks are coded"):
+        data.both_classes(data.load(folder)["train"])
 
 
 def test_normalization_is_a_line_between_percentiles() -> None:

@@ -18,7 +18,7 @@ pytest.importorskip("brevitas")
 from hwseg.cli import main  # noqa: E402
 from hwseg.errors import HwsegError  # noqa: E402
 from hwseg.quant import data, metrics  # noqa: E402
-from hwseg.quant.train import Progress, Run, TrainConfig, dice, load_network, loss, train  # noqa: E402
+from hwseg.quant.train import Progress, Run, TrainConfig, dice, load_network, train  # noqa: E402
 from hwseg.quant.unet import UNetConfig, preset  # noqa: E402
 
 UNET = UNetConfig(depth=1, width=4)
@@ -52,7 +52,9 @@ def stop_after(step: int) -> object:
 @pytest.mark.parametrize("stop", [1, 3, 5])
 def test_a_stopped_run_goes_on_with_the_same_bits(stop: int, folder: Path, tmp_path: Path) -> None:
     parts = data.load_folder(folder)
-    config = TrainConfig(steps=6, batch=2, size=16, validate_every=3, calibration_batches=2, threads=1)
+    config = TrainConfig(
+        steps=6, batch=2, size=16, validate_every=3, calibration_batches=2, threads=1, ema=0.9, rounding=3
+    )
     whole = Run(tmp_path / "whole", UNET, config)
     assert not train(whole, parts).interrupted
     first = Run(tmp_path / "parts", UNET, config)
@@ -65,7 +67,6 @@ def test_a_stopped_run_goes_on_with_the_same_bits(stop: int, folder: Path, tmp_p
     assert list(wanted) == list(found)
     assert all(torch.equal(wanted[k], found[k]) for k in wanted)
     assert [row[:5] for row in whole.history] == [row[:5] for row in second.history]
-    assert whole.rng.bit_generator.state == second.rng.bit_generator.state
 
 
 def test_an_interrupt_finishes_the_step_and_keeps_a_checkpoint(folder: Path, tmp_path: Path) -> None:
@@ -86,7 +87,7 @@ def test_it_learns_and_the_kept_network_is_the_folded_one(folder: Path, tmp_path
     result = train(Run(tmp_path / "run", preset("mixed", depth=1, width=4), config), parts)
     model, meta = load_network(tmp_path / "run" / "best.pt")
     assert model.folded
-    assert meta == {"normalize": config.normalize, "size": 24, "excluded": []}
+    assert meta == {"normalize": config.normalize, "size": 24, "excluded": [], "resize": 0, "quantized": True}
     assert result.best_dice > 0.75
     again = dice(model, parts["val"], config.normalize, torch.device("cpu"))
     assert np.mean(again) == pytest.approx(result.scores["val"].mean)
@@ -98,9 +99,10 @@ def test_it_learns_and_the_kept_network_is_the_folded_one(folder: Path, tmp_path
 def test_a_loss_that_is_no_number_stops_the_run(folder: Path, tmp_path: Path) -> None:
     run = Run(tmp_path / "run", UNET, CONFIG)
     torch.nn.init.constant_(run.model.get_submodule("head").weight, float("nan"))
-    with pytest.raises(HwsegError, match=r"step 1: the loss is nan; lower --lr"):
+    with pytest.raises(HwsegError, match=r"step 1: the loss is nan; lower --lr .*last.pt has what was good"):
         train(run, data.load_folder(folder))
     assert run.step == 0
+    assert Run.resume(tmp_path / "run").step == 0
 
 
 @pytest.mark.parametrize(
@@ -119,15 +121,6 @@ def test_bad_options_are_refused(options: dict[str, object], sentence: str) -> N
     with pytest.raises(HwsegError) as caught:
         TrainConfig.from_dict(options)
     assert sentence in str(caught.value)
-
-
-def test_loss_is_small_for_the_right_answer() -> None:
-    wanted = torch.zeros(2, 8, 8, dtype=torch.long)
-    wanted[:, 2:5, 2:5] = 1
-    right = (wanted * 2 - 1)[:, None] * 20.0
-    assert loss(right, wanted) < 1e-3
-    assert loss(-right, wanted) > 5
-    assert loss(torch.cat([-right, right], dim=1), wanted) < 1e-3
 
 
 def test_dice_of_pictures() -> None:
@@ -149,14 +142,14 @@ def test_the_command_trains_resumes_and_refuses(
     config = tmp_path / "train.toml"
     config.write_text("[unet]\nwidth = 2\ndepth = 1\n[train]\nsteps = 3\nsize = 16\nbatch = 1\nthreads = 1\n")
     run = str(tmp_path / "run")
-    base = ["train", "--data", str(folder), "-o", run]
+    base = ["train", str(config), "--data", str(folder), "-o", run]
 
     def call(*more: str) -> tuple[int | str | None, str]:
         with pytest.raises(SystemExit) as done:
             main([*base, *more])
         return done.value.code, capsys.readouterr().err
 
-    assert call("--config", str(config), "--batch", "2") == (0, "")
+    assert call("--batch", "2") == (0, "")
     assert Run.resume(Path(run)).config.batch == 2
     assert call("--resume") == (0, "")
     code, error = call()
@@ -165,9 +158,10 @@ def test_the_command_trains_resumes_and_refuses(
     code, error = call("--resume", "--lr", "1")
     assert code == 2
     assert "--resume: takes no other options" in error
+    base[1] = str(config)
     config.write_text("[unet]\nwidht = 2\n")
     base[-1] = str(tmp_path / "other")
-    code, error = call("--config", str(config))
+    code, error = call()
     assert code == 2
     assert "UNetConfig.widht: is no option of the U-Net" in error
 

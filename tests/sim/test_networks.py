@@ -62,7 +62,9 @@ def test_cycles_are_predicted_for_other_latencies(compiled, latency):
     assert result.cycles == result.predicted_cycles
 
 
-@pytest.mark.parametrize(("array", "core"), [("8x2x2", "table"), ("8x4x4", "merged"), ("16x8x8", "table")])
+@pytest.mark.parametrize(
+    ("array", "core"), [("8x2x2", "table"), ("8x2x2", "table_dsp"), ("8x4x4", "merged"), ("16x8x8", "table")]
+)
 @pytest.mark.parametrize("seed", [5, 6])
 def test_other_arrays_compute_the_same(compiled, array, core, seed):
     result = check(compiled(seed, array, core), seed)

@@ -1,6 +1,6 @@
 """Cores: one row-and-pixel crossing of the array each.
 
-FAMILIES   what an engine can be built of: table, merged
+FAMILIES   what an engine can be built of: table, table_dsp, merged
 CORES      these and their rivals, all behind one signature: grouped, bit_parallel, bit_serial, cascaded
 """
 
@@ -11,10 +11,11 @@ from hwseg.rtl.cores.grouped import GROUPED
 from hwseg.rtl.cores.merged import MERGED
 from hwseg.rtl.cores.signature import Family
 from hwseg.rtl.cores.table import TABLE
+from hwseg.rtl.cores.table_dsp import TABLE_DSP
 
-FAMILIES: dict[str, Family] = {family.name: family for family in (TABLE, MERGED)}
+FAMILIES: dict[str, Family] = {family.name: family for family in (TABLE, TABLE_DSP, MERGED)}
 CORES: dict[str, Family] = {
-    family.name: family for family in (MERGED, GROUPED, TABLE, BIT_PARALLEL, BIT_SERIAL, CASCADED)
+    family.name: family for family in (MERGED, GROUPED, TABLE, TABLE_DSP, BIT_PARALLEL, BIT_SERIAL, CASCADED)
 }
 
-__all__ = ["CORES", "FAMILIES", "MERGED", "TABLE", "Family"]
+__all__ = ["CORES", "FAMILIES", "MERGED", "TABLE", "TABLE_DSP", "Family"]

@@ -18,11 +18,13 @@ The model is `hwseg.arith.table.TableSpec`, which also gives the tree's shape.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from amaranth.hdl import Cat, Const, Module, Mux, Shape, Signal, Value, signed
 from amaranth.lib.data import ArrayLayout, StructLayout
 from amaranth.lib.wiring import Component, Out
 
-from hwseg.arith.table import ENTRIES, LANES, TableSpec
+from hwseg.arith.table import ENTRIES, LANES, Node, TableSpec
 from hwseg.arith.types import IntType
 from hwseg.rtl.cells import COLUMNS, Ram32m
 from hwseg.rtl.cores.pipeline import add_or_subtract, delayed, sign_extended, signed_register
@@ -191,39 +193,52 @@ class Core(Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         spec = self.spec
-        plane_bits = spec.core.plane_bits
-        weight_sum = signed_register(plane_bits, "weight_sum")
-        joining = weight_sum | sign_extended(self.load.part << 1, plane_bits)  # one of them is 0
-        nodes = self._look_up(m)
-        signs = iter(self.feed[ADDRESS_BITS * spec.tables :])
-        head = self.feed[-1]
-        for level, operations in enumerate(spec.tree, 1):
-            results = []
-            for i, operation in enumerate(operations):
-                node = signed_register(spec.node_bits(operation), f"node_{level}_{i}")
-                if operation.kind == "add":
-                    sign = delayed(m, next(signs), level, f"sign_{level}_{i}")
-                    a, b = nodes[operation.a], nodes[operation.b]
-                    m.d.sync += node.eq(add_or_subtract(a, b, sign, len(node)))
-                elif operation.kind == "sum":
-                    sign = delayed(m, head, level, f"sign_{level}_{i}")
-                    m.d.sync += node.eq(add_or_subtract(nodes[operation.a], joining, sign, len(node)))
-                else:
-                    m.d.sync += node.eq(nodes[operation.a])
-                results.append(node)
-            nodes = [*results]
+        weight_sum = signed_register(spec.core.plane_bits, "weight_sum")
+        nodes, signs = self._look_up(m), iter(self.feed[ADDRESS_BITS * spec.tables :])
+        for level in range(1, len(spec.tree) + 1):
+            nodes = self._level(m, level, nodes, signs, weight_sum)
         (total,) = nodes
         depth = 1 + len(spec.tree)
+        self._keep_weight_sum(m, weight_sum, total, depth)
+        self._accumulate(m, total, self.feed[-1], depth)
+        return m
 
+    def _level(
+        self, m: Module, level: int, nodes: list[Value], signs: Iterator[Value], weight_sum: Signal
+    ) -> list[Value]:
+        """One level of the tree: a register after each node."""
+        results: list[Value] = []
+        for i, operation in enumerate(self.spec.tree[level - 1]):
+            node = signed_register(self.spec.node_bits(operation), f"node_{level}_{i}")
+            if operation.kind == "pass":
+                m.d.sync += node.eq(nodes[operation.a])
+            else:
+                a, b, relative = self._operands(operation, nodes, signs, weight_sum)
+                sign = delayed(m, relative, level, f"sign_{level}_{i}")
+                m.d.sync += node.eq(add_or_subtract(a, b, sign, len(node)))
+            results.append(node)
+        return results
+
+    def _operands(
+        self, operation: Node, nodes: list[Value], signs: Iterator[Value], weight_sum: Signal
+    ) -> tuple[Value, Value, Value]:
+        """What an "add" or "sum" node adds, and the relative sign of the second in the feed."""
+        if operation.kind == "add":
+            return nodes[operation.a], nodes[operation.b], next(signs)
+        # weight sum and part: one of them is 0
+        joining = weight_sum | sign_extended(self.load.part << 1, self.spec.core.plane_bits)
+        return nodes[operation.a], joining, self.feed[-1]
+
+    def _keep_weight_sum(self, m: Module, weight_sum: Signal, total: Value, depth: int) -> list[Value]:
+        """Take S, which `total` is `depth` cycles after the loader's mark; the mark, delayed by 0 to `depth` cycles."""
         captures = [self.load.capture]
         for i in range(depth):
             captures.append(delayed(m, captures[-1], 1, f"capture_{i}", reset_less=False))
-        with m.If(captures[spec.sum_level - 1]):
+        with m.If(captures[self.spec.sum_level - 1]):
             m.d.sync += weight_sum.eq(0)
         with m.If(captures[depth]):
             m.d.sync += weight_sum.eq(total)
-        self._accumulate(m, total, head, depth)
-        return m
+        return captures
 
     def _look_up(self, m: Module) -> list[Value]:
         """The tables' values, a register after the memory; 0 for write-side tables when the weight sum is taken."""

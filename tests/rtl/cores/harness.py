@@ -111,10 +111,20 @@ def plane_sum(weights, cycle: Cycle) -> int:
     return sum(w for w, x in zip(weights, cycle.symbols, strict=True) if x)
 
 
-class Horner:
-    """Table core: residual and sum, from the tables."""
+class Model:
+    """shown: outputs beside the sum, `early` cycles before it.  clears: the residual is 0 after a sum."""
 
-    shown = ("residual",)
+    shown: tuple[str, ...] = ("residual",)
+    clears = True
+    early = 0
+
+    def reload(self, weights) -> tuple[int, ...] | None:
+        """What is shown from the cycle after a reload on."""
+        return None
+
+
+class Horner(Model):
+    """Table core: residual and sum, from the tables."""
 
     def __init__(self, script: Script) -> None:
         self.table, self.residual = TableSpec(*script.format), 0
@@ -124,10 +134,23 @@ class Horner:
         return self.residual, (self.residual,)
 
 
-class Serial:
-    """Bit-serial core: the accumulator."""
+class HornerDsp(Horner):
+    """The same in a DSP slice: the register shows S in a reload, and the sum until the next one begins."""
 
-    shown = ("residual",)
+    clears = False
+    early = 1
+
+    def reload(self, weights) -> tuple[int, ...]:
+        return (sum(weights) >> 1,)
+
+    def step(self, cycle: Cycle, weights, bias) -> tuple[int, tuple[int, ...]]:
+        if cycle.first:
+            self.residual = 0
+        return super().step(cycle, weights, bias)
+
+
+class Serial(Model):
+    """Bit-serial core: the accumulator."""
 
     def __init__(self, script: Script) -> None:
         self.residual, self.j = 0, 0
@@ -138,7 +161,7 @@ class Serial:
         return self.residual, (self.residual,)
 
 
-class Words:
+class Words(Model):
     """Bit-parallel core: the dot product."""
 
     shown = ()
@@ -152,7 +175,7 @@ class Words:
         return sum(w * x for w, x in zip(weights, words, strict=True)), ()
 
 
-class Merged:
+class Merged(Model):
     """Merged core: residual, digit, on-the-fly conversion."""
 
     shown = ("residual", "digit", "digit_valid")
@@ -193,7 +216,14 @@ class Grouped(Merged):
         return total, (*shown, int(self.sign != 0), int(self.sign < 0))
 
 
-MODELS = {"table": Horner, "bit_serial": Serial, "bit_parallel": Words, "merged": Merged, "grouped": Grouped}
+MODELS = {
+    "table": Horner,
+    "table_dsp": HornerDsp,
+    "bit_serial": Serial,
+    "bit_parallel": Words,
+    "merged": Merged,
+    "grouped": Grouped,
+}
 
 
 def names(script: Script) -> tuple[str, ...]:
@@ -210,26 +240,32 @@ def expected(script: Script) -> list[tuple[int, ...]]:
     weights, bias, total = (0,) * script.lanes, (0,) * BIAS_LANES, 0
     states = []
     shown = (0,) * len(model.shown)
+    reloaded = None
     for cycle in script.cycles:
+        shown = reloaded or shown
+        reloaded = None
         if cycle.weights:
             weights, bias = cycle.weights, cycle.bias
+            reloaded = model.reload(weights)
         done = cycle.valid and cycle.last
         if cycle.valid:
             value, shown = model.step(cycle, weights, bias)
             if done:
-                total, model.residual = value, 0
+                total = value
         row = dict(zip(model.shown, shown, strict=True))
-        if done and "residual" in row:
-            row["residual"] = 0
+        if done and model.clears:
+            model.residual = 0
+            row |= {"residual": 0} if "residual" in row else {}
         if "digit_valid" in row:
             row["digit_valid"] = int(cycle.valid)
-        states.append((total, int(done), *row.values()))
+        states.append(((total, int(done)), tuple(row.values())))
         if done and "decided" in row:
             row |= {"decided": 0, "negative": 0}
         shown = tuple(row.values())
     latency = script.family.encoder_latency + script.family.latency(script.lanes)
-    before = (0,) * len(names(script))
-    return ([before] * latency + states)[: len(states)]
+    sums = [(0, 0)] * latency + [state[0] for state in states]
+    others = [(0,) * len(model.shown)] * (latency - model.early) + [state[1] for state in states]
+    return [a + b for a, b in zip(sums, others, strict=False)][: len(states)]
 
 
 def expected_digits(script: Script) -> list[tuple[int, ...]]:

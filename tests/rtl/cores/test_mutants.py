@@ -96,6 +96,23 @@ MUTANTS = {
         ("sign of a tree node late by one", "delayed(m, next(signs), level, f", "delayed(m, next(signs), level + 1, f"),
         ("reload's write starts late", "writing | (step == LANES)", "writing"),
     ],
+    "table_dsp": [
+        ("first plane adds the old sum", "self.valid & ~self.first, levels", "self.valid, levels"),
+        ("residual not doubled", "dsp.p[: len(self.sum)] << 1", "dsp.p[: len(self.sum)]"),
+        ("sign plane not negated", "self.feed[-1] ^ (self.negate & self.valid)", "self.feed[-1]"),
+        ("sign of the slice's difference late by one", 'levels - 1, "relative"', 'levels, "relative"'),
+        (
+            "operands of the difference swapped",
+            "dsp.d.eq(a),\n            dsp.a.eq(b)",
+            "dsp.d.eq(b),\n            dsp.a.eq(a)",
+        ),
+        ("mode of the first plane late by one", '~self.first, levels, "later"', '~self.first, levels + 1, "later"'),
+        ("sum early by one", 'levels + 2, "last"', 'levels + 1, "last"'),
+        ("stalls count as planes", "dsp.enable.eq(valid | captures[levels + 1])", "dsp.enable.eq(1)"),
+        ("S never reaches the slice", "dsp.enable.eq(valid | captures[levels + 1])", "dsp.enable.eq(valid)"),
+        ("S taken early by one", "dsp.p, levels + 2)", "dsp.p, levels + 1)"),
+        ("half of the sum wrong", "self.residual.eq(dsp.p[1:])", "self.residual.eq(dsp.p)"),
+    ],
     "bit_serial": [
         ("shift kept after a sum", "            m.d.sync += shift.eq(0)\n", "            pass\n"),
         ("no shift", "plane_sum.as_signed() << shift if", "plane_sum.as_signed() if"),

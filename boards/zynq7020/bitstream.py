@@ -1,0 +1,81 @@
+"""A bitstream with open tools: yosys, nextpnr-xilinx, fasm2frames, xc7frames2bit."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from hwseg.boards import Board
+from hwseg.boards.zynq7020.package import OWNER
+from hwseg.boards.zynq7020.scripts import SOURCES, open_commands, yosys_commands
+from hwseg.errors import HwsegError, require
+from hwseg.files import MANIFEST, file_errors, manifest_text, owner_of, write_whole
+from hwseg.runtime.fpga import bit_payload, bit_to_bin
+from hwseg.toolchain import yosys
+
+TOOLS = ("nextpnr-xilinx", "fasm2frames", "xc7frames2bit")
+CURE = "build openXC7 (https://github.com/openXC7) and put it on PATH, or use hardware/vivado.tcl"
+
+CONFIGURATION_BYTES = {"xc7z010": 2_083_740, "xc7z020": 4_045_564}
+"""Of a whole device, Zynq-7000 Technical Reference Manual (UG585), table 6-15."""
+TOLERANCE = 0.01
+"""Tools differ in the commands around the frames."""
+
+Progress = Callable[[str], None]
+
+
+def require_tools(chipdb: Path | None, database: Path | None) -> None:
+    """Raise HwsegError naming every program and file that is missing."""
+    missing = [tool for tool in TOOLS if shutil.which(tool) is None]
+    missing += ["pyosys (pip install 'hwseg[synth]')"] if yosys.version() is None else []
+    if chipdb is None or not chipdb.is_file():
+        missing.append(f"--chipdb FILE, nextpnr-xilinx's database{f' ({chipdb} is no file)' if chipdb else ''}")
+    if database is None or not database.is_dir():
+        missing.append(f"--prjxray-db FOLDER, prjxray's zynq7{f' ({database} is no folder)' if database else ''}")
+    require(not missing, "--bitstream", f"needs what is missing: {'; '.join(missing)}", CURE)
+
+
+def make_bitstream(package: Path, board: Board, chipdb: Path, database: Path, progress: Progress) -> None:
+    """Put hwseg.bit and hwseg.bit.bin into the package; its manifest lists them then.
+
+    Raises HwsegError with the end of the log of the tool that refused; timing that is not met is a refusal.
+    """
+    require(owner_of(package) == OWNER, str(package), "must be a package", "run hwseg package")
+    with tempfile.TemporaryDirectory(prefix="hwseg-bitstream-") as scratch:
+        work = Path(scratch)
+        for name in (*SOURCES, "pins.xdc"):
+            shutil.copyfile(package / "hardware" / name, work / name)
+        progress("yosys: synthesis")
+        yosys.run_script(yosys_commands(), work)
+        for command, output in open_commands(board, str(chipdb), str(database)):
+            progress(command[0])
+            _run(command, work, output)
+        with file_errors(work / "hwseg.bit"):
+            bit = (work / "hwseg.bit").read_bytes()
+    _require_length(bit, board)
+    write_whole(package / "bitstream" / "hwseg.bit", bit)
+    write_whole(package / "bitstream" / "hwseg.bit.bin", bit_to_bin(bit))
+    write_whole(package / MANIFEST, manifest_text(package).encode())
+
+
+def _run(command: list[str], work: Path, output: str) -> None:
+    done = subprocess.run(command, cwd=work, capture_output=True, text=True, errors="replace", check=False)
+    if done.returncode != 0:
+        lines = [line.strip() for line in (done.stdout[-4000:] + done.stderr).splitlines() if line.strip()]
+        told = [line for line in lines if "ERROR" in line] or lines or [f"exit status {done.returncode}"]
+        raise HwsegError(
+            command[0], f"must not fail: {told[-1]}", "lower the clock, choose a smaller array, or ask there"
+        )
+    if output:
+        (work / output).write_text(done.stdout)
+
+
+def _require_length(bit: bytes, board: Board) -> None:
+    wanted = CONFIGURATION_BYTES.get(board.device)
+    found = len(bit_payload(bit))
+    fits = wanted is None or abs(found - wanted) <= TOLERANCE * wanted
+    rule = f"must configure all of {board.device}, about {wanted} bytes, has {found}"
+    require(fits, "hwseg.bit", rule, "check that the databases are of this part")

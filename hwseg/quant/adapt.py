@@ -1,0 +1,261 @@
+"""AdaLoRA-QAT for convolutions: a trained network learns other pictures with few parameters and ends in integers.
+
+Stage 1, floating point: the base is frozen; every convolution gets W + P diag(lambda) Q, where a kernel
+[out, in, k, k] counts as the matrix [out * k, in * k].  A triplet (column of P, lambda, row of Q) has an importance:
+smoothed sensitivity |w * gradient| times its smoothed deviation; a budget that falls with a cubic decides how many
+triplets stay, over all layers together.  A penalty keeps P and Q orthogonal.
+Stage 2, quantized and folded: ranks are frozen, the adapters stay in float32 under the weight quantizers.
+Then W + P diag(lambda) Q becomes plain weights: what is saved is an ordinary network.
+
+Zhang et al., AdaLoRA (ICLR 2023), and AdaLoRA-QAT (arXiv 2604.01167), which adapts linear layers only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
+
+from hwseg.errors import HwsegError, require
+from hwseg.quant.checkpoint import RUN_FORMAT, load, save_network
+from hwseg.quant.config import TrainConfig
+from hwseg.quant.train import Run
+from hwseg.quant.unet import QuantUNet, UNetConfig, fold_batch_norm
+
+FACTORS = ("p", "weight", "q")
+
+
+@dataclass(frozen=True)
+class AdaptConfig:
+    """`rank` triplets per convolution to begin with, `final_rank` on average when the budget has fallen.
+
+    The budget falls between `budget_from` and `budget_to`, shares of stage 1.  `orthogonality` weighs the penalty,
+    `smoothing` and `deviation` are the decays of importance.
+    """
+
+    rank: int = 3
+    final_rank: float = 2.0
+    budget_from: float = 0.2
+    budget_to: float = 0.7
+    orthogonality: float = 0.003
+    smoothing: float = 0.9
+    deviation: float = 0.9
+
+    def __post_init__(self) -> None:
+        fits = isinstance(self.rank, int) and 1 <= self.rank <= 256
+        require(fits, "--rank", f"must be a whole number from 1 to 256, not {self.rank!r}")
+        require(0 < self.final_rank <= self.rank, "--final-rank", f"must be above 0 and at most {self.rank}, "
+                f"not {self.final_rank!r}")  # fmt: skip
+        order = 0 <= self.budget_from < self.budget_to <= 1
+        require(order, "adapt.budget_from", f"and budget_to must rise from 0 to 1, not {self.budget_from}")
+
+    def budget(self, done: float, layers: int) -> int:
+        """Triplets that stay when `done` of stage 1 (0 to 1) is over: constant, a falling cubic, constant."""
+        first, last = self.rank * layers, round(self.final_rank * layers)
+        left = min(1.0, max(0.0, (self.budget_to - done) / (self.budget_to - self.budget_from)))
+        return round(last + (first - last) * left**3)
+
+
+class LowRank(nn.Module):
+    """A parametrization of a weight [a, b, k, k]: weight + P diag(lambda * alive) Q as a matrix [a * k, b * k]."""
+
+    alive: Tensor
+
+    def __init__(self, shape: torch.Size, rank: int) -> None:
+        super().__init__()
+        a, b, k, _ = shape
+        self.shape = a, k, b, k
+        rank = min(rank, a * k, b * k)
+        self.p = nn.Parameter(nn.init.orthogonal_(torch.empty(a * k, rank)))
+        self.q = nn.Parameter(nn.init.orthogonal_(torch.empty(rank, b * k)))
+        self.weight = nn.Parameter(torch.zeros(rank))
+        self.register_buffer("alive", torch.ones(rank))
+        for name in FACTORS:
+            for kind in ("sensitivity", "deviation"):
+                self.register_buffer(f"{name}_{kind}", torch.zeros_like(getattr(self, name)))
+
+    def forward(self, base: Tensor) -> Tensor:
+        change: Tensor = (self.p * (self.weight * self.alive)) @ self.q
+        return base + change.view(self.shape).permute(0, 2, 1, 3)
+
+    @torch.no_grad()
+    def scale(self, factor: Tensor, dimension: int) -> None:
+        """Multiply `factor` into dimension 0 or 1 of the whole weight's change."""
+        a, k, b, _ = self.shape
+        if dimension == 0:
+            self.p.copy_((self.p.view(a, k, -1) * factor.view(-1, 1, 1)).view_as(self.p))
+        else:
+            self.q.copy_((self.q.view(-1, b, k) * factor.view(1, -1, 1)).view_as(self.q))
+
+    @torch.no_grad()
+    def observe(self, smoothing: float, deviation: float) -> None:
+        """Take this step's gradients into the smoothed sensitivity and its deviation."""
+        for name in FACTORS:
+            value = getattr(self, name)
+            if value.grad is None:
+                continue
+            now = (value * value.grad).abs()
+            mean, spread = getattr(self, f"{name}_sensitivity"), getattr(self, f"{name}_deviation")
+            mean.lerp_(now, 1 - smoothing)
+            spread.lerp_((now - mean).abs(), 1 - deviation)
+
+    def importance(self) -> Tensor:
+        """One number for each triplet."""
+        p, weight, q = (getattr(self, f"{n}_sensitivity") * getattr(self, f"{n}_deviation") for n in FACTORS)
+        result: Tensor = weight + p.mean(dim=0) + q.mean(dim=1)
+        return result
+
+    def orthogonality(self) -> Tensor:
+        """How far the columns of P and the rows of Q are from orthonormal, squared."""
+        one = torch.eye(len(self.weight), device=self.p.device)
+        result: Tensor = ((self.p.T @ self.p - one) ** 2).sum() + ((self.q @ self.q.T - one) ** 2).sum()
+        return result
+
+    @property
+    def per_triplet(self) -> int:
+        """Numbers in one triplet."""
+        return self.p.shape[0] + 1 + self.q.shape[1]
+
+
+def adapters(model: nn.Module) -> Iterator[tuple[str, LowRank]]:
+    """Every adapter with the name of its convolution."""
+    for name, module in model.named_modules():
+        if parametrize.is_parametrized(module, "weight"):
+            adapter = module.parametrizations["weight"][0]
+            if isinstance(adapter, LowRank):
+                yield name.replace(".", "/"), adapter
+
+
+def attach(model: QuantUNet, rank: int) -> None:
+    """Freeze everything but offsets, and put an adapter on every convolution."""
+    for name, parameter in model.named_parameters():
+        offset = name.endswith("bias") and (".norm" in name or model.folded or name.startswith("head"))
+        parameter.requires_grad_(offset)
+    for module in list(model.modules()):
+        if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d)):
+            parametrize.register_parametrization(module, "weight", LowRank(module.weight.shape, rank))
+
+
+def train_thresholds(model: QuantUNet) -> None:
+    """Stage 2: offsets and the learned scales of activations are trained, too."""
+    for name, parameter in model.named_parameters():
+        if name.endswith("bias") or name.endswith("scaling_impl.value"):
+            parameter.requires_grad_(True)
+
+
+def trainable(model: nn.Module) -> int:
+    """Numbers that training may change; of an adapter, those of the triplets that are alive."""
+    dead = sum((len(a.alive) - int(a.alive.sum())) * a.per_triplet for _, a in adapters(model))
+    return sum(p.numel() for p in model.parameters() if p.requires_grad) - dead
+
+
+def merged(model: QuantUNet) -> QuantUNet:
+    """An ordinary network of the same function."""
+    plain = QuantUNet(model.config)
+    if model.folded:
+        fold_batch_norm(plain)
+    state = {k: v for k, v in model.state_dict().items() if ".parametrizations." not in k}
+    for name, module in model.named_modules():
+        if parametrize.is_parametrized(module, "weight"):
+            state[f"{name}.weight"] = module.weight.detach()
+    plain.load_state_dict(state)
+    return plain
+
+
+class AdaptRun(Run):
+    """A run whose network is a frozen base with adapters; `config.init` names the base."""
+
+    def __init__(self, folder: Path, unet: UNetConfig, config: TrainConfig, adapt: AdaptConfig) -> None:
+        self.adapt = adapt
+        self.started: dict[str, int] = {}
+        super().__init__(folder, unet, config)
+        if config.init:
+            self.begin()
+
+    def begin(self) -> None:
+        """Attach adapters; a checkpoint's values may come afterwards."""
+        attach(self.model, self.adapt.rank)
+        self.model.to(self.device)
+        self.restart()
+        self.started = {"trainable": trainable(self.model), "all": _all(self.model)}
+
+    def enter_stage(self, stage: str, pairs: list[Any]) -> None:
+        super().enter_stage(stage, pairs)
+        train_thresholds(self.model)
+        self.restart()
+
+    def learn(self, images: Tensor, targets: Tensor) -> float:
+        number = super().learn(images, targets)
+        if self.stage == "float":
+            self.prune()
+        return number
+
+    def penalty(self) -> Tensor | float:
+        if self.stage != "float" or not self.adapt.orthogonality:
+            return 0.0
+        return self.adapt.orthogonality * sum((a.orthogonality() for _, a in adapters(self.model)), torch.zeros(()))
+
+    def after_backward(self) -> None:
+        for _, adapter in adapters(self.model):
+            adapter.observe(self.adapt.smoothing, self.adapt.deviation)
+
+    @torch.no_grad()
+    def prune(self) -> None:
+        """Keep the most important triplets that the budget allows; others may come back until it is constant."""
+        found = [adapter for _, adapter in adapters(self.model)]
+        done = self.step / max(1, round(self.config.float_part * self.config.steps))
+        if done > self.adapt.budget_to + 0.02 or done < self.adapt.budget_from:
+            return
+        scores = torch.cat([adapter.importance() for adapter in found])
+        keep = torch.zeros_like(scores)
+        keep[scores.topk(min(len(scores), self.adapt.budget(done, len(found)))).indices] = 1
+        for adapter, alive in zip(found, torch.split(keep, [len(a.alive) for a in found]), strict=True):
+            adapter.alive.copy_(alive)
+
+    def keep(self, name: str, quantized: bool) -> None:
+        if self.fabric.is_global_zero:
+            save_network(self.folder / name, merged(self.model), self.config, quantized)
+
+    def state(self) -> dict[str, Any]:
+        return {**super().state(), "adapt": asdict(self.adapt)}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        folded = not any(".norm" in name for name in state["model"])
+        if folded:
+            fold_batch_norm(self.model)
+        self.begin()
+        if state["stage"] != "float":
+            train_thresholds(self.model)
+        super().restore(state)
+        if state["stage"] != "float":
+            train_thresholds(self.model)
+
+    @classmethod
+    def resume(cls, folder: Path) -> AdaptRun:
+        state = load(folder / "last.pt", RUN_FORMAT)
+        if "adapt" not in state:
+            raise HwsegError(str(folder), "is no run of `hwseg adapt`", "go on with `hwseg train --resume`")
+        config = TrainConfig.from_dict({**state["train"], "init": ""})
+        run = cls(folder, UNetConfig.from_dict(state["unet"]), config, AdaptConfig(**state["adapt"]))
+        run.config = TrainConfig.from_dict(state["train"])
+        run.restore(state)
+        return run
+
+    def ranks(self) -> dict[str, int]:
+        """Triplets that are alive in each convolution."""
+        return {name: int(adapter.alive.sum()) for name, adapter in adapters(self.model)}
+
+    def importances(self) -> dict[str, float]:
+        """Importance of each convolution: that of its living triplets together."""
+        return {name: float((a.importance() * a.alive).sum()) for name, a in adapters(self.model)}
+
+
+def _all(model: QuantUNet) -> int:
+    """Parameters of the network without adapters and thresholds: what full fine-tuning changes."""
+    names = ("scaling_impl.value", ".p", ".q", "parametrizations.weight.0.weight")
+    return sum(p.numel() for n, p in model.named_parameters() if not n.endswith(names))

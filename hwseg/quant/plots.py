@@ -1,0 +1,54 @@
+"""Plots of training, search and dial; matplotlib draws into a file and needs no display."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from hwseg.files import write_whole
+
+
+def curves(history: Sequence[tuple[Any, ...]], path: Path) -> None:
+    """Loss and validation Dice over steps, one colour per stage."""
+    figure, (left, right) = _figure(2)
+    for stage in dict.fromkeys(row[1] for row in history):
+        rows = [row for row in history if row[1] == stage]
+        left.plot([row[0] for row in rows], [row[2] for row in rows], marker=".", label=stage)
+        right.plot([row[0] for row in rows], [row[4] for row in rows], marker=".", label=stage)
+    for axis, what in ((left, "loss"), (right, "validation Dice")):
+        axis.set_xlabel("step")
+        axis.set_ylabel(what)
+        axis.grid(alpha=0.3)
+    left.legend()
+    _write(figure, path)
+
+
+def pareto(points: Sequence[dict[str, Any]], chosen: int, path: Path) -> None:
+    """Validation Dice and loss of measured points over cycles, the chosen one ringed."""
+    figure, axes = _figure(2)
+    cycles = [point["cycles"] / points[0]["cycles"] for point in points]
+    for axis, key, what in zip(axes, ("dice", "loss"), ("validation Dice", "loss"), strict=True):
+        axis.plot(cycles, [point[key] for point in points], marker="o", label="before fine-tuning")
+        axis.plot(
+            cycles[chosen], points[chosen][key], "o", markersize=14, fillstyle="none", color="black", label="chosen"
+        )
+        axis.set_xlabel("predicted cycles, share of the base's")
+        axis.set_ylabel(what)
+        axis.grid(alpha=0.3)
+    axes[0].legend(loc="lower right")
+    _write(figure, path)
+
+
+def _figure(count: int) -> tuple[Any, Any]:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(4.8 * count, 3.6), layout="constrained")
+    return figure, figure.subplots(1, count, squeeze=False)[0]
+
+
+def _write(figure: Any, path: Path) -> None:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=120, metadata={"Software": None})
+    write_whole(path, buffer.getvalue())

@@ -1,0 +1,215 @@
+"""A Zynq board in Verilator: the packaged top level at its processing system's ports, behind the driver's interface.
+
+    driver (hwseg.runtime) <-> SimulatedBoard <-socket-> zynq_bench.py in the simulator: PS7 model, hwseg_zynq.v, top.v
+
+Memory is not coherent, as on the board: the driver writes into an array of this process, and only `flush` brings it to
+the simulated DDR, only `invalidate` brings DDR's contents back.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import suppress
+from multiprocessing.connection import Connection, Listener
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hwseg.errors import HwsegError, require
+from hwseg.runtime.backend import Buffer
+from hwseg.runtime.package import Package
+from hwseg.sim.build import Simulator, build_bench, engine_sources, log2_words, run_cocotb
+
+HERE = Path(__file__).parent
+MODELS = ("zynq_cells.v", "ps7_port.v", "ps7.v")
+MEMORY = 0x1000_0000
+"""Where the simulated memory begins."""
+REGISTERS = 0x4000_0000
+NO_ADDRESS = 0xFFFF_FFFF
+START_SECONDS = 120
+ANSWER_SECONDS = 3600
+
+
+def open_simulation(package: Package) -> SimulatedBoard:
+    """The packaged hardware, with memory for all models of the package."""
+    pages = sum(-(-package.model(name).total_bytes // 4096) for name in package.models)
+    return SimulatedBoard(package.folder / "hardware", memory_bytes=4096 * pages, clock_mhz=package.board.clock_mhz)
+
+
+def build_zynq(hardware: Path, memory_bytes: int) -> Simulator:
+    """The packaged hardware in `hardware` with the models around it, compiled or found in the cache."""
+    sources = [*(HERE / name for name in MODELS), *engine_sources(hardware / "top.v"), hardware / "hwseg_zynq.v"]
+    return build_bench("hwseg_zynq", sources, (f"-DHWSEG_LOG2_WORDS={log2_words(memory_bytes)}",))
+
+
+class SimulatedBoard:
+    """A backend of `hwseg.runtime.Accelerator`.
+
+    latency: bounds of the memory's latency in cycles, drawn for every burst.  stalls: random ones on every channel.
+    clock_mhz: what turns the driver's seconds into cycles.
+    """
+
+    grace = 0.001
+    """Seconds (of the simulated clock) that a wait lasts at least."""
+
+    def __init__(
+        self,
+        hardware: Path,
+        *,
+        memory_bytes: int,
+        latency: tuple[int, int] = (40, 40),
+        stalls: bool = False,
+        seed: int = 1,
+        clock_mhz: float = 150.0,
+    ) -> None:
+        self.name = f"simulation of {hardware}"
+        self.memory_bytes, self.clock_mhz = memory_bytes, clock_mhz
+        self._free = MEMORY
+        self._scratch = tempfile.TemporaryDirectory(prefix="hwseg-board-")
+        self._process: subprocess.Popen[bytes] | None = None
+        self._connection: Connection | None = None
+        work = Path(self._scratch.name)
+        self._exchange = work / "exchange"
+        try:
+            simulator = build_zynq(hardware, memory_bytes)
+            options = {"exchange": self._exchange, "latency_min": latency[0], "latency_max": latency[1]}
+            options |= {"stalls": int(stalls), "seed": seed}
+            self._start(simulator, work, [f"+{name}={value}" for name, value in options.items()])
+        except BaseException:
+            self.close()
+            raise
+
+    def _start(self, simulator: Simulator, work: Path, plusargs: list[str]) -> None:
+        socket = str(work / "socket")
+        job = {"registers": REGISTERS, "exchange": str(self._exchange), "socket": socket}
+        (work / "job.json").write_text(json.dumps(job))
+        order = {"simulator": str(simulator.folder), "work": str(work), "plusargs": plusargs}
+        (work / "order.json").write_text(json.dumps(order))
+        import hwseg
+
+        environment = dict(os.environ)
+        root = str(Path(hwseg.__file__).parents[1])
+        environment["PYTHONPATH"] = os.pathsep.join(p for p in (root, environment.get("PYTHONPATH", "")) if p)
+        with Listener(socket, "AF_UNIX") as listener, open(work / "run.log", "w") as log:
+            listener._listener._socket.settimeout(1)  # type: ignore[attr-defined]  # it has no option for this
+            command = [sys.executable, "-m", "hwseg.sim.zynq", str(work / "order.json")]
+            self._process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, env=environment)
+            end = time.monotonic() + START_SECONDS
+            while self._connection is None:
+                try:
+                    self._connection = listener.accept()
+                except OSError as error:
+                    if self._process.poll() is not None or time.monotonic() > end:
+                        raise self._broken() from error
+            self._connection.recv_bytes()
+
+    def _broken(self) -> HwsegError:
+        log = Path(self._scratch.name) / "run.log"
+        lines = [line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()]
+        return HwsegError(self.name, f"broke off: {lines[-1] if lines else 'no output'}", "run hwseg doctor")
+
+    def ask(self, name: str, *arguments: int) -> Any:
+        """One request to the simulator; raises HwsegError if it ended or does not answer."""
+        assert self._connection is not None
+        try:
+            self._connection.send_bytes(json.dumps({"name": name, "arguments": arguments}).encode())
+            if not self._connection.poll(ANSWER_SECONDS):
+                raise HwsegError(self.name, f"does not answer within {ANSWER_SECONDS} s", "run hwseg doctor")
+            return json.loads(self._connection.recv_bytes())
+        except (EOFError, OSError) as error:
+            raise self._broken() from error
+
+    def read(self, offset: int) -> int:
+        answer = self.ask("read", offset)
+        self._require_okay(answer["response"], offset)
+        return int(answer["value"])
+
+    def write(self, offset: int, value: int) -> None:
+        self._require_okay(self.ask("write", offset, value)["response"], offset)
+
+    def _require_okay(self, response: int, offset: int) -> None:
+        kind = {2: "SLVERR", 3: "DECERR"}.get(response, str(response))
+        require(response == 0, f"register at {offset:#x}", f"answered {kind}", "use the register table of this package")
+
+    def allocate(self, size: int) -> Buffer:
+        start = self._free
+        room = MEMORY + self.memory_bytes - start
+        cure = "simulate with more memory_bytes"
+        require(size <= room, "memory", f"must hold {size} bytes more, has {room} left", cure)
+        self._free = start + -(-size // 4096) * 4096
+        return SimulatedBuffer(self, start, size)
+
+    def wait(self, seconds: float) -> bool:
+        return bool(self.ask("wait", round(seconds * self.clock_mhz * 1e6)))
+
+    def copy_in(self, address: int, data: np.ndarray) -> None:
+        """Bytes to the simulated DDR, whole words."""
+        self._exchange.write_bytes(data.tobytes())
+        self.ask("load", (address - MEMORY) // 8, data.size // 8)
+
+    def copy_out(self, address: int, size: int) -> np.ndarray:
+        """Bytes of the simulated DDR, whole words."""
+        self.ask("dump", (address - MEMORY) // 8, size // 8)
+        big = np.frombuffer(bytes.fromhex("".join(self._exchange.read_text().split())), ">u8")
+        return big.astype("<u8").view(np.uint8)
+
+    def state(self) -> dict[str, int]:
+        """Cycles, register accesses, cycles that they took, and violations of AXI's rules, since the beginning."""
+        return dict(self.ask("state"))
+
+    def fault(self, address: int = NO_ADDRESS) -> None:
+        """Make the word at `address` answer SLVERR; by default none."""
+        self.ask("fault", address)
+
+    def close(self) -> None:
+        if self._connection is not None:
+            with suppress(OSError):
+                self._connection.send_bytes(json.dumps({"name": "quit"}).encode())
+            self._connection.close()
+            self._connection = None
+        if self._process is not None:
+            try:
+                self._process.wait(30)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
+            self._process = None
+        self._scratch.cleanup()
+
+
+class SimulatedBuffer:
+    """Memory as the processor's cache sees it; DDR is in the simulator."""
+
+    def __init__(self, board: SimulatedBoard, address: int, size: int) -> None:
+        self.board, self.address = board, address
+        self.array = np.zeros(-(-size // 8) * 8, np.uint8)
+
+    def flush(self, start: int, size: int) -> None:
+        first, last = start // 8 * 8, -(-(start + size) // 8) * 8
+        self.board.copy_in(self.address + first, self.array[first:last])
+
+    def invalidate(self, start: int, size: int) -> None:
+        first, last = start // 8 * 8, -(-(start + size) // 8) * 8
+        self.array[first:last] = self.board.copy_out(self.address + first, last - first)
+
+    def free(self) -> None:
+        """Simulated memory is given back when the board is closed."""
+
+
+def _serve(order: Path) -> None:
+    job = json.loads(order.read_text())
+    work = Path(job["work"])
+    simulator = Simulator(Path(job["simulator"]), False)
+    run_cocotb(
+        simulator, "hwseg_zynq", "hwseg.sim.zynq_bench", work, job["plusargs"], HWSEG_BOARD=str(work / "job.json")
+    )
+
+
+if __name__ == "__main__":
+    _serve(Path(sys.argv[1]))

@@ -1,0 +1,140 @@
+"""The memory-mapped backend on made-up devices: plain files where Linux has UIO, /dev/mem and u-dma-buf."""
+
+from __future__ import annotations
+
+import os
+import sys
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from hwseg.errors import HwsegError
+from hwseg.runtime import read_package
+from hwseg.runtime.board import open_board
+
+PHYSICAL = 0x1C00_0000
+
+
+@pytest.fixture
+def package(folder):
+    return read_package(folder)
+
+
+@pytest.fixture
+def root(tmp_path):
+    """A system with everything."""
+    for path in ("dev", "sys/class/uio/uio0", "sys/class/uio/uio1", "sys/class/u-dma-buf/udmabuf0"):
+        (tmp_path / path).mkdir(parents=True)
+    (tmp_path / "sys/class/uio/uio0/name").write_text("other\n")
+    (tmp_path / "sys/class/uio/uio1/name").write_text("hwseg\n")
+    (tmp_path / "dev/uio1").write_bytes((0x48575347).to_bytes(4, "little") + bytes(4092))
+    attributes = tmp_path / "sys/class/u-dma-buf/udmabuf0"
+    (attributes / "phys_addr").write_text(f"{PHYSICAL:#x}\n")
+    (attributes / "size").write_text("65536\n")
+    (tmp_path / "dev/udmabuf0").write_bytes(bytes(65536))
+    return tmp_path
+
+
+def test_registers_are_words_of_the_uio_device_of_our_name(root, package):
+    board = open_board(package, root)
+    assert board.read(0) == 0x48575347
+    board.write(0x10, 0xDEADBEEF)
+    board.close()
+    assert (root / "dev/uio1").read_bytes()[0x10:0x14] == bytes.fromhex("efbeadde")
+    assert "uio1" in board.name
+    assert "udmabuf0" in board.name
+
+
+def test_without_uio_registers_are_in_dev_mem_and_waits_are_short(root, package):
+    (root / "sys/class/uio/uio1/name").unlink()
+    with open(root / "dev/mem", "wb") as memory:
+        memory.truncate(package.board.registers + 4096)
+    board = open_board(package, root)
+    board.write(8, 1)
+    assert board.read(8) == 1
+    assert board.wait(10.0) is False
+    board.close()
+
+
+def test_buffers_are_pages_of_the_device_and_synchronized_by_ranges_of_cache_lines(root, package):
+    board = open_board(package, root)
+    first, second = board.allocate(100), board.allocate(5000)
+    assert (first.address, second.address) == (PHYSICAL, PHYSICAL + 4096)
+    second.array[10:14] = [1, 2, 3, 4]
+    second.flush(70, 100)
+    attributes = root / "sys/class/u-dma-buf/udmabuf0"
+    # Offset 4096 + 64, size 128, to the device, go.
+    assert (attributes / "sync_for_device").read_text() == f"0x{4160:08X}{128 | 1 << 2 | 1:08X}"
+    second.invalidate(0, 5000)
+    assert (attributes / "sync_for_cpu").read_text() == f"0x{4096:08X}{5056 | 2 << 2 | 1:08X}"
+    first.free()
+    assert board.allocate(4096).address == PHYSICAL
+    assert board.allocate(4096).address == PHYSICAL + 3 * 4096
+    del first, second
+    board.close()
+    assert (root / "dev/udmabuf0").read_bytes()[4096 + 10 : 4096 + 14] == bytes([1, 2, 3, 4])
+
+
+def test_too_little_memory_is_told_with_both_sizes(root, package):
+    board = open_board(package, root)
+    board.allocate(4096)
+    with pytest.raises(
+        HwsegError, match=r"udmabuf0: must hold 65536 bytes more, has 61440 of 65536 left; load u-dma-buf"
+    ):
+        board.allocate(65536)
+    board.close()
+
+
+def test_no_permission_is_told_with_the_cure(root, package, monkeypatch):
+    real = os.open
+
+    def denied(path, *arguments, **named):
+        if str(path).endswith("uio1"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return real(path, *arguments, **named)
+
+    monkeypatch.setattr(os, "open", denied)
+    with pytest.raises(HwsegError, match=r"uio1: must be readable and writable: permission denied; give the device to"):
+        open_board(package, root)
+
+
+def test_a_system_without_devices_is_told_what_it_lacks(tmp_path, package, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pynq", None)
+    (tmp_path / "dev").mkdir()
+    with pytest.raises(HwsegError, match=r"must have a u-dma-buf device or pynq, there is neither; load the module"):
+        open_board(package, tmp_path)
+
+
+def test_pynq_serves_where_there_is_no_u_dma_buf(root, package, monkeypatch):
+    calls = []
+
+    class Buffer(np.ndarray):
+        physical_address = PHYSICAL
+
+        def flush(self):
+            calls.append("flush")
+
+        def invalidate(self):
+            calls.append("invalidate")
+
+        def freebuffer(self):
+            calls.append("free")
+
+    def allocate(shape, dtype):
+        if shape[0] > 1 << 20:
+            raise MemoryError("no contiguous memory")
+        return np.zeros(shape, dtype).view(Buffer)
+
+    monkeypatch.setitem(sys.modules, "pynq", SimpleNamespace(allocate=allocate))
+    (root / "sys/class/u-dma-buf/udmabuf0/size").unlink()
+    board = open_board(package, root)
+    buffer = board.allocate(1000)
+    assert (buffer.address, len(buffer.array)) == (PHYSICAL, 1000)
+    buffer.flush(0, 10)
+    buffer.invalidate(0, 10)
+    buffer.free()
+    assert calls == ["flush", "invalidate", "free"]
+    with pytest.raises(HwsegError, match=r"pynq.allocate: must hold 2097152 contiguous bytes: no contiguous memory"):
+        board.allocate(1 << 21)
+    board.close()

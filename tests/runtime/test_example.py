@@ -1,0 +1,27 @@
+"""examples/board_runtime.py in simulation."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+pytestmark = [pytest.mark.verilator]
+
+
+def test_the_example_writes_the_mask_of_a_picture(folder, tmp_path, capsys):
+    pytest.importorskip("cocotb")
+    path = Path(__file__).parents[2] / "examples" / "board_runtime.py"
+    specification = importlib.util.spec_from_file_location("board_runtime", path)
+    assert specification is not None
+    assert specification.loader is not None
+    example = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(example)
+    picture, mask = tmp_path / "picture.png", tmp_path / "mask.png"
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 30, 3), np.uint8)).save(picture)
+    result = example.main(folder, picture, mask, "simulation")
+    assert (np.asarray(Image.open(mask)) > 0).tolist() == (result.mask > 0).tolist()
+    assert "cycles" in capsys.readouterr().out

@@ -1,0 +1,165 @@
+"""The packaged top level at its PS7-facing ports, driven by the driver: slow memory, errors, overhead, notebook."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from hwseg.errors import HwsegError
+from hwseg.runtime import Accelerator, read_package
+
+pytestmark = [pytest.mark.verilator]
+
+pytest.importorskip("cocotb")
+
+SIM = Path(__file__).parents[2] / "sim"
+
+
+def opened(folder, **options):
+    from hwseg.sim.zynq import SimulatedBoard
+
+    package = read_package(folder)
+    memory_bytes = sum(package.model(name).total_bytes + 4096 for name in package.models)
+    return Accelerator(package, SimulatedBoard(folder / "hardware", memory_bytes=memory_bytes, **options))
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_slow_memory_and_stalls_change_no_value_and_no_rule_of_axi3_is_broken(folder, expected, seed):
+    with opened(folder, latency=(5, 120), stalls=True, seed=seed) as accelerator:
+        for name in accelerator.package.models:
+            pixels, sums, masks = expected[name]
+            result = accelerator.segment(pixels[0], name)
+            assert (result.sums == sums[0]).all()
+            assert (result.mask == masks[0]).all()
+        assert accelerator.backend.state()["violations"] == 0
+
+
+def test_an_error_of_the_memory_is_told_and_the_next_run_works(folder, expected):
+    with opened(folder) as accelerator:
+        board, model = accelerator.backend, accelerator.load()
+        base = accelerator._prepared(model.name).buffer.address
+        pixels, sums, _ = expected[model.name]
+        for address in (model.input_address, model.head_address, model.program.address, model.weights.address):
+            board.fault(base + address)
+            with pytest.raises(HwsegError, match="memory must answer without error, a run ended with one"):
+                accelerator.segment(pixels[0])
+            board.fault()
+            assert (accelerator.segment(pixels[0]).sums == sums[0]).all()
+        assert board.state()["violations"] == 0
+
+
+def test_a_register_that_does_not_exist_is_an_error(folder):
+    with opened(folder) as accelerator, pytest.raises(HwsegError, match="register at 0x400: answered DECERR"):
+        accelerator.backend.read(0x400)
+
+
+def test_a_steady_frame_takes_few_cycles_on_the_register_port(folder, expected):
+    """Accesses do not grow with the picture: what they take here is what they take for 256x256 pixels."""
+    with opened(folder) as accelerator:
+        pixels, _, _ = expected[accelerator.package.models[0]]
+        accelerator.segment(pixels[0])
+        before = accelerator.backend.state()
+        cycles = accelerator.segment(pixels[1]).cycles
+        after = accelerator.backend.state()
+    assert after["accesses"] - before["accesses"] <= 8
+    assert after["access_cycles"] - before["access_cycles"] < 80
+    assert cycles > 1000
+
+
+def test_the_notebook_runs_in_simulation(folder, expected, capsys):
+    notebook = json.loads((folder / "notebooks" / "segment.ipynb").read_text())
+    cells = ["".join(cell["source"]) for cell in notebook["cells"] if cell["cell_type"] == "code"]
+    assert 'PACKAGE = ".."' in cells[0]
+    assert 'BACKEND = "board"' in cells[0]
+    cells[0] = cells[0].replace('".."', repr(str(folder))).replace('"board"', '"simulation"')
+    names: dict[str, object] = {}
+    for cell in cells:
+        exec(compile(cell, "notebook", "exec"), names)
+    result = names["result"]
+    assert result.mask.shape == result.model.input.shape[:2]
+    assert f"{result.cycles} cycles" in capsys.readouterr().out
+
+
+def test_the_model_of_the_processing_system_has_the_primitives_ports():
+    """Names, directions and widths as in the library that synthesis takes PS7 from."""
+    import re
+
+    pyosys = pytest.importorskip("pyosys")
+    library = (Path(pyosys.__file__).parent / "share" / "xilinx" / "cells_xtra.v").read_text()
+    cell = re.search(r"^module PS7\(.*?^endmodule", library, re.S | re.M)
+    assert cell is not None
+    real = {n: (d, int(h or 0) + 1) for d, h, n in re.findall(r"(input|output|inout) (?:\[(\d+):0\] )?(\w+);", cell[0])}
+    header = re.search(r"^module PS7 \((.*?)\);", (SIM / "ps7.v").read_text(), re.S | re.M)
+    assert header is not None
+    ports = re.findall(r"(input|output) +(?:\[ ?(\d+):0\] )?(\w+)", header[1])
+    assert len(ports) > 200
+    for direction, high, name in ports:
+        assert real[name] == (direction, int(high or 0) + 1), name
+
+
+def test_a_simulation_that_cannot_start_says_why(folder, monkeypatch):
+    from hwseg.sim import zynq
+
+    monkeypatch.setattr(zynq, "START_SECONDS", 3)
+    real = zynq.subprocess.Popen
+    monkeypatch.setattr(
+        zynq.subprocess, "Popen", lambda command, **named: real(["sh", "-c", "echo no such module"], **named)
+    )
+    with pytest.raises(HwsegError, match=r"simulation of .*: broke off: no such module; run hwseg doctor"):
+        Accelerator.open(folder, "simulation")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("array", ["8x8x8"])
+def test_the_demo_network_gives_the_golden_mask(array, tmp_path):
+    """The shipped network on 128x128 pixels, whole."""
+    from hwseg import golden, models
+    from hwseg.boards import load_board
+    from hwseg.boards.zynq7020.package import package
+    from hwseg.compile.api import compile_model
+    from hwseg.image import quantize_pixels
+    from hwseg.normalize import NONE, normalize
+
+    build = compile_model(models.path("nuclei-mixed"), array=array, out=tmp_path / "build")
+    package([build.path], load_board("pynq-z2"), tmp_path / "package")
+    graph = build.program.graph
+    kind = graph.types[graph.input]
+    y, x = np.mgrid[: kind.shape[0], : kind.shape[1]]
+    light = 30 + 150 * (((y - 40) ** 2 + (x - 50) ** 2 < 400) | ((y - 90) ** 2 + (x - 80) ** 2 < 200))
+    noise = np.random.default_rng(1).normal(0, 8, light.shape)
+    pixels = np.clip(light + noise, 0, 255).astype(np.uint8)[..., None]
+    q = quantize_pixels(normalize(pixels, graph.metadata.get("hwseg.normalize", NONE)), kind)
+    sums = golden.run(graph, q).tensors[graph.head.tensor]
+    with Accelerator.open(tmp_path / "package", "simulation") as accelerator:
+        result = accelerator.segment(pixels)
+        state = accelerator.backend.state()
+    assert (result.sums == sums).all()
+    assert (result.mask == golden.mask(graph.head, sums)).all()
+    assert 0.01 < result.mask.mean() < 0.5
+    assert state["violations"] == 0
+    print(f"{array}: {result.cycles} cycles, predicted {result.model.cycles}")
+
+
+@pytest.mark.slow
+def test_the_drivers_accesses_are_under_5_percent_of_a_frame_of_256x256_pixels(tmp_path):
+    from hwseg.boards import load_board
+    from hwseg.boards.zynq7020.package import package
+    from hwseg.compile.api import compile_model
+    from tests.quant.models import random_unet
+
+    model = random_unet(3, tmp_path, height=256, width=256, depth=1, widths=(4, 8), classes=1)
+    build = compile_model(model, array="8x8x8", out=tmp_path / "build")
+    package([build.path], load_board("pynq-z2"), tmp_path / "package")
+    shape = build.program.graph.types[build.program.graph.input].shape
+    pixels = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
+    with Accelerator.open(tmp_path / "package", "simulation") as accelerator:
+        accelerator.segment(pixels)
+        before = accelerator.backend.state()
+        cycles = accelerator.segment(pixels).cycles
+        after = accelerator.backend.state()
+    share = (after["access_cycles"] - before["access_cycles"]) / cycles
+    print(f"{after['accesses'] - before['accesses']} accesses, {share:.2%} of {cycles} cycles")
+    assert share < 0.05
