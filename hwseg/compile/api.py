@@ -13,6 +13,7 @@ from hwseg.compile.array import choose_array, require_fit
 from hwseg.compile.chain import Chain, plan_network, plans_of
 from hwseg.compile.emit import graph_json, json_bytes
 from hwseg.compile.engine_text import in_background
+from hwseg.compile.fused import walk_network
 from hwseg.compile.lower import Network, fuse_head, lower
 from hwseg.compile.memory import MemoryMap, map_memory
 from hwseg.compile.parameters import images, layer_triples
@@ -21,7 +22,6 @@ from hwseg.compile.report import build_report, markdown
 from hwseg.compile.report_html import html
 from hwseg.compile.schedule import Pace, schedule
 from hwseg.compile.timing import Timing, predict
-from hwseg.compile.walk import Walk
 from hwseg.errors import require
 from hwseg.files import build_folder
 from hwseg.ir import Graph
@@ -108,9 +108,7 @@ def compile_graph(
         tiles.append(weights)
         parameters.append(words)
     progress("scheduling")
-    walk = Walk(config, memory)
-    for chain in chains:
-        walk.chain(chain)
+    walk = walk_network(chains, config, memory)
     program = schedule(walk, config, memory.program_address, pace, board.ddr_latency)
     require(
         len(program) // 8 < MAX_PROGRAM_WORDS,

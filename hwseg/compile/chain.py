@@ -1,7 +1,7 @@
 """Which layers run fused: their strips take turns, and what one makes the next one reads from the input banks.
 
     layer a   | strip 0 | strip 1 |         | strip 2 |         | ...
-    layer b                       | strip 0 |         | strip 1 |       rows of a's map: loop memory -> ring in the banks
+    layer b                       | strip 0 |         | strip 1 |     rows of a's map: loop memory -> ring in the banks
 
 A map inside a chain is written to DDR only if somebody outside reads it.  Each source of each layer of a chain has a
 ring of rows in the banks: rows enter once, by LOAD or MOVE, and leave when the last strip that reads them is done.
@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 
 from hwseg.compile.lower import Layer, Network
 from hwseg.compile.plan import (
@@ -183,9 +184,7 @@ def plan_network(network: Network, config: EngineConfig, cycles_per_word: float)
     return best[count][1]
 
 
-def plan_chain(
-    start: int, problems: Sequence[Problem], network: Network, config: EngineConfig
-) -> Chain | None:
+def plan_chain(start: int, problems: Sequence[Problem], network: Network, config: EngineConfig) -> Chain | None:
     """The cheapest strips for layers start, start + 1, ... run together; None if that is impossible."""
     layers = [problem.layer for problem in problems]
     if not chainable(layers, problems):
@@ -195,15 +194,17 @@ def plan_chain(
     read_inside = {t for t in inside if any(t in r for r in readers)}
     if any(layer.output not in read_inside for layer in layers[:-1]):
         return None
-    outside = {o.tensor for i, layer in enumerate(network.layers) if not start <= i < start + len(layers)
-               for o in layer.operands} | {network.head}
+    outside = {
+        o.tensor
+        for i, layer in enumerate(network.layers)
+        if not start <= i < start + len(layers)
+        for o in layer.operands
+    } | {network.head}
     best: Chain | None = None
     for rows in STRIPS:
         for lead in (False, True):
             for slack in (0, 2, 4):
-                chain = _with_strips(
-                    start, rows, slack + lead * rows, lead, problems, config, read_inside, outside
-                )
+                chain = _with_strips(start, rows, slack + lead * rows, lead, problems, config, read_inside, outside)
                 if chain is not None:
                     if best is None or chain.expected < best.expected:
                         best = chain
@@ -277,7 +278,7 @@ def _ends(rows: int, problems: Sequence[Problem]) -> list[tuple[int, ...]]:
         step = max(unit, height - height % unit)
         limit = problem.shape[0]
         ends = list(range(offset // made, limit, step // made))
-        found.append(tuple(e for e in ends if e > 0) + (limit,))
+        found.append((*(e for e in ends if e > 0), limit))
     return found[::-1]
 
 
@@ -316,7 +317,7 @@ def _stage(
             return None
         limit = problem.limits[source.groups[0].tensor][0]
         needed, bounds = 1, (0, *ends)
-        for a, b in zip(bounds, bounds[1:], strict=False):
+        for a, b in pairwise(bounds):
             found = span(source.mode, a, b, limit, 1)
             needed = max(needed, found.count)
         needed = min(limit, needed + (slack if moved else ahead * needed // 2))

@@ -16,7 +16,7 @@ import numpy as np
 
 from hwseg.arith.requantize import apply
 from hwseg.rtl.config import BANKS, PAGE_INSTRUCTIONS, PAGE_WORDS, PSUM_BITS, ROWS_PER_SET, EngineConfig
-from hwseg.rtl.isa import CONFIG, FORMATS, PARAMETER, MOVE_TAIL, Mode, Opcode, Scatter, Target
+from hwseg.rtl.isa import CONFIG, FORMATS, MOVE_TAIL, PARAMETER, Mode, Opcode, Scatter, Target
 
 NEVER = 1 << 60
 QUEUE = 16
@@ -84,7 +84,7 @@ class Machine:
             if self.policy == "lazy":
                 moves.reverse()
             elif self.policy == "random":
-                self.random.shuffle(moves)  # type: ignore[arg-type]
+                self.random.shuffle(moves)
             if not any(move() for move in moves):
                 break
         head, queues = decode(self._fetch()), (self.read_queue, self.store_queue, self.compute_queue)
@@ -335,7 +335,8 @@ class Machine:
         pitch, start = self.configuration["pitch"], i["row_address"]
         before = (i["wrap_at"] if start == i["wrap_to"] else start) - pitch
         starts = np.append(self._starts(start, pitch, max(1, int(number.max()) + 1), i), before)
-        return starts[number]
+        found: np.ndarray = starts[number]
+        return found
 
     def _word(self, bank: int | np.ndarray, address: np.ndarray) -> np.ndarray:
         """Values [..., pixel, channel] whose planes stand at `address` and behind it."""

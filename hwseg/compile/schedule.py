@@ -1,9 +1,9 @@
 """One stream of instructions from several orders: LOADs, MOVEs and STOREs are placed by simulating the engine's clock.
 
 Whenever the reader is free, the request that is ready and whose RUN comes first goes next (earliest deadline first); if
-none is ready, the one that will be ready first.  STOREs go in their own order beside it.  So inputs and weights of later tiles and layers arrive
-while the array works, as far as the memories have room.  The stream is then sorted by start time: what an instruction
-waits for stands before it, and in-order queues of any depth cannot deadlock.
+none is ready, the one that will be ready first.  STOREs go in their own order beside it.  So inputs and weights of
+later tiles and layers arrive while the array works, as far as the memories have room.  The stream is then sorted by
+start time: what an instruction waits for stands before it, and in-order queues of any depth cannot deadlock.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from hwseg.rtl.isa import FORMATS, Opcode, Target
 
 COUNTER = 0xFFFF
 NEVER = 1 << 62
+
 
 def place(opcode: Opcode, field: str) -> int:
     """A field's position in the list of an instruction's values."""
@@ -220,8 +221,11 @@ def finish(stream: list[Step | Load | Store], program_address: int, pace: Pace) 
         if isinstance(item, Step):
             layer = fields[1]
             if item.cycles:
-                needed = [seen[n - 1] for kind, (seen, n) in enumerate(zip(positions, item.loads, strict=True))
-                          if n and kind != Queue.WEIGHTS]
+                needed = [
+                    seen[n - 1]
+                    for kind, (seen, n) in enumerate(zip(positions, item.loads, strict=True))
+                    if n and kind != Queue.WEIGHTS
+                ]
                 loads_waited = max([loads_waited, *needed])
                 stores_waited = max(stores_waited, item.stores)
                 fields[RUN_LOADS], fields[RUN_STORES] = loads_waited & COUNTER, stores_waited & COUNTER

@@ -69,8 +69,8 @@ class Constants:
 class Timing:
     """total: cycles the engine is busy.  startup: before the first compute instruction.  layers: cycles by layer.
 
-    read_words, write_words: by layer; program pages count for the layer that was being issued.  stalls: by layer, cycles
-    in which the array did not walk, by `CAUSES`.
+    read_words, write_words: by layer; program pages count for the layer that was being issued.
+    stalls: by layer, cycles in which the array did not walk, by `CAUSES`.
     """
 
     total: int

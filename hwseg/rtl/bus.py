@@ -1,7 +1,7 @@
 """What reader and writer share: the memory port's channels, and transfers cut into bursts.
 
-    transfer   runs of consecutive words, each `stride` bytes after the one before
-    burst      at most 16 beats, never across a 128-byte boundary (so never across 4 KB), inside the granted window
+transfer   runs of consecutive words, each `stride` bytes after the one before
+burst      at most 16 beats, never across a 128-byte boundary (so never across 4 KB), inside the granted window
 """
 
 from __future__ import annotations

@@ -26,6 +26,9 @@ SUFFIXES = {"table": "", "merged": "-merged", "table_dsp": "-dsp"}
 """Cores, in the order of their codes in the register `array`, and what an array's name ends in."""
 
 
+DEPTHS = ("bank_words", "psum_steps", "out_words", "loop_words", "pool_words", "weight_words", "param_slots")
+
+
 @dataclass(frozen=True)
 class EngineConfig:
     """Array shape and memory depths.
@@ -65,7 +68,7 @@ class EngineConfig:
             nearest = min((1, 2, 4, 8), key=lambda n: abs(n - value))
             require(value in (1, 2, 4, 8), place, f"{what} must be 1, 2, 4 or 8, not {value}", f"use {nearest}")
         require(self.core in SUFFIXES, place, f"core must be {', '.join(SUFFIXES)}, not {self.core}")
-        for what in ("bank_words", "psum_steps", "out_words", "loop_words", "pool_words", "weight_words", "param_slots"):
+        for what in DEPTHS:
             value = getattr(self, what)
             require(
                 value >= 16 and value & (value - 1) == 0, place, f"{what} must be a power of two from 16, not {value}"

@@ -20,7 +20,7 @@ from hwseg.rtl.reader import WORD_WRITE
 
 
 class Dispatcher(Component):
-    """`start`: one-cycle pulse.  `read`, `store`, `compute`: instruction streams.  `done`: one-cycle pulse after HALT."""
+    """`start`: one-cycle pulse.  `read`, `store`, `compute`: instruction streams.  `done`: after HALT."""
 
     INTERVAL = 6
     """Cycles from one dispatched instruction to the next: four reads, one cycle of memory latency, one to hand over."""

@@ -237,5 +237,6 @@ RUN = Format(
 FORMATS = {Opcode.LOAD: LOAD, Opcode.MOVE: MOVE, Opcode.STORE: STORE, Opcode.CONFIG: CONFIG, Opcode.RUN: RUN}
 
 PARAMETER = Format("PARAMETER", {"offset": 56, "shift": 6, "reserved": 2, "multiplier": 30, "dot": 8})
-"""One output channel's requantizer: y = clamp(round_half_even((acc * multiplier + offset) / 2**shift)); `dot`: its weight
-in a 1x1 head that is computed from y."""
+"""One output channel's requantizer: y = clamp(round_half_even((acc * multiplier + offset) / 2**shift)); `dot`: its
+weight in a 1x1 head that is computed from y.
+"""

@@ -20,12 +20,10 @@ from hwseg.rtl.bus import AXI, GRANT
 from hwseg.rtl.compute import COUNTER_BITS
 from hwseg.rtl.config import EngineConfig
 from hwseg.rtl.reader import LOOP_READ, WORD_WRITE, Reader
+from hwseg.rtl.registers import CAUSE_OUTSIDE, CAUSE_READ, CAUSE_STOPPED, CAUSE_WRITE
 from hwseg.rtl.requantize import PARAMETER_WRITE
 from hwseg.rtl.window import BANK_WRITE
 from hwseg.rtl.writer import OUTPUT_READ, Writer
-
-CAUSE_READ, CAUSE_WRITE, CAUSE_OUTSIDE, CAUSE_STOPPED = 1, 2, 3, 4
-"""Why a run ended early: error response to a read, to a write, address outside the grant, stopped by the driver."""
 
 
 class MemoryUnit(Component):
@@ -86,7 +84,14 @@ class MemoryUnit(Component):
             ours, theirs = getattr(self.axi, name), getattr(unit, name)
             m.d.comb += [theirs.payload.eq(ours.payload), theirs.valid.eq(ours.valid), ours.ready.eq(theirs.ready)]
         for name in (
-            "bank_write", "weight", "parameter_write", "parameter_set", "program_write", "pages", "loop_read", "loads"
+            "bank_write",
+            "weight",
+            "parameter_write",
+            "parameter_set",
+            "program_write",
+            "pages",
+            "loop_read",
+            "loads",
         ):
             m.d.comb += getattr(self, name).eq(getattr(reader, name))
         m.d.comb += [

@@ -233,7 +233,11 @@ class OutputSet(Component):
             wide = Cat(y, y[7] & now.low[8]).as_signed()
             m.d.sync += products[pixel].eq(wide * self.dot)
         held, late, row = Signal(TOKEN, name="dot_held"), Signal(TOKEN, name="dot_late"), Signal(3, name="dot_row")
-        active, active_late, row_late = Signal(name="dot_active"), Signal(name="dot_done"), Signal(3, name="dot_row_late")
+        active, active_late, row_late = (
+            Signal(name="dot_active"),
+            Signal(name="dot_done"),
+            Signal(3, name="dot_row_late"),
+        )
         m.d.sync += [
             held.eq(token),
             late.eq(held),

@@ -9,6 +9,8 @@ At most `READ_INSTRUCTIONS` instructions stand between the two.
 
 from __future__ import annotations
 
+from typing import Any
+
 from amaranth.hdl import Cat, Module, Mux, Signal, unsigned
 from amaranth.lib import data, stream
 from amaranth.lib.fifo import SyncFIFO
@@ -87,9 +89,7 @@ class Reader(Component):
             m.d.sync += [self.loads.eq(0xFFFF), self.pages.eq(0)]
         return m
 
-    def _issue(
-        self, m: Module, bursts: Bursts, descriptors: SyncFIFO, loads_open: Signal, bursts_open: Signal
-    ) -> None:
+    def _issue(self, m: Module, bursts: Bursts, descriptors: SyncFIFO, loads_open: Signal, bursts_open: Signal) -> None:
         held, start, rest = Signal(LOAD_LAYOUT), Signal(32), Signal(20)
         view = data.View(LOAD_LAYOUT, self.instruction.payload[: LOAD_LAYOUT.size])
         moving = Signal()
@@ -254,7 +254,7 @@ class Reader(Component):
         Each word column (modulo 3) of banks has an address and a word of its own: the two columns of a MOVE's step
         differ.
         """
-        late: data.View = place
+        late: Any = place
         for stage in range(LOOP_DELAY):
             later = Signal(PLACE, name=f"place_{stage}")
             m.d.sync += later.eq(late)
@@ -268,9 +268,7 @@ class Reader(Component):
         m.d.comb += chosen.eq(Mux(loop, late.as_value(), place.as_value()))
         window = Signal()
         m.d.comb += window.eq(self._load.target == Target.WINDOW)
-        m.d.sync += self.bank_write.enable.eq(
-            Mux(loop, late.enable, Mux(self._moving, 0, place.enable))
-        )
+        m.d.sync += self.bank_write.enable.eq(Mux(loop, late.enable, Mux(self._moving, 0, place.enable)))
         for residue in range(3):
             near = Signal(name=f"near_{residue}")
             m.d.comb += near.eq(chosen.column == residue)

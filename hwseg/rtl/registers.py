@@ -34,7 +34,7 @@ REGISTERS = (
     ),
     Register(0x08, "control", "wo", "bit 0: start, bit 1: stop (bursts on the bus end first)"),
     Register(0x0C, "status", "ro", "bit 0 busy, bit 1 done, bit 2 ended by a fault or stop, bit 3 started while busy"),
-    Register(0x10, "base", "rw", "byte address of the memory map's and the granted window's first byte, a multiple of 128"),
+    Register(0x10, "base", "rw", "byte address where memory map and granted window begin, a multiple of 128"),
     Register(0x14, "program", "rw", "byte offset of the program in the memory map"),
     Register(0x18, "program_words", "rw", "64-bit words of the program"),
     Register(0x1C, "interrupt_enable", "rw", "bit 0: interrupt when a run ends"),
@@ -46,12 +46,22 @@ REGISTERS = (
     Register(0x34, "write_beats", "ro", "64-bit words written"),
     Register(0x38, "layer", "ro", "number of the layer in work"),
     Register(
-        0x3C, "limit", "rw", "first byte address behind the granted window, a multiple of 128; no burst leaves the window"
+        0x3C,
+        "limit",
+        "rw",
+        "byte address behind the granted window, a multiple of 128; no burst leaves the window",
     ),
-    Register(0x40, "cause", "ro", "of the fault: 1 read error, 2 write error, 3 address outside the window, 4 stopped"),
-    Register(0x44, "fault_address", "ro", "byte address of the fault (write error: of the transfer's first byte)"),
+    Register(0x40, "error_cause", "ro", "0 none, else why the run ended early: see the causes"),
+    Register(0x44, "error_address", "ro", "byte address of the fault (write error: of the transfer's first byte)"),
 )
 OFFSETS = {register.name: register.offset for register in REGISTERS}
+CAUSE_READ, CAUSE_WRITE, CAUSE_OUTSIDE, CAUSE_STOPPED = 1, 2, 3, 4
+CAUSES = {
+    CAUSE_READ: "the memory answered a read with an error",
+    CAUSE_WRITE: "the memory answered a write with an error",
+    CAUSE_OUTSIDE: "an address outside the granted window",
+    CAUSE_STOPPED: "stopped by the driver",
+}
 STATUS_BUSY, STATUS_DONE, STATUS_ERROR, STATUS_OVERRUN = 1, 2, 4, 8
 
 LITE = Signature(
@@ -84,8 +94,8 @@ class Registers(Component):
                 "busy": In(1),
                 "done": In(1),
                 "error": In(1),
-                "cause": In(3),
-                "fault_address": In(32),
+                "error_cause": In(3),
+                "error_address": In(32),
                 "walking": In(1),
                 "read_beat": In(1),
                 "write_beat": In(1),
@@ -168,8 +178,8 @@ class Registers(Component):
                 "write_beats": write_beats,
                 "layer": self.layer,
                 "limit": self.limit,
-                "cause": self.cause,
-                "fault_address": self.fault_address,
+                "error_cause": self.error_cause,
+                "error_address": self.error_address,
             }
             with m.Switch(bus.ar.payload):
                 for name, source in values.items():

@@ -1,9 +1,11 @@
 """The writer: executes STORE in order.
 
-    output memory -> queue -> write data channel; a STORE is acknowledged when the memory has answered all its bursts
+output memory -> queue -> write data channel; a STORE is acknowledged when the memory has answered all its bursts
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 from amaranth.hdl import Cat, Module, Mux, Signal, unsigned
 from amaranth.lib import data, stream
@@ -141,7 +143,7 @@ class Writer(Component):
 
     def _leave(self, m: Module, bursts: Bursts) -> None:
         m.submodules.queue = queue = SyncFIFOBuffered(width=65, depth=WRITE_QUEUE)
-        delayed: data.View = Signal(data.StructLayout({"valid": 1, "last": 1, "end": 1}), name="beat")  # type: ignore[assignment]
+        delayed: Any = Signal(data.StructLayout({"valid": 1, "last": 1, "end": 1}), name="beat")
         m.d.comb += [delayed.valid.eq(bursts.beat), delayed.last.eq(bursts.burst_end), delayed.end.eq(bursts.end)]
         for stage in range(READ_DELAY):
             later = Signal(delayed.shape(), name=f"beat_{stage}")
@@ -198,7 +200,5 @@ class Writer(Component):
         m.d.comb += [
             self.fault.valid.eq((self.b.valid & self.b.payload[1]) | bursts.outside),
             self.fault.outside.eq(bursts.outside),
-            self.fault.address.eq(
-                Mux(bursts.outside, bursts.address, Mux(unanswered.r_rdy, oldest.address, start))
-            ),
+            self.fault.address.eq(Mux(bursts.outside, bursts.address, Mux(unanswered.r_rdy, oldest.address, start))),
         ]
