@@ -117,7 +117,7 @@ class EngineConfig:
 
 
 PRESETS = {
-    "zynq7020": EngineConfig(),
+    "zynq7020": EngineConfig(core="table_dsp"),
     "small": EngineConfig(rows=8, pixels=8, channels=8, bank_words=2048, out_words=512),
     "sim": EngineConfig(rows=8, pixels=4, channels=4, bank_words=2048, out_words=512),
 }
@@ -125,10 +125,12 @@ PRESETS = {
 
 def parse_array(text: str, core: str = "table") -> EngineConfig:
     """`PRESET`, `RxCxN` (output channels x pixels x input channels), either with `-merged` or `-dsp` appended;
-    raises HwsegError.
+    raises HwsegError.  Without one the core is `core`; a preset keeps its own form of a table core.
     """
     name, _, suffix = text.partition("-")
     cores = {end[1:]: core for core, end in SUFFIXES.items() if end}
+    if name in PRESETS and not suffix and core == "table":
+        return PRESETS[name]
     core = cores.get(suffix, suffix) or core
     if name in PRESETS:
         return replace(PRESETS[name], core=core)
