@@ -14,11 +14,12 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 WORKERS ?= 2
 INPUTS := pyproject.toml constraints/tested.txt constraints/build.txt
 
-.PHONY: help demo test test-slow lint format bench clean
+.PHONY: help demo test proofs test-slow lint format bench clean
 
 help:
 	@echo "make demo       segment a real picture in simulated hardware (build/demo)"
 	@echo "make test       the tests that take minutes; WORKERS=n chooses how many at once"
+	@echo "make proofs     the cores' long proofs, and their products counted on gates (minutes)"
 	@echo "make test-slow  the long tests too"
 	@echo "make lint       ruff, mypy, import directions"
 	@echo "make format     let ruff rewrite the sources"
@@ -29,6 +30,9 @@ demo: $(VENV)/.demo
 
 test: $(VENV)/.test
 	$(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal $(TESTS)
+
+proofs: $(VENV)/.test
+	$(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal -m slow tests/rtl/cores tests/arith
 
 test-slow: $(VENV)/.test
 	$(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal -m "not board" $(TESTS)

@@ -10,6 +10,7 @@ Everything is little-endian; unused pixels and channels of a tensor are zero.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -115,15 +116,21 @@ def pack_into(out: np.ndarray, values: np.ndarray, layout: TensorLayout) -> None
     high = low + (1 << layout.planes) - 1
     least, most = int(values.min()), int(values.max())
     require(low <= least and most <= high, "tensor", f"values must be in [{low}, {high}], are in [{least}, {most}]")
-    padded = np.zeros((height, layout.pixel_groups * PIXELS, layout.channel_groups * CHANNELS), np.uint8)
-    padded[:, :width, :channels] = values.astype(np.int64).astype(np.uint8)
-    blocks = padded.reshape(height, layout.pixel_groups, PIXELS, layout.channel_groups, CHANNELS).transpose(
-        0, 3, 1, 2, 4
-    )
-    image = out.reshape(*blocks.shape[:3], layout.planes, PIXELS)
-    for plane in range(layout.planes):
-        bits = blocks >> (layout.planes - 1 - plane) & 1
-        image[:, :, :, plane] = np.packbits(bits, axis=-1, bitorder="little")[..., 0]
+    codes = values.astype(np.uint8, copy=False) & np.uint8((1 << layout.planes) - 1)
+    spread = _planes_as_bytes(layout.planes)
+    words = np.zeros((height, layout.channel_groups, layout.pixel_groups * PIXELS), "<u8")
+    for channel in range(channels):
+        words[:, channel // CHANNELS, :width] |= spread[codes[:, :, channel]] << np.uint64(channel % CHANNELS)
+    # Of each pixel a byte per plane; in memory, of each plane a byte per pixel.
+    blocks = words.view(np.uint8).reshape(height, layout.channel_groups, layout.pixel_groups, PIXELS, 8)
+    out.reshape(*blocks.shape[:3], layout.planes, PIXELS)[...] = blocks[..., : layout.planes].swapaxes(-1, -2)
+
+
+@cache
+def _planes_as_bytes(planes: int) -> np.ndarray:
+    """A 64-bit word for each code of `planes` bits: plane p in bit 0 of byte p."""
+    codes = np.arange(1 << planes, dtype="<u8")
+    return np.asarray(sum((codes >> planes - 1 - p & 1) << 8 * p for p in range(planes)))
 
 
 def unpack_tensor(image: bytes | memoryview, layout: TensorLayout) -> np.ndarray:

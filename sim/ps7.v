@@ -6,6 +6,7 @@
 //                            +latency_min, +latency_max: cycles to the first word of a read, and to a write's response;
 //                            +stalls=1: every ready and valid of this side drops at random; +seed
 //   outside that memory      DECERR, and nothing is written; a beat on the word at `bad_address` gets SLVERR
+//   fabric_reset             resets the fabric, but not the ports: bursts that it has begun go on
 //   violations               beats and bursts that break the rules of AXI3, counted
 //   load, dump               a rising edge copies `count` words from (to) the file +exchange=NAME, beginning at word `first`
 `timescale 1ns / 1ps
@@ -249,7 +250,9 @@ module PS7 (
   reg clk  /*verilator public_flat_rw*/;
   reg rst  /*verilator public_flat_rw*/;
   assign FCLKCLK = {3'b0, clk};
-  assign FCLKRESETN = {3'b0, ~rst};
+  reg fabric_reset  /*verilator public_flat_rw*/;
+  initial fabric_reset = 0;
+  assign FCLKRESETN = {3'b0, ~rst & ~fabric_reset};
   wire interrupt  /*verilator public_flat_rd*/ = IRQF2P[0];
 
   // The general-purpose port's signals, for cocotb; its AXI4 lengths and sizes lose the bits that AXI3 has not.

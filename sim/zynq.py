@@ -167,6 +167,15 @@ class SimulatedBoard:
         """Make the word at `address` answer SLVERR; by default none."""
         self.ask("fault", address)
 
+    def reset(self, cycles: int) -> int:
+        """Pull the fabric's reset for so many cycles; the processing system's ports go on.
+
+        In the middle of it the processor begins to read register 0; what it reads once the reset is over.
+        """
+        answer = self.ask("reset", cycles)
+        self._require_okay(answer["response"], 0)
+        return int(answer["value"])
+
     def close(self) -> None:
         if self._connection is not None:
             with suppress(OSError):

@@ -84,6 +84,19 @@ class Board:
         self.ps.bad_address.value = address
         await ClockCycles(self.ps.clk, 1)
 
+    async def reset(self, cycles: int) -> dict[str, int]:
+        """Pull the fabric's reset for so many cycles; the processing system itself goes on.
+
+        In the middle of it a read of register 0 begins; its answer.
+        """
+        self.ps.fabric_reset.value = 1
+        await ClockCycles(self.ps.clk, cycles // 2)
+        reading = cocotb.start_soon(self.read(0))
+        await ClockCycles(self.ps.clk, cycles - cycles // 2)
+        self.ps.fabric_reset.value = 0
+        answer: dict[str, int] = await reading
+        return answer
+
     async def state(self) -> dict[str, int]:
         """Counts since the beginning."""
         return {

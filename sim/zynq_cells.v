@@ -7,17 +7,17 @@ module BUFG (
   assign O = I;
 endmodule
 
-module FDPE #(
-    parameter [0:0] INIT = 1'b1
+module FDRE #(
+    parameter [0:0] INIT = 1'b0
 ) (
     input      C,
     input      CE,
     input      D,
-    input      PRE,
+    input      R,
     output reg Q
 );
   initial Q = INIT;
-  always @(posedge C or posedge PRE)
-    if (PRE) Q <= 1'b1;
+  always @(posedge C)
+    if (R) Q <= 1'b0;
     else if (CE) Q <= D;
 endmodule

@@ -100,6 +100,12 @@ def test_the_installed_program_compiles_a_shipped_network(build: Path) -> None:
     assert expected <= {path.name for path in build.iterdir()}
 
 
+def test_the_installed_program_packages_it_with_driver_and_licence(python: Path, build: Path, tmp_path: Path) -> None:
+    run(python.with_name("hwseg"), "package", build, "--board", "pynq-z2", "-o", "out", cwd=tmp_path)
+    found = {path.relative_to(tmp_path / "out").as_posix() for path in (tmp_path / "out").rglob("*")}
+    assert {"hardware/hwseg_zynq.v", "licences/hwseg-Apache-2.0.txt", "python/hwseg/runtime/accelerator.py"} <= found
+
+
 @pytest.mark.slow
 @pytest.mark.verilator
 def test_the_installed_program_simulates_it(python: Path, build: Path, tmp_path: Path) -> None:

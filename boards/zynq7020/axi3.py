@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from amaranth.hdl import Cat, Module, Mux, ResetSignal, Signal
+from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib.wiring import Component, In, Out
 
 OKAY, SLVERR, DECERR = 0, 2, 3
@@ -94,16 +94,22 @@ class Burst(Component):
 
 
 class Axi3ToLite(Component):
-    """The bridge; `address_bits` bytes' worth of registers, the rest of the window is DECERR."""
+    """The bridge; registers have addresses of `address_bits` bits, the rest of the window is DECERR.
+
+    `stop` holds back new bursts; `idle` says that none is open.
+    """
 
     def __init__(self, address_bits: int = 8) -> None:
         self.address_bits = address_bits
-        super().__init__(axi3_ports() | lite_ports(address_bits))
+        super().__init__(axi3_ports() | lite_ports(address_bits) | {"stop": In(1), "idle": Out(1)})
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        self._reads(m)
-        self._writes(m)
+        # 1 but where a state machine says otherwise.
+        reading, writing = Signal(init=1, name="reading"), Signal(init=1, name="writing")
+        self._reads(m, reading)
+        self._writes(m, writing)
+        m.d.comb += self.idle.eq(~reading & ~writing & ~self.arready & ~self.awready)
         return m
 
     def _burst(self, m: Module, channel: str) -> Any:
@@ -120,14 +126,14 @@ class Axi3ToLite(Component):
         ]
         return burst
 
-    def _reads(self, m: Module) -> None:
+    def _reads(self, m: Module, open_: Signal) -> None:
         burst = self._burst(m, "ar")
         outside = Signal(name="ar_outside")
         m.d.comb += [outside.eq(burst.address[self.address_bits :].any()), self.rlast.eq(burst.last)]
         with m.FSM(name="read"):
             with m.State("IDLE"):
-                m.d.comb += self.arready.eq(~ResetSignal())
-                with m.If(self.arvalid):
+                m.d.comb += [open_.eq(0), self.arready.eq(~self.stop)]
+                with m.If(self.arvalid & self.arready):
                     m.d.sync += self.rid.eq(self.arid)
                     m.next = "ASK"
             with m.State("ASK"):
@@ -151,7 +157,7 @@ class Axi3ToLite(Component):
                     with m.Else():
                         m.next = "ASK"
 
-    def _writes(self, m: Module) -> None:
+    def _writes(self, m: Module, open_: Signal) -> None:
         burst = self._burst(m, "aw")
         outside = Signal(name="aw_outside")
         m.d.comb += outside.eq(burst.address[self.address_bits :].any())
@@ -169,8 +175,8 @@ class Axi3ToLite(Component):
 
         with m.FSM(name="write"):
             with m.State("IDLE"):
-                m.d.comb += self.awready.eq(~ResetSignal())
-                with m.If(self.awvalid):
+                m.d.comb += [open_.eq(0), self.awready.eq(~self.stop)]
+                with m.If(self.awvalid & self.awready):
                     m.d.sync += [self.bid.eq(self.awid), self.bresp.eq(OKAY)]
                     m.next = "DATA"
             with m.State("DATA"):

@@ -69,6 +69,9 @@ def _run(command: list[str], work: Path, output: str) -> None:
         raise HwsegError(
             command[0], f"must not fail: {told[-1]}", "lower the clock, choose a smaller array, or ask there"
         )
+    clocks = [line for line in (done.stdout + done.stderr).splitlines() if "Max frequency for clock" in line]
+    if clocks and "FAIL at" in clocks[-1]:
+        raise HwsegError(command[0], f"must meet timing: {clocks[-1].strip()}", "lower the clock, or try another seed")
     if output:
         (work / output).write_text(done.stdout)
 

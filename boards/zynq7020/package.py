@@ -32,7 +32,7 @@ from hwseg.boards.zynq7020.contents import licences, notebook, python_files, rea
 from hwseg.boards.zynq7020.linux import device_tree, udev_rule
 from hwseg.boards.zynq7020.top import zynq_verilog
 from hwseg.errors import HwsegError, require
-from hwseg.files import build_folder, file_errors, verify_manifest, write_whole
+from hwseg.files import build_folder, file_errors, owner_of, verify_manifest, write_whole
 from hwseg.image import quantize_pixels
 from hwseg.ir import Graph
 from hwseg.normalize import NONE
@@ -72,18 +72,33 @@ class Build:
 def package(builds: Sequence[Path], board: Board, folder: Path) -> list[str]:
     """Write the package of some builds of one array; names of its files.
 
+    A package that was there is replaced; its bitstream stays if the hardware is the same, so that models can be added.
     Raises HwsegError for a build that was changed, is for another part, DDR width or array, or needs too much memory.
     """
     read = [read_build(build) for build in builds]
     _require_fit(read, board)
+    contents = files(read, board)
+    contents |= _bitstreams(folder, contents)
     with build_folder(folder, OWNER) as scratch:
-        for name, content in files(read, board).items():
+        for name, content in contents.items():
             target = scratch / name
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes(content)
             if name.endswith(".sh"):
                 target.chmod(0o755)
     return sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
+
+
+def _bitstreams(folder: Path, contents: Mapping[str, bytes]) -> dict[str, bytes]:
+    """Those of an older package at the same place whose hardware is, byte for byte, that of `contents`."""
+    hardware = [name for name in contents if name.startswith("hardware/")]
+    with file_errors(folder):
+        if owner_of(folder) != OWNER or any(not (folder / name).is_file() for name in hardware):
+            return {}
+        if any((folder / name).read_bytes() != contents[name] for name in hardware):
+            return {}
+        found = [path for path in (folder / "bitstream").glob("hwseg.bit*") if path.is_file()]
+        return {f"bitstream/{path.name}": path.read_bytes() for path in found}
 
 
 def read_build(folder: Path) -> Build:

@@ -27,8 +27,8 @@ def timing_xdc(board: Board) -> str:
         f" / {board.ps.fclk.divisors[0]} / {board.ps.fclk.divisors[1]}",
         f"create_clock -name fclk0 -period {1000 / board.ps.fclk.mhz:.3f} [get_pins {{ps7/FCLKCLK[0]}}]",
         "",
-        "# The processing system releases the reset whenever it likes; two flip-flops take it to the clock.",
-        "set_false_path -to [get_pins {reset_first/PRE reset_second/PRE}]",
+        "# The processing system asks for a reset whenever it likes; two flip-flops take that to the clock.",
+        "set_false_path -to [get_pins {reset_first/D}]",
         "",
         "# The interrupt is a level that the interrupt controller synchronizes.",
         "set_false_path -to [get_pins {ps7/IRQF2P[0]}]",
@@ -118,12 +118,21 @@ def open_commands(board: Board, chipdb: str, database: str) -> list[tuple[list[s
     ]
 
 
+ROUTED = """ > nextpnr.log 2>&1 || { tail -n 20 nextpnr.log >&2; exit 1; }
+# The last word on each clock is the one after routing.
+if grep "Max frequency for clock" nextpnr.log | tail -n 1 | grep -q "FAIL at"; then
+    grep "Max frequency for clock" nextpnr.log | tail -n 1 >&2
+    exit 1
+fi"""
+
+
 def open_script(board: Board) -> str:
     """The same as a shell script, for a machine that has the tools but not hwseg."""
     lines = []
     for command, output in open_commands(board, '"$CHIPDB"', '"$PRJXRAY_DB"'):
         lines.append(" ".join(command).replace('"$PRJXRAY_DB"/', '"$PRJXRAY_DB/').replace("part.yaml", 'part.yaml"'))
         lines[-1] += f" > {output}" if output else ""
+    lines[0] += ROUTED
     return f"""#!/bin/sh
 # Bitstream with open tools: yosys, nextpnr-xilinx, fasm2frames, xc7frames2bit (https://github.com/openXC7).
 # CHIPDB: nextpnr-xilinx's database of {board.device}.  PRJXRAY_DB: prjxray's folder of the family (zynq7).

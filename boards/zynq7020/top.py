@@ -2,7 +2,8 @@
 
     PS7 general-purpose port 0 --AXI3, 32 bits--> Axi3ToLite --AXI4-Lite--> hwseg
     PS7 high-performance ports <--AXI3, 64 bits-- hwseg's manager ports, the first at HP0
-    PS7 FCLKCLK[0] -> BUFG -> clk;  FCLKRESETN[0] -> two flip-flops -> rst;  interrupt -> IRQF2P[0];  busy -> LED 0
+    PS7 FCLKCLK[0] -> BUFG -> clk;  FCLKRESETN[0] -> two flip-flops -> request, granted when all ports are idle -> rst
+    interrupt -> IRQF2P[0];  busy -> LED 0
 
 No block design, no vendor IP.  Pins of the processing system itself (DDR, MIO) are set up by its boot loader and are
 not ports of the design.  The engine's ports are read from its Verilog, so this top fits the engine that it is packaged
@@ -13,11 +14,13 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import Any
 
 from amaranth.hdl import Cat, ClockDomain, ClockSignal, Const, Instance, Module, ResetSignal, Signal
 from amaranth.lib.wiring import Component, Out
 
 from hwseg.boards.zynq7020.axi3 import Axi3ToLite, axi3_ports
+from hwseg.boards.zynq7020.drain import Drain
 from hwseg.errors import require
 from hwseg.rtl.emit import verilog
 
@@ -74,7 +77,10 @@ class ZynqTop(Component):
         m.domains.sync = ClockDomain()
         clocks, resets, interrupt, busy = Signal(4), Signal(4), Signal(), Signal()
         m.submodules.clock_buffer = Instance("BUFG", ("i", "I", clocks[0]), ("o", "O", ClockSignal()))
-        self._reset(m, resets[0])
+        request, idle = self._request(m, resets[0]), Signal(len(self.ports.managers) + 1)
+        reset, stop = Signal(init=1, reset_less=True), Signal()
+        m.d.sync += reset.eq(request & (reset | idle.all()))
+        m.d.comb += [ResetSignal().eq(reset), stop.eq(request | reset)]
 
         wires: list[tuple[str, str, object]] = [
             ("o", "FCLKCLK", clocks),
@@ -82,6 +88,7 @@ class ZynqTop(Component):
             ("i", "IRQF2P", Cat(interrupt, Const(0, 19))),
         ]
         bridge = m.submodules.bridge = Axi3ToLite(self.ports.register_bits)
+        m.d.comb += [bridge.stop.eq(stop), idle[0].eq(bridge.idle)]
         wires.append(("i", "MAXIGP0ACLK", ClockSignal()))
         for name, member in axi3_ports().items():
             direction = "i" if member.flow == Out else "o"
@@ -94,7 +101,9 @@ class ZynqTop(Component):
         ]
         engine += self._registers(bridge)
         for number, prefix in enumerate(self.ports.managers):
-            inner, outer = self._manager(prefix, f"SAXIHP{number}")
+            drain = m.submodules[f"drain_{number}"] = Drain()
+            m.d.comb += [drain.stop.eq(stop), idle[number + 1].eq(drain.idle)]
+            inner, outer = self._manager(m, prefix, f"SAXIHP{number}", drain)
             engine += inner
             wires += outer
         m.submodules.engine = Instance(ENGINE, *engine)
@@ -103,21 +112,21 @@ class ZynqTop(Component):
             m.d.comb += self.leds.eq(busy)
         return m
 
-    def _reset(self, m: Module, running: Signal) -> None:
-        """Asserted at once, also without a clock; released two clock edges after the processing system allows it."""
-        held, reset = Signal(init=1), Signal(init=1)
-        for name, value, source in (("first", held, Const(0, 1)), ("second", reset, held)):
+    def _request(self, m: Module, running: Signal) -> Signal:
+        """The processing system's wish to reset, in step with the clock; 1 from configuration on."""
+        first, second = Signal(), Signal()
+        for name, value, source in (("first", first, ~running), ("second", second, first)):
             m.submodules[f"reset_{name}"] = Instance(
-                "FDPE",
+                "FDRE",
                 ("p", "INIT", Const(1, 1)),
                 ("i", "C", ClockSignal()),
                 ("i", "CE", Const(1, 1)),
                 ("i", "D", source),
-                ("i", "PRE", ~running),
+                ("i", "R", Const(0, 1)),
                 ("o", "Q", value),
                 ("a", "ASYNC_REG", "TRUE"),
             )
-        m.d.comb += ResetSignal().eq(reset)
+        return second
 
     def _registers(self, bridge: Axi3ToLite) -> list[tuple[str, str, object]]:
         wires: list[tuple[str, str, object]] = []
@@ -131,24 +140,31 @@ class ZynqTop(Component):
                         wires.append((direction, name, Const(0, ports[name])))
         return wires
 
-    def _manager(self, prefix: str, port: str) -> tuple[list[tuple[str, str, object]], list[tuple[str, str, object]]]:
-        """Wires of one manager port at the engine and at the processing system.  AXI4's length and size lose bits that
-        bursts of at most 16 beats of 64 bits never set; IDs are zero, so that everything stays in order.
+    def _manager(
+        self, m: Module, prefix: str, port: str, drain: Drain
+    ) -> tuple[list[tuple[str, str, object]], list[tuple[str, str, object]]]:
+        """Wires of one manager port at the engine and at the processing system.
+
+        AXI4's length and size lose bits that bursts of at most 16 beats of 64 bits never set; IDs are zero, so that
+        everything stays in order.  Addresses and data to be written pass through the drain's gates.
         """
         inner: list[tuple[str, str, object]] = []
         outer: list[tuple[str, str, object]] = [("i", f"{port}ACLK", ClockSignal())]
         narrow = {"len": 4, "size": 2}
-        for name, width in self.ports.outputs.items():
-            if name.startswith(f"{prefix}_"):
+        for direction, ports in (("o", self.ports.outputs), ("i", self.ports.inputs)):
+            for name, width in ports.items():
+                if not name.startswith(f"{prefix}_"):
+                    continue
                 short = name.removeprefix(f"{prefix}_")
-                wire = Signal(width, name=name)
-                inner.append(("o", name, wire))
-                outer.append(("i", f"{port}{short.upper()}", wire[: narrow.get(short[2:], width)]))
-        for name, width in self.ports.inputs.items():
-            if name.startswith(f"{prefix}_"):
-                wire = Signal(width, name=name)
-                inner.append(("i", name, wire))
-                outer.append(("o", f"{port}{name.removeprefix(f'{prefix}_').upper()}", wire))
+                wire: Any = Signal(width, name=name)
+                at_port: Any = wire
+                if hasattr(drain, f"engine_{short}"):
+                    wire, at_port = getattr(drain, f"engine_{short}"), getattr(drain, f"port_{short}")
+                elif hasattr(drain, short):
+                    m.d.comb += getattr(drain, short).eq(wire)
+                inner.append((direction, name, wire))
+                other = "i" if direction == "o" else "o"
+                outer.append((other, f"{port}{short.upper()}", at_port[: narrow.get(short[2:], width)]))
         given = {name for _, name, _ in outer}
         for name, width in UNUSED_MANAGER.items():
             if f"{port}{name}" not in given:

@@ -23,6 +23,7 @@ from hwseg.errors import HwsegError, require
 @click.option("--preset", type=click.Choice(["w8a8", "w4a4", "mixed"]), help="Bits afterwards.  [the base's]")
 @click.option("--rank", type=int, help="Triplets per convolution to begin with.  [3]")
 @click.option("--final-rank", type=float, help="Triplets per convolution in the end, on average.  [2]")
+@click.option("--fewer", type=float, help="At least so many times fewer parameters than full fine-tuning.  [16.6]")
 @click.option("--steps", type=int, help="Gradient steps in all.  [2000]")
 @click.option("--float-part", type=float, default=0.6, show_default=True, help="Share of steps of stage 1.")
 @click.option("--size", type=int, help="Side of the square training crops.  [128]")
@@ -81,7 +82,7 @@ def _new(out: Path, base: Any, options: dict[str, Any]) -> Any:
     if bits := options.pop("preset", None):
         kept = {k: v for k, v in unet.to_dict().items() if k not in ("weight_bits", "activation_bits", "per_channel")}
         unet = preset(bits, **{**kept, "widths": tuple(kept["widths"])})
-    adapt = AdaptConfig(**{k: options.pop(k) for k in ("rank", "final_rank") if k in options})
+    adapt = AdaptConfig(**{k: options.pop(k) for k in ("rank", "final_rank", "fewer") if k in options})
     config = TrainConfig.from_dict({**options, "quantized_part": 0.0, "init": str(base)})
     return AdaptRun(out, unet, config, adapt)
 
@@ -123,6 +124,7 @@ def _report(run: Any, data: Path, split: tuple[str, ...], against: Path | None) 
     return {
         "trainable": {"begin": run.started["trainable"], "end": adapt.trainable(run.model), "full": full},
         "ranks": run.ranks(),
+        "importance": run.importances(),
         "weight_bytes": _sizes(graph, final),
         "dice": rows,
     }

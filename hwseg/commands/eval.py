@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -74,7 +74,7 @@ def command(
         from hwseg.files import write_whole
 
         settings = [{"planes": count, **one.to_dict()} for count, one in zip(planes, found, strict=True)]
-        values = {"model": model.name, "split": split, "layer_planes": list(layer_planes)}
+        values: dict[str, Any] = {"model": model.name, "split": split, "layer_planes": list(layer_planes)}
         values |= settings[0] if len(settings) == 1 else {"settings": settings}
         write_whole(out, (json.dumps(values, indent=1) + "\n").encode())
 

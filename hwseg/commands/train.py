@@ -118,7 +118,7 @@ def follow(run: Any, source: Path, train: Any) -> Any:
 
     unet, config = run.unet, run.config
     parts = data.load(source, unet.in_channels, unet.out_channels, config.seed, config.exclude)
-    console = Console()
+    console = Console(quiet=not run.fabric.is_global_zero)
     counts = ", ".join(f"{len(pairs)} {part}" for part, pairs in parts.items())
     console.print(f"{counts} pictures; {config.steps} steps on {run.device}", highlight=False)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())

@@ -34,12 +34,15 @@ FACTORS = ("p", "weight", "q")
 class AdaptConfig:
     """`rank` triplets per convolution to begin with, `final_rank` on average when the budget has fallen.
 
+    The dearest convolutions begin with fewer, so that at least `fewer` times fewer parameters are trained than by full
+    fine-tuning.
     The budget falls between `budget_from` and `budget_to`, shares of stage 1.  `orthogonality` weighs the penalty,
     `smoothing` and `deviation` are the decays of importance.
     """
 
     rank: int = 3
     final_rank: float = 2.0
+    fewer: float = 16.6
     budget_from: float = 0.2
     budget_to: float = 0.7
     orthogonality: float = 0.003
@@ -51,12 +54,13 @@ class AdaptConfig:
         require(fits, "--rank", f"must be a whole number from 1 to 256, not {self.rank!r}")
         require(0 < self.final_rank <= self.rank, "--final-rank", f"must be above 0 and at most {self.rank}, "
                 f"not {self.final_rank!r}")  # fmt: skip
+        require(self.fewer >= 1, "--fewer", f"must be at least 1, not {self.fewer!r}")
         order = 0 <= self.budget_from < self.budget_to <= 1
         require(order, "adapt.budget_from", f"and budget_to must rise from 0 to 1, not {self.budget_from}")
 
-    def budget(self, done: float, layers: int) -> int:
-        """Triplets that stay when `done` of stage 1 (0 to 1) is over: constant, a falling cubic, constant."""
-        first, last = self.rank * layers, round(self.final_rank * layers)
+    def budget(self, done: float, layers: int, first: int) -> int:
+        """Of `first` triplets those that stay when `done` of stage 1 (0 to 1) is over: constant, falling, constant."""
+        last = min(first, round(self.final_rank * layers))
         left = min(1.0, max(0.0, (self.budget_to - done) / (self.budget_to - self.budget_from)))
         return round(last + (first - last) * left**3)
 
@@ -131,21 +135,36 @@ def adapters(model: nn.Module) -> Iterator[tuple[str, LowRank]]:
                 yield name.replace(".", "/"), adapter
 
 
-def attach(model: QuantUNet, rank: int) -> None:
-    """Freeze everything but offsets, and put an adapter on every convolution."""
-    for name, parameter in model.named_parameters():
-        offset = name.endswith("bias") and (".norm" in name or model.folded or name.startswith("head"))
-        parameter.requires_grad_(offset)
-    for module in list(model.modules()):
-        if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d)):
-            parametrize.register_parametrization(module, "weight", LowRank(module.weight.shape, rank))
+def attach(model: QuantUNet, rank: int, fewer: float = 1.0) -> None:
+    """Put an adapter on every convolution; ranks fall where they are dearest until `fewer` holds."""
+    full = _all(model)
+    found = [module for module in model.modules() if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d))]
+    each = [sum(module.weight.shape[:2]) * module.weight.shape[2] + 1 for module in found]
+    ranks = [min(rank, *(side * m.weight.shape[2] for side in m.weight.shape[:2])) for m in found]
+    freeze(model, quantized=True)
+    others = trainable(model)
+    while others + sum(r * n for r, n in zip(ranks, each, strict=True)) > full / fewer:
+        dearest = max(range(len(found)), key=lambda i: ranks[i] * each[i])
+        require(
+            ranks[dearest] > 1, "--fewer", f"is too much: no adapters fit {fewer:g} times fewer parameters", "lower it"
+        )
+        ranks[dearest] -= 1
+    for module, count in zip(found, ranks, strict=True):
+        parametrize.register_parametrization(module, "weight", LowRank(module.weight.shape, count))
 
 
-def train_thresholds(model: QuantUNet) -> None:
-    """Stage 2: offsets and the learned scales of activations are trained, too."""
+def freeze(model: QuantUNet, quantized: bool) -> None:
+    """Let training change adapters, offsets and, when quantized, the learned thresholds of activations.
+
+    The offset of a layer is that of its normalization while it has one, and its bias otherwise.  Normalization's
+    factors are trained, too: one number per channel does what no change of low rank can.
+    """
     for name, parameter in model.named_parameters():
-        if name.endswith("bias") or name.endswith("scaling_impl.value"):
-            parameter.requires_grad_(True)
+        adapter = ".parametrizations.weight.0." in name
+        norm = ".norm" in name
+        offset = norm or (name.endswith("bias") and (model.folded or name.startswith("head")))
+        threshold = quantized and name.endswith("scaling_impl.value")
+        parameter.requires_grad_(adapter or offset or threshold)
 
 
 def trainable(model: nn.Module) -> int:
@@ -179,15 +198,15 @@ class AdaptRun(Run):
 
     def begin(self) -> None:
         """Attach adapters; a checkpoint's values may come afterwards."""
-        attach(self.model, self.adapt.rank)
+        attach(self.model, self.adapt.rank, self.adapt.fewer)
         self.model.to(self.device)
         self.restart()
         self.started = {"trainable": trainable(self.model), "all": _all(self.model)}
 
-    def enter_stage(self, stage: str, pairs: list[Any]) -> None:
-        super().enter_stage(stage, pairs)
-        train_thresholds(self.model)
-        self.restart()
+    def restart(self) -> None:
+        if any(adapters(self.model)):
+            freeze(self.model, self.stage != "float")
+        super().restart()
 
     def learn(self, images: Tensor, targets: Tensor) -> float:
         number = super().learn(images, targets)
@@ -209,11 +228,14 @@ class AdaptRun(Run):
         """Keep the most important triplets that the budget allows; others may come back until it is constant."""
         found = [adapter for _, adapter in adapters(self.model)]
         done = self.step / max(1, round(self.config.float_part * self.config.steps))
-        if done > self.adapt.budget_to + 0.02 or done < self.adapt.budget_from:
+        begun = sum(len(adapter.alive) for adapter in found)
+        budget = self.adapt.budget(done, len(found), begun)
+        settled = done >= self.adapt.budget_to and sum(self.ranks().values()) <= budget
+        if done < self.adapt.budget_from or settled:
             return
         scores = torch.cat([adapter.importance() for adapter in found])
         keep = torch.zeros_like(scores)
-        keep[scores.topk(min(len(scores), self.adapt.budget(done, len(found)))).indices] = 1
+        keep[scores.topk(budget).indices] = 1
         for adapter, alive in zip(found, torch.split(keep, [len(a.alive) for a in found]), strict=True):
             adapter.alive.copy_(alive)
 
@@ -229,11 +251,7 @@ class AdaptRun(Run):
         if folded:
             fold_batch_norm(self.model)
         self.begin()
-        if state["stage"] != "float":
-            train_thresholds(self.model)
         super().restore(state)
-        if state["stage"] != "float":
-            train_thresholds(self.model)
 
     @classmethod
     def resume(cls, folder: Path) -> AdaptRun:

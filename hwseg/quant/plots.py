@@ -9,6 +9,9 @@ from typing import Any
 
 from hwseg.files import write_whole
 
+FARTHEST = 0.05
+"""Dice below the best that a Pareto plot still shows; one ruined network would flatten all others."""
+
 
 def curves(history: Sequence[tuple[Any, ...]], path: Path) -> None:
     """Loss and validation Dice over steps, one colour per stage."""
@@ -37,6 +40,9 @@ def pareto(points: Sequence[dict[str, Any]], chosen: int, path: Path) -> None:
         axis.set_xlabel("predicted cycles, share of the base's")
         axis.set_ylabel(what)
         axis.grid(alpha=0.3)
+    best, least = max(point["dice"] for point in points), min(point["loss"] for point in points)
+    axes[0].set_ylim(max(axes[0].get_ylim()[0], best - FARTHEST), None)
+    axes[1].set_ylim(None, min(axes[1].get_ylim()[1], least + 2 * FARTHEST))
     axes[0].legend(loc="lower right")
     _write(figure, path)
 

@@ -368,6 +368,7 @@ def finish(run: Run, parts: Parts) -> Result:
     """Measure the best network on what was not trained on, draw the curves, and write result.json."""
     from hwseg.quant.plots import curves
 
+    run.fabric.barrier()
     model, _ = load_network(run.folder / "best.pt")
     options = run.config.normalize, run.device, run.config.resize
     scores = {
@@ -406,14 +407,17 @@ def dice(
 def fabric(config: TrainConfig) -> Any:
     """Lightning Fabric for the device, precision and processes of `config`, launched."""
     from lightning_fabric import Fabric
+    from lightning_fabric.utilities.exceptions import MisconfigurationException
 
     name = config.device
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     try:
         torch.empty(1, device=name)
-        made = Fabric(accelerator=name, devices=config.devices, precision=config.precision)  # type: ignore[arg-type]
-    except Exception as error:  # Fabric raises kinds of its own for what a machine lacks
+        # The thresholds take no part in the first stage.
+        strategy = "ddp_find_unused_parameters_true" if config.devices > 1 else "auto"
+        made = Fabric(accelerator=name, strategy=strategy, devices=config.devices, precision=config.precision)  # type: ignore[arg-type]
+    except (RuntimeError, AssertionError, ValueError, MisconfigurationException) as error:
         raise HwsegError("--device", f"{config.device!r} is not available here", "use cpu") from error
     made.launch()
     return made

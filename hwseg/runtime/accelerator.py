@@ -163,6 +163,16 @@ class Accelerator:
         self._running = Run(self, loaded)
         return self._running
 
+    def reset(self) -> None:
+        """Forget a run that was under way when the fabric was reset: its registers have their first values again.
+
+        Raises HwsegError if it is still busy.  Models stay loaded; their memory has not changed.
+        """
+        place, rule = f"{self.backend.name}, register status", "must not be busy after a reset"
+        require("busy" not in self.status(), place, rule, "load the bitstream again")
+        self._running = None
+        self._set.clear()
+
     def status(self) -> frozenset[str]:
         """Names of the bits that are set in the status register."""
         value = self._read("status")
@@ -195,7 +205,8 @@ class Accelerator:
             status = self.status()
             if "busy" not in status and "done" in status:
                 return status
-            if not came and time.monotonic() >= end:
+            # An interrupt that is stuck must not keep the driver here either.
+            if time.monotonic() >= end:
                 raise self._hung(model, limit, status)
             if not came:
                 time.sleep(POLL_SECONDS)

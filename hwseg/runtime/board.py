@@ -31,6 +31,7 @@ LINE = 64
 """Bytes to which ranges are rounded: two cache lines of a Cortex-A9."""
 WITHOUT_INTERRUPT = 0.001
 """Seconds of one wait where no interrupt can be waited for."""
+MANAGER = "sys/class/fpga_manager/fpga0"
 SYSFS = ("sys/class/u-dma-buf", "sys/class/udmabuf")
 PERMISSION = "give the device to your group with the udev rule of docs/zynq7020.md, or run as root"
 
@@ -38,6 +39,7 @@ PERMISSION = "give the device to your group with the udev rule of docs/zynq7020.
 def open_board(package: Package, root: str | Path = "/") -> Board:
     """The board that this program runs on.  root: where /dev and /sys are.  HwsegError says what is missing."""
     top = Path(root)
+    require_configured(top)
     memory = find_memory(top)
     registers = find_registers(top, package.board.registers)
     return Board(registers, memory)
@@ -216,6 +218,15 @@ class PynqBuffer:
 
     def free(self) -> None:
         self._buffer.freebuffer()
+
+
+def require_configured(root: Path) -> None:
+    """Raise HwsegError if the fabric holds no bitstream: the processor would hang on the first register, for good."""
+    state = root / MANAGER / "state"
+    with suppress(FileNotFoundError):
+        found = state.read_text().strip()
+        cure = "run python3 -m hwseg.runtime.fpga PACKAGE as root"
+        require(found == "operating", str(state), f"must be operating, is {found}: no bitstream is loaded", cure)
 
 
 def find_registers(root: Path, address: int) -> Registers:

@@ -16,12 +16,11 @@ import numpy as np
 
 from hwseg.errors import HwsegError, require
 from hwseg.files import file_errors, write_whole
-from hwseg.runtime.board import open_device
+from hwseg.runtime.board import MANAGER, open_device
 from hwseg.runtime.package import BoardFacts, Package, read_package
 
 SYNC_WORD = b"\xaa\x99\x55\x66"
 FIRMWARE = "hwseg.bit.bin"
-MANAGER = "sys/class/fpga_manager/fpga0"
 
 # Registers of the processing system, Zynq-7000 Technical Reference Manual (UG585), appendix B.
 SLCR = 0xF800_0000

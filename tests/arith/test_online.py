@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import doctest
+from collections import Counter
 from itertools import product
 
 import numpy as np
@@ -198,19 +199,44 @@ def test_both_ends_of_the_interval_are_reached():
         assert Decision(weights, kind).interval(prefix, 0) == (min(sums), max(sums))
 
 
+def sums_of_every_form(w, x):
+    """Sums of signed bytes x [sum, lane] with weights w, by each form."""
+    kind, lanes = IntType(8, signed=True), len(w)
+    yield "merged", MmaSpec.of(w.tolist(), kind).compute_all(w, x)[2]
+    yield "grouped", GroupedSpec(lanes, kind).compute_all(w, x)[2]
+    yield "table", TableSpec(lanes).compute_all(w, array_planes(x, 8).transpose(1, 0, 2), True)
+    yield "cascaded", value(CascadeSpec(lanes, kind, IntType(8, signed=True)).compute_all(w, x))
+    yield "bit_serial", BitSerialSpec(kind).compute_all(w, x)
+
+
+def test_the_products_that_dex_publishes():
+    """65,280 signed products one by one, 522,240 plane contributions: weights -127 .. 127 by all signed bytes."""
+    x = np.arange(-128, 128)[:, None]
+    products, contributions = Counter(), Counter()
+    for weight in range(-127, 128):
+        for form, sums in sums_of_every_form(np.array([weight]), x):
+            assert (sums == weight * x[:, 0]).all(), form
+            products[form] += len(sums)
+        planes = array_planes(x, 8)[:, :, 0].astype(np.int64)
+        place = np.array([-128, 64, 32, 16, 8, 4, 2, 1])[:, None]
+        assert ((weight * planes * place).sum(0) == weight * x[:, 0]).all()
+        contributions["planes"] += planes.size
+    assert set(products.values()) == {65_280}
+    assert contributions["planes"] == 522_240
+
+
 def test_ten_times_the_products_that_dex_publishes():
-    """652,800 signed products, 5,222,400 plane contributions, in each form of the sum."""
+    """652,800 signed products, 5,222,400 plane contributions, in sums of 68 lanes, in each form."""
     generator = np.random.default_rng(1)
-    kind, word = IntType(8, signed=True), IntType(8, signed=True)
+    products, contributions = Counter(), 0
     for _ in range(10):
-        w = generator.integers(-128, 128, 72)
-        x = generator.integers(-128, 128, (907, 72))
-        exact = (x @ w).tolist()
-        assert MmaSpec.of(w.tolist(), kind).compute_all(w, x)[2].tolist() == exact
-        assert GroupedSpec(72, kind).compute_all(w, x)[2].tolist() == exact
-        assert TableSpec(72).compute_all(w, array_planes(x, 8).transpose(1, 0, 2), True).tolist() == exact
-        assert value(CascadeSpec(72, kind, word).compute_all(w, x)).tolist() == exact
-        assert BitSerialSpec(kind).compute_all(w, x).tolist() == exact
+        w, x = generator.integers(-128, 128, 68), generator.integers(-128, 128, (960, 68))
+        for form, sums in sums_of_every_form(w, x):
+            assert sums.tolist() == (x @ w).tolist(), form
+            products[form] += x.size
+        contributions += array_planes(x, 8).size
+    assert set(products.values()) == {652_800}
+    assert contributions == 5_222_400
 
 
 @pytest.mark.parametrize(

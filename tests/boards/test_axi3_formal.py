@@ -1,10 +1,16 @@
-"""The AXI3 bridge, proven for every input by induction: handshakes, beats per burst, and what reaches a register."""
+"""The bridge and the drain, proven for every input by induction.
+
+Handshakes, beats per burst, what reaches a register; and that no burst is open when a reset is granted.
+"""
 
 from __future__ import annotations
+
+import re
 
 import pytest
 
 from hwseg.boards.zynq7020.axi3 import Axi3ToLite
+from hwseg.boards.zynq7020.drain import Drain
 from hwseg.errors import HwsegError
 from hwseg.rtl.emit import verilog
 from hwseg.toolchain import yosys
@@ -39,7 +45,7 @@ BEATS = """
   always @(posedge clk)
     if (arvalid && arready) begin reads <= arlen + 5'd1; read_id <= arid; end
     else if (rvalid && rready) reads <= reads - 1;
-  always @* assert (arready == (reads == 0));
+  always @* assert (reading == (reads != 0) && arready == (reads == 0 && !stop));
   always @* assert (reads == 0 || reads == ar_left + 5'd1);
   always @* if (reads != 0) assert (rid == read_id);
   always @* if (rvalid) assert (reads != 0 && rlast == (reads == 1));
@@ -50,8 +56,9 @@ BEATS = """
     else if (wvalid && wready) writes <= writes - 1;
     if (bvalid && bready) answering <= 0;
   end
-  always @* assert (awready == !answering);
-  always @* if (awready) assert (writes == 0);
+  always @* assert (writing == answering && awready == (!answering && !stop));
+  always @* if (!answering) assert (writes == 0);
+  always @* assert (idle == (stop && reads == 0 && !answering));
   always @* if (wready) assert (writes != 0 && writes == aw_left + 5'd1);
   always @* if (answering && !wready && !bvalid) assert (writes == aw_left && final_beat == (writes == 0));
   always @* if (answering) assert (bid == write_id);
@@ -114,3 +121,64 @@ def test_a_bridge_that_breaks_a_rule_is_not_proven(text, right, wrong, tmp_path)
     assert mutant != text
     with pytest.raises(HwsegError, match="must not fail"):
         induct(with_assertions(mutant, handshakes() + BEATS + REFUSED + ASSUMED), tmp_path)
+
+
+OBEDIENT = "".join(
+    f"""
+  reg {c}_asked = 0, {c}_offered = 0;
+  always @(posedge clk) begin
+    {c}_asked <= engine_{c}valid && !engine_{c}ready;
+    {c}_offered <= port_{c}valid && !port_{c}ready;
+  end
+  always @* if ({c}_asked) assume (engine_{c}valid);
+  always @* if ({c}_offered) assert (port_{c}valid);
+  always @* assert ({c}_offered == {c}_waited);
+  always @* assert ((engine_{c}valid && engine_{c}ready) == (port_{c}valid && port_{c}ready));"""
+    for c in ("ar", "aw", "w")
+)
+"""The engine keeps what it offers; so does the port see it, whatever `stop` does."""
+
+SETTLED = """
+  always @* if (reads == 0) assume (!(rvalid && rready && rlast));
+  always @* if (writes == 0) assume (!bvalid);
+  reg was_settled = 0;
+  always @(posedge clk) was_settled <= stop && idle;
+  always @* if (was_settled && stop) assert (idle);
+  always @* if (stop && idle) assert (!port_arvalid && !port_awvalid && !port_wvalid);
+  always @* if (idle) assert (reads == 0 && writes == 0 && owed == 0);
+"""
+
+
+@pytest.fixture(scope="module")
+def drain() -> str:
+    return verilog(Drain(), "core")
+
+
+def test_a_drain_keeps_every_offer_and_stays_idle_once_it_is(drain, tmp_path):
+    induct(with_assertions(drain, OBEDIENT + SETTLED + ASSUMED), tmp_path)
+
+
+@pytest.mark.parametrize("forgotten", ["ar_waited", "partial", "owed"])
+def test_a_drain_that_forgets_something_is_not_proven(drain, forgotten, tmp_path):
+    mutant, count = re.subn(rf"(    {forgotten} <= )[^;]*;", r"\g<1>0;", drain)
+    assert count == 1
+    with pytest.raises(HwsegError, match="must not fail"):
+        induct(with_assertions(mutant, OBEDIENT + SETTLED + COUNTED + ASSUMED), tmp_path)
+
+
+COUNTED = """
+  // Every beat and burst, counted apart.
+  reg [9:0] asked = 0, sent = 0; reg middle = 0;
+  always @(posedge clk) begin
+    if (port_awvalid && port_awready) asked <= asked + 1;
+    if (port_wvalid && port_wready && wlast) sent <= sent + 1;
+    if (port_wvalid && port_wready) middle <= !wlast;
+  end
+  always @* assert (owed == asked - sent);
+  always @* if (idle) assert (!middle);
+  always @* assert (middle == partial);
+"""
+
+
+def test_a_drain_counts_what_it_lets_through(drain, tmp_path):
+    induct(with_assertions(drain, COUNTED + ASSUMED), tmp_path)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import struct
+import subprocess
 
 import pytest
 from click.testing import CliRunner
@@ -79,6 +80,32 @@ def test_a_tool_that_refuses_is_quoted_and_leaves_no_bitstream(packaged, tools, 
     with pytest.raises(HwsegError, match=r"nextpnr-xilinx: must not fail: ERROR: Max frequency .* \(FAIL at 150 MHz\)"):
         bitstream.make_bitstream(packaged, BOARD, tmp_path / "chip.bin", tmp_path, lambda _: None)
     assert not (packaged / "bitstream").exists()
+
+
+FAILED = "Info: Max frequency for clock 'clk': 99.00 MHz (FAIL at 150.00 MHz)"
+PASSED = "Info: Max frequency for clock 'clk': 160.00 MHz (PASS at 150.00 MHz)"
+
+
+def test_timing_that_is_not_met_is_refused_even_if_the_tool_ends_well(packaged, tools, tmp_path):
+    (tools / "nextpnr-xilinx").write_text(f'#!/bin/sh\necho LUT > hwseg.fasm\necho "{PASSED}"\necho "{FAILED}" >&2\n')
+    with pytest.raises(HwsegError, match=r"nextpnr-xilinx: must meet timing: .*99.00 MHz \(FAIL at 150.00 MHz\)"):
+        bitstream.make_bitstream(packaged, BOARD, tmp_path / "chip.bin", tmp_path, lambda _: None)
+    assert not (packaged / "bitstream").exists()
+
+
+@pytest.mark.parametrize(("lines", "status"), [((FAILED, PASSED), 0), ((PASSED, FAILED), 1)])
+def test_the_script_does_the_same(packaged, tools, tmp_path, lines, status):
+    script = "\n".join(f'echo "{line}"' for line in lines)
+    (tools / "nextpnr-xilinx").write_text(f"#!/bin/sh\necho LUT > hwseg.fasm\n{script}\n")
+    (tools / "yosys").write_text("#!/bin/sh\necho '{}' > hwseg.json\n")
+    (tools / "yosys").chmod(0o755)
+    environment = {**os.environ, "CHIPDB": "chip.bin", "PRJXRAY_DB": str(tmp_path)}
+    done = subprocess.run(
+        ["sh", str(packaged / "hardware" / "open.sh")], env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == status, done.stderr
+    assert (packaged / "bitstream" / "hwseg.bit").exists() == (status == 0)
+    assert ("FAIL at" in done.stderr) == (status != 0)
 
 
 def test_a_bitstream_of_another_device_is_refused(packaged, tools, tmp_path):

@@ -71,6 +71,19 @@ def test_the_same_builds_give_the_same_archive_which_unpacks_whole(packaged, bui
     assert read_package(tmp_path / "out").models == read_package(packaged).models
 
 
+def test_a_bitstream_stays_while_the_hardware_is_the_same(builds, tmp_path):
+    target = tmp_path / "package"
+    package(builds[:1], BOARD, target)
+    (target / "bitstream").mkdir()
+    (target / "bitstream" / "hwseg.bit").write_bytes(b"made by hand")
+    package(builds, BOARD, target)
+    assert read_package(target).models == ("nuclei-w8a8", "nuclei-mixed")
+    assert (target / "bitstream" / "hwseg.bit").read_bytes() == b"made by hand"
+    verify_manifest(target)
+    package(builds, load_board("arty-z7-20"), target)
+    assert not (target / "bitstream").exists()
+
+
 def test_a_changed_build_is_refused(builds, tmp_path):
     copy = shutil.copytree(builds[0], tmp_path / "copy")
     (copy / "weights.bin").write_bytes(b"other")

@@ -6,6 +6,8 @@ import csv
 import json
 import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +20,7 @@ pytest.importorskip("brevitas")
 from hwseg.cli import main  # noqa: E402
 from hwseg.errors import HwsegError  # noqa: E402
 from hwseg.quant import data, metrics  # noqa: E402
-from hwseg.quant.train import Progress, Run, TrainConfig, dice, load_network, train  # noqa: E402
+from hwseg.quant.train import Progress, Run, TrainConfig, dice, load_network, read_toml, train  # noqa: E402
 from hwseg.quant.unet import UNetConfig, preset  # noqa: E402
 
 UNET = UNetConfig(depth=1, width=4)
@@ -173,3 +175,93 @@ def test_checkpoints_are_read_without_executing_them(tmp_path: Path) -> None:
     torch.save({"format": "else"}, tmp_path / "best.pt")
     with pytest.raises(HwsegError, match=r"must be a 'hwseg network 1' checkpoint, not 'else'"):
         load_network(tmp_path / "best.pt")
+
+
+@pytest.mark.slow
+def test_two_processes_share_every_batch(folder: Path, tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "hwseg", "train", "--data", str(folder), "-o", str(tmp_path / "run"), "--depth", "1",
+         "--width", "4", "--size", "16", "--steps", "30", "--batch", "4", "--threads", "1", "--devices", "2"],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("Dice on val") == 1
+    model, _ = load_network(tmp_path / "run" / "best.pt")
+    assert model.folded
+    rows = list(csv.DictReader((tmp_path / "run" / "metrics.csv").open()))
+    assert [row["step"] for row in rows] == ["30"]
+
+
+@pytest.mark.parametrize("name", ["cuda", "banana"])
+def test_a_device_that_is_not_there(name: str, tmp_path: Path) -> None:
+    if name == "cuda" and torch.cuda.is_available():
+        pytest.skip("has a GPU")
+    with pytest.raises(HwsegError, match=f"--device: '{name}' is not available here; use cpu"):
+        Run(tmp_path / "run", UNET, TrainConfig(device=name, size=16))
+
+
+def test_early_stopping_and_tensorboard(folder: Path, tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard")
+    config = TrainConfig(
+        steps=40, batch=1, size=16, lr=1e-9, validate_every=1, calibration_batches=1, threads=1, float_part=0.0,
+        quantized_part=0.0, patience=2, tensorboard=True,
+    )  # fmt: skip
+    result = train(Run(tmp_path / "run", UNET, config), data.load_folder(folder))
+    assert result.step == 3
+    assert list((tmp_path / "run").glob("events.out*"))
+
+
+def test_a_float_network_is_the_start_of_quantized_ones(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def call(*words: str) -> tuple[int | str | None, str]:
+        with pytest.raises(SystemExit) as done:
+            main(list(words))
+        return done.value.code, capsys.readouterr().err
+
+    common = ("--data", str(folder), "--depth", "1", "--width", "4", "--size", "16", "--steps", "4", "--batch", "2")
+    base = str(tmp_path / "float" / "best.pt")
+    assert call("train", *common, "-o", str(tmp_path / "float"), "--preset", "float")[0] == 0
+    code, error = call("export", str(tmp_path / "float"))
+    assert code == 2
+    assert "is a float network; train with a preset other than float" in error
+    tuned = ("--preset", "w4a4", "--init", base, "--float-part", "0", "--lr", "1e-9")
+    assert call("train", *common, "-o", str(tmp_path / "w4"), *tuned)[0] == 0
+    before, _ = load_network(Path(base))
+    after, meta = load_network(tmp_path / "w4" / "best.pt")
+    assert not before.folded
+    assert after.folded
+    assert meta["quantized"]
+    assert after.config.weight_bits_of("enc0/conv1") == 4
+    assert torch.allclose(before.get_submodule("head").weight, after.get_submodule("head").weight, atol=1e-6)
+    assert call("export", str(tmp_path / "w4"))[0] == 0
+    assert (tmp_path / "w4" / "model.onnx").is_file()
+    code, error = call("train", *common, "-o", str(tmp_path / "x"), "--init", base, "--width", "8")
+    assert code == 2
+    assert "is of another architecture: it has enc0.conv0.weight of shape [4, 1, 3, 3]" in error
+
+
+def test_the_written_configuration_trains_the_same(folder: Path, tmp_path: Path) -> None:
+    unet = preset("mixed", depth=1, width=4, residual=True)
+    config = TrainConfig(steps=2, size=16, batch=1, exclude=("0.png",), loss="boundary", threads=1)
+    train(Run(tmp_path / "run", unet, config), data.load_folder(folder, exclude=config.exclude))
+    tables = read_toml(tmp_path / "run" / "config.toml")
+    assert UNetConfig.from_dict(tables["unet"]) == unet
+    assert TrainConfig.from_dict(tables["train"]) == config
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("x = [", "is not readable TOML"),
+        ("[model]\nx = 1", "has tables [data], [unet], [train] only, not 'model'"),
+        ("[data]\nfolder = 1", "[data] has path only, not folder"),
+        ("[train]\nsteps = 1", "--data: is needed; name a folder or a CSV file"),
+    ],
+)
+def test_bad_configuration_files(text: str, sentence: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "c.toml").write_text(text)
+    with pytest.raises(SystemExit) as done:
+        main(["train", str(tmp_path / "c.toml"), "-o", str(tmp_path / "run")])
+    assert done.value.code == 2
+    assert sentence in capsys.readouterr().err

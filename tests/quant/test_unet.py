@@ -105,7 +105,7 @@ def test_config_survives_a_dictionary(name: str, upsampling: str) -> None:
         ({"depth": 0}, "UNetConfig.depth: must be a whole number from 1 to 8, not 0"),
         ({"width": 2.5}, "UNetConfig.width: must be a whole number from 1 to 1024, not 2.5"),
         ({"widths": (8, 16)}, "UNetConfig.widths: must have depth + 1 = 4 entries, not 2"),
-        ({"upsampling": "bilinear"}, "UNetConfig.upsampling: must be nearest or transposed, not 'bilinear'"),
+        ({"upsampling": "bilinear"}, "UNetConfig.upsampling: bilinear interpolation is not in the engine; use nearest"),
         ({"scales": "log"}, "UNetConfig.scales: must be power_of_two or float, not 'log'"),
         ({"weight_bits": 1}, "UNetConfig.weight_bits: must be a whole number from 2 to 8, not 1"),
         ({"weight_bits": {"enc9/*": 4}}, "UNetConfig.weight_bits: 'enc9/*' matches no layer"),

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
+import socket
 import sys
+import threading
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from hwseg.errors import HwsegError
-from hwseg.runtime import read_package
+from hwseg.runtime import Accelerator, read_package
 from hwseg.runtime.board import open_board
 
 PHYSICAL = 0x1C00_0000
@@ -86,6 +88,21 @@ def test_too_little_memory_is_told_with_both_sizes(root, package):
     board.close()
 
 
+def test_without_a_bitstream_no_register_is_touched(root, package):
+    """The processor would wait for an answer for ever."""
+    manager = root / "sys/class/fpga_manager/fpga0"
+    manager.mkdir(parents=True)
+    (manager / "state").write_text("unknown\n")
+    (root / "dev/uio1").unlink()
+    with pytest.raises(
+        HwsegError, match=r"state: must be operating, is unknown: no bitstream is loaded; run python3 -m"
+    ):
+        open_board(package, root)
+    (manager / "state").write_text("operating\n")
+    with pytest.raises(HwsegError, match=r"uio1: must open: No such file"):
+        open_board(package, root)
+
+
 def test_no_permission_is_told_with_the_cure(root, package, monkeypatch):
     real = os.open
 
@@ -138,3 +155,77 @@ def test_pynq_serves_where_there_is_no_u_dma_buf(root, package, monkeypatch):
     with pytest.raises(HwsegError, match=r"pynq.allocate: must hold 2097152 contiguous bytes: no contiguous memory"):
         board.allocate(1 << 21)
     board.close()
+
+
+def test_the_interrupt_is_unmasked_before_each_wait_and_told_when_it_comes(root, package):
+    registers = open_board(package, root)._registers
+    kernel, device = socket.socketpair()
+    real, registers._file = registers._file, device.fileno()
+    try:
+        assert registers.wait(0.01) is False
+        assert kernel.recv(16) == b"\1\0\0\0"
+        kernel.send(b"\7\0\0\0")
+        assert registers.wait(10) is True
+        assert kernel.recv(16) == b"\1\0\0\0"
+        assert registers.wait(0.01) is False
+    finally:
+        registers._file = real
+        registers.close()
+        kernel.close()
+        device.close()
+
+
+class Silicon(threading.Thread):
+    """An engine behind device files: looks at `control` in /dev/mem, executes on what lies in udmabuf0."""
+
+    def __init__(self, root, package):
+        super().__init__(daemon=True)
+        self.package = package
+        self.stop = threading.Event()
+        self.registers = np.memmap(root / "dev/mem", np.uint32, "r+", package.board.registers, (1024,))
+        self.memory = np.memmap(root / "dev/udmabuf0", np.uint64, "r+")
+        self.set("identity", package.identity)
+        self.set("array", package.array_code)
+
+    def set(self, name, value):
+        self.registers[self.package.offsets[name] // 4] = value
+
+    def get(self, name):
+        return int(self.registers[self.package.offsets[name] // 4])
+
+    def run(self):
+        from hwseg.compile.machine import Machine
+        from hwseg.rtl.config import parse_array
+
+        while not self.stop.wait(0.001):
+            if self.get("control"):
+                self.set("control", 0)
+                self.set("status", self.package.status["busy"])
+                words = self.memory[(self.get("base") - PHYSICAL) // 8 :]
+                Machine(
+                    parse_array(self.package.array), words, self.get("program"), 8 * self.get("program_words")
+                ).run()
+                self.set("cycles", 777)
+                self.set("status", self.package.status["done"])
+
+
+def test_the_whole_driver_through_device_files(root, package, expected):
+    (root / "sys/class/uio/uio1/name").unlink()
+    with open(root / "dev/mem", "wb") as memory:
+        memory.truncate(package.board.registers + 4096)
+    size = sum(-(-package.model(name).total_bytes // 4096) * 4096 for name in package.models)
+    (root / "sys/class/u-dma-buf/udmabuf0/size").write_text(str(size))
+    (root / "dev/udmabuf0").write_bytes(bytes(size))
+    silicon = Silicon(root, package)
+    silicon.start()
+    try:
+        with Accelerator(package, open_board(package, root)) as accelerator:
+            for name in package.models:
+                pixels, sums, masks = expected[name]
+                results = accelerator.batch(pixels, name, timeout=60)
+                assert all((result.sums == s).all() for result, s in zip(results, sums, strict=True))
+                assert (results[-1].mask == masks[-1]).all()
+                assert results[0].cycles == 777
+    finally:
+        silicon.stop.set()
+        silicon.join()

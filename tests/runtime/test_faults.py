@@ -119,9 +119,11 @@ def test_without_interrupts_the_status_is_polled(package, expected):
     assert (Accelerator(package, board).segment(pixels).sums == sums).all()
 
 
-@pytest.mark.parametrize("interrupts", [True, False])
+@pytest.mark.parametrize("interrupts", [True, False, "stuck"])
 def test_a_run_that_hangs_is_told_with_its_layer_and_does_not_hang_the_driver(package, expected, interrupts):
     board = FakeBoard(package, interrupts=interrupts)
+    if interrupts == "stuck":
+        board.wait = lambda seconds: True
     pixels, sums = first(expected, package)
     accelerator = Accelerator(package, board)
     board.hang = True

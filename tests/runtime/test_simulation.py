@@ -51,6 +51,23 @@ def test_an_error_of_the_memory_is_told_and_the_next_run_works(folder, expected)
         assert board.state()["violations"] == 0
 
 
+def test_a_reset_in_the_middle_of_a_run_lets_bursts_finish_and_the_next_run_works(folder, expected):
+    """The processing system's ports are not reset: a beat that nobody waits for would spoil what follows."""
+    with opened(folder, latency=(5, 120), stalls=True) as accelerator:
+        board, model = accelerator.backend, accelerator.load()
+        pixels, sums, _ = expected[model.name]
+        whole = accelerator.segment(pixels[0]).cycles
+        places = np.random.default_rng(3).integers(1, whole, 12)
+        for place in (1, 5, 20, 60, *places):
+            accelerator.start(pixels[1])
+            assert not board.wait(place / (board.clock_mhz * 1e6))
+            assert board.reset(400) == accelerator.package.identity
+            assert "busy" not in accelerator.status()
+            accelerator.reset()
+            assert (accelerator.segment(pixels[0]).sums == sums[0]).all()
+        assert board.state()["violations"] == 0
+
+
 def test_a_register_that_does_not_exist_is_an_error(folder):
     with opened(folder) as accelerator, pytest.raises(HwsegError, match="register at 0x400: answered DECERR"):
         accelerator.backend.read(0x400)

@@ -41,7 +41,7 @@ class Core(Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        inside, enable = Signal(), Signal()
+        inside, enable = Signal(name="inside"), Signal(name="enable")
         m.d.comb += enable.eq(self.valid | ~inside)
         with m.If(self.valid):
             m.d.sync += inside.eq(~self.last)

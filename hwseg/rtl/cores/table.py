@@ -112,8 +112,9 @@ class Loader(Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         steps = LANES + ENTRIES - 1
-        step, following = Signal(range(steps)), Signal(range(steps))
-        selecting, adding, writing, first_entry = Signal(), Signal(), Signal(), Signal()
+        step, following = Signal(range(steps), name="step"), Signal(range(steps), name="following")
+        selecting, adding = Signal(name="selecting"), Signal(name="adding")
+        writing, first_entry = Signal(name="writing"), Signal(name="first_entry")
         m.d.comb += selecting.eq(self.start | (step != 0))
         m.d.comb += following.eq(Mux(selecting & (step != steps - 1), step + 1, 0))
         m.d.sync += [step.eq(following), adding.eq(selecting), first_entry.eq(adding & (step == LANES))]

@@ -106,15 +106,6 @@ class TestCore:
             script.idle(script.random.randint(0, 3))
         check(script)
 
-    @pytest.mark.slow
-    def test_ten_times_the_products_that_dex_publishes(self, family):
-        """652,800 signed products, 5,222,400 plane contributions."""
-        script = Script(family, 72, seed=72)
-        for _ in range(91):
-            script.random_reload()
-            script.random_sums(100, kinds=[IntType(8, signed=True)])
-        check(script)
-
     def test_cores_of_a_row_share_one_loader(self, family):
         """The load bundle depends on the weights alone: two loaders of equal weights are equal in every cycle."""
         loader = family.loader(9)

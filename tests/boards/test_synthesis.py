@@ -1,0 +1,64 @@
+"""The packaged top level mapped by Yosys: as large as the compiler says, and nothing that the open tools refuse."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+
+import pytest
+
+from hwseg.boards import load_board
+from hwseg.boards.zynq7020.top import zynq_verilog
+from hwseg.compile.resources import estimate
+from hwseg.rtl.config import parse_array
+from hwseg.rtl.engine import verilog
+from hwseg.toolchain import yosys
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(yosys.version() is None, reason="needs pyosys (extra synth)"),
+]
+
+BOARD = load_board("pynq-z2")
+TOLERANCE = {"lut": 0.15, "lutram": 0.15, "ff": 0.15, "dsp": 0.15, "bram36": 0.0}
+
+REFUSED = {"RAM64X1S", "RAM128X1S", "RAM256X1S", "LUT6_2", "MMCME2_ADV", "MMCME2_BASE"}
+"""Cells that nextpnr-xilinx does not place."""
+
+
+@pytest.fixture(scope="module", params=["8x2x2", "8x8x8"])
+def mapped(request, tmp_path_factory):
+    """Configuration, counts, and cells of the flat netlist."""
+    folder = tmp_path_factory.mktemp("synthesis")
+    config = parse_array(request.param)
+    text = verilog(config)
+    (folder / "top.v").write_text(text)
+    (folder / "hwseg_zynq.v").write_text(zynq_verilog(text, len(BOARD.pins.leds)))
+    netlist = folder / "netlist.json"
+    files = [folder / "top.v", folder / "hwseg_zynq.v"]
+    found = yosys.synth_xilinx(files, "hwseg_zynq", ("hwseg_*",), extra=[f"write_json {netlist}"])
+    modules = json.loads(netlist.read_text())["modules"]
+    return config, found, list(modules["hwseg_zynq"]["cells"].values())
+
+
+def test_utilization_is_the_compilers_estimate_and_fits_the_part(mapped):
+    config, found, _ = mapped
+    wanted = estimate(config)
+    print(config.name, {name: (getattr(found, name), wanted[name]) for name in TOLERANCE})
+    for name, tolerance in TOLERANCE.items():
+        assert getattr(found, name) == pytest.approx(wanted[name], rel=tolerance), name
+        assert getattr(found, name) <= BOARD.resources[name], name
+
+
+def test_nothing_is_used_that_the_open_tools_refuse(mapped):
+    _, _, cells = mapped
+    kinds = Counter(cell["type"] for cell in cells)
+    assert kinds["PS7"] == 1
+    assert kinds["BUFG"] == 1
+    assert not REFUSED & set(kinds)
+    assert not [kind for kind in kinds if kind.startswith("$")]
+    cascaded = [cell for cell in cells if cell["type"] == "SRLC32E" and cell["connections"].get("Q31")]
+    assert not cascaded
+    for cell in cells:
+        if cell["type"].startswith("RAMB36"):
+            assert cell["parameters"].get("RAM_EXTENSION_A", "NONE") == "NONE"
