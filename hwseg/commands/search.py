@@ -69,14 +69,15 @@ def _search(model: Any, meta: Mapping[str, Any], source: Path, out: Path, option
     known = [search.Set.of(parts[p], meta["normalize"], unet.multiple, meta["resize"]) for p in ("train", "val")]
     both = search.Set(known[0].batches + known[1].batches)
     engine = _Engine(model, meta, out, options)
+    base = search.Base.of(model)
     key = {
         "unet": unet.to_dict(),
-        "array": engine.config.name,
-        "size": list(engine.size),
+        "parameters": base.digest,
         "pictures": len(both.batches),
+        "size": list(engine.size),
+        "array": engine.config.name,
     }
     memory = search.Memory(out / "search.json", key)
-    base = search.Base.of(model)
     click.echo(f"array {engine.config.name}, {len(both.batches)} pictures, {options['jobs']} processes")
     weights = options["weight_price"] > 0
     table = search.sensitivity(memory, base, both, weights, options["jobs"], lambda s: _told("losses", s))

@@ -8,6 +8,7 @@ knob that saves most per loss, and exchanging bits between knobs while that help
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -93,6 +94,14 @@ class Base:
     @classmethod
     def of(cls, model: QuantUNet) -> Base:
         return cls(model.config, model.folded, model.state_dict())
+
+    @property
+    def digest(self) -> str:
+        """A short name for exactly these parameters."""
+        found = hashlib.sha256()
+        for name, value in self.state.items():
+            found.update(name.encode() + value.detach().cpu().contiguous().numpy().tobytes())
+        return found.hexdigest()[:16]
 
     def network(self, bits: Mapping[str, int]) -> QuantUNet:
         """The same parameters at other bits; clipping thresholds stay where they are."""
