@@ -13,6 +13,7 @@ from hwseg.compile.array import choose_array, require_fit
 from hwseg.compile.chain import Chain, plan_network, plans_of
 from hwseg.compile.emit import graph_json, json_bytes
 from hwseg.compile.engine_text import in_background
+from hwseg.compile.explain import Explanation, explain
 from hwseg.compile.fused import walk_network
 from hwseg.compile.lower import Network, fuse_head, lower
 from hwseg.compile.memory import MemoryMap, map_memory
@@ -62,6 +63,12 @@ class Program:
     def timing(self, latency: int | None = None) -> Timing:
         """Predicted cycles; the board's memory latency unless another is given."""
         return predict(self.program, self.config, self.board.ddr_latency if latency is None else latency)
+
+    def explain(self) -> tuple[Explanation, ...]:
+        """Where each layer's predicted cycles go, and what would help."""
+        lanes = self.config.rows * self.config.pixels * self.config.lanes
+        busy = [p.layer.macs * max(s.planes for s in p.sources) / lanes for p in self.plans]
+        return explain(self.chains, self.timing(), busy)
 
     def memory_json(self) -> dict[str, Any]:
         return self.memory.to_json(len(self.program), self.config)

@@ -19,8 +19,8 @@ from hwseg.rtl.config import EngineConfig
 
 STARTUP = "start-up"
 RESOURCES = ("lut", "lutram", "ff", "bram36", "dsp")
-PORT_BYTES = 8
-"""Bytes that the engine's memory port moves in a cycle."""
+PORT_BYTES = 16
+"""Bytes that the engine's memory port moves in a cycle: a word read and a word written."""
 
 
 def build_report(

@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 
 from hwseg.boards import load_board
-from hwseg.compile.array import candidates, choose_array, leaves_room, load, require_fit, warnings
-from hwseg.compile.resources import MARGIN, estimate, memory
+from hwseg.compile.array import candidates, choose_array, leaves_room, require_fit, warnings
+from hwseg.compile.resources import estimate, memory
 from hwseg.errors import HwsegError
 from hwseg.rtl.config import PRESETS, parse_array
 
