@@ -145,7 +145,22 @@ def simulate(
     the bounds differ.  Raises HwsegError for a folder that is no build, or changed since; wrong results are no error
     but the result.
     """
-    graph, program, _ = load_build(folder, verify=verify)
+    _, program, _ = load_build(folder, verify=verify)
+    return simulate_program(folder, program, image, latency=latency, stalls=stalls, seed=seed, progress=progress)
+
+
+def simulate_program(
+    folder: Path,
+    program: Program,
+    image: np.ndarray,
+    *,
+    latency: tuple[int, int] | None = None,
+    stalls: bool | None = None,
+    seed: int = 1,
+    progress: Progress | None = None,
+) -> Simulation:
+    """`simulate` for a compiled program whose top.v, sim_cells.v, program.bin and weights.bin lie in `folder`."""
+    graph = program.graph
     bounds = latency or (program.board.ddr_latency,) * 2
     require(2 <= bounds[0] <= bounds[1] <= 10_000, "--latency", f"must be 2 <= MIN <= MAX, is {bounds[0]}:{bounds[1]}")
     memory = Memory(bounds, bounds[0] != bounds[1] if stalls is None else stalls, seed)

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 from click.testing import CliRunner
 
+from benchmarks.graphs import GraphBuilder
 from hwseg import models
 from hwseg.boards import load_board
 from hwseg.cli import group
@@ -14,7 +15,6 @@ from hwseg.compile.api import Program, compile_graph
 from hwseg.compile.explain import HELP
 from hwseg.compile.timing import CAUSES
 from hwseg.rtl.config import parse_array
-from tests.compile.graphs import GraphBuilder
 
 BOARD = load_board("zynq7020")
 

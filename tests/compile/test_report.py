@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 
+from benchmarks.graphs import GraphBuilder
 from hwseg.boards import load_board
 from hwseg.compile.api import compile_graph
 from hwseg.compile.array import warnings
 from hwseg.compile.report import STARTUP, build_report, markdown
 from hwseg.compile.report_html import Axis, html, place_labels, round_step, si
 from hwseg.rtl.config import parse_array
-from tests.compile.graphs import GraphBuilder
 
 BOARD = load_board("zynq7020")
 CLOCK = 150.0
