@@ -198,6 +198,7 @@ class AdaptRun(Run):
 
     def begin(self) -> None:
         """Attach adapters; a checkpoint's values may come afterwards."""
+        self.base_folded = self.model.folded
         attach(self.model, self.adapt.rank, self.adapt.fewer)
         self.model.to(self.device)
         self.restart()
@@ -225,7 +226,7 @@ class AdaptRun(Run):
 
     @torch.no_grad()
     def prune(self) -> None:
-        """Keep the most important triplets that the budget allows; others may come back until it is constant."""
+        """Keep the most important triplets that the budget allows; one that is left out soon has no importance."""
         found = [adapter for _, adapter in adapters(self.model)]
         done = self.step / max(1, round(self.config.float_part * self.config.steps))
         begun = sum(len(adapter.alive) for adapter in found)
@@ -244,11 +245,10 @@ class AdaptRun(Run):
             save_network(self.folder / name, merged(self.model), self.config, quantized)
 
     def state(self) -> dict[str, Any]:
-        return {**super().state(), "adapt": asdict(self.adapt)}
+        return {**super().state(), "adapt": asdict(self.adapt), "base_folded": self.base_folded}
 
     def restore(self, state: dict[str, Any]) -> None:
-        folded = not any(".norm" in name for name in state["model"])
-        if folded:
+        if state["base_folded"]:
             fold_batch_norm(self.model)
         self.begin()
         super().restore(state)

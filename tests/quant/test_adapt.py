@@ -116,7 +116,7 @@ def test_a_run_freezes_the_base_resumes_exactly_and_ends_in_integers(
     stop: int, base: Path, discs: Path, tmp_path: Path
 ) -> None:
     parts = data.load(discs)
-    plan = adapt.AdaptConfig(rank=2, final_rank=1.0, fewer=1)
+    plan = adapt.AdaptConfig(rank=2, final_rank=1.0, fewer=4)
 
     def interrupt(progress: Progress) -> None:
         if progress.step == stop:
@@ -132,11 +132,26 @@ def test_a_run_freezes_the_base_resumes_exactly_and_ends_in_integers(
     first = adapt.AdaptRun(tmp_path / "parts", UNET, config(base, ema=0.9), plan)
     assert train(first, parts, interrupt).interrupted
     second = adapt.AdaptRun.resume(tmp_path / "parts")
+    assert second.started == whole.started
     train(second, parts)
     wanted, found = whole.model.state_dict(), second.model.state_dict()
     assert list(wanted) == list(found)
     assert all(torch.equal(wanted[k], found[k]) for k in wanted)
     assert adapt.trainable(second.model) < whole.started["all"] / 2
+
+
+def test_a_folded_base_is_adapted_and_resumed(discs: Path, tmp_path: Path) -> None:
+    torch.manual_seed(3)
+    folded = fold_batch_norm(QuantUNet(UNET).eval())
+    save_network(tmp_path / "base.pt", folded, TrainConfig(size=16))
+    run = adapt.AdaptRun(
+        tmp_path / "run", UNET, config(tmp_path / "base.pt"), adapt.AdaptConfig(rank=1, final_rank=1, fewer=1)
+    )
+    train(run, data.load(discs))
+    again = adapt.AdaptRun.resume(tmp_path / "run")
+    assert again.step == 8
+    assert again.started == run.started
+    assert all(torch.equal(v, again.model.state_dict()[k]) for k, v in run.model.state_dict().items())
 
 
 def test_the_command_reports_and_its_integers_are_those_evaluated(

@@ -6,13 +6,15 @@ model is the dot product.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from amaranth.hdl import Cat, Module
 from amaranth.lib.wiring import Component
 
 from hwseg.arith.types import PLANES, CoreSpec
 from hwseg.rtl.cores import merged
 from hwseg.rtl.cores.pipeline import adder_tree, delayed, tree_levels
-from hwseg.rtl.cores.signature import Family, core_ports, encoder_ports
+from hwseg.rtl.cores.signature import core_ports, encoder_ports
 
 
 def latency(lanes: int) -> int:
@@ -58,16 +60,13 @@ class Core(Component):
         return m
 
 
-BIT_PARALLEL = Family(
+BIT_PARALLEL = replace(
+    merged.MERGED,
     name="bit_parallel",
     encoder=Encoder,
-    loader=merged.Loader,
     core=Core,
     feed_bits=lambda lanes: PLANES * lanes,
-    load_layout=merged.load_layout,
     latency=latency,
     encoder_latency=Encoder.latency,
-    reload_cycles=merged.Loader.reload_cycles,
-    offset_binary=False,
     order="words",
 )

@@ -7,13 +7,15 @@ after the last plane.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from amaranth.hdl import Module, Signal, signed
 from amaranth.lib.wiring import Component, Out
 
 from hwseg.arith.types import PLANES, CoreSpec
 from hwseg.rtl.cores import merged
 from hwseg.rtl.cores.pipeline import add_or_subtract, adder_tree, delayed, gated, signed_register, tree_levels
-from hwseg.rtl.cores.signature import Family, core_ports
+from hwseg.rtl.cores.signature import core_ports
 
 
 def latency(lanes: int) -> int:
@@ -55,16 +57,4 @@ class Core(Component):
         return m
 
 
-BIT_SERIAL = Family(
-    name="bit_serial",
-    encoder=merged.Encoder,
-    loader=merged.Loader,
-    core=Core,
-    feed_bits=lambda lanes: lanes,
-    load_layout=merged.load_layout,
-    latency=latency,
-    encoder_latency=merged.Encoder.latency,
-    reload_cycles=merged.Loader.reload_cycles,
-    offset_binary=False,
-    order="least",
-)
+BIT_SERIAL = replace(merged.MERGED, name="bit_serial", core=Core, latency=latency, order="least")

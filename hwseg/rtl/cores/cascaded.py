@@ -9,6 +9,8 @@ The model is `hwseg.arith.online.CascadeSpec`; `digit` and `digit_valid` show th
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from amaranth.hdl import Cat, Module, Mux, Signal, Value, signed
 from amaranth.lib.wiring import Component, Out
 
@@ -16,7 +18,7 @@ from hwseg.arith.online import CascadeSpec
 from hwseg.arith.types import CoreSpec, IntType
 from hwseg.rtl.cores import merged
 from hwseg.rtl.cores.pipeline import add_or_subtract, gated, tree_levels
-from hwseg.rtl.cores.signature import Family, core_ports
+from hwseg.rtl.cores.signature import core_ports
 
 
 def cascade(lanes: int, weight_bits: int = 8, weight_signed: bool = True) -> CascadeSpec:
@@ -41,7 +43,7 @@ class Core(Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        inside, enable = Signal(name="inside"), Signal(name="enable")
+        inside, enable = Signal(name="begun"), Signal(name="enable")
         m.d.comb += enable.eq(self.valid | ~inside)
         with m.If(self.valid):
             m.d.sync += inside.eq(~self.last)
@@ -99,16 +101,10 @@ class Core(Component):
         m.d.sync += self.sum_valid.eq(done)
 
 
-CASCADED = Family(
+CASCADED = replace(
+    merged.MERGED,
     name="cascaded",
-    encoder=merged.Encoder,
-    loader=merged.Loader,
     core=Core,
-    feed_bits=lambda lanes: lanes,
-    load_layout=merged.load_layout,
     latency=latency,
-    encoder_latency=merged.Encoder.latency,
-    reload_cycles=merged.Loader.reload_cycles,
-    offset_binary=False,
     drain=lambda lanes, weight_bits=8, weight_signed=True: cascade(lanes, weight_bits, weight_signed).drain,
 )

@@ -9,6 +9,8 @@ The model is `hwseg.arith.grouped.GroupedSpec`.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from amaranth.hdl import Module, Shape, Signal, Value, signed
 from amaranth.lib.data import ArrayLayout, StructLayout
 from amaranth.lib.wiring import Component, In, Out
@@ -17,7 +19,7 @@ from hwseg.arith.grouped import BIAS_LANES, FIRST_LANES, GroupedSpec
 from hwseg.arith.types import IntType
 from hwseg.rtl.cores import merged
 from hwseg.rtl.cores.pipeline import adder_tree, delayed, gated, tree_levels
-from hwseg.rtl.cores.signature import Family, core_ports, loader_ports
+from hwseg.rtl.cores.signature import core_ports, loader_ports
 
 
 def load_layout(lanes: int, weight_bits: int = 8, weight_signed: bool = True) -> StructLayout:
@@ -95,15 +97,11 @@ class Core(merged.Core):
         return adder_tree(m, nodes, "total")
 
 
-GROUPED = Family(
+GROUPED = replace(
+    merged.MERGED,
     name="grouped",
-    encoder=merged.Encoder,
     loader=Loader,
     core=Core,
-    feed_bits=lambda lanes: lanes,
     load_layout=load_layout,
     latency=lambda lanes: sum(stages(lanes)) + 1,
-    encoder_latency=merged.Encoder.latency,
-    reload_cycles=merged.Loader.reload_cycles,
-    offset_binary=False,
 )

@@ -74,17 +74,17 @@ def test_a_held_cascade_keeps_its_multipliers(tmp_path):
     keep += "".join(f"  always @(posedge clk) before_{name} <= {name};\n" for name in names)
     keep += "".join(f"  always @* if (held) assert ({name} == before_{name});\n" for name in names)
     added = f"""
-  reg open = 0, held = 0;
+  reg opened = 0, held = 0;
   always @(posedge clk) begin
-    if (valid) open <= !last;
-    held <= open && !valid;
+    if (valid) opened <= !last;
+    held <= opened && !valid;
   end
   always @* assume (!rst);
-  always @* assert (open == inside);
+  always @* assert (opened == begun);
 {keep}"""
     prove(into(text, "core", added), tmp_path, "core", 4)
     with pytest.raises(HwsegError, match="must not fail"):
-        prove(into(text, "core", added.replace("held <= open && !valid", "held <= open")), tmp_path, "core", 4)
+        prove(into(text, "core", added.replace("held <= opened && !valid", "held <= opened")), tmp_path, "core", 4)
 
 
 @pytest.mark.parametrize("core", ["merged", "grouped"])
