@@ -1,4 +1,4 @@
-"""Cycles, GOPS and DDR traffic of whole networks: the compiler's exact recurrence, checked in Verilator with `--verify`.
+"""Cycles, GOPS and DDR traffic of whole networks: the compiler's recurrence, checked in Verilator with `--verify`.
 
 Weights are random: cycles follow from shapes and digit planes alone. GOPS are 2 x multiply-accumulates of convolutions;
 residual additions and pooling take cycles and count nothing.
