@@ -46,14 +46,14 @@ def markdown(header: Row, rows: list[Row]) -> str:
 def comments(name: str) -> dict[str, str]:
     """What the source says beside each field of a format."""
     source = inspect.getsource(isa)
-    found = re.search(rf"^{name} = Format\((.*?)^\)|^{name} = Format\((.*?)$", source, re.S | re.M)
+    found = re.search(rf"^{name} = (?:Format\(|\{{)(.*?)^[)}}]|^{name} = Format\((.*?)$", source, re.S | re.M)
     assert found is not None
     body = found.group(1) or found.group(2)
     return dict(re.findall(r'^\s+"(\w+)": \d+,(?:  # (.*))?$', body, re.M))
 
 
 def instruction(fmt: isa.Format) -> str:
-    meanings, rows = comments(fmt.name), []
+    meanings, rows = comments("DESTINATION") | comments(fmt.name), []
     for name, low in fmt.offsets.items():
         width = fmt.fields[name]
         bits = str(low) if width == 1 else f"{low + width - 1}:{low}"
@@ -187,6 +187,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "resources": resources,
     "enumerations": enumerations,
     "LOAD": lambda: instruction(isa.LOAD),
+    "MOVE": lambda: instruction(isa.MOVE),
     "STORE": lambda: instruction(isa.STORE),
     "CONFIG": lambda: instruction(isa.CONFIG),
     "RUN": lambda: instruction(isa.RUN),
@@ -250,14 +251,17 @@ def engine() -> str:
     d.box(730, 20, 200, 56, "compute unit", "CONFIG, RUN: walks steps")
     d.arrow((420, 48), (520, 48))
     d.arrow((650, 48), (730, 48))
-    d.box(230, 130, 130, 50, "memory queue", "16")
-    d.arrow((295, 76), (295, 130))
-    d.box(20, 230, 340, 60, "memory unit", "LOAD, STORE: 64-bit AXI, bursts of at most 16 beats")
-    d.arrow((295, 180), (295, 230))
+    d.box(210, 130, 70, 50, "reads", "16")
+    d.box(290, 130, 70, 50, "writes", "16")
+    d.arrow((245, 76), (245, 130))
+    d.arrow((325, 76), (325, 130))
+    d.box(20, 230, 340, 60, "memory unit", "reader: LOAD, MOVE; writer: STORE; pacer; 64-bit AXI")
+    d.arrow((245, 180), (245, 230))
+    d.arrow((325, 180), (325, 230))
     d.box(20, 350, 130, 50, "DDR", fill="#f6efe2")
     d.arrow((70, 290), (70, 350))
     d.arrow((100, 350), (100, 290))
-    d.arrow((190, 230), (190, 100), (260, 100), (260, 76))
+    d.arrow((190, 230), (190, 100), (235, 100), (235, 76))
     d.text(182, 150, "program pages", 11, "end")
 
     d.box(430, 130, 150, 60, "input banks", "9 x bank_words x 64 bits")
@@ -291,10 +295,10 @@ def engine() -> str:
     d.text(907, 294, "delayed", 11)
     d.box(480, 460, 150, 60, "requantizers", "one set for 8 rows")
     d.arrow((690, 490), (630, 490))
-    d.box(200, 460, 220, 60, "output sets", "planes, 2x2 maximum, raw sums;", "output and pool memories")
+    d.box(200, 460, 220, 60, "output sets", "planes, 2x2 maximum, sums;", "output, loop and pool memories")
     d.arrow((480, 490), (420, 490))
     d.arrow((200, 490), (180, 490), (180, 290))
-    d.text(172, 440, "words of STORE", 11, "end")
+    d.text(172, 440, "words of STORE, MOVE", 11, "end")
     return d.svg()
 
 

@@ -42,7 +42,7 @@ module bench #(
   wire [7:0] wstrb;
   wire [1:0] rresp, bresp;
   wire [7:0] layer  /*verilator public_flat_rd*/;
-  wire [7:0] tap_layer;
+  wire [8*SETS-1:0] tap_layer;
   wire [SETS-1:0] tap_valid;
   wire [512*SETS-1:0] tap_data;
 
@@ -162,7 +162,7 @@ module bench #(
     end
     if (handle != 0)
       for (set = 0; set < SETS; set = set + 1)
-        if (tap_valid[set]) $fdisplay(handle, "%0d %0d %x", set, tap_layer, tap_data[512*set+:512]);
+        if (tap_valid[set]) $fdisplay(handle, "%0d %0d %x", set, tap_layer[8*set+:8], tap_data[512*set+:512]);
   end
   always @(posedge finish) if (handle != 0) $fclose(handle);
 endmodule

@@ -45,6 +45,7 @@ async def run(dut: Any) -> None:
     identity = await read("identity")
     assert identity == IDENTITY, f"identity register reads {identity:#x}"
     await write("base", job["base"])
+    await write("limit", job["limit_address"])
     await write("program", job["program"])
     await write("program_words", job["program_words"])
     await write("interrupt_enable", 1)

@@ -124,7 +124,8 @@ def load_build(folder: Path, *, verify: bool = True) -> tuple[Graph, Program, Ma
         report = json.loads((folder / "report.json").read_text())
     graph = load(folder / "model.onnx")
     config = parse_array(report["array"])
-    program = compile_graph(graph, config, load_board(report["board"]), bool(report.get("inexact")))
+    board, clock = load_board(report["board"]), float(report["clock_mhz"])
+    program = compile_graph(graph, config, board, bool(report.get("inexact")), clock_mhz=clock)
     return graph, program, report
 
 
@@ -144,7 +145,22 @@ def simulate(
     the bounds differ.  Raises HwsegError for a folder that is no build, or changed since; wrong results are no error
     but the result.
     """
-    graph, program, _ = load_build(folder, verify=verify)
+    _, program, _ = load_build(folder, verify=verify)
+    return simulate_program(folder, program, image, latency=latency, stalls=stalls, seed=seed, progress=progress)
+
+
+def simulate_program(
+    folder: Path,
+    program: Program,
+    image: np.ndarray,
+    *,
+    latency: tuple[int, int] | None = None,
+    stalls: bool | None = None,
+    seed: int = 1,
+    progress: Progress | None = None,
+) -> Simulation:
+    """`simulate` for a compiled program whose top.v, sim_cells.v, program.bin and weights.bin lie in `folder`."""
+    graph = program.graph
     bounds = latency or (program.board.ddr_latency,) * 2
     require(2 <= bounds[0] <= bounds[1] <= 10_000, "--latency", f"must be 2 <= MIN <= MAX, is {bounds[0]}:{bounds[1]}")
     memory = Memory(bounds, bounds[0] != bounds[1] if stalls is None else stalls, seed)
@@ -216,6 +232,7 @@ def _run(
     words = (folder / "program.bin").stat().st_size // 8
     job = {
         "base": 0,
+        "limit_address": program.memory.end(words * 8),
         "program": program.memory.program_address,
         "program_words": words,
         "limit": PATIENCE * predicted + 50_000,
@@ -327,7 +344,7 @@ def _compare(
             if name is not None and name in memory.tensors:
                 layout = memory.layouts[name]
                 checks.append((name, unpack_tensor(dump[memory.tensors[name] :][: layout.bytes], layout)))
-        if layer.requantize is None:
+        if layer.requantize is None or layer.dot is not None:
             checks.append((memory.head_tensor, _head(program, dump)))
         if plan.index in tapped and (name := _tapped_name(program, plan.index)) is not None:
             checks.append((name, tapped[plan.index]))

@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from hwseg.compile.api import Program
+from hwseg.compile.fused import walk_network
 from hwseg.compile.plan import LayerPlan, OutputSet, Rectangle
-from hwseg.compile.walk import Walk
 from hwseg.rtl.isa import Scatter
 
 LINE_BYTES = 64
@@ -35,9 +35,7 @@ def read_blocks(path: Path, sets: int) -> list[np.ndarray]:
 
 def maps(program: Program, path: Path) -> dict[int, np.ndarray]:
     """int16 [row, column, channel] of every layer that writes planes, before pooling; -999 where nothing was seen."""
-    walk = Walk(program.config, program.memory)
-    for plan in program.plans:
-        walk.layer(plan)
+    walk = walk_network(program.chains, program.config, program.memory)
     blocks = read_blocks(path, program.config.sets)
     found: dict[int, np.ndarray] = {}
     taken: dict[int, int] = defaultdict(int)

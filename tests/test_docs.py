@@ -43,7 +43,7 @@ def test_drawings_are_those_of_the_code(generator: ModuleType) -> None:
 
 def test_every_field_has_a_row_with_its_bits(generator: ModuleType) -> None:
     text = (DOCS / "architecture.md").read_text()
-    for fmt in (isa.LOAD, isa.STORE, isa.CONFIG, isa.RUN):
+    for fmt in (isa.LOAD, isa.MOVE, isa.STORE, isa.CONFIG, isa.RUN):
         block = text.split(f"<!-- generated: {fmt.name} -->")[1].split("<!-- end -->")[0]
         low = 0
         for name, width in fmt.fields.items():

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
+
+if TYPE_CHECKING:
+    from hwseg.compile.explain import Explanation
+
+
+LEAST_SHARE = 0.005
+"""Of a layer's cycles: what is less is not shown."""
 
 
 @click.command("compile")
@@ -24,6 +31,7 @@ import click
     show_default=True,
     help="Product generator.",
 )
+@click.option("--explain", "explained", is_flag=True, help="Say where each layer's cycles go and what would help.")
 @click.option("--synth", is_flag=True, help="Measure resources with yosys (minutes).")
 @click.option("--allow-inexact", is_flag=True, help="Accept requantizers that differ from the model, and count them.")
 def command(
@@ -33,6 +41,7 @@ def command(
     clock_mhz: float | None,
     array: str,
     core: str,
+    explained: bool,
     synth: bool,
     allow_inexact: bool,
 ) -> None:
@@ -55,7 +64,36 @@ def command(
             progress=lambda phrase: status.update(escape(phrase)),
         )
     show(build.report)
+    if explained:
+        show_explanations(build.program.explain())
     click.echo(f"wrote {build.path}")
+
+
+def show_explanations(rows: Sequence[Explanation]) -> None:
+    """Shares of each layer's cycles on the terminal; layers of one chain have the same number."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False)
+    table.add_column("layer", overflow="fold")
+    for name in ("chain", "rows", "busy", "lanes"):
+        table.add_column(name, justify="right")
+    table.add_column("lost to")
+    table.add_column("bound by")
+    table.add_column("what would help", overflow="fold")
+    for row in rows:
+        lost = sorted(((share, cause) for cause, share in row.shares.items() if cause != "compute"), reverse=True)
+        table.add_row(
+            row.layer.replace("[", "\\["),
+            str(row.chain) if row.fused else "",
+            str(row.rows),
+            f"{100 * row.shares['compute']:.0f} %",
+            f"{100 * row.lanes:.0f} %",
+            ", ".join(f"{cause} {100 * share:.0f} %" for share, cause in lost[:2] if share >= LEAST_SHARE),
+            row.bound,
+            row.help,
+        )
+    Console().print(table)
 
 
 def show(report: Mapping[str, Any]) -> None:

@@ -10,17 +10,19 @@ from typing import Any
 
 from hwseg.boards import Board, load_board
 from hwseg.compile.array import choose_array, require_fit
+from hwseg.compile.chain import Chain, plan_network, plans_of
 from hwseg.compile.emit import graph_json, json_bytes
 from hwseg.compile.engine_text import in_background
-from hwseg.compile.lower import Network, lower
+from hwseg.compile.explain import Explanation, explain
+from hwseg.compile.fused import walk_network
+from hwseg.compile.lower import Network, fuse_head, lower
 from hwseg.compile.memory import MemoryMap, map_memory
 from hwseg.compile.parameters import images, layer_triples
-from hwseg.compile.plan import LayerPlan, plan_layer
+from hwseg.compile.plan import LayerPlan
 from hwseg.compile.report import build_report, markdown
 from hwseg.compile.report_html import html
-from hwseg.compile.schedule import schedule
+from hwseg.compile.schedule import Pace, schedule
 from hwseg.compile.timing import Timing, predict
-from hwseg.compile.walk import Walk
 from hwseg.errors import require
 from hwseg.files import build_folder
 from hwseg.ir import Graph
@@ -47,15 +49,26 @@ class Program:
     network: Network
     config: EngineConfig
     board: Board
-    plans: tuple[LayerPlan, ...]
+    chains: tuple[Chain, ...]
     memory: MemoryMap
     program: bytes
     weights: bytes
     inexact: Mapping[str, int]
 
+    @property
+    def plans(self) -> tuple[LayerPlan, ...]:
+        """Every layer's plan, in order."""
+        return tuple(plans_of(self.chains))
+
     def timing(self, latency: int | None = None) -> Timing:
         """Predicted cycles; the board's memory latency unless another is given."""
         return predict(self.program, self.config, self.board.ddr_latency if latency is None else latency)
+
+    def explain(self) -> tuple[Explanation, ...]:
+        """Where each layer's predicted cycles go, and what would help."""
+        lanes = self.config.rows * self.config.pixels * self.config.lanes
+        busy = [p.layer.macs * max(s.planes for s in p.sources) / lanes for p in self.plans]
+        return explain(self.chains, self.timing(), busy)
 
     def memory_json(self) -> dict[str, Any]:
         return self.memory.to_json(len(self.program), self.config)
@@ -71,18 +84,26 @@ class Build:
 
 
 def compile_graph(
-    graph: Graph, config: EngineConfig, board: Board, allow_inexact: bool = False, progress: Progress = _silent
+    graph: Graph,
+    config: EngineConfig,
+    board: Board,
+    allow_inexact: bool = False,
+    progress: Progress = _silent,
+    clock_mhz: float | None = None,
 ) -> Program:
-    """Plan, schedule and encode."""
+    """Plan, schedule and encode.  The program paces itself to the board's memory at `clock_mhz` (the board's own)."""
     progress("planning layers")
     network, inexact = lower(graph, allow_inexact)
+    network = fuse_head(network, config.rows)
     require(
         len(network.layers) <= MAX_LAYERS,
         graph.name,
         f"must have at most {MAX_LAYERS} layers, has {len(network.layers)}",
         "use a smaller network",
     )
-    plans = tuple(plan_layer(i, layer, network, config) for i, layer in enumerate(network.layers))
+    pace = Pace.of(board.ddr_bytes_per_second, clock_mhz or board.clock_mhz)
+    chains = plan_network(network, config, pace.cycles_per_word)
+    plans = tuple(plans_of(chains))
     memory = map_memory(network, plans, config, board.ddr_bytes)
     tiles, parameters = [], []
     for plan in plans:
@@ -94,17 +115,15 @@ def compile_graph(
         tiles.append(weights)
         parameters.append(words)
     progress("scheduling")
-    walk = Walk(config, memory)
-    for plan in plans:
-        walk.layer(plan)
-    program = schedule(walk, config, memory.program_address, board.ddr_latency)
+    walk = walk_network(chains, config, memory)
+    program = schedule(walk, config, memory.program_address, pace, board.ddr_latency)
     require(
         len(program) // 8 < MAX_PROGRAM_WORDS,
         graph.name,
         f"needs a program of {len(program) // 32} instructions, the engine counts to {MAX_PROGRAM_WORDS // 4}",
         "use a larger array or smaller images",
     )
-    return Program(graph, network, config, board, plans, memory, program, b"".join(tiles + parameters), inexact)
+    return Program(graph, network, config, board, chains, memory, program, b"".join(tiles + parameters), inexact)
 
 
 def compile_model(
@@ -129,7 +148,7 @@ def compile_model(
     progress(f"reading {Path(path).name}")
     graph = load(path)
     top = in_background(config)
-    program = compile_graph(graph, config, target, allow_inexact, progress)
+    program = compile_graph(graph, config, target, allow_inexact, progress, clock)
     folder = Path(path).with_suffix(".hwseg") if out is None else Path(out)
     with build_folder(folder) as scratch:
         progress(f"generating the Verilog of {config.name}, once per array")

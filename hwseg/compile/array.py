@@ -14,18 +14,21 @@ SIDES = (8, 4, 2, 1)
 
 
 def choose_array(array: str, core: str, board: Board) -> EngineConfig:
-    """`auto`, whatever the model: the most MACs per cycle within `MARGIN` of every resource of the board."""
+    """`auto`, whatever the model: the most MACs per cycle that leave room on the board; with table cores the
+    accumulators may stand in DSP slices.
+    """
     if array != "auto":
         return parse_array(array, core)
     for config in candidates(core):
-        if load(config, board) <= MARGIN:
+        if leaves_room(config, board):
             return config
     raise HwsegError("--array auto", f"must fit {board.name}: no {core} array does", "choose another board or core")
 
 
 def candidates(core: str) -> Iterator[EngineConfig]:
     """Every array, the most MACs per cycle first; among equals the one with the fewest LUTs."""
-    arrays = (parse_array(f"{r}x{c}x{n}", core) for r in ROWS for c in SIDES for n in SIDES)
+    cores = (core, "table_dsp") if core == "table" else (core,)
+    arrays = (parse_array(f"{r}x{c}x{n}", form) for form in cores for r in ROWS for c in SIDES for n in SIDES)
     yield from sorted(arrays, key=lambda config: (-config.peak_macs, estimate(config)["lut"], config.name))
 
 
@@ -33,6 +36,13 @@ def load(config: EngineConfig, board: Board) -> float:
     """The largest share that any resource takes of the board's."""
     needed = estimate(config)
     return max(needed[name] / available for name, available in board.resources.items())
+
+
+def leaves_room(config: EngineConfig, board: Board) -> bool:
+    """At most `MARGIN` of everything that wires must reach between other things; DSP slices may all be used."""
+    needed = estimate(config)
+    shares = {name: needed[name] / available for name, available in board.resources.items()}
+    return all(share <= (1 if name == "dsp" else MARGIN) for name, share in shares.items())
 
 
 def require_fit(config: EngineConfig, board: Board) -> None:
@@ -57,7 +67,7 @@ def warnings(resources: Mapping[str, Mapping[str, float | None]], board: str) ->
         used = row["estimated"] if row["measured"] is None else row["measured"]
         assert used is not None
         assert available is not None
-        if used > MARGIN * available:
+        if used > (1 if name == "dsp" else MARGIN) * available:
             share = f"{100 * used / available:.0f} % of {board}'s {name.upper()}"
             found.append(f"{share}: over {100 * MARGIN:.0f} % place and route may fail; --array auto leaves room")
     return found

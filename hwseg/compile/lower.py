@@ -43,6 +43,15 @@ View = tuple[Operand, ...]
 
 
 @dataclass(frozen=True)
+class Dot:
+    """A 1x1 head of one class.  weights: int8 [channel of the layer]."""
+
+    name: str
+    tensor: str
+    weights: np.ndarray = field(compare=False, repr=False)
+
+
+@dataclass(frozen=True)
 class Layer:
     """One convolution with everything that happens before its result is stored.
 
@@ -65,6 +74,8 @@ class Layer:
     output: str | None
     pooled: str | None
     macs: int
+    dot: Dot | None = None
+    """The head, where it is computed from this layer's values as they are requantized."""
 
     @property
     def interval(self) -> tuple[int, int]:
@@ -349,6 +360,27 @@ def lower(graph: Graph, allow_inexact: bool = False) -> tuple[Network, dict[str,
     """The layers of a graph, and the number of inexact pairs by node (empty unless allowed)."""
     lowering = Lowering(graph, allow_inexact)
     return lowering.run(), lowering.inexact
+
+
+def fuse_head(network: Network, rows: int) -> Network:
+    """The network with a 1x1 head of one class moved into the layer before it, if one pass of `rows` output channels
+    makes all that it reads.
+    """
+    if not network.sums or len(network.layers) < 2:
+        return network
+    head = network.layers[-1]
+    makers = [layer for layer in network.layers if layer.output == head.operands[0].tensor]
+    if head.kernel != 1 or head.stride != 1 or head.shape[2] != 1 or len(head.operands) != 1 or not makers:
+        return network
+    maker, tensor = makers[0], head.operands[0].tensor
+    alone = sum(operand.tensor == tensor for layer in network.layers for operand in layer.operands) == 1
+    fits = maker.shape[2] <= rows and maker.kernel != 2 and maker.pooled is None and maker.low_weights is None
+    if not alone or not fits or head.operands[0].upsampled or head.low_weights is not None:
+        return network
+    dot = Dot(head.name, head.output or network.head, head.weights[0, :, 0, 0])
+    fused = replace(maker, dot=dot, macs=maker.macs + head.macs)
+    layers = tuple(fused if layer is maker else layer for layer in network.layers[:-1])
+    return replace(network, layers=layers)
 
 
 def layout_of(kind: TensorType) -> TensorLayout:

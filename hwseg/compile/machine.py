@@ -1,9 +1,10 @@
 """The engine's instruction set executed in NumPy: proof that a program computes the network, before there are gates.
 
 It knows nothing of layers: it decodes the packed program, and banks, partial sums, output memories and parameters start
-as noise.  Memory and compute instructions run in their own orders, interleaved by a policy that is as bad as the
-counters allow: "eager" issues every LOAD and STORE as soon as its waits hold, "lazy" as late as a RUN needs it.  Writes
-to memory become visible only when a fence asks for them.  A missing wait shows as a wrong tensor or as a deadlock.
+as noise.  Reader, writer and compute unit run in their own orders, interleaved by a policy that is as bad as the
+counters allow: "eager" issues every LOAD, MOVE and STORE as soon as its waits hold, "lazy" as late as a RUN needs it.
+Writes to memory become visible only when a LOAD waits for them.  A missing wait shows as a wrong tensor or as a
+deadlock.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import numpy as np
 
 from hwseg.arith.requantize import apply
 from hwseg.rtl.config import BANKS, PAGE_INSTRUCTIONS, PAGE_WORDS, PSUM_BITS, ROWS_PER_SET, EngineConfig
-from hwseg.rtl.isa import CONFIG, FORMATS, PARAMETER, Mode, Opcode, Scatter, Target
+from hwseg.rtl.isa import CONFIG, FORMATS, MOVE_TAIL, PARAMETER, Mode, Opcode, Scatter, Target
 
 NEVER = 1 << 60
 QUEUE = 16
@@ -57,6 +58,7 @@ class Machine:
         self.banks = rng.integers(0, 1 << 63, (BANKS, c.bank_words), np.uint64)
         self.psums = rng.integers(-(1 << 34), 1 << 34, (c.psum_steps, c.pixels, c.rows))
         self.out = rng.integers(0, 1 << 63, (c.sets, 2, c.out_words), np.uint64)
+        self.loop = rng.integers(0, 1 << 63, (c.sets, 2, c.loop_words), np.uint64)
         self.pool = rng.integers(0, 1 << 63, (c.sets, c.pool_words), np.uint64)
         self.parameters = rng.integers(0, 1 << 63, (c.param_slots, c.rows, 2), np.uint64)
         self.instructions = np.zeros(2 * PAGE_WORDS, np.uint64)
@@ -64,8 +66,9 @@ class Machine:
         self.ring_head = self.ring_tail = 0
         self.tables = np.zeros((c.rows, c.lanes), np.float64)
         self.configuration: dict[str, int] = {}
-        self.pending: list[tuple[np.ndarray, np.ndarray]] = []
-        self.memory_queue: deque[dict[str, int]] = deque()
+        self.pending: deque[tuple[int, np.ndarray, np.ndarray]] = deque()
+        self.read_queue: deque[dict[str, int]] = deque()
+        self.store_queue: deque[dict[str, int]] = deque()
         self.compute_queue: deque[dict[str, int]] = deque()
         self.pages, self.dispatched = 0, 0
         self.random = rng
@@ -77,15 +80,17 @@ class Machine:
         while True:
             if self._dispatch():
                 continue
-            moves = [self._memory_step, self._compute_step]
-            if self.policy == "lazy" or (self.policy == "random" and self.random.random() < 0.5):
+            moves = [self._read_step, self._store_step, self._compute_step]
+            if self.policy == "lazy":
                 moves.reverse()
+            elif self.policy == "random":
+                self.random.shuffle(moves)
             if not any(move() for move in moves):
                 break
-        head = decode(self._fetch())
-        if head["opcode"] != Opcode.HALT or self.memory_queue or self.compute_queue:
-            raise MachineError(f"deadlock at instruction {self.dispatched}: {self.memory_queue} {self.compute_queue}")
-        self._flush()
+        head, queues = decode(self._fetch()), (self.read_queue, self.store_queue, self.compute_queue)
+        if head["opcode"] != Opcode.HALT or any(queues):
+            raise MachineError(f"deadlock at instruction {self.dispatched}: {[list(q)[:1] for q in queues]}")
+        self._flush(self.stores)
 
     def _fetch(self) -> np.ndarray:
         start = self.dispatched % (2 * PAGE_INSTRUCTIONS) * 4
@@ -98,8 +103,11 @@ class Machine:
         instruction = decode(self._fetch())
         if instruction["opcode"] == Opcode.HALT:
             return False
-        compute = instruction["opcode"] in (Opcode.CONFIG, Opcode.RUN)
-        queue = self.compute_queue if compute else self.memory_queue
+        queue = self.read_queue
+        if instruction["opcode"] in (Opcode.CONFIG, Opcode.RUN):
+            queue = self.compute_queue
+        elif instruction["opcode"] == Opcode.STORE:
+            queue = self.store_queue
         if len(queue) == QUEUE:
             return False
         queue.append(instruction)
@@ -110,14 +118,26 @@ class Machine:
     def _reached(counter: int, wait: int) -> bool:
         return (counter - wait) & 0xFFFF < 0x8000
 
-    def _memory_step(self) -> bool:
-        if not self.memory_queue or not self._reached(self.runs, self.memory_queue[0]["wait_runs"]):
+    def _read_step(self) -> bool:
+        if not self.read_queue:
             return False
-        instruction = self.memory_queue.popleft()
-        if instruction["opcode"] == Opcode.LOAD:
-            self._load(instruction)
+        i = self.read_queue[0]
+        if not self._reached(self.runs, i["wait_runs"]):
+            return False
+        if i["opcode"] == Opcode.MOVE:
+            self._move(i)
         else:
-            self._store(instruction)
+            if not self._reached(self.stores, i["wait_stores"]):
+                return False
+            self._load(i)
+        self.read_queue.popleft()
+        self.loads += 1
+        return True
+
+    def _store_step(self) -> bool:
+        if not self.store_queue or not self._reached(self.runs, self.store_queue[0]["wait_runs"]):
+            return False
+        self._store(self.store_queue.popleft())
         return True
 
     def _addresses(self, i: dict[str, int]) -> np.ndarray:
@@ -127,41 +147,71 @@ class Machine:
         start = i["ddr"] // 8 + np.arange(i["runs"])[:, None] * (i["ddr_stride"] // 8)
         return start + np.arange(i["run_words"])
 
-    def _flush(self) -> None:
-        for addresses, words in self.pending:
+    def _flush(self, count: int) -> None:
+        """The first `count` STOREs reach the memory."""
+        while self.pending and self.pending[0][0] < count:
+            _, addresses, words = self.pending.popleft()
             self.memory[addresses] = words
-        self.pending.clear()
 
     def _load(self, i: dict[str, int]) -> None:
-        if i["fence"]:
-            self._flush()
+        self._flush(self.stores - (self.stores - i["wait_stores"] & 0xFFFF))
         words = self.memory[self._addresses(i)]
-        runs, count = words.shape
-        row, word = np.arange(runs)[:, None], np.arange(count)[None, :]
         target = Target(i["target"])
-        if target == Target.WINDOW:
-            b = i["planes"]
-            phase, kappa = i["row_phase"] + row, i["column_phase"] + word // b
-            address = i["address"] + phase // 3 * i["pitch"] + i["column_address"] + kappa // 3 * b + word % b
-            self.banks[3 * (phase % 3) + kappa % 3, address] = words
-        elif target == Target.POINT:
-            self.banks[i["bank"], i["address"] + row * i["pitch"] + word] = words
-        elif target == Target.WEIGHTS:
+        if target == Target.WEIGHTS:
             if self.ring_head - self.ring_tail + words.size > self.config.weight_words:
                 raise MachineError("weight ring overflows")
             self.ring[(self.ring_head + np.arange(words.size)) % self.config.weight_words] = words.reshape(-1)
             self.ring_head += words.size
         elif target == Target.PARAMETERS:
-            if runs != 1:
+            if len(words) != 1:
                 raise MachineError("parameters are one run")
             triples = words.reshape(-1, self.config.rows, 2)
             self.parameters[i["address"] : i["address"] + len(triples)] = triples
-        else:
+        elif target == Target.PROGRAM:
             if self.dispatched <= (self.pages - 1) * PAGE_INSTRUCTIONS:
                 raise MachineError("a page is overwritten before it was dispatched")
-            self.instructions[i["address"] : i["address"] + count] = words[0]
+            self.instructions[i["address"] : i["address"] + words.shape[1]] = words[0]
             self.pages += 1
-        self.loads += 1
+        else:
+            self._fill_banks(i, words)
+
+    def _fill_banks(self, i: dict[str, int], words: np.ndarray) -> None:
+        """Words [row, word of the row] go where the instruction says; rows may go round in a ring."""
+        rows, word = np.arange(words.shape[0])[:, None], np.arange(words.shape[1])[None, :]
+        if i["target"] == Target.POINT:
+            starts = self._starts(i["address"], i["pitch"], words.shape[0], i)
+            self.banks[i["bank"], (starts[rows] + word) % self.config.bank_words] = words
+            return
+        b = i["planes"]
+        phase, kappa = i["row_phase"] + rows * (1 + i["every_other"]), i["column_phase"] + word // b
+        starts = self._starts(i["address"], i["pitch"], int(phase.max()) // 3 + 1, i)
+        address = starts[phase // 3] + i["column_address"] + kappa // 3 * b + word % b
+        self.banks[3 * (phase % 3) + kappa % 3, address % self.config.bank_words] = words
+
+    @staticmethod
+    def _starts(address: int, pitch: int, count: int, i: dict[str, int]) -> np.ndarray:
+        """Addresses of `count` row blocks, each behind the one before or at the ring's beginning."""
+        starts = [address]
+        for _ in range(count - 1):
+            following = starts[-1] + pitch
+            starts.append(i["wrap_to"] if following == i["wrap_at"] else following)
+        return np.array(starts)
+
+    def _move(self, i: dict[str, int]) -> None:
+        b, steps = i["planes"], i["run_words"]
+        row, step = np.arange(i["runs"])[:, None], np.arange(steps)[None, :]
+        if i["cost"] < steps * i["runs"] + MOVE_TAIL:
+            raise MachineError("a MOVE takes less time than it needs")
+        first = i["source"] + row * i["source_pitch"]
+        if i["target"] == Target.POINT:
+            q = step // b
+            words = self.loop[i["set"], q & 1, first + (q >> 1) * b + step % b]
+        else:
+            pairs = self.loop[i["set"], :, first + step]
+            # [row, pair of word columns * planes, parity] -> [row, word column * planes]
+            split = pairs.reshape(i["runs"], steps // b, b, 2)
+            words = split.transpose(0, 1, 3, 2).reshape(i["runs"], 2 * steps)
+        self._fill_banks(i, words)
 
     def _store(self, i: dict[str, int]) -> None:
         row, word = np.arange(i["runs"])[:, None], np.arange(i["run_words"])[None, :]
@@ -171,7 +221,7 @@ class Machine:
         else:
             q = word // i["planes"]
             words = self.out[i["set"], q & 1, first + (q >> 1) * i["planes"] + word % i["planes"]]
-        self.pending.append((self._addresses(i), words))
+        self.pending.append((self.stores, self._addresses(i), words))
         self.stores += 1
 
     def _compute_step(self) -> bool:
@@ -223,8 +273,12 @@ class Machine:
         quantized = self._requantize(i, steps).reshape(shape).transpose(0, 2, 1, 3, 4, 5)
         quantized = quantized.reshape(y, x, 8, rows).copy()
         quantized[:, x - 1, i["tail"] :] = 0
+        if cfg["dot"]:
+            self._write_dot(i, quantized)
         if cfg["keep"]:
-            self._write_map(i, quantized)
+            self._write_map(i, quantized, self.out, i["out_address"])
+        if cfg["loop"]:
+            self._write_map(i, quantized, self.loop, i["loop_address"])
         if cfg["pool"]:
             self._write_pool(i, quantized)
 
@@ -237,7 +291,8 @@ class Machine:
         channels = slice(i["slice"] * n, i["slice"] * n + n)
         lanes = np.zeros((rows, i["columns"], 8, 9, n))
         if mode == Mode.POINT:
-            address = i["row_address"] + i["column_address"] + y[:, None] * cfg["pitch"] + x[None, :] * b
+            starts = self._starts(i["row_address"], cfg["pitch"], rows, i)
+            address = starts[:, None] + i["column_address"] + x[None, :] * b
             for tap in range(8):
                 lanes[:, :, :, tap] = self._word(tap, address)[..., channels]
             return lanes.reshape(*lanes.shape[:3], -1)
@@ -252,12 +307,7 @@ class Machine:
             line = np.zeros((rows, i["columns"], 24, 8))
             for kx in range(3):
                 column = kappa + kx - 1
-                address = (
-                    i["row_address"]
-                    + (row // 3 * cfg["pitch"])[:, None]
-                    + i["column_address"]
-                    + (column // 3 * b)[None, :]
-                )
+                address = self._blocks(i, row // 3)[:, None] + i["column_address"] + (column // 3 * b)[None, :]
                 bank = 3 * (row % 3)[:, None] + (column % 3)[None, :]
                 word = self._word(bank, address)
                 if kx == 0 and i["left"]:
@@ -279,6 +329,14 @@ class Machine:
                     chosen = line[:, :, 7 + scale * pixel + kx]
                 lanes[:, :, :, 3 * ky + kx] = chosen[..., channels]
         return lanes.reshape(*lanes.shape[:3], -1)
+
+    def _blocks(self, i: dict[str, int], number: np.ndarray) -> np.ndarray:
+        """Addresses of row blocks counted from the RUN's first centre row: -1 is the one before."""
+        pitch, start = self.configuration["pitch"], i["row_address"]
+        before = (i["wrap_at"] if start == i["wrap_to"] else start) - pitch
+        starts = np.append(self._starts(start, pitch, max(1, int(number.max()) + 1), i), before)
+        found: np.ndarray = starts[number]
+        return found
 
     def _word(self, bank: int | np.ndarray, address: np.ndarray) -> np.ndarray:
         """Values [..., pixel, channel] whose planes stand at `address` and behind it."""
@@ -314,25 +372,25 @@ class Machine:
         words: np.ndarray = np.ascontiguousarray(packed).view("<u8")[..., 0]
         return words
 
-    def _write_map(self, i: dict[str, int], values: np.ndarray) -> None:
+    def _write_map(self, i: dict[str, int], values: np.ndarray, memory: np.ndarray, start: int) -> None:
         cfg, scatter = self.configuration, Scatter(i["scatter"])
         rows, columns = values.shape[:2]
         b = cfg["out_planes"]
         y, x = np.arange(rows)[:, None, None], np.arange(columns)[None, :, None]
         plane = np.arange(b)[None, None, :]
-        row = i["out_address"] + y * cfg["out_pitch"] + plane
+        row = start + y * cfg["out_pitch"] + plane
         for s in range(self.config.sets):
             chosen = values[..., ROWS_PER_SET * s : ROWS_PER_SET * (s + 1)]
             if scatter == Scatter.NONE:
-                self.out[s, x & 1, row + (x >> 1) * b] = self._planes(chosen)
+                memory[s, x & 1, row + (x >> 1) * b] = self._planes(chosen)
                 continue
             for half in (0, 1):
                 wide = np.zeros_like(chosen)
                 places = 2 * np.arange(4) + int(scatter == Scatter.ODD)
                 wide[:, :, places] = chosen[:, :, 4 * half : 4 * half + 4]
                 mask = np.uint64(sum(255 << 8 * int(p) for p in places))
-                old = self.out[s, half, row + x * b]
-                self.out[s, half, row + x * b] = old & ~mask | self._planes(wide) & mask
+                old = memory[s, half, row + x * b]
+                memory[s, half, row + x * b] = old & ~mask | self._planes(wide) & mask
 
     def _write_pool(self, i: dict[str, int], values: np.ndarray) -> None:
         cfg = self.configuration
@@ -346,6 +404,19 @@ class Machine:
         address = i["pool_address"] + y * cfg["pool_pitch"] + x * b + np.arange(b)[None, None, :]
         for s in range(self.config.sets):
             self.pool[s, address] = self._planes(pooled[..., ROWS_PER_SET * s : ROWS_PER_SET * (s + 1)])
+
+    def _write_dot(self, i: dict[str, int], values: np.ndarray) -> None:
+        """Scalar products of the output channels with their head weights, from the last set's output memory."""
+        c = self.config
+        fields = [PARAMETER.unpack(int(low) | int(high) << 64) for low, high in self.parameters[i["slot"]]]
+        weights = np.array([signed(f["dot"], PARAMETER.fields["dot"]) for f in fields], np.int64)
+        sums = (values.astype(np.int64) @ weights).astype(np.int32).reshape(-1, c.pixels)
+        if c.pixels == 1:
+            words = sums.reshape(-1).astype(np.uint32).astype(np.uint64)
+        else:
+            words = np.ascontiguousarray(sums, "<i4").reshape(-1).view("<u8")
+        number = np.arange(len(words))
+        self.out[c.sets - 1, number & 1, i["out_address"] + (number >> 1)] = words
 
     def _write_raw(self, i: dict[str, int], steps: np.ndarray) -> None:
         c, rows = self.config, self.configuration["raw_rows"]

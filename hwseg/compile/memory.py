@@ -80,7 +80,7 @@ class MemoryMap:
 
 
 def map_memory(network: Network, plans: Sequence[LayerPlan], config: EngineConfig, ddr_bytes: int) -> MemoryMap:
-    """Weights and parameters first, then every tensor at its own place: all feature maps can be read afterwards."""
+    """Weights and parameters first, then every stored tensor at its own place: they can all be read afterwards."""
     address, tile_bytes = 0, config.tile_words * 8
     tiles: list[dict[tuple[int, int], int]] = []
     for plan in plans:
@@ -99,12 +99,16 @@ def map_memory(network: Network, plans: Sequence[LayerPlan], config: EngineConfi
         address += len(plan.passes) * config.rows * 16
     weights_bytes = address
     tensors = {}
+    passing = {plan.layer.output for plan in plans if not plan.stored}
     for name, layout in network.tensors.items():
+        if name in passing:
+            continue
         tensors[name] = aligned(address)
         address = tensors[name] + layout.bytes
     head: HeadLayout | TensorLayout
     if network.sums:
-        shape = plans[-1].layer.shape
+        last = plans[-1].layer
+        shape = last.shape if last.dot is None else (*last.shape[:2], 1)
         head = HeadLayout(shape, -(-shape[2] // 8), min(8, shape[2]), config.pixels)
         head_address = aligned(address)
         address = head_address + head.bytes

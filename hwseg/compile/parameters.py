@@ -77,11 +77,15 @@ def layer_triples(layer: Layer, allow_inexact: bool = False) -> LayerTriples:
 def parameter_words(plan: LayerPlan, triples: Sequence[Triple], config: EngineConfig) -> np.ndarray:
     """uint64 [slot, row, 2] of a layer: pass after pass."""
     words = np.zeros((len(plan.passes), config.rows, 2), np.uint64)
+    dots = [0] * len(triples) if plan.layer.dot is None else plan.layer.dot.weights.tolist()
     packed = [
         PARAMETER.pack(
-            offset=t.o & (1 << FIELDS["offset"]) - 1, shift=t.s, multiplier=t.m & (1 << FIELDS["multiplier"]) - 1
+            offset=t.o & (1 << FIELDS["offset"]) - 1,
+            shift=t.s,
+            multiplier=t.m & (1 << FIELDS["multiplier"]) - 1,
+            dot=dot & (1 << FIELDS["dot"]) - 1,
         )
-        for t in triples
+        for t, dot in zip(triples, dots, strict=True)
     ]
     for number, p in enumerate(plan.passes):
         for s, chosen in enumerate(p.sets):

@@ -18,6 +18,7 @@ import numpy as np
 
 from hwseg.compile.layout import TensorLayout, groups
 from hwseg.compile.lower import Layer, Network
+from hwseg.compile.timing import Constants
 from hwseg.errors import require
 from hwseg.ops import Shape
 from hwseg.rtl.config import EngineConfig
@@ -148,6 +149,10 @@ class LayerPlan:
     out_pitch: int = 0
     pool_pitch: int = 0
     head_rows: int = 0
+    stored: bool = True
+    """The full-resolution map goes to DDR."""
+    moved: bool = False
+    """It goes from the loop memory to input banks."""
 
     @property
     def pair(self) -> bool:
@@ -284,8 +289,8 @@ def occupancy(layer: Layer, source: Source, tile: Tile, channels: int) -> np.nda
     return found
 
 
-def plan_layer(index: int, layer: Layer, network: Network, config: EngineConfig) -> LayerPlan:
-    """The cheapest cut that fits, or `HwsegError` naming the memory that is too small."""
+def problem_of(layer: Layer, network: Network, config: EngineConfig, cycles_per_word: float) -> Problem:
+    """A layer, cut into what does not depend on strips."""
     sources = sources_of(layer, network)
     parts = (0, 1) if layer.low_weights is not None else (0,)
     slices = [(part, s, n) for part in parts for s in range(len(sources)) for n in range(config.slices)]
@@ -294,41 +299,35 @@ def plan_layer(index: int, layer: Layer, network: Network, config: EngineConfig)
         for part, s, n in slices
         if any(group.count > n * config.channels for group in sources[s].groups)
     )
-    passes = passes_of(layer, sources, tiles, config)
-    shape = layer.input_shape if layer.kernel == 2 else layer.shape
-    planes = 8 if layer.requantize is None else output_layout(layer, network).planes
-    limits = {
-        o.tensor: (network.tensors[o.tensor].shape[0], network.tensors[o.tensor].pixel_groups) for o in layer.operands
-    }
-    head_rows = min(8, layer.shape[2]) if layer.requantize is None else 0
-    problem = Problem(layer, sources, tiles, passes, config, shape, planes, head_rows)
+    return Problem(
+        layer=layer,
+        sources=sources,
+        tiles=tiles,
+        passes=passes_of(layer, sources, tiles, config),
+        config=config,
+        shape=layer.input_shape if layer.kernel == 2 else layer.shape,
+        planes=8 if layer.requantize is None else output_layout(layer, network).planes,
+        head_rows=1 if layer.dot else min(8, layer.shape[2]) if layer.requantize is None else 0,
+        limits={
+            o.tensor: (network.tensors[o.tensor].shape[0], network.tensors[o.tensor].pixel_groups)
+            for o in layer.operands
+        },
+        cycles_per_word=cycles_per_word,
+    )
+
+
+def plan_layer(index: int, problem: Problem) -> tuple[LayerPlan, float]:
+    """The cheapest cut that fits and its cost in cycles, or `HwsegError` naming the memory that is too small."""
     best = min(problem.candidates(), default=None, key=lambda c: (c.cost, c.memory, c.rows))
     if best is None:
         problem.refuse()
         raise AssertionError
-    size = -(-len(passes) // best.block)
-    per_block = -(-len(passes) // size)
+    size = -(-len(problem.passes) // best.block)
+    per_block = -(-len(problem.passes) // size)
     per_block += per_block % problem.scatters
-    numbers = range(len(passes))
-    blocks = tuple(tuple(numbers[i : i + per_block]) for i in range(0, len(passes), per_block))
-    return LayerPlan(
-        index,
-        layer,
-        sources,
-        tiles,
-        passes,
-        blocks,
-        best.rows,
-        best.columns,
-        best.resident and len(blocks) > 1,
-        problem.chunk_rows(best.rows, best.columns),
-        planes,
-        (shape[0], shape[1]),
-        limits,
-        problem.out_pitch(best.columns),
-        -(-best.columns // 2) * planes if layer.pooled else 0,
-        head_rows,
-    )
+    numbers = range(len(problem.passes))
+    blocks = tuple(tuple(numbers[i : i + per_block]) for i in range(0, len(problem.passes), per_block))
+    return problem.plan(index, best.rows, best.columns, blocks, best.resident and len(blocks) > 1), best.cost
 
 
 def output_layout(layer: Layer, network: Network) -> TensorLayout:
@@ -349,7 +348,12 @@ class Candidate:
 
     @property
     def cost(self) -> float:
-        return max(self.compute, self.memory) + MEMORY_SHARE * self.memory + self.serial
+        return cost(self.compute, self.memory, self.serial)
+
+
+def cost(compute: float, memory: float, serial: float) -> float:
+    """Cycles that a plan is expected to take; `memory`: of the busiest of reader, writer and DDR."""
+    return max(compute, memory) + MEMORY_SHARE * memory + serial
 
 
 @dataclass(frozen=True)
@@ -364,6 +368,41 @@ class Problem:
     shape: Shape
     planes: int
     head_rows: int
+    limits: dict[str, tuple[int, int]] = field(repr=False)
+    cycles_per_word: float
+
+    def plan(
+        self,
+        index: int,
+        rows: int,
+        columns: int,
+        blocks: tuple[tuple[int, ...], ...],
+        resident: bool,
+        memory_words: int = 0,
+    ) -> LayerPlan:
+        return LayerPlan(
+            index,
+            self.layer,
+            self.sources,
+            self.tiles,
+            self.passes,
+            blocks,
+            rows,
+            columns,
+            resident,
+            self.chunk_rows(rows, columns, memory_words),
+            self.planes,
+            (self.shape[0], self.shape[1]),
+            self.limits,
+            self.out_pitch(columns),
+            -(-columns // 2) * self.planes if self.layer.pooled else 0,
+            self.head_rows,
+            stored=not self.head_rows and self.layer.output is not None,
+        )
+
+    def busiest(self, reads: float, writes: float, moves: float = 0.0) -> float:
+        """Cycles of reader, writer or DDR, whichever is longest."""
+        return max(reads + moves, writes, (reads + writes) * self.cycles_per_word)
 
     @property
     def scatters(self) -> int:
@@ -391,13 +430,17 @@ class Problem:
             return 0
         return (columns if self.scatters == 2 else -(-columns // 2)) * self.planes
 
-    def chunk_rows(self, rows: int, columns: int) -> int:
-        """Rows that one RUN of the last tile may write: half of the output memories if possible; 0 if nothing fits."""
+    def chunk_rows(self, rows: int, columns: int, memory_words: int = 0) -> int:
+        """Rows that one RUN of the last tile may write: half of the output memories if possible; 0 if nothing fits.
+
+        memory_words: of a parity bank, by default the output memory's.
+        """
+        memory_words = memory_words or self.config.out_words
         pooled = -(-columns // 2) * self.planes if self.layer.pooled else 0
         for share in (2, 1):
             count = rows
             if pitch := self.out_pitch(columns):
-                count = min(count, self.config.out_words // share // pitch)
+                count = min(count, memory_words // share // pitch)
             if pooled:
                 count = min(count, 2 * (self.config.pool_words // share // pooled))
             count -= count % self.unit
@@ -458,35 +501,15 @@ class Problem:
         height, words = self.shape[0], self.words
         strips, tiles_x = -(-height // rows), -(-words // columns)
         rectangles = strips * tiles_x
-        planes_in = max(s.planes for s in self.sources)
-        interval = max(planes_in, MIN_INTERVAL)
-        last = max(planes_in, MIN_LAST_INTERVAL, self.head_rows * max(1, config.pixels // 2))
-        steps = rows * columns * config.substeps
         loads = 0
         for source in self.sources:
             down, across = self._reach(source.mode, strips, height), self._reach(source.mode, tiles_x, words)
             loads += len(source.groups) * source.planes * down * across
         if not resident:
             loads *= blocks
-        reload = 1 if config.core == "merged" else 34
-        compute, weights, fixed = 0.0, 0, 0.0
-        share = height * words * config.substeps / (rectangles * steps)
-        chunks = -(-rows // max(1, self.chunk_rows(rows, columns)))
-        for p in self.passes:
-            n = len(p.tiles)
-            weights += n
-            fixed += n * (reload + RUN_OVERHEAD) + chunks * RUN_OVERHEAD
-            body = ((n - 1) * interval + last) * steps * share
-            compute += max(body, n * (config.tile_words + 6.0))
-        compute = rectangles * (compute + fixed)
-        stores = 0
-        for _ in output_sets(self.layer):
-            if self.head_rows:
-                stores += height * words * config.substeps * self.head_rows * max(1, config.pixels // 2)
-                continue
-            area = height * words * self.planes * (2 if self.scatters == 2 else 1)
-            stores += area * bool(self.layer.output) + area // 4 * bool(self.layer.pooled)
-        memory = loads + stores + rectangles * weights * config.tile_words
+        compute, weights = self.compute_cycles(rows, columns)
+        stores = self.stored_words()
+        memory = self.busiest(loads + rectangles * weights * config.tile_words, stores)
         largest = max(region_words(s, rows, columns) for s in self.sources)
         regions = rectangles * len(self.sources) * (1 if resident else blocks)
         serial = loads / regions * FILL + stores / rectangles * DRAIN
@@ -494,7 +517,51 @@ class Problem:
             serial += min(compute, float(loads))
         elif regions > 2 and 3 * largest > config.bank_words:
             serial += TIGHT * min(compute, float(loads))
+        compute += self.waits_for_writer(rows, columns, True)
         return Candidate(rows, columns, block, resident, compute, memory, serial)
+
+    def compute_cycles(self, rows: int, columns: int) -> tuple[float, int]:
+        """Of all strips of that size, and the weight tiles of one strip."""
+        config = self.config
+        planes_in = max(s.planes for s in self.sources)
+        interval = max(planes_in, MIN_INTERVAL)
+        last = max(planes_in, MIN_LAST_INTERVAL, self.head_rows * max(1, config.pixels // 2))
+        rectangles = -(-self.shape[0] // rows) * -(-self.words // columns)
+        steps = self.shape[0] * self.words * config.substeps / rectangles
+        gates = Constants.of(config)
+        reload = gates.reload + RUN_OVERHEAD
+        compute, weights = 0.0, 0
+        chunks = -(-rows // max(1, self.chunk_rows(rows, columns)))
+        for p in self.passes:
+            n = len(p.tiles)
+            weights += n
+            body = ((n - 1) * interval + last) * steps + n * reload + chunks * RUN_OVERHEAD
+            compute += max(body, n * float(gates.hold + config.tile_words))
+        return rectangles * compute, weights
+
+    def waits_for_writer(self, rows: int, columns: int, full: bool) -> float:
+        """Cycles of all strips in which the output memory is full: a last tile makes words faster than they leave."""
+        if self.head_rows:
+            return 0.0
+        config = self.config
+        rectangles = -(-self.shape[0] // rows) * -(-self.words // columns)
+        words = self.stored_words(full) / rectangles / len(self.passes)
+        last = max(MIN_LAST_INTERVAL, *(s.planes for s in self.sources)) * rows * columns * config.substeps
+        room = 2 * config.sets * config.out_words * 0.75
+        return max(0.0, words - last - room) * rectangles * len(self.passes)
+
+    def stored_words(self, full: bool = True) -> int:
+        """Words that go to DDR; `full`: with the full-resolution map."""
+        height, words, stores = self.shape[0], self.words, 0
+        for number, _ in enumerate(output_sets(self.layer)):
+            if self.layer.dot and number:
+                break
+            if self.head_rows:
+                stores += height * words * self.config.substeps * self.head_rows * max(1, self.config.pixels // 2)
+                continue
+            area = height * words * self.planes * (2 if self.scatters == 2 else 1)
+            stores += area * (full and bool(self.layer.output)) + area // 4 * bool(self.layer.pooled)
+        return stores
 
     @staticmethod
     def _reach(mode: Mode, parts: int, outputs: int) -> int:

@@ -19,8 +19,8 @@ from hwseg.rtl.config import EngineConfig
 
 STARTUP = "start-up"
 RESOURCES = ("lut", "lutram", "ff", "bram36", "dsp")
-PORT_BYTES = 8
-"""Bytes that the engine's memory port moves in a cycle."""
+PORT_BYTES = 16
+"""Bytes that the engine's memory port moves in a cycle: a word read and a word written."""
 
 
 def build_report(
@@ -117,7 +117,7 @@ def layer_row(
     low, high = layer.interval
     return {
         "name": layer.name,
-        "op": layer.op + ("+pool" if layer.pooled else ""),
+        "op": layer.op + ("+pool" if layer.pooled else "") + ("+head" if layer.dot else ""),
         "input_shape": list(layer.input_shape),
         "output_shape": list(layer.shape),
         "outputs": [name for name in (layer.output, layer.pooled) if name],

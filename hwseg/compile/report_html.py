@@ -250,7 +250,7 @@ def resource_rows(resources: Mapping[str, Row]) -> Iterator[dict[str, Any]]:
             "name": name.upper(),
             "width": round(100 * min(1.0, share), 1),
             "share": f"{100 * share:.0f} %",
-            "crowded": share > MARGIN,
+            "crowded": share > (1 if name == "dsp" else MARGIN),
             "used": f"{used:,}",
             "available": f"{row['available']:,}",
             "source": source,

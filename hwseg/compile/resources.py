@@ -15,7 +15,7 @@ from hwseg.rtl.isa import PARAMETER
 MARGIN = 0.9
 """Share of a board's resources above which place and route may not close."""
 
-DSP_PER_REQUANTIZER = 4
+DSP_PER_REQUANTIZER, DSP_PER_HEAD = 4, 1
 DSP_PER_CORE = {"table": 0, "table_dsp": 1, "merged": 0}
 PARAMETER_BITS = sum(width for name, width in PARAMETER.fields.items() if name != "reserved")
 
@@ -64,12 +64,12 @@ ENCODER = {
 ENCODER["table_dsp"] = ENCODER["table"]
 # by pixels
 REQUANTIZERS = Line(Cost(-26, 0, 599), Cost(209, 0, 347))
-OUTPUT = Line(Cost(1098, 8, 2485), Cost(29, 22, 0))
+OUTPUT = Line(Cost(1590, 70, 3260), Cost(29, 22, 0))
 PARTIAL_SUMS = Line(Cost(117, 0, 252), Cost(60, 0, 132))
 # by input channels; fewer pixels bring wider multiplexers in front of fewer lanes
 WINDOW = Line(Cost(160, 0, 500), Cost(304, 0, 136))
 
-FIXED = Cost(1600, 384, 3500)
+FIXED = Cost(2700, 500, 4500)
 """Dispatcher, queues, compute and memory units, registers, weight mover; less what the parts share in the whole."""
 
 
@@ -81,7 +81,7 @@ def estimate(config: EngineConfig) -> dict[str, float]:
         "lutram": round(total.lutram),
         "ff": round(total.ff),
         "bram36": brams(config),
-        "dsp": config.sets * config.pixels * DSP_PER_REQUANTIZER
+        "dsp": config.sets * config.pixels * (DSP_PER_REQUANTIZER + DSP_PER_HEAD)
         + DSP_PER_CORE[config.core] * config.rows * config.pixels,
     }
 
@@ -100,7 +100,8 @@ def logic(config: EngineConfig) -> Cost:
 def brams(config: EngineConfig) -> float:
     """Block RAMs of 512 words x 72 bits (half ones count half)."""
     psums = config.rows // ROWS_PER_PSUM * memory(config.psum_steps * ROWS_PER_PSUM, 36 * config.pixels)
-    outputs = config.sets * (2 * memory(config.out_words, 64) + memory(config.pool_words, 64))
+    words = (config.out_words, config.out_words, config.loop_words, config.loop_words, config.pool_words)
+    outputs = config.sets * sum(memory(depth, 64) for depth in words)
     parameters = config.sets * memory(8 * config.param_slots, PARAMETER_BITS)
     return (
         9 * memory(config.bank_words, 64)

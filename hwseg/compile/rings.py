@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 @dataclass(slots=True)
 class Space:
-    """Addresses [start, start + size).  `until`: number of RUNs (or STOREs) after which it may be overwritten."""
+    """Addresses [start, start + size).  `until`: number of RUNs, STOREs or MOVEs after which it may be overwritten."""
 
     start: int
     size: int
@@ -26,14 +26,23 @@ class Ring:
         self.released = 0
         """What must be complete before anything given out so far may be written."""
 
+    def reserve(self, size: int) -> None:
+        """The next spaces, `size` addresses together, will lie behind each other."""
+        assert size <= self.capacity, "the plan fits the memory"
+        if self.next + size > self.capacity:
+            self._wrap()
+
+    def _wrap(self) -> None:
+        while self.spaces and self.spaces[0].start >= self.next:
+            self._drop()
+        self.next = 0
+
     def take(self, size: int) -> Space:
         """A new space; afterwards `released` says what must be complete before it is written."""
         assert size <= self.capacity, "the plan fits the memory"
+        if self.next + size > self.capacity:
+            self._wrap()
         start = self.next
-        if start + size > self.capacity:
-            while self.spaces and self.spaces[0].start >= start:
-                self._drop()
-            start = 0
         while (
             self.spaces and self.spaces[0].start < start + size and start < self.spaces[0].start + self.spaces[0].size
         ):

@@ -15,7 +15,9 @@ from hwseg.compile.memory import MemoryMap
 from hwseg.compile.plan import LayerPlan, OutputSet, Pass, Rectangle, Source, region_words
 from hwseg.compile.rings import Ring, Space
 from hwseg.rtl.config import EngineConfig
-from hwseg.rtl.isa import Mode, Opcode, Scatter, Target
+from hwseg.rtl.isa import DESTINATION, NO_WRAP, Mode, Opcode, Scatter, Target
+
+NEVER = 1 << 60
 
 
 class Queue(IntEnum):
@@ -24,6 +26,7 @@ class Queue(IntEnum):
     REGION = 0
     WEIGHTS = 1
     PARAMETERS = 2
+    MOVES = 3
 
 
 @dataclass(slots=True)
@@ -42,7 +45,7 @@ class Load:
 class Store:
     fields: list[int]
     after_run: int
-    deadline: int = 1 << 60
+    deadline: int = NEVER
 
 
 @dataclass(slots=True)
@@ -52,7 +55,7 @@ class Step:
     fields: list[int]
     run: int
     """Number of this RUN; of the next one for a CONFIG; negative numbers do not occur."""
-    loads: tuple[int, int, int] = (0, 0, 0)
+    loads: tuple[int, ...] = (0,) * len(Queue)
     stores: int = 0
     cycles: int = 0
     reload: bool = False
@@ -65,7 +68,7 @@ class Walk:
     config: EngineConfig
     memory: MemoryMap
     steps: list[Step] = field(default_factory=list)
-    loads: tuple[list[Load], list[Load], list[Load]] = field(default_factory=lambda: ([], [], []))
+    loads: tuple[list[Load], ...] = field(default_factory=lambda: tuple([] for _ in Queue))
     stores: list[Store] = field(default_factory=list)
     runs: int = 0
     written_blocks: list[tuple[int, int, Rectangle]] = field(default_factory=list)
@@ -75,14 +78,20 @@ class Walk:
         config = self.config
         self.banks = Ring(config.bank_words)
         self.out = Ring(config.out_words)
+        self.loop = Ring(config.loop_words)
         self.pool = Ring(config.pool_words)
         self.slots = Ring(config.param_slots)
         self.reloads: list[int] = []
         self.ring_tiles = config.weight_words // config.tile_words
         self.written: dict[str, defaultdict[int, int]] = {}
         self.tables = (-1, -1, -1)
+        self.written_by = ""
+        """What RUNs under the last CONFIG put into the output memory."""
+        self.key: object = None
+        """What the last CONFIG said to read."""
 
     def layer(self, plan: LayerPlan) -> None:
+        """One layer alone."""
         LayerWalk(self, plan).run()
 
     def load(self, queue: Queue, fields: list[int], after_run: int, after_store: int = 0) -> int:
@@ -106,15 +115,20 @@ class Walk:
 def load_fields(
     target: Target, layer: int, ddr: int, words: int, runs: int = 1, stride: int = 0, **fields: int
 ) -> list[int]:
-    """Values in the order of `isa.LOAD`; fence and wait_runs are filled in by the schedule."""
-    names = ("address", "pitch", "row_phase", "column_phase", "column_address", "planes", "bank")
-    return [Opcode.LOAD, target, 0, layer, 0, ddr, words, runs, stride, *(fields.get(name, 0) for name in names)]
+    """Values in the order of `isa.LOAD`; what it waits for and costs is filled in by the schedule."""
+    fields.setdefault("wrap_at", NO_WRAP)
+    fields.setdefault("wrap_to", NO_WRAP)
+    where = [fields.get(name, 0) for name in DESTINATION]
+    return [Opcode.LOAD, target, layer, 0, ddr, words, runs, stride, *where, 0, 0]
 
 
 @dataclass(slots=True)
 class Region:
+    """Where a source lies.  `loads`, `moves`: how many of each it needs."""
+
     space: Space
     loads: int
+    moves: int = 0
 
 
 class LayerWalk:
@@ -123,15 +137,15 @@ class LayerWalk:
     def __init__(self, walk: Walk, plan: LayerPlan) -> None:
         self.walk, self.plan, self.config = walk, plan, walk.config
         self.layer = plan.layer
-        self.key: object = None
         self.regions: dict[int, Region] = {}
         self.parameters: dict[int, tuple[Space, int]] = {}
         self.all_parameters = len(plan.passes) <= self.config.param_slots
         self.addresses = walk.memory.tiles[plan.index]
+        self.written = (0, 0, 0)
 
     def run(self) -> None:
-        for rectangle in self.plan.rectangles():
-            self._rectangle(rectangle)
+        for part in self.plan.rectangles():
+            self._rectangle(part)
         self._end_parameters()
 
     def _rectangle(self, rectangle: Rectangle) -> None:
@@ -177,7 +191,7 @@ class LayerWalk:
         shift = tile.part == 1 and not any(plan.tiles[u].part for u in wanted[: wanted.index(t)])
         shift = shift and not first
         rows = plan.chunk_rows if last else rectangle.rows
-        loads = [region.loads, 0, 0]
+        loads = [region.loads, 0, 0, region.moves]
         slot = self._slot(p, loads) if last else 0
         reload = self.walk.weights(plan.index, self.addresses[p, t], (plan.index, p, t))
         for start in range(0, rectangle.rows, rows):
@@ -251,11 +265,13 @@ class LayerWalk:
 
     def _configure(self, source: Source) -> None:
         """CONFIG when the way of reading changes."""
-        if source.key == self.key:
+        if self.walk.key == (self.plan.index, source.key):
             return
-        self.key = source.key
+        self.walk.key = self.plan.index, source.key
         plan, config, op = self.plan, self.config, self.layer.requantize
         raw = op is None
+        # Sums and planes have one way into the output memory.
+        writes = "sums" if plan.head_rows else "planes" if plan.stored else ""
         step = plan.head_rows * max(1, config.pixels // 2)
         fields = [
             Opcode.CONFIG,
@@ -267,15 +283,19 @@ class LayerWalk:
             plan.out_planes,
             0 if op is None else op.low & 0x1FF,
             0 if op is None else op.high & 0x1FF,
-            int(not raw and self.layer.output is not None),
+            int(plan.stored),
+            int(plan.moved),
             int(self.layer.pooled is not None),
             int(raw),
+            int(self.layer.dot is not None),
             plan.head_rows,
             plan.out_pitch if not raw else 0,
             plan.pool_pitch,
             max(source.planes, 4),
             max(source.planes, 8, step),
+            int("" not in (self.walk.written_by, writes) and self.walk.written_by != writes),
         ]
+        self.walk.written_by = writes
         self.walk.steps.append(Step(fields, self.walk.runs))
 
     def _run(
@@ -294,27 +314,21 @@ class LayerWalk:
         walk, plan, config = self.walk, self.plan, self.config
         reload, first, last, shift = flags
         limit_rows, limit_columns = plan.limits[source.groups[0].tensor]
-        start = part.y0 - whole.y0
         odd_row = odd_column = 0
         top = bottom = left = right = False
-        row_phase, pitch, b = 0, plan.pitch(source), source.planes
-        if source.mode == Mode.POINT:
-            row_address, column = region.space.start + start * pitch, 0
-        else:
-            row = 1 + start
-            column = 1
+        b = source.planes
+        column = 0 if source.mode == Mode.POINT else 1
+        where = self._first_row(source, region, part.y0 - whole.y0, part)
+        if source.mode != Mode.POINT:
             if source.mode == Mode.STRIDE2:
-                row = 1 + 2 * start
                 bottom, right = 2 * part.y1 - 1 >= limit_rows, 2 * part.x1 - 1 >= limit_columns
             else:
                 bottom, right = part.y1 == plan.run_shape[0], part.x1 == plan.words
             if source.mode == Mode.NEAREST:
-                row = (part.y0 >> 1) - (whole.y0 >> 1) + 1
                 odd_row, odd_column = part.y0 & 1, part.x0 & 1
             top, left = part.y0 == 0, part.x0 == 0
-            row_address, row_phase = region.space.start + row // 3 * pitch, row % 3
         tail = plan.run_shape[1] - 8 * (plan.words - 1) if part.x1 == plan.words else 8
-        out, pool = self._outputs(plan.passes[p], part) if last else (0, 0)
+        out, loop, pool = self._outputs(plan.passes[p], part) if last else (0, 0, 0)
         steps = part.rows * part.columns * config.substeps
         interval = max(b, 4)
         if last:
@@ -340,47 +354,72 @@ class LayerWalk:
             0,
             part.rows // 2 if plan.pair else part.rows,
             part.columns,
-            row_address,
-            row_phase,
+            where["address"],
+            where["row_phase"],
             column // 3 * b,
             column % 3,
             0 if first and last else psum,
             out,
+            loop,
             pool,
             slot,
+            where["wrap_at"],
+            where["wrap_to"],
         ]
-        needs = (loads[0], len(walk.loads[Queue.WEIGHTS]), loads[2])
+        moves = max(loads[3], walk.loop.released if last else 0)
+        needs = (loads[0], len(walk.loads[Queue.WEIGHTS]), loads[2], moves)
         stores = max(walk.out.released, walk.pool.released) if last else 0
         walk.steps.append(Step(fields, walk.runs, needs, stores, steps * interval, reload))
         walk.runs += 1
         if last:
-            if not plan.head_rows:
+            if self.layer.requantize is not None:
                 walk.written_blocks.append((plan.index, p, part))
-            self._store(p, part, out, pool)
+            self._store(p, part, out, loop, pool)
 
-    def _outputs(self, p: Pass, part: Rectangle) -> tuple[int, int]:
-        """Output and pool memory addresses; both column phases of a transposed convolution share a space."""
+    def _first_row(self, source: Source, region: Region, start: int, part: Rectangle) -> dict[str, int]:
+        """Fields of RUN for the first centre row of a part that begins `start` rows into the rectangle."""
+        pitch = self.plan.pitch(source)
+        row, phase = start, 0
+        if source.mode != Mode.POINT:
+            row = {
+                Mode.SAME: 1 + start,
+                Mode.STRIDE2: 1 + 2 * start,
+                Mode.NEAREST: (part.y0 >> 1) - (part.y0 - start >> 1) + 1,
+            }[source.mode]
+            row, phase = divmod(row, 3)
+        address = region.space.start + row * pitch
+        return {"address": address, "row_phase": phase, "wrap_at": NO_WRAP, "wrap_to": NO_WRAP}
+
+    def _outputs(self, p: Pass, part: Rectangle) -> tuple[int, int, int]:
+        """Output, loop and pool memory addresses; both column phases of a transposed convolution share a space."""
         walk, plan = self.walk, self.plan
-        out = pool = 0
-        if plan.out_pitch:
-            if p.scatter == Scatter.ODD:
-                return walk.out.spaces[-1].start, 0
-            out = walk.out.take(part.rows * plan.out_pitch).start
-        if plan.pool_pitch:
-            pool = walk.pool.take(part.rows // 2 * plan.pool_pitch).start
-        return out, pool
+        if p.scatter == Scatter.ODD:
+            return self.written
+        size = part.rows * plan.out_pitch
+        self.written = (
+            walk.out.take(size).start if size and (plan.stored or plan.head_rows) else 0,
+            walk.loop.take(size).start if size and plan.moved else 0,
+            walk.pool.take(part.rows // 2 * plan.pool_pitch).start if plan.pool_pitch else 0,
+        )
+        return self.written
 
-    def _store(self, number: int, part: Rectangle, out: int, pool: int) -> None:
+    def _store(self, number: int, part: Rectangle, out: int, loop: int, pool: int) -> None:
         plan, walk = self.plan, self.walk
         p = plan.passes[number]
         if p.scatter == Scatter.EVEN:
             return
         for i, chosen in enumerate(p.sets):
+            if self.layer.dot is not None:
+                if i == 0:
+                    self._store_head(self.config.sets - 1, chosen, part, out)
+                continue
             if plan.head_rows:
                 self._store_head(i, chosen, part, out)
                 continue
-            if self.layer.output is not None:
+            if self.layer.output is not None and plan.stored:
                 self._store_map(self.layer.output, i, chosen, part, out)
+            if plan.moved:
+                self._move(i, chosen, part, loop)
             if self.layer.pooled is not None:
                 half = Rectangle(part.y0 // 2, part.y1 // 2, part.x0 // 2, -(-part.x1 // 2))
                 layout, base = self._tensor(self.layer.pooled)
@@ -388,10 +427,17 @@ class LayerWalk:
                 words = half.columns * layout.planes
                 self._emit_store(1, ddr, words, half.rows, layout.row_bytes, i, pool, plan.pool_pitch, layout.planes)
                 self._wrote(self.layer.pooled, half.y0, half.y1)
-        for ring, used in ((walk.out, plan.out_pitch), (walk.pool, plan.pool_pitch)):
+        for ring, used, until in (
+            (walk.out, plan.out_pitch and (plan.stored or plan.head_rows), len(walk.stores)),
+            (walk.pool, plan.pool_pitch, len(walk.stores)),
+            (walk.loop, plan.out_pitch and plan.moved, len(walk.loads[Queue.MOVES])),
+        ):
             if used:
-                ring.spaces[-1].until = len(walk.stores)
+                ring.spaces[-1].until = until
                 ring.spaces[-1].live = False
+
+    def _move(self, number: int, chosen: OutputSet, part: Rectangle, loop: int) -> None:
+        raise AssertionError("a layer alone moves nothing")
 
     def _tensor(self, name: str) -> tuple[TensorLayout, int]:
         return self.walk.memory.layouts[name], self.walk.memory.tensors[name]
@@ -431,7 +477,7 @@ class LayerWalk:
         pitch: int,
         planes: int,
     ) -> None:
-        fields = [Opcode.STORE, pool, self.plan.index, 0, ddr, words, runs, stride, number, address, pitch, planes]
+        fields = [Opcode.STORE, pool, self.plan.index, 0, ddr, words, runs, stride, number, address, pitch, planes, 0]
         self.walk.stores.append(Store(fields, self.walk.runs))
 
     def _wrote(self, name: str, y0: int, y1: int) -> None:

@@ -1,6 +1,7 @@
 """The compute unit: executes CONFIG and RUN in order and sends beats, addresses and tokens into the array's front.
 
-    CONFIG  waits until every RUN before it is complete, then replaces the configuration
+    CONFIG  replaces the configuration.  What follows the array keeps the one before too, for RUNs on their way; so
+            CONFIG waits only for the RUNs before the last CONFIG (with `drain` for all)
     RUN     waits for its operands; with `reload` waits for the shadow weights and sends the reload marker; then walks
 
         for row: for word column: for row of the pair: for substep:      one step = `interval` cycles
@@ -21,7 +22,7 @@ from amaranth.utils import exact_log2
 
 from hwseg.rtl.config import BANKS, EngineConfig
 from hwseg.rtl.isa import Mode, Opcode, Scatter
-from hwseg.rtl.layouts import BEAT, CONFIG_LAYOUT, RUN_LAYOUT, TOKEN
+from hwseg.rtl.layouts import BACK_FIELDS, BACK_LAYOUT, BEAT, CONFIG_LAYOUT, RUN_LAYOUT, TOKEN
 from hwseg.rtl.window import ADDRESS_BITS
 
 COUNTER_BITS = 16
@@ -30,8 +31,12 @@ ROW = data.StructLayout({"address": ADDRESS_BITS, "phase": 2, "odd": 1})
 """A position along one axis of the input buffer: block address, position modulo 3, half (nearest enlargement)."""
 
 
-def advance(m: Module, state: data.View, mode: Signal, pitch: Signal, name: str) -> data.View:
-    """The state one output row (or word column) further; `pitch` is the step from one block of three to the next."""
+def advance(
+    m: Module, state: data.View, mode: Signal, pitch: Signal, name: str, ring: data.View | None = None
+) -> data.View:
+    """The state one output row (or word column) further; `pitch` is the step from one block of three to the next, and
+    `ring` the RUN whose `wrap_at` and `wrap_to` close a ring.
+    """
     new = Signal(ROW, name=name)
     wrap, phase = Signal(name=f"{name}_wrap"), Signal(3, name=f"{name}_phase")
     m.d.comb += new.eq(state)
@@ -47,8 +52,11 @@ def advance(m: Module, state: data.View, mode: Signal, pitch: Signal, name: str)
     m.d.comb += [
         wrap.eq(phase >= 3),
         new.phase.eq(Mux(wrap, phase - 3, phase)),
-        new.address.eq(state.address + Mux(wrap, pitch, 0)),
     ]
+    further = Signal(ADDRESS_BITS, name=f"{name}_further")
+    m.d.comb += further.eq(state.address + pitch)
+    target = further if ring is None else Mux(further == ring.wrap_at, ring.wrap_to, further)
+    m.d.comb += new.address.eq(Mux(wrap, target, state.address))
     return new
 
 
@@ -74,7 +82,7 @@ class Compute(Component):
                 "addresses": Out(data.ArrayLayout(ADDRESS_BITS, BANKS)),
                 "beat": Out(BEAT),
                 "token": Out(TOKEN),
-                "configuration": Out(CONFIG_LAYOUT),
+                "back": Out(data.ArrayLayout(BACK_LAYOUT, 2)),
                 "done": Out(COUNTER_BITS),
                 "idle": Out(1),
                 "layer": Out(8),
@@ -85,7 +93,10 @@ class Compute(Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        run, configuration = Signal(RUN_LAYOUT), self.configuration
+        run, configuration = Signal(RUN_LAYOUT), Signal(CONFIG_LAYOUT)
+        self._configuration = configuration
+        half, mark = Signal(), Signal(COUNTER_BITS)
+        self._half = half
         held = Signal(256)
         begin, step_end, walk_end = Signal(), Signal(), Signal()
         issued, drained = Signal(COUNTER_BITS), Signal()
@@ -106,8 +117,12 @@ class Compute(Component):
                     with m.Else():
                         m.next = "WAIT"
             with m.State("CONFIG"):
-                with m.If(drained):
-                    m.d.sync += configuration.eq(data.View(CONFIG_LAYOUT, held[: CONFIG_LAYOUT.size]))
+                new = data.View(CONFIG_LAYOUT, held[: CONFIG_LAYOUT.size])
+                with m.If(Mux(new.drain, drained, reached(self.done, mark))):
+                    m.d.sync += [configuration.eq(new), half.eq(~half), mark.eq(issued)]
+                    for number in range(2):
+                        with m.If(half != number):
+                            m.d.sync += [getattr(self.back[number], f).eq(getattr(new, f)) for f in BACK_FIELDS]
                     m.next = "IDLE"
             with m.State("WAIT"):
                 ready = reached(self.loads, run.wait_loads) & reached(self.stores, run.wait_stores)
@@ -141,7 +156,7 @@ class Compute(Component):
         return m
 
     def _walk(self, m: Module, run: data.View, begin: Signal, step_end: Signal, walk_end: Signal) -> None:
-        cfg = self.configuration
+        cfg = self._configuration
         cycle, interval = Signal(6), Signal(6)
         plane_address = Signal(4)
         substep, second, x, y = Signal(3), Signal(), Signal(10), Signal(12)
@@ -153,8 +168,8 @@ class Compute(Component):
             step_end.eq(self.walking & (cycle == interval - 1)),
             block.eq(cfg.planes),
         ]
-        next_row = advance(m, row, cfg.mode, cfg.pitch, "row_next")
-        after_pair = advance(m, pair_row, cfg.mode, cfg.pitch, "row_after_pair")
+        next_row = advance(m, row, cfg.mode, cfg.pitch, "row_next", run)
+        after_pair = advance(m, pair_row, cfg.mode, cfg.pitch, "row_after_pair", run)
         next_column = advance(m, column, cfg.mode, block, "column_next")
         m.d.sync += pair_row.eq(next_row)
 
@@ -229,6 +244,7 @@ class Compute(Component):
             window.slice.eq(run.slice),
             window.substep.eq(substep),
             held_token.valid.eq(last_plane),
+            held_token.half.eq(self._half),
             held_token.first.eq(run.first),
             held_token.last.eq(run.last),
             held_token.shift.eq(run.shift),
@@ -241,29 +257,35 @@ class Compute(Component):
             held_token.scatter.eq(run.scatter),
         ]
         self._output_addresses(m, run, begin, step_end, last_substep, last_second, last_x, second, x, held_token)
-        self._input_addresses(m, held, held_column, held_plane, held_point)
+        self._input_addresses(m, run, held, held_column, held_plane, held_point)
         for early, late in ((held_beat, self.beat), (held_token, self.token)):
             middle = Signal.like(early)
             m.d.sync += [middle.eq(early), late.eq(middle)]
 
-    def _input_addresses(self, m: Module, row: data.View, column: data.View, plane: Signal, point: Signal) -> None:
+    def _input_addresses(
+        self, m: Module, run: data.View, row: data.View, column: data.View, plane: Signal, point: Signal
+    ) -> None:
         """bank 3a+b reads row block of residue a plus column block of residue b plus the plane; two register stages."""
-        cfg = self.configuration
+        cfg = self._configuration
+        above, below = Signal(ADDRESS_BITS), Signal(ADDRESS_BITS)
+        m.d.comb += [
+            above.eq(Mux(row.address == run.wrap_to, run.wrap_at, row.address) - cfg.pitch),
+            below.eq(row.address + cfg.pitch),
+        ]
+        before = Mux((row.phase == 0) & ~point, above, row.address)
+        after = Mux((row.phase == 2) & ~point, Mux(below == run.wrap_at, run.wrap_to, below), row.address)
         rows, columns = [], []
         for residue in range(3):
-            a, b = (
-                Signal(ADDRESS_BITS, name=f"row_block_{residue}"),
-                Signal(ADDRESS_BITS, name=f"column_block_{residue}"),
-            )
-            for value, state, pitch, extra in ((a, row, cfg.pitch, 0), (b, column, cfg.planes, plane)):
-                # Centre at phase 0: residue 2 lies in the block before; centre at phase 2: residue 0 in the block
-                # after.
-                neighbour: Any = 0
-                if residue == 2:
-                    neighbour = Mux((state.phase == 0) & ~point, -pitch, 0)
-                elif residue == 0:
-                    neighbour = Mux((state.phase == 2) & ~point, pitch, 0)
-                m.d.sync += value.eq(state.address + neighbour + extra)
+            # Centre at phase 0: residue 2 lies in the block before; centre at phase 2: residue 0 in the block after.
+            a = Signal(ADDRESS_BITS, name=f"row_block_{residue}")
+            b = Signal(ADDRESS_BITS, name=f"column_block_{residue}")
+            m.d.sync += a.eq((after, row.address, before)[residue])
+            neighbour: Any = 0
+            if residue == 2:
+                neighbour = Mux((column.phase == 0) & ~point, -cfg.planes, 0)
+            elif residue == 0:
+                neighbour = Mux((column.phase == 2) & ~point, cfg.planes, 0)
+            m.d.sync += b.eq(column.address + neighbour + plane)
             rows.append(a)
             columns.append(b)
         for bank in range(BANKS):
@@ -283,14 +305,18 @@ class Compute(Component):
         token: data.View,
     ) -> None:
         """Counters for the partial sum, the output word, the pooled word and the raw word of each step."""
-        cfg = self.configuration
+        cfg = self._configuration
         out_row, out_second, out_column = Signal(ADDRESS_BITS), Signal(ADDRESS_BITS), Signal(ADDRESS_BITS)
         pool_row, pool_column = Signal(ADDRESS_BITS), Signal(ADDRESS_BITS)
         raw, psum = Signal(ADDRESS_BITS + 1), Signal(10)
         scattered = run.scatter != Scatter.NONE
+        shift, here = Signal(ADDRESS_BITS), Signal(ADDRESS_BITS)
+        m.d.sync += shift.eq(run.loop_address - run.out_address)
+        m.d.comb += here.eq(Mux(second, out_second, out_row) + out_column)
         m.d.sync += [
             token.psum.eq(psum),
-            token.out.eq(Mux(cfg.raw, raw, Mux(second, out_second, out_row) + out_column)),
+            token.loop.eq(here + shift),
+            token.out.eq(Mux(cfg.raw | cfg.dot, raw, here)),
             token.pool.eq(pool_row + pool_column),
         ]
         m.d.sync += out_second.eq(out_row + cfg.out_pitch)

@@ -26,6 +26,9 @@ SUFFIXES = {"table": "", "merged": "-merged", "table_dsp": "-dsp"}
 """Cores, in the order of their codes in the register `array`, and what an array's name ends in."""
 
 
+DEPTHS = ("bank_words", "psum_steps", "out_words", "loop_words", "pool_words", "weight_words", "param_slots")
+
+
 @dataclass(frozen=True)
 class EngineConfig:
     """Array shape and memory depths.
@@ -36,7 +39,8 @@ class EngineConfig:
     core: product generator, "table" (offset-binary look-up), "table_dsp" (the same, accumulated in a DSP slice) or
     "merged" (AND gates, tree, digit selection).
     bank_words: 64-bit words in each of nine input banks.  psum_steps: partial sums per core.
-    out_words: words in each of the two parity banks of a set's output memory.  pool_words: words in its pool memory.
+    out_words, loop_words: words in each of the two parity banks of a set's output memory, and of its loop memory.
+    pool_words: words in its pool memory.
     weight_words: words in the weight ring.  param_slots: output groups whose requantization parameters fit.
     """
 
@@ -46,9 +50,10 @@ class EngineConfig:
     core: str = "table"
     bank_words: int = 4096
     psum_steps: int = 256
-    out_words: int = 512
+    out_words: int = 1024
+    loop_words: int = 512
     pool_words: int = 512
-    weight_words: int = 512
+    weight_words: int = 1024
     param_slots: int = 64
 
     def __post_init__(self) -> None:
@@ -63,7 +68,7 @@ class EngineConfig:
             nearest = min((1, 2, 4, 8), key=lambda n: abs(n - value))
             require(value in (1, 2, 4, 8), place, f"{what} must be 1, 2, 4 or 8, not {value}", f"use {nearest}")
         require(self.core in SUFFIXES, place, f"core must be {', '.join(SUFFIXES)}, not {self.core}")
-        for what in ("bank_words", "psum_steps", "out_words", "pool_words", "weight_words", "param_slots"):
+        for what in DEPTHS:
             value = getattr(self, what)
             require(
                 value >= 16 and value & (value - 1) == 0, place, f"{what} must be a power of two from 16, not {value}"
@@ -112,7 +117,7 @@ class EngineConfig:
 
 
 PRESETS = {
-    "zynq7020": EngineConfig(),
+    "zynq7020": EngineConfig(core="table_dsp"),
     "small": EngineConfig(rows=8, pixels=8, channels=8, bank_words=2048, out_words=512),
     "sim": EngineConfig(rows=8, pixels=4, channels=4, bank_words=2048, out_words=512),
 }
@@ -120,10 +125,12 @@ PRESETS = {
 
 def parse_array(text: str, core: str = "table") -> EngineConfig:
     """`PRESET`, `RxCxN` (output channels x pixels x input channels), either with `-merged` or `-dsp` appended;
-    raises HwsegError.
+    raises HwsegError.  Without one the core is `core`; a preset keeps its own form of a table core.
     """
     name, _, suffix = text.partition("-")
     cores = {end[1:]: core for core, end in SUFFIXES.items() if end}
+    if name in PRESETS and not suffix and core == "table":
+        return PRESETS[name]
     core = cores.get(suffix, suffix) or core
     if name in PRESETS:
         return replace(PRESETS[name], core=core)

@@ -1,8 +1,8 @@
-"""The dispatcher: reads the program page by page and hands instructions to the two queues, in order.
+"""The dispatcher: reads the program page by page and hands instructions to the three queues, in order.
 
-On `start` it sends the memory unit a transfer of the first page of its own making; every later page is brought by a
+On `start` it sends the reader a transfer of the first page of its own making; every later page is brought by a
 LOAD of the program.  Page k stands at half k & 1 of the instruction memory.  An instruction takes `INTERVAL` cycles
-when its queue has room.  HALT waits until both units are idle; `abort` ends the run at once.
+when its queue has room.  HALT waits until all units are idle; `abort` ends the run at once.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from hwseg.rtl.compute import COUNTER_BITS
 from hwseg.rtl.config import INSTRUCTION_WORDS, PAGE_INSTRUCTIONS, PAGE_WORDS
 from hwseg.rtl.isa import Opcode, Target
 from hwseg.rtl.layouts import LOAD_LAYOUT
-from hwseg.rtl.memory_unit import WORD_WRITE
+from hwseg.rtl.reader import WORD_WRITE
 
 
 class Dispatcher(Component):
-    """`start`: one-cycle pulse.  `memory`, `compute`: instruction streams.  `done`: one-cycle pulse after HALT."""
+    """`start`: one-cycle pulse.  `read`, `store`, `compute`: instruction streams.  `done`: after HALT."""
 
     INTERVAL = 6
     """Cycles from one dispatched instruction to the next: four reads, one cycle of memory latency, one to hand over."""
@@ -35,7 +35,8 @@ class Dispatcher(Component):
                 "pages": In(COUNTER_BITS),
                 "units_idle": In(1),
                 "abort": In(1),
-                "memory": Out(stream.Signature(unsigned(256))),
+                "read": Out(stream.Signature(unsigned(256))),
+                "store": Out(stream.Signature(unsigned(256))),
                 "compute": Out(stream.Signature(unsigned(256))),
                 "busy": Out(1),
                 "done": Out(1),
@@ -66,18 +67,24 @@ class Dispatcher(Component):
             first_page.ddr.eq(self.program_start),
             first_page.run_words.eq(Mux(self.program_words < PAGE_WORDS, self.program_words, PAGE_WORDS)),
             first_page.runs.eq(1),
+            first_page.cost.eq(first_page.run_words),
         ]
         opcode = instruction[:4]
         is_compute = (opcode == Opcode.CONFIG) | (opcode == Opcode.RUN)
-        m.d.comb += [self.memory.payload.eq(instruction), self.compute.payload.eq(instruction)]
+        is_store = opcode == Opcode.STORE
+        m.d.comb += [
+            self.read.payload.eq(instruction),
+            self.store.payload.eq(instruction),
+            self.compute.payload.eq(instruction),
+        ]
         with m.FSM():
             with m.State("IDLE"):
                 m.d.sync += [number.eq(0), word.eq(0)]
                 with m.If(self.start):
                     m.next = "FIRST_PAGE"
             with m.State("FIRST_PAGE"):
-                m.d.comb += [self.busy.eq(1), self.memory.payload.eq(first_page), self.memory.valid.eq(1)]
-                with m.If(self.memory.ready):
+                m.d.comb += [self.busy.eq(1), self.read.payload.eq(first_page), self.read.valid.eq(1)]
+                with m.If(self.read.ready):
                     m.next = "PAGE"
             with m.State("PAGE"):
                 # The page is complete: its number is smaller than the count of pages that have landed.
@@ -98,13 +105,17 @@ class Dispatcher(Component):
                     m.next = "STOP"
             with m.State("SEND"):
                 m.d.comb += self.busy.eq(1)
-                sent = Mux(is_compute, self.compute.ready, self.memory.ready)
+                sent = Mux(is_compute, self.compute.ready, Mux(is_store, self.store.ready, self.read.ready))
                 with m.If(opcode == Opcode.HALT):
                     with m.If(self.units_idle):
                         m.d.comb += self.done.eq(1)
                         m.next = "IDLE"
                 with m.Else():
-                    m.d.comb += [self.compute.valid.eq(is_compute), self.memory.valid.eq(~is_compute)]
+                    m.d.comb += [
+                        self.compute.valid.eq(is_compute),
+                        self.store.valid.eq(is_store),
+                        self.read.valid.eq(~is_compute & ~is_store),
+                    ]
                     with m.If(sent):
                         m.d.sync += number.eq(number + 1)
                         m.next = "READ"

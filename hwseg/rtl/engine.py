@@ -1,9 +1,10 @@
 """The engine: `top.v`, from its registers to its memory port.
 
     registers -> dispatcher -> compute queue -> compute unit --beats--> window -> encoders -> array of cores
-                            -> memory queue  -> memory unit                                        | sums
-                                                 |  ^                                              v
-               DDR <------- AXI -----------------'  '-- output sets <- requantizers <- partial sums
+                            -> read queue --> reader --words--> (banks)  ^                         | sums
+                            -> write queue -> writer            MOVE ----'                         v
+                                              |    ^              '---- output sets <- requantizers <- partial sums
+               DDR <------- AXI --------------'    '--------------------'
 
 `verilog(config)` is the text that is simulated, synthesized and packaged; it depends on the configuration alone.
 """
@@ -18,6 +19,7 @@ from amaranth.lib.fifo import SyncFIFO
 from amaranth.lib.wiring import Component, In, Out
 
 from hwseg.rtl.array import CoreArray
+from hwseg.rtl.bus import WINDOW_SHIFT
 from hwseg.rtl.compute import Compute
 from hwseg.rtl.config import ROWS_PER_PSUM, ROWS_PER_SET, SUFFIXES, EngineConfig
 from hwseg.rtl.dispatch import Dispatcher
@@ -112,7 +114,7 @@ class Engine(Component):
                 "busy": Out(1),
                 "layer": Out(8),
                 "tap_valid": Out(config.sets),
-                "tap_layer": Out(8),
+                "tap_layer": Out(8 * config.sets),
                 "tap_data": Out(512 * config.sets),
             }
         )
@@ -171,7 +173,11 @@ class Engine(Component):
     def _control(
         self, m: Module, registers: Registers, dispatcher: Dispatcher, memory: MemoryUnit, compute: Compute
     ) -> None:
-        for unit, name in ((memory, "memory"), (compute, "compute")):
+        for sink, name in (
+            (memory.read_instruction, "read"),
+            (memory.write_instruction, "store"),
+            (compute.instruction, "compute"),
+        ):
             queue = SyncFIFO(width=256, depth=QUEUE_DEPTH)
             m.submodules[f"{name}_queue"] = restarted(queue)
             source = getattr(dispatcher, name)
@@ -179,9 +185,9 @@ class Engine(Component):
                 queue.w_data.eq(source.payload),
                 queue.w_en.eq(source.valid),
                 source.ready.eq(queue.w_rdy),
-                unit.instruction.payload.eq(queue.r_data),
-                unit.instruction.valid.eq(queue.r_rdy),
-                queue.r_en.eq(unit.instruction.ready),
+                sink.payload.eq(queue.r_data),
+                sink.valid.eq(queue.r_rdy),
+                queue.r_en.eq(sink.ready),
             ]
         m.d.comb += [
             dispatcher.start.eq(self.begin),
@@ -193,6 +199,9 @@ class Engine(Component):
             dispatcher.units_idle.eq(memory.idle & compute.idle),
             memory.runs.eq(compute.done),
             memory.base.eq(registers.base),
+            memory.grant.base.eq(registers.base[WINDOW_SHIFT:]),
+            memory.grant.limit.eq(registers.limit[WINDOW_SHIFT:]),
+            memory.stop.eq(registers.stop),
             memory.clear.eq(self.begin),
             compute.clear.eq(self.begin),
             compute.loads.eq(memory.loads),
@@ -200,6 +209,8 @@ class Engine(Component):
             registers.busy.eq(dispatcher.busy),
             registers.done.eq(dispatcher.done),
             registers.error.eq(memory.error),
+            registers.error_cause.eq(memory.cause),
+            registers.error_address.eq(memory.address),
             registers.walking.eq(compute.walking),
             registers.read_beat.eq(self.m_axi_rvalid & self.m_axi_rready),
             registers.write_beat.eq(self.m_axi_wvalid & self.m_axi_wready),
@@ -207,7 +218,6 @@ class Engine(Component):
             self.interrupt.eq(registers.interrupt),
             self.busy.eq(dispatcher.busy),
             self.layer.eq(compute.layer),
-            self.tap_layer.eq(compute.configuration.layer),
         ]
 
     def _bus(self, m: Module, registers: Registers, memory: MemoryUnit) -> None:
@@ -283,37 +293,44 @@ class Engine(Component):
             m.submodules[f"requantizers_{number}"] = restarted(library.instance(requantizers, "hwseg_requantizers"))
             low, high = banks
             upper = high.out_token.valid
-            cfg = compute.configuration
             m.d.comb += [
                 requantizers.acc.eq(Mux(upper, high.out.as_value(), low.out.as_value())),
                 requantizers.token.eq(Mux(upper, high.out_token.as_value(), low.out_token.as_value())),
                 requantizers.row.eq(Cat(Mux(upper, high.out_row, low.out_row), upper)),
-                requantizers.low.eq(cfg.low.as_signed()),
-                requantizers.high.eq(cfg.high.as_signed()),
+                requantizers.back.eq(compute.back),
                 requantizers.write.eq(memory.parameter_write),
                 requantizers.write.enable.eq(memory.parameter_write.enable & (memory.parameter_set == number)),
             ]
             output = OutputSet(config)
             m.submodules[f"output_{number}"] = restarted(library.instance(output, "hwseg_output"))
             m.d.comb += [
-                output.configuration.eq(cfg),
+                output.back.eq(compute.back),
                 output.y.eq(requantizers.y),
                 output.raw.eq(requantizers.raw),
                 output.row.eq(requantizers.out_row),
+                output.dot.eq(requantizers.out_dot),
+                output.dot_in.eq(outputs[-1].dot_out if outputs else 0),
+                output.dot_last.eq(number == config.sets - 1),
                 output.token.eq(requantizers.out_token),
                 output.read_address.eq(memory.output_read.address),
                 output.read_parity.eq(memory.output_read.parity),
                 output.read_pool.eq(memory.output_read.pool),
+                output.loop_address.eq(memory.loop_read.address),
+                self.tap_layer[8 * number : 8 * (number + 1)].eq(output.tap_layer),
                 self.tap_valid[number].eq(output.tap_valid),
                 self.tap_data[512 * number : 512 * (number + 1)].eq(output.tap),
             ]
             outputs.append(output)
-        chosen, chosen_late = Signal(3), Signal(3)
-        m.d.sync += [chosen.eq(memory.output_read.set), chosen_late.eq(chosen)]
-        with m.Switch(chosen_late):
-            for number, output in enumerate(outputs):
-                with m.Case(number):
-                    m.d.sync += memory.output_data.eq(output.read_data)
+        for request, sink, name in (
+            (memory.output_read, memory.output_data, "read_data"),
+            (memory.loop_read, memory.loop_data, "loop_data"),
+        ):
+            chosen, chosen_late = Signal(3, name=f"{name}_set"), Signal(3, name=f"{name}_set_late")
+            m.d.sync += [chosen.eq(request.set), chosen_late.eq(chosen)]
+            with m.Switch(chosen_late):
+                for number, output in enumerate(outputs):
+                    with m.Case(number):
+                        m.d.sync += sink.eq(getattr(output, name))
 
 
 @lru_cache(maxsize=8)

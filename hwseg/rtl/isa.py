@@ -1,12 +1,13 @@
 """The engine's instructions: one definition of every field, for the compiler, the timing model and the decoder in
 gates.
 
-An instruction is four 64-bit words, little-endian.  The dispatcher reads them in order and hands LOAD and STORE to the
-memory queue, CONFIG and RUN to the compute queue; each queue executes in order, and the two meet only through counters:
-an instruction waits until the other side has completed `wait_*` instructions since the start (modulo 2**16).
+An instruction is four 64-bit words, little-endian.  The dispatcher reads them in order and hands LOAD and MOVE to the
+reader, STORE to the writer, CONFIG and RUN to the compute unit; each executes in order, and they meet only through
+counters: an instruction waits until the others have completed `wait_*` instructions since the start (modulo 2**16).
 
     LOAD    DDR -> input banks, weight ring, parameters or program       counted in loads
-    STORE   output or pool memory -> DDR                                 counted in stores
+    MOVE    loop memory -> input banks, without DDR                      counted in loads
+    STORE   output or pool memory -> DDR                                 counted in stores, and in acknowledged
     CONFIG  what stays the same over many RUNs
     RUN     one weight tile against a rectangle of pixels                counted in runs (CONFIG is not counted)
     HALT    everything before it finishes, then the interrupt
@@ -28,6 +29,7 @@ class Opcode(IntEnum):
     STORE = 2
     CONFIG = 3
     RUN = 4
+    MOVE = 5
 
 
 class Target(IntEnum):
@@ -94,27 +96,61 @@ class Format:
         return {name: word >> offsets[name] & (1 << width) - 1 for name, width in self.fields.items()}
 
 
+NO_WRAP = (1 << 14) - 1
+"""`wrap_at` of a region that is no ring."""
+
+DESTINATION = {
+    "address": 14,  # WINDOW: address of the first row's block; POINT: first address; PARAMETERS: slot
+    "pitch": 14,  # WINDOW: addresses from one block of three rows to the next; POINT: from row to row
+    "row_phase": 2,  # WINDOW: first row modulo 3
+    "column_phase": 2,  # WINDOW: first word column modulo 3
+    "column_address": 14,  # WINDOW: offset of the first word column in its row, (column // 3) * planes
+    "planes": 4,  # planes per word column
+    "bank": 4,  # POINT: bank 0..7
+    "wrap_at": 14,  # a row that would start here
+    "wrap_to": 14,  # starts here instead: rows go round in a ring
+    "every_other": 1,  # WINDOW: rows go to every other row of the buffer (one row phase of a transposed convolution)
+}
+"""Where LOAD and MOVE put words in the banks."""
+
 LOAD = Format(
     "LOAD",
     {
         "opcode": 4,
         "target": 3,
-        "fence": 1,  # first wait until every earlier STORE has been acknowledged by the memory
         "layer": 8,
         "wait_runs": 16,
         "ddr": 32,  # byte address, a multiple of 8
         "run_words": 16,  # consecutive words of one run (a row)
         "runs": 12,  # number of runs, at least 1
         "ddr_stride": 24,  # bytes from one run's start to the next's
-        "address": 14,  # WINDOW: address of the first row's block; POINT: first address; PARAMETERS: slot
-        "pitch": 14,  # WINDOW: addresses from one block of three rows to the next; POINT: from row to row
-        "row_phase": 2,  # WINDOW: first row modulo 3
-        "column_phase": 2,  # WINDOW: first word column modulo 3
-        "column_address": 14,  # WINDOW: offset of the first word column in its row, (column // 3) * planes
-        "planes": 4,  # WINDOW: planes per word column
-        "bank": 4,  # POINT: bank 0..7
+        **DESTINATION,
+        "wait_stores": 16,  # STOREs that the memory must have acknowledged
+        "cost": 20,  # cycles for which no other LOAD or STORE may start: the memory's share
     },
 )
+
+MOVE = Format(
+    "MOVE",
+    {
+        "opcode": 4,
+        "target": 3,  # WINDOW or POINT
+        "layer": 8,
+        "wait_runs": 16,
+        "source": 14,  # first address in the loop memory
+        "set": 3,
+        "unused_ddr": 15,
+        "run_words": 16,  # steps of a row.  WINDOW: two word columns a step; POINT: one word
+        "runs": 12,
+        "source_pitch": 14,  # addresses from one row to the next in the loop memory
+        "unused_stride": 10,
+        **DESTINATION,
+        "unused_stores": 16,
+        "cost": 20,  # cycles of the reader: run_words * runs + MOVE_TAIL
+    },
+)
+MOVE_TAIL = 6
+"""Cycles of a MOVE after its last step, until the words lie in the banks and the next LOAD's may come."""
 
 STORE = Format(
     "STORE",
@@ -131,6 +167,7 @@ STORE = Format(
         "address": 14,  # first address in the source memory
         "pitch": 14,  # addresses from one run to the next in the source memory
         "planes": 4,  # output memory: words before the parity bank changes (raw: 1)
+        "cost": 20,  # as in LOAD
     },
 )
 
@@ -147,13 +184,16 @@ CONFIG = Format(
         "low": 9,  # clamp, two's complement
         "high": 9,
         "keep": 1,  # write the full-resolution map to the output memory
+        "loop": 1,  # write the full-resolution map to the loop memory
         "pool": 1,  # write the 2x2 maximum to the pool memory
         "raw": 1,  # write 32-bit accumulators instead
-        "raw_rows": 4,  # raw: channels per set that are written, 1..8
+        "dot": 1,  # write the scalar product of all output channels with their `PARAMETER.dot` instead, 32 bits
+        "raw_rows": 4,  # raw: channels per set that are written, 1..8; dot: 1
         "out_pitch": 14,  # addresses from one output row to the next, in each parity bank
         "pool_pitch": 14,
         "interval": 6,  # cycles of a step of a RUN that is not last, at least max(planes, 4)
         "last_interval": 6,  # of a last one: max(planes, 8), raw: max(planes, 8, raw_rows * max(1, pixels / 2))
+        "drain": 1,  # first wait until every RUN is complete; else until those before the last CONFIG are
     },
 )
 
@@ -186,12 +226,17 @@ RUN = Format(
         "column_phase": 2,
         "psum": 10,  # first partial sum
         "out_address": 14,
+        "loop_address": 14,
         "pool_address": 14,
         "slot": 8,  # parameter slot
+        "wrap_at": 14,  # as in LOAD
+        "wrap_to": 14,
     },
 )
 
-FORMATS = {Opcode.LOAD: LOAD, Opcode.STORE: STORE, Opcode.CONFIG: CONFIG, Opcode.RUN: RUN}
+FORMATS = {Opcode.LOAD: LOAD, Opcode.MOVE: MOVE, Opcode.STORE: STORE, Opcode.CONFIG: CONFIG, Opcode.RUN: RUN}
 
-PARAMETER = Format("PARAMETER", {"offset": 56, "shift": 6, "reserved": 2, "multiplier": 30})
-"""One output channel's requantizer: y = clamp(round_half_even((acc * multiplier + offset) / 2**shift))."""
+PARAMETER = Format("PARAMETER", {"offset": 56, "shift": 6, "reserved": 2, "multiplier": 30, "dot": 8})
+"""One output channel's requantizer: y = clamp(round_half_even((acc * multiplier + offset) / 2**shift)); `dot`: its
+weight in a 1x1 head that is computed from y.
+"""

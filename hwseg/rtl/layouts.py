@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from amaranth.lib import data
 
-from hwseg.rtl.isa import CONFIG, LOAD, RUN, STORE, Format
+from hwseg.rtl.isa import CONFIG, LOAD, MOVE, RUN, STORE, Format
 
 
 def layout(instruction: Format) -> data.StructLayout:
@@ -17,9 +17,14 @@ def layout(instruction: Format) -> data.StructLayout:
 
 
 LOAD_LAYOUT = layout(LOAD)
+MOVE_LAYOUT = layout(MOVE)
 STORE_LAYOUT = layout(STORE)
 CONFIG_LAYOUT = layout(CONFIG)
 RUN_LAYOUT = layout(RUN)
+
+BACK_FIELDS = ("layer", "out_planes", "low", "high", "keep", "loop", "pool", "raw", "dot", "raw_rows")
+BACK_LAYOUT = data.StructLayout({name: CONFIG.fields[name] for name in BACK_FIELDS})
+"""What requantizers and output sets need of a CONFIG.  There are two, so that a new one need not wait for old RUNs."""
 
 PLANE = data.StructLayout({"valid": 1, "first": 1, "last": 1, "negate": 1})
 """Control that travels with one digit plane."""
@@ -48,6 +53,7 @@ BEAT = data.StructLayout({"plane": PLANE, "window": WINDOW, "reload": 1})
 TOKEN = data.StructLayout(
     {
         "valid": 1,
+        "half": 1,  # which of the two back-end configurations
         "psum": 10,
         "first": 1,
         "last": 1,
@@ -60,6 +66,7 @@ TOKEN = data.StructLayout(
         "tail": 4,
         "scatter": 2,
         "out": 15,  # address in a parity bank; raw: index of the step's first word
+        "loop": 14,
         "pool": 14,
     }
 )

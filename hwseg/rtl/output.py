@@ -2,16 +2,18 @@
 
     requantized row (C pixels of one channel) ─┬─> block 8 x 8 ──> planes, most significant first ──> output memory
                                                └─> 2x2 maximum ──> planes ─────────────────────────> pool memory
+    requantized row ──> times its head weight, added up over the channels of all sets ──> queue (dot)
     accumulators (raw) ──> queue ──> 32-bit values ────────────────────────────────────────────────> output memory
 
 The eight rows of a block arrive in eight consecutive cycles, one block per step of at least eight cycles, so a block
 leaves (at most eight planes) while the next arrives.  The output memory is two banks, even and odd word columns: a
-transposed convolution writes half of the bytes of both at once.
+transposed convolution writes half of the bytes of both at once.  The loop memory is its twin: what MOVE takes to the
+input banks while STORE takes the output memory's words to DDR.
 """
 
 from __future__ import annotations
 
-from amaranth.hdl import Array, Cat, Module, Mux, Signal, Value
+from amaranth.hdl import Array, Cat, Module, Mux, Signal, Value, signed
 from amaranth.lib import data
 from amaranth.lib.fifo import SyncFIFO
 from amaranth.lib.memory import Memory
@@ -20,10 +22,13 @@ from amaranth.utils import exact_log2
 
 from hwseg.rtl.config import ROWS_PER_SET, WORD_PIXELS, EngineConfig
 from hwseg.rtl.isa import Scatter
-from hwseg.rtl.layouts import CONFIG_LAYOUT, TOKEN
+from hwseg.rtl.layouts import BACK_LAYOUT, TOKEN
 from hwseg.rtl.requantize import RAW_BITS
 
 BLOCK = data.ArrayLayout(data.ArrayLayout(8, WORD_PIXELS), ROWS_PER_SET)
+DOT_BITS = 24
+"""A head's sum over at most 64 channels of 8 x 8 bits."""
+DOT_REQUEST = data.StructLayout({"valid": 1, "index": 15})
 MEMORY_WRITE = data.StructLayout({"enable": 8, "address": 14, "data": 64})
 
 
@@ -34,7 +39,8 @@ def plane(block: data.View, number: Signal) -> Value:
 
 
 class OutputSet(Component):
-    """Packer, pool and memories of one set.  `read_*`: STORE's side; data follows the address by two cycles.
+    """Packer, pool and memories of one set.  `read_*`: STORE's side, `loop_*`: MOVE's; data follows the address by two
+    cycles.  `back`: the two configurations that tokens name.
 
     latency: cycles from a step's last row at the input until all of its words are written (raw: see
     `hwseg.rtl.latency`).
@@ -46,17 +52,24 @@ class OutputSet(Component):
         self.config = config
         super().__init__(
             {
-                "configuration": In(CONFIG_LAYOUT),
+                "back": In(data.ArrayLayout(BACK_LAYOUT, 2)),
                 "y": In(data.ArrayLayout(8, config.pixels)),
                 "raw": In(data.ArrayLayout(RAW_BITS, config.pixels)),
                 "row": In(3),
                 "token": In(TOKEN),
+                "dot": In(signed(8)),
+                "dot_in": In(data.ArrayLayout(signed(DOT_BITS), config.pixels)),
+                "dot_out": Out(data.ArrayLayout(signed(DOT_BITS), config.pixels)),
+                "dot_last": In(1),
                 "read_address": In(14),
                 "read_parity": In(1),
                 "read_pool": In(1),
                 "read_data": Out(64),
+                "loop_address": In(14),
+                "loop_data": Out(data.ArrayLayout(64, 2)),
                 "tap": Out(BLOCK),
                 "tap_valid": Out(1),
+                "tap_layer": Out(8),
             }
         )
 
@@ -72,9 +85,15 @@ class OutputSet(Component):
             ]
         writes = self._full(m, masked)
         pool_write = self._pool(m, masked)
-        raw_writes = self._raw(m)
+        raw_writes = self._raw(m, self._dot(m, masked))
         self._memories(m, writes, raw_writes, pool_write)
         return m
+
+    def _configuration(self, m: Module, token: data.View, name: str) -> data.View:
+        """The configuration under which the token's step was computed."""
+        found = Signal(BACK_LAYOUT, name=f"{name}_configuration")
+        m.d.comb += found.eq(Mux(token.half, self.back[1].as_value(), self.back[0].as_value()))
+        return found
 
     @property
     def _last_substep(self) -> int:
@@ -82,8 +101,9 @@ class OutputSet(Component):
 
     def _full(self, m: Module, values: data.View) -> list[data.View]:
         """Collect a block, then emit its planes into one bank, or scattered into both."""
-        cfg, token = self.configuration, self.token
+        token = self.token
         block, leaving, held = Signal(BLOCK), Signal(BLOCK), Signal(TOKEN)
+        now, cfg = self._configuration(m, token, "arriving"), self._configuration(m, held, "complete")
         complete, busy, number, offset = Signal(), Signal(), Signal(4), Signal(4)
         width = 8 * self.config.pixels
         with m.If(token.valid), m.Switch(Cat(self.row, token.substep)):
@@ -92,11 +112,11 @@ class OutputSet(Component):
                     with m.Case(s * ROWS_PER_SET + r):
                         m.d.sync += block[r].as_value()[s * width : (s + 1) * width].eq(values)
         finished = token.valid & (self.row == ROWS_PER_SET - 1) & (token.substep == self._last_substep)
-        m.d.sync += complete.eq(finished & ~cfg.raw)
+        m.d.sync += complete.eq(finished & ~now.raw)
         with m.If(finished):
             m.d.sync += held.eq(token)
-        emitted = Signal(TOKEN)
-        m.d.comb += [self.tap.eq(block), self.tap_valid.eq(complete)]
+        emitted, keep, loop = Signal(TOKEN), Signal(), Signal()
+        m.d.comb += [self.tap.eq(block), self.tap_valid.eq(complete), self.tap_layer.eq(cfg.layer)]
         with m.If(busy):
             m.d.sync += [number.eq(number - 1), offset.eq(offset + 1)]
             with m.If(number == 0):
@@ -105,7 +125,9 @@ class OutputSet(Component):
             m.d.sync += [
                 leaving.eq(block),
                 emitted.eq(held),
-                busy.eq(cfg.keep),
+                busy.eq(cfg.keep | cfg.loop),
+                keep.eq(cfg.keep),
+                loop.eq(cfg.loop),
                 number.eq(cfg.out_planes - 1),
                 offset.eq(0),
             ]
@@ -121,17 +143,33 @@ class OutputSet(Component):
             wide = Cat(*(word[8 * (4 * parity + i // 2) :][:8] for i in range(WORD_PIXELS)))
             enable = Mux(scattered, Mux(phase, 0xAA, 0x55), Mux(emitted.odd == parity, 0xFF, 0))
             m.d.sync += [
-                write.enable.eq(Mux(busy, enable, 0)),
+                write.enable.eq(Mux(busy & keep, enable, 0)),
                 write.address.eq(emitted.out + offset),
                 write.data.eq(Mux(scattered, wide, word)),
             ]
             writes.append(write)
+            self._loop(m, parity, write, Mux(busy & loop, enable, 0), emitted.loop + offset)
         return writes
+
+    def _loop(self, m: Module, parity: int, write: data.View, enable: Value, address: Value) -> None:
+        """One parity bank of the loop memory, written with the words that the output memory gets."""
+        memory = Memory(shape=64, depth=self.config.loop_words, init=[])
+        m.submodules[f"loop_{parity}"] = memory
+        reader, writer = memory.read_port(), memory.write_port(granularity=8)
+        m.d.comb += [
+            reader.addr.eq(self.loop_address),
+            reader.en.eq(1),
+            writer.data.eq(write.data),
+        ]
+        late = Signal(8, name=f"loop_enable_{parity}")
+        m.d.sync += [late.eq(enable), writer.addr.eq(address), self.loop_data[parity].eq(reader.data)]
+        m.d.comb += writer.en.eq(late)
 
     def _pool(self, m: Module, values: data.View) -> data.View:
         """Running 2x2 maximum; two word columns of the map make one pooled word."""
-        cfg, token = self.configuration, self.token
-        is_signed = cfg.low[8]
+        token = self.token
+        now = self._configuration(m, token, "pooling")
+        is_signed = now.low[8]
         best, leaving = Signal(BLOCK), Signal(BLOCK)
         held, complete, busy, number, address = Signal(TOKEN), Signal(), Signal(), Signal(4), Signal(14)
 
@@ -164,9 +202,10 @@ class OutputSet(Component):
                 with m.Case(r):
                     m.d.sync += best[r].eq(updated)
         finished = token.valid & (self.row == ROWS_PER_SET - 1) & (token.substep == self._last_substep) & token.second
-        m.d.sync += complete.eq(finished & (token.odd | token.end_of_row) & cfg.pool)
+        m.d.sync += complete.eq(finished & (token.odd | token.end_of_row) & now.pool)
         with m.If(finished):
             m.d.sync += held.eq(token)
+        cfg = self._configuration(m, held, "pooled")
         write = Signal(MEMORY_WRITE, name="pool_write")
         with m.If(busy):
             m.d.sync += [number.eq(number - 1), address.eq(address + 1)]
@@ -181,17 +220,63 @@ class OutputSet(Component):
         ]
         return write
 
-    def _raw(self, m: Module) -> list[data.View]:
-        """Accumulators queue up by rows and leave as words of two."""
-        cfg, token = self.configuration, self.token
+    def _dot(self, m: Module, values: data.View) -> data.View:
+        """A 1x1 head of one class: y times its channel's weight, added up row by row through all sets.
+
+        The rows of the next set follow those of this one by a cycle, so its sum begins where this one ends.
+        """
+        token = self.token
+        now = self._configuration(m, token, "dot")
+        products = Signal(data.ArrayLayout(signed(17), self.config.pixels))
+        for pixel in range(self.config.pixels):
+            y = values[pixel]
+            wide = Cat(y, y[7] & now.low[8]).as_signed()
+            m.d.sync += products[pixel].eq(wide * self.dot)
+        held, late, row = Signal(TOKEN, name="dot_held"), Signal(TOKEN, name="dot_late"), Signal(3, name="dot_row")
+        active, active_late, row_late = (
+            Signal(name="dot_active"),
+            Signal(name="dot_done"),
+            Signal(3, name="dot_row_late"),
+        )
+        m.d.sync += [
+            held.eq(token),
+            late.eq(held),
+            row.eq(self.row),
+            row_late.eq(row),
+            active.eq(token.valid & now.dot),
+            active_late.eq(active),
+        ]
+        with m.If(active):
+            for pixel in range(self.config.pixels):
+                before = Mux(row == 0, self.dot_in[pixel], self.dot_out[pixel])
+                m.d.sync += self.dot_out[pixel].eq(before + products[pixel])
+        request = Signal(DOT_REQUEST)
+        m.d.comb += [
+            request.valid.eq(active_late & (row_late == ROWS_PER_SET - 1) & self.dot_last),
+            request.index.eq(late.out),
+        ]
+        return request
+
+    def _raw(self, m: Module, dot: data.View) -> list[data.View]:
+        """Accumulators, or the head's sums, queue up by rows and leave as words of two."""
+        token = self.token
+        cfg = self._configuration(m, token, "raw")
         words = max(1, self.config.pixels // 2)
         width = self.config.pixels * RAW_BITS
         m.submodules.queue = queue = SyncFIFO(width=width + 15, depth=8)
         index = Signal(15)
+        sums = Signal(data.ArrayLayout(signed(RAW_BITS), self.config.pixels), name="dot_sums")
+        m.d.comb += [sums[pixel].eq(self.dot_out[pixel]) for pixel in range(self.config.pixels)]
         m.d.comb += [
             index.eq(token.out + (self.row << exact_log2(words))),
-            queue.w_data.eq(Cat(self.raw, index)),
-            queue.w_en.eq(token.valid & cfg.raw & (self.row < cfg.raw_rows)),
+            queue.w_data.eq(
+                Mux(
+                    dot.valid,
+                    Cat(sums, dot.index),
+                    Cat(self.raw, index),
+                )
+            ),
+            queue.w_en.eq(dot.valid | (token.valid & cfg.raw & (self.row < cfg.raw_rows))),
         ]
         count = Signal(range(max(2, words)))
         values = Signal(64 * words)
@@ -219,7 +304,8 @@ class OutputSet(Component):
             memory = Memory(shape=64, depth=depth, init=[])
             m.submodules[f"out_{parity}"] = memory
             read, write = memory.read_port(), memory.write_port(granularity=8)
-            chosen = Mux(self.configuration.raw, raw.as_value(), full.as_value())
+            # Never both: a CONFIG after a raw one drains.
+            chosen = Mux(raw.enable[0], raw.as_value(), full.as_value())
             port = data.View(MEMORY_WRITE, chosen)
             m.d.comb += [
                 read.addr.eq(self.read_address),

@@ -32,9 +32,9 @@ REGISTERS = (
         "ro",
         "output channels | pixels << 8 | input channels << 16 | core << 24 (0 table, 1 merged, 2 table_dsp)",
     ),
-    Register(0x08, "control", "wo", "bit 0: start"),
-    Register(0x0C, "status", "ro", "bit 0 busy, bit 1 done, bit 2 bus error, bit 3 started while busy"),
-    Register(0x10, "base", "rw", "byte address of the memory map's first byte, a multiple of 128"),
+    Register(0x08, "control", "wo", "bit 0: start, bit 1: stop (bursts on the bus end first)"),
+    Register(0x0C, "status", "ro", "bit 0 busy, bit 1 done, bit 2 ended by a fault or stop, bit 3 started while busy"),
+    Register(0x10, "base", "rw", "byte address where memory map and granted window begin, a multiple of 128"),
     Register(0x14, "program", "rw", "byte offset of the program in the memory map"),
     Register(0x18, "program_words", "rw", "64-bit words of the program"),
     Register(0x1C, "interrupt_enable", "rw", "bit 0: interrupt when a run ends"),
@@ -45,8 +45,23 @@ REGISTERS = (
     Register(0x30, "read_beats", "ro", "64-bit words read"),
     Register(0x34, "write_beats", "ro", "64-bit words written"),
     Register(0x38, "layer", "ro", "number of the layer in work"),
+    Register(
+        0x3C,
+        "limit",
+        "rw",
+        "byte address behind the granted window, a multiple of 128; no burst leaves the window",
+    ),
+    Register(0x40, "error_cause", "ro", "0 none, else why the run ended early: see the causes"),
+    Register(0x44, "error_address", "ro", "byte address of the fault (write error: of the transfer's first byte)"),
 )
 OFFSETS = {register.name: register.offset for register in REGISTERS}
+CAUSE_READ, CAUSE_WRITE, CAUSE_OUTSIDE, CAUSE_STOPPED = 1, 2, 3, 4
+CAUSES = {
+    CAUSE_READ: "the memory answered a read with an error",
+    CAUSE_WRITE: "the memory answered a write with an error",
+    CAUSE_OUTSIDE: "an address outside the granted window",
+    CAUSE_STOPPED: "stopped by the driver",
+}
 STATUS_BUSY, STATUS_DONE, STATUS_ERROR, STATUS_OVERRUN = 1, 2, 4, 8
 
 LITE = Signature(
@@ -70,13 +85,17 @@ class Registers(Component):
             {
                 "bus": Out(LITE),
                 "start": Out(1),
+                "stop": Out(1),
                 "base": Out(32),
+                "limit": Out(32),
                 "program_start": Out(32),
                 "program_words": Out(24),
                 "interrupt": Out(1),
                 "busy": In(1),
                 "done": In(1),
                 "error": In(1),
+                "error_cause": In(3),
+                "error_address": In(32),
                 "walking": In(1),
                 "read_beat": In(1),
                 "write_beat": In(1),
@@ -113,18 +132,20 @@ class Registers(Component):
         m.d.comb += [bus.aw.ready.eq(write), bus.w.ready.eq(write)]
         with m.If(bus.b.ready):
             m.d.sync += bus.b.valid.eq(0)
-        m.d.sync += self.start.eq(0)
+        m.d.sync += [self.start.eq(0), self.stop.eq(0)]
         with m.If(write):
             m.d.sync += bus.b.valid.eq(1)
             value = bus.w.payload.data
             with m.Switch(bus.aw.payload):
                 with m.Case(OFFSETS["control"]):
                     with m.If(active):
-                        m.d.sync += overrun.eq(overrun | value[0])
+                        m.d.sync += [overrun.eq(overrun | value[0]), self.stop.eq(value[1])]
                     with m.Else():
                         m.d.sync += [self.start.eq(value[0]), overrun.eq(0)]
                 with m.Case(OFFSETS["base"]):
                     m.d.sync += self.base.eq(value)
+                with m.Case(OFFSETS["limit"]):
+                    m.d.sync += self.limit.eq(value)
                 with m.Case(OFFSETS["program"]):
                     m.d.sync += self.program_start.eq(value)
                 with m.Case(OFFSETS["program_words"]):
@@ -156,6 +177,9 @@ class Registers(Component):
                 "read_beats": read_beats,
                 "write_beats": write_beats,
                 "layer": self.layer,
+                "limit": self.limit,
+                "error_cause": self.error_cause,
+                "error_address": self.error_address,
             }
             with m.Switch(bus.ar.payload):
                 for name, source in values.items():

@@ -19,7 +19,7 @@ from amaranth.lib.wiring import Component, In, Out
 
 from hwseg.rtl.config import PSUM_BITS, ROWS_PER_SET, EngineConfig
 from hwseg.rtl.isa import PARAMETER
-from hwseg.rtl.layouts import TOKEN
+from hwseg.rtl.layouts import BACK_LAYOUT, TOKEN
 
 PRODUCT_BITS = 62
 NARROW_BITS = 12
@@ -35,6 +35,7 @@ TRIPLE = data.StructLayout(
         "offset": signed(PARAMETER.fields["offset"]),
         "shift": PARAMETER.fields["shift"],
         "multiplier": signed(PARAMETER.fields["multiplier"]),
+        "dot": signed(PARAMETER.fields["dot"]),
     }
 )
 PARAMETER_WRITE = data.StructLayout({"enable": 1, "address": 11, "data": TRIPLE})
@@ -57,12 +58,12 @@ class Requantizers(Component):
                 "acc": In(data.ArrayLayout(signed(PSUM_BITS), pixels)),
                 "row": In(3),
                 "token": In(TOKEN),
-                "low": In(signed(9)),
-                "high": In(signed(9)),
+                "back": In(data.ArrayLayout(BACK_LAYOUT, 2)),
                 "write": In(PARAMETER_WRITE),
                 "y": Out(data.ArrayLayout(8, pixels)),
                 "raw": Out(data.ArrayLayout(RAW_BITS, pixels)),
                 "out_row": Out(3),
+                "out_dot": Out(signed(PARAMETER.fields["dot"])),
                 "out_token": Out(TOKEN),
             }
         )
@@ -86,10 +87,23 @@ class Requantizers(Component):
             m.d.sync += [tokens[-1].eq(tokens[-2]), rows[-1].eq(rows[-2])]
         m.d.comb += [self.out_token.eq(tokens[-1]), self.out_row.eq(rows[-1])]
 
+        # The clamp is in cycle 6, behind a register of its own.
+        self._low, self._high = Signal(signed(9)), Signal(signed(9))
+        half = tokens[5].half
+        m.d.sync += [
+            self._low.eq(Mux(half, self.back[1].low, self.back[0].low)),
+            self._high.eq(Mux(half, self.back[1].high, self.back[0].high)),
+        ]
         triples = [read.data]  # of cycle 1
         for stage in range(4):
             triples.append(Signal(TRIPLE, name=f"triple_{stage}"))
             m.d.sync += triples[-1].eq(triples[-2])
+        dot = triples[-1].dot
+        for stage in range(5, self.latency - 1):
+            later = Signal.like(self.out_dot, name=f"dot_{stage}")
+            m.d.sync += later.eq(dot)
+            dot = later
+        m.d.sync += self.out_dot.eq(dot)
         for pixel in range(self.config.pixels):
             self._one(m, pixel, triples)
         return m
@@ -132,7 +146,7 @@ class Requantizers(Component):
         whole = narrow.as_signed() >> 1
         rounded = register(signed(NARROW_BITS), whole + (narrow[0] & (sticky | narrow[1])), "rounded")  # 6
         raw = register(RAW_BITS, raw, "raw_late")
-        clamped = Mux(rounded < self.low, self.low, Mux(rounded > self.high, self.high, rounded))
+        clamped = Mux(rounded < self._low, self._low, Mux(rounded > self._high, self._high, rounded))
         y = register(8, clamped, "clamped")  # 7
         raw = register(RAW_BITS, raw, "raw_last")
         m.d.sync += [self.y[pixel].eq(y), self.raw[pixel].eq(raw)]  # 8

@@ -24,13 +24,16 @@ from hwseg.rtl.layouts import BEAT, PLANE
 
 ADDRESS_BITS = 14
 
-BANK_WRITE = data.StructLayout({"enable": BANKS, "address": ADDRESS_BITS, "data": 64})
+BANK_WRITE = data.StructLayout(
+    {"enable": BANKS, "address": data.ArrayLayout(ADDRESS_BITS, 3), "data": data.ArrayLayout(64, 3)}
+)
+"""An address and a word for each word column (modulo 3) of banks."""
 
 
 class Window(Component):
     """Nine input banks and the selection of lanes.
 
-    `write`: one word per cycle into the enabled bank.  `addresses`: one per bank, with `beat`.  `lanes[pixel][tap * N
+    `write`: one word per cycle into each enabled bank.  `addresses`: one per bank, with `beat`.  `lanes[pixel][tap * N
     + c]` and `plane`, `reload` come out `latency` cycles later.
     """
 
@@ -72,8 +75,8 @@ class Window(Component):
             m.d.comb += [
                 read.addr.eq(self.addresses[bank]),
                 read.en.eq(1),
-                write.addr.eq(self.write.address),
-                write.data.eq(self.write.data),
+                write.addr.eq(self.write.address[bank % 3]),
+                write.data.eq(self.write.data[bank % 3]),
                 write.en.eq(self.write.enable[bank]),
             ]
             m.d.sync += word.eq(read.data)

@@ -33,6 +33,8 @@ BACKENDS = {
 }
 """Module and function by name; the function takes a Package."""
 
+WINDOW_BYTES = 128
+"""The granted window is told in multiples of this."""
 COUNTERS = ("walking", "read_beats", "write_beats")
 
 
@@ -153,6 +155,7 @@ class Accelerator:
         model, base = loaded.model, loaded.buffer.address
         loaded.buffer.flush(model.input_address, model.input.bytes)
         self._write_once("base", base)
+        self._write_once("limit", base + loaded.buffer.array.size // WINDOW_BYTES * WINDOW_BYTES)
         self._write_once("program", model.program.address)
         self._write_once("program_words", model.program.size // 8)
         self._write_once("interrupt_enable", 1)

@@ -41,7 +41,7 @@ def differences(program: Program, policy: str = "eager", seed: int = 0) -> dict[
     Machine(program.config, ddr, memory.program_address, len(program.program), policy, seed).run()
     expected = golden.run(graph, image).tensors
     raw = ddr.tobytes()
-    found = {name: unpack_tensor(raw[memory.tensors[name] :], layout) for name, layout in memory.layouts.items()}
+    found = {name: unpack_tensor(raw[at:], memory.layouts[name]) for name, at in memory.tensors.items()}
     if isinstance(memory.head, HeadLayout):
         found[memory.head_tensor] = unpack_head(raw[memory.head_address :], memory.head)
     wrong = {name: int((value != expected[name]).sum()) for name, value in found.items()}

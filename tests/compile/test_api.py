@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from benchmarks.graphs import GraphBuilder
 from hwseg.boards import load_board
 from hwseg.commands.compile import command
 from hwseg.compile.api import compile_graph, compile_model
@@ -20,7 +21,6 @@ from hwseg.compile.timing import predict
 from hwseg.errors import HwsegError
 from hwseg.ir import Graph
 from hwseg.rtl.config import PRESETS, parse_array
-from tests.compile.graphs import GraphBuilder
 
 MODELS = Path(__file__).parents[2] / "hwseg" / "models"
 FILES = {

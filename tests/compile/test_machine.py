@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from benchmarks.graphs import GraphBuilder
 from hwseg.compile.machine import MachineError
 from hwseg.compile.timing import unpack
 from hwseg.quant.load import load
 from hwseg.rtl.config import EngineConfig, parse_array
 from hwseg.rtl.isa import FORMATS, Opcode
-from tests.compile.graphs import GraphBuilder
 from tests.compile.proof import compiled, differences
 
 ARRAYS = ("8x8x8", "8x4x4", "16x8x8", "8x2x2", "8x1x1", "8x8x8-merged", "24x8x4", "32x4x2")
@@ -157,7 +157,7 @@ def without(program: bytes, opcode: Opcode, field: str) -> bytes:
         (Opcode.RUN, "wait_loads", "lazy"),
         (Opcode.RUN, "wait_stores", "lazy"),
         (Opcode.LOAD, "wait_runs", "eager"),
-        (Opcode.LOAD, "fence", "eager"),
+        (Opcode.LOAD, "wait_stores", "eager"),
         (Opcode.STORE, "wait_runs", "eager"),
     ],
 )

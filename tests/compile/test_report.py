@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 
+from benchmarks.graphs import GraphBuilder
 from hwseg.boards import load_board
 from hwseg.compile.api import compile_graph
 from hwseg.compile.array import warnings
 from hwseg.compile.report import STARTUP, build_report, markdown
 from hwseg.compile.report_html import Axis, html, place_labels, round_step, si
 from hwseg.rtl.config import parse_array
-from tests.compile.graphs import GraphBuilder
 
 BOARD = load_board("zynq7020")
 CLOCK = 150.0
@@ -166,9 +166,10 @@ def test_resources_say_where_they_come_from(report: dict[str, Any]) -> None:
     for row in measured["resources"].values():
         row["measured"] = row["available"] * 0.95
     measured["warnings"] = warnings(measured["resources"], "zynq7020")
-    for content, source, crowded in ((report, "estimate", 0), (measured, "synthesis", 5)):
+    for content, source, crowded in ((report, "estimate", 0), (measured, "synthesis", 4)):
         page = Page(html(content))
         assert [text for tag, text in page.text if text == source] == [source] * 5
+        # DSP slices may all be used.
         assert sum("over 90 %" in text for _, text in page.text) == crowded
         assert "full" not in str([a for tag, a in page.elements if tag == "div"]) or crowded
     assert "| 50,540.0 |" in markdown(measured)

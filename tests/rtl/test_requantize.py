@@ -19,15 +19,16 @@ def results(cases, low, high):
     found = []
 
     async def bench(ctx):
-        ctx.set(dut.low, low)
-        ctx.set(dut.high, high)
+        # The other half of the configuration must not matter.
+        ctx.set(dut.back, [{"low": 1, "high": 2}, {"low": low & 0x1FF, "high": high & 0x1FF}])
+        ctx.set(dut.token.half, 1)
         for entry, (triple, _) in enumerate(cases):
             ctx.set(
                 dut.write,
                 {
                     "enable": 1,
                     "address": entry,
-                    "data": {"offset": triple.o, "shift": triple.s, "multiplier": triple.m},
+                    "data": {"offset": triple.o, "shift": triple.s, "multiplier": triple.m, "dot": entry % 256 - 128},
                 },
             )
             await ctx.tick()
@@ -43,6 +44,8 @@ def results(cases, low, high):
             await ctx.tick()
             if ctx.get(dut.out_token.valid):
                 assert ctx.get(dut.out_row) == len(found) % 8
+                dot = len(found) % 256 - 128
+                assert ctx.get(dut.out_dot) == dot
                 found.append(([ctx.get(y) for y in dut.y], [ctx.get(r) for r in dut.raw]))
 
     simulator = Simulator(dut)

@@ -80,6 +80,7 @@ async def campaign(dut):
 
     for name in ("base", "program", "program_words"):
         await write(name, job[name])
+    await write("limit", base + len(image) // 128 * 128)
     await write("interrupt_enable", 1)
 
     async def run(share, seed, bad_read=None, bad_write=None, again=False):

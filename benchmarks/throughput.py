@@ -1,0 +1,195 @@
+"""Cycles, GOPS and DDR traffic of whole networks: the compiler's recurrence, checked in Verilator with `--verify`.
+
+Weights are random: cycles follow from shapes and digit planes alone. GOPS are 2 x multiply-accumulates of convolutions;
+residual additions and pooling take cycles and count nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from fractions import Fraction
+from pathlib import Path
+
+from benchmarks.graphs import GraphBuilder
+from benchmarks.measure import machine, table
+from hwseg.boards import Board, load_board
+from hwseg.compile.api import Program, compile_graph
+from hwseg.ir import Graph
+from hwseg.rtl.config import PRESETS, EngineConfig
+
+CLOCK_MHZ = 150.0
+DDR = {16: 1.47e9, 32: 2.94e9}
+"""Sustained bytes per second: 70 % of the peak of a DDR3-1050 of that width."""
+RESIDUAL_WIDTHS = (16, 32, 64, 144, 288)
+VERIFIED = {"unet8": 32, "unet16": 32, "resunet": 32}
+"""Networks that `--verify` simulates, every cycle, at this size; the two smallest also at their own."""
+WHOLE = ("unet8", "unet16")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One network under one condition."""
+
+    name: str
+    bits: int
+    ddr_bits: int
+    mode: str
+    clock_mhz: float
+    macs: int
+    cycles: int
+    utilization: float
+    gops: float
+    ddr_bytes: int
+
+
+def unet(width: int, depth: int, size: int, channels: int) -> Callable[[int, int], Graph]:
+    """Two 3x3 convolutions a level, transposed convolutions, a 1x1 head; `size` may be replaced."""
+
+    def build(bits: int, side: int = 0) -> Graph:
+        b = GraphBuilder(side or size, side or size, channels)
+        x, skips = "image", []
+        for level in range(depth):
+            x = b.conv(b.conv(x, width << level, bits=bits), width << level, bits=bits)
+            skips.append(x)
+            x = b.pool(x)
+        x = b.conv(b.conv(x, width << depth, bits=bits), width << depth, bits=bits)
+        for level in reversed(range(depth)):
+            x = b.concat(b.conv(x, width << level, 2, bits=bits), skips[level])
+            x = b.conv(b.conv(x, width << level, bits=bits), width << level, bits=bits)
+        return b.graph(b.sums(x, 1, 1))
+
+    return build
+
+
+def resunet(bits: int, side: int = 0) -> Graph:
+    """Two convolutions and an addition a level, nearest upsampling, 18 convolutions of 3x3 and a head."""
+    b = GraphBuilder(side or 192, side or 192, 4)
+    half = Fraction(1, 2)
+    high = (1 << bits) - 1
+
+    def block(x: str, width: int) -> str:
+        first = b.conv(x, width, bits=bits)
+        return b.add(first, b.conv(first, width, bits=bits), half, half, 0, high)
+
+    x, skips = "image", []
+    for width in RESIDUAL_WIDTHS[:-1]:
+        x = block(x, width)
+        skips.append(x)
+        x = b.pool(x)
+    x = block(x, RESIDUAL_WIDTHS[-1])
+    for width, skip in zip(RESIDUAL_WIDTHS[-2::-1], reversed(skips), strict=True):
+        x = block(b.concat(b.up(x), skip), width)
+    return b.graph(b.sums(x, 1, 1))
+
+
+NETWORKS: dict[str, Callable[..., Graph]] = {
+    "unet64": unet(64, 4, 512, 1),
+    "unet32": unet(32, 4, 256, 3),
+    "unet16": unet(16, 4, 256, 1),
+    "unet8": unet(8, 3, 128, 1),
+    "resunet": resunet,
+}
+
+
+def compiled(graph: Graph, config: EngineConfig, ddr_bits: int) -> Program:
+    return compile_graph(graph, config, board(ddr_bits), clock_mhz=CLOCK_MHZ)
+
+
+def board(ddr_bits: int) -> Board:
+    found = load_board("zynq7020")
+    return replace(found, ddr_bits=ddr_bits, ddr_bytes_per_second=DDR[ddr_bits])
+
+
+def measure(name: str, bits: int, ddr_bits: int, config: EngineConfig) -> Row:
+    """One compilation and its prediction."""
+    program = compiled(NETWORKS[name](bits), config, ddr_bits)
+    timing = program.timing()
+    macs = sum(plan.layer.macs for plan in program.plans)
+    planes = [max(s.planes for s in plan.sources) for plan in program.plans]
+    busy = sum(plan.layer.macs * b for plan, b in zip(program.plans, planes, strict=True))
+    words = sum(timing.read_words.values()) + sum(timing.write_words.values())
+    return Row(
+        name,
+        bits,
+        ddr_bits,
+        "dense",
+        CLOCK_MHZ,
+        macs,
+        timing.total,
+        busy / (config.rows * config.pixels * config.lanes) / timing.total,
+        2 * macs / timing.total * CLOCK_MHZ / 1e3,
+        8 * words,
+    )
+
+
+def verify(name: str, bits: int, ddr_bits: int, config: EngineConfig, side: int) -> str:
+    """Simulate every cycle; a sentence with both counts."""
+    import numpy as np
+
+    from hwseg.compile.engine_text import engine_verilog
+    from hwseg.rtl.cells import sim_cells
+    from hwseg.sim.simulate import simulate_program
+
+    program = compiled(NETWORKS[name](bits, side), config, ddr_bits)
+    kind = program.graph.types[program.graph.input]
+    image = np.random.default_rng(0).integers(kind.low, kind.high + 1, kind.shape)
+    with tempfile.TemporaryDirectory() as scratch:
+        top = engine_verilog(config)
+        folder = Path(scratch)
+        (folder / "top.v").write_text(top)
+        if cells := sim_cells(top):
+            (folder / "sim_cells.v").write_text(cells)
+        (folder / "program.bin").write_bytes(program.program)
+        (folder / "weights.bin").write_bytes(program.weights)
+        result = simulate_program(folder, program, image)
+    speed = result.cycles / result.seconds
+    equal = "equal" if result.passed else "DIFFERENT"
+    return (
+        f"{name} at {side or 'its own size'}, {bits} bits, {ddr_bits}-bit DDR: {result.cycles:,} cycles simulated, "
+        f"{result.predicted_cycles:,} predicted, {result.mismatches} wrong values: {equal} ({speed:,.0f} cycles/s)"
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--only", choices=NETWORKS, action="append")
+    parser.add_argument("--bits", type=int, action="append", choices=range(2, 9))
+    parser.add_argument("--json", type=Path)
+    parser.add_argument("--verify", action="store_true", help="simulate the smallest networks in Verilator")
+    arguments = parser.parse_args()
+    config = PRESETS["zynq7020"]
+    names = arguments.only or list(NETWORKS)
+    rows = [
+        measure(name, bits, ddr_bits, config) for name in names for bits in arguments.bits or (8, 4) for ddr_bits in DDR
+    ]
+    print(f"{machine()}, array {config.name} at {CLOCK_MHZ:g} MHz")
+    print()
+    cells = [
+        [
+            row.name,
+            str(row.bits),
+            str(row.ddr_bits),
+            f"{row.macs / 1e9:.3f}",
+            f"{row.cycles:,}",
+            f"{100 * row.utilization:.1f} %",
+            f"{row.gops:.1f}",
+            f"{row.ddr_bytes / 1e6:.1f}",
+            f"{row.ddr_bytes * CLOCK_MHZ * 1e6 / row.cycles / 1e9:.2f}",
+        ]
+        for row in rows
+    ]
+    print(table(["network", "bits", "DDR bits", "GMAC", "cycles", "lanes busy", "GOPS", "DDR MB", "GB/s"], cells))
+    if arguments.json:
+        arguments.json.write_text(json.dumps([asdict(row) for row in rows], indent=1) + "\n")
+    if arguments.verify:
+        for name in names:
+            if name in VERIFIED:
+                print(verify(name, 8, 16, config, 0 if name in WHOLE else VERIFIED[name]))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,77 @@
+"""Why each layer takes the cycles it takes, and what would help: shares of the exact recurrence, no estimates."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from hwseg.compile.chain import Chain
+from hwseg.compile.timing import CAUSES, Timing
+from hwseg.rtl.isa import Scatter
+
+BUSY = 0.9
+"""Share of cycles from which a layer counts as bound by the array itself."""
+
+HELP = {
+    "compute": "fewer planes (bits) or channels",
+    "lanes": "more input channels (3x3: multiples of 8, 1x1: of 64) or output channels (multiples of the rows)",
+    "dispatch": "larger strips: an array with deeper memories",
+    "input": "a faster DDR, or fewer bits in what it reads",
+    "output": "a faster DDR, or fewer bits in what it writes",
+    "weights": "taller strips, so that a weight tile serves more pixels",
+    "reload": "taller strips, so that tables are loaded less often",
+    "turn": "taller strips: fewer instructions",
+}
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """One layer.  chain: number of the chain it runs in; fused: with how many others.  rows: of its strips.
+
+    shares: of its cycles, "compute" and each of `CAUSES`.  lanes: share of the array's lanes that multiply real weights
+    with real pixels while it computes.  bound: what the layer's time goes to: "compute", "lanes" that have nothing to
+    multiply, or the cause that stalls the array most.
+    """
+
+    layer: str
+    chain: int
+    fused: int
+    rows: int
+    cycles: int
+    shares: dict[str, float]
+    lanes: float
+    bound: str
+    help: str
+
+
+def explain(chains: Sequence[Chain], timing: Timing, lane_cycles: Sequence[float]) -> tuple[Explanation, ...]:
+    """Every layer, in order; `lane_cycles`: cycles that its multiplications would take with every lane busy."""
+    found = []
+    for number, chain in enumerate(chains):
+        for plan in chain.plans:
+            cycles, walking = timing.layers[plan.index], timing.walking[plan.index]
+            stalls = timing.stalls[plan.index]
+            shares = {"compute": walking / cycles} | {cause: stalls[cause] / cycles for cause in CAUSES}
+            lanes = lane_cycles[plan.index] / walking
+            bound = max(CAUSES, key=lambda cause: stalls[cause])
+            if shares["compute"] >= BUSY:
+                bound = "compute" if lanes >= BUSY * _reachable(plan.passes[0].scatter) else "lanes"
+            found.append(
+                Explanation(
+                    plan.layer.name,
+                    number,
+                    len(chain.plans) - 1,
+                    plan.rows,
+                    cycles,
+                    shares,
+                    lanes,
+                    bound,
+                    HELP[bound],
+                )
+            )
+    return tuple(found)
+
+
+def _reachable(scatter: Scatter) -> float:
+    """Lanes of a tile that can be busy: transposed and 1x1 convolutions use 64 of 72."""
+    return 1.0 if scatter == Scatter.NONE else 64 / 72

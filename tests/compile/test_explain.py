@@ -1,0 +1,58 @@
+"""Where cycles go: shares are of the whole, and each bound is provoked by a network made for it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from click.testing import CliRunner
+
+from benchmarks.graphs import GraphBuilder
+from hwseg import models
+from hwseg.boards import load_board
+from hwseg.cli import group
+from hwseg.compile.api import Program, compile_graph
+from hwseg.compile.explain import HELP
+from hwseg.compile.timing import CAUSES
+from hwseg.rtl.config import parse_array
+
+BOARD = load_board("zynq7020")
+
+
+def program(width: int, channels: int, out: int, rate: float = 1.0, array: str = "16x8x8") -> Program:
+    b = GraphBuilder(32, width, channels)
+    graph = b.graph(b.conv(b.conv("image", out), out))
+    board = replace(BOARD, ddr_bytes_per_second=BOARD.ddr_bytes_per_second * rate)
+    return compile_graph(graph, parse_array(array), board)
+
+
+def test_shares_add_up_to_the_layer() -> None:
+    found = program(64, 16, 32)
+    timing = found.timing()
+    for row in found.explain():
+        assert sum(row.shares.values()) == pytest.approx(1)
+        assert set(row.shares) == {"compute", *CAUSES}
+        assert row.help == HELP[row.bound]
+    assert sum(row.cycles for row in found.explain()) + timing.startup == timing.total
+
+
+def test_wide_layers_are_bound_by_the_array() -> None:
+    assert [row.bound for row in program(64, 64, 64).explain()][1] == "compute"
+
+
+def test_a_single_input_channel_leaves_lanes_idle() -> None:
+    row = program(256, 1, 16).explain()[0]
+    assert row.lanes == pytest.approx(1 / 8)
+
+
+def test_a_slow_memory_is_named() -> None:
+    slow = program(64, 64, 64, rate=0.02).explain()
+    assert {row.bound for row in slow} <= {"input", "output", "weights"}
+    assert sum(row.cycles for row in slow) > sum(row.cycles for row in program(64, 64, 64).explain())
+
+
+def test_the_command_explains(tmp_path) -> None:
+    model = str(models.path("nuclei-mixed"))
+    done = CliRunner().invoke(group, ["compile", model, "-o", str(tmp_path / "b"), "--array", "sim", "--explain"])
+    assert done.exit_code == 0, done.output
+    assert "bound by" in done.output
