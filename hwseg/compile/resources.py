@@ -64,12 +64,12 @@ ENCODER = {
 ENCODER["table_dsp"] = ENCODER["table"]
 # by pixels
 REQUANTIZERS = Line(Cost(-26, 0, 599), Cost(209, 0, 347))
-OUTPUT = Line(Cost(1590, 70, 3260), Cost(29, 22, 0))
+OUTPUT = Line(Cost(1800, 8, 3040), Cost(29, 22, 0))
 PARTIAL_SUMS = Line(Cost(117, 0, 252), Cost(60, 0, 132))
 # by input channels; fewer pixels bring wider multiplexers in front of fewer lanes
 WINDOW = Line(Cost(160, 0, 500), Cost(304, 0, 136))
 
-FIXED = Cost(2700, 500, 4500)
+FIXED = Cost(2150, 640, 5020)
 """Dispatcher, queues, compute and memory units, registers, weight mover; less what the parts share in the whole."""
 
 

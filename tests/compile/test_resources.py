@@ -15,6 +15,7 @@ from hwseg.rtl.config import PRESETS, parse_array
 BOARD = load_board("zynq7020")
 
 MEASURED = {
+    "8x2x2": {"lut": 7357, "lutram": 1008, "ff": 16279, "bram36": 50.5, "dsp": 10},
     "16x8x8-dsp": {"lut": 46077, "lutram": 9904, "ff": 90631, "bram36": 125.0, "dsp": 208},
 }
 """`python -m benchmarks.resources ARRAY`, yosys 0.70.  8x8x8 was measured after the estimate was fitted."""
