@@ -156,10 +156,8 @@ def markdown(found: Mapping[str, Any]) -> str:
         "cut to lanes and bits. LUTs are counted one by one, without pairing small ones. Toggles: nets of the "
         "synthesized netlist, zero delays, "
         "each sum compared with the dot product; the inside of DSP slices is not seen, hence the column of their "
-        "steps. A loader stands once per row of an array, an encoder once per pixel. MHz: the core alone, with "
-        "registers at its ports, after place and route on an ECP5-85F, speed grade 6 (yosys `synth_ecp5`, nextpnr-ecp5 "
-        f"{found['nextpnr_ecp5']}); clocks compare with each other, and are not those of a Zynq.",
-        *_slowest(found["cores"]),
+        "steps. A loader stands once per row of an array, an encoder once per pixel.",
+        *_routed(found),
         _table(head, rows),
         "![LUTs per lane, and work per cycle and area](cores.png)",
         "### Against the ICECS 2025 paper",
@@ -236,14 +234,20 @@ cycles and LUTs of one core. What can explain each difference:
   DSP slice as accumulator."""
 
 
-def _slowest(cores: Sequence[Mapping[str, Any]]) -> list[str]:
-    """The critical paths of the widest cores, if they were routed."""
-    routed = [f for f in cores if f["slowest_path"]]
+def _routed(found: Mapping[str, Any]) -> list[str]:
+    """How clocks were found, and the critical paths of the widest cores; nothing if none was."""
+    routed = [f for f in found["cores"] if f["slowest_path"]]
     if not routed:
         return []
     most = max((f["weight_bits"], f["lanes"]) for f in routed)
     lines = [f"- {f['core']}: {f['slowest_path']}" for f in routed if (f["weight_bits"], f["lanes"]) == most]
-    return [f"Slowest paths of {most[1]} lanes, {most[0]} bits:", "\n".join(lines)]
+    how = (
+        "MHz: the core alone, with registers at its ports, after place and route on an ECP5-85F, speed grade 6 (yosys "
+        f"`synth_ecp5`, nextpnr-ecp5 {found['nextpnr_ecp5']}), where `--route` asked for it. Clocks compare with each "
+        "other, and are not those of a Zynq: that device has LUTs of four inputs, and no slice like the DSP48E1, which "
+        "`table_dsp` has there in LUTs."
+    )
+    return [how, f"Slowest paths of {most[1]} lanes, {most[0]} bits:", "\n".join(lines)]
 
 
 def _summary(measured: Sequence[Mapping[str, Any]]) -> str:
@@ -276,6 +280,7 @@ def plot(path: Path, found: Mapping[str, Any]) -> None:
     """LUTs per lane and multiply-accumulates per cycle per thousand LUTs."""
     try:
         from matplotlib.figure import Figure
+        from matplotlib.ticker import LogLocator
     except ImportError as error:
         raise HwsegError("--plot", "needs matplotlib", "pip install 'hwseg[synth]'") from error
     shapes = sorted({(f["lanes"], f["weight_bits"]) for f in found["cores"]})
@@ -290,10 +295,14 @@ def plot(path: Path, found: Mapping[str, Any]) -> None:
                 for f in found["cores"]
                 if f["core"] == name
             }
-            at = np.arange(len(shapes)) + (n - len(names) / 2) * 0.13
-            axes.bar(at, [by_shape.get(shape, 0) for shape in shapes], 0.13, label=name)
+            width = 0.8 / len(names)
+            at = np.arange(len(shapes)) + (n - (len(names) - 1) / 2) * width
+            axes.bar(at, [by_shape.get(shape, 0) for shape in shapes], width, label=name)
         axes.set_xticks(range(len(shapes)), [f"{lanes} x\n{bits} bit" for lanes, bits in shapes])
         axes.set_title(title)
         axes.set_yscale("log")
-    figure.legend(*figure.axes[0].get_legend_handles_labels(), fontsize=8, ncols=6, loc="outside upper center")
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.yaxis.set_major_formatter("{x:g}")
+        axes.yaxis.set_minor_formatter("")
+    figure.legend(*figure.axes[0].get_legend_handles_labels(), fontsize=8, ncols=len(names), loc="outside upper center")
     figure.savefig(path, dpi=110, metadata={"Software": None})

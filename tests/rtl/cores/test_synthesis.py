@@ -24,6 +24,14 @@ def test_the_table_core_takes_3_4_luts_per_lane_and_60_for_its_tables(tmp_path):
     assert found.dsp == 0
 
 
+@pytest.mark.slow
+def test_the_table_core_with_a_dsp_slice_takes_2_9_luts_per_lane(tmp_path):
+    found = cost("table_dsp", "core", tmp_path)
+    assert found.lut_cells <= 2.9 * 72
+    assert found.lutram <= 72
+    assert found.dsp == 1
+
+
 def test_the_table_loader_and_encoder(tmp_path):
     assert cost("table", "loader", tmp_path).lut_cells <= 386
     assert cost("table", "encoder", tmp_path).lut_cells <= 146
