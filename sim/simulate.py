@@ -26,6 +26,7 @@ import numpy as np
 from hwseg import golden
 from hwseg.boards import load_board
 from hwseg.compile.api import Program, compile_graph
+from hwseg.compile.dial import turned
 from hwseg.compile.layout import HeadLayout, pack_input, unpack_head, unpack_tensor
 from hwseg.errors import require
 from hwseg.files import file_errors, verify_manifest
@@ -122,7 +123,7 @@ def load_build(folder: Path, *, verify: bool = True) -> tuple[Graph, Program, Ma
     require_build(folder, verify=verify)
     with file_errors(folder):
         report = json.loads((folder / "report.json").read_text())
-    graph = load(folder / "model.onnx")
+    graph = turned(load(folder / "model.onnx"), int(report.get("planes", 8)))
     config = parse_array(report["array"])
     board, clock = load_board(report["board"]), float(report["clock_mhz"])
     program = compile_graph(graph, config, board, bool(report.get("inexact")), clock_mhz=clock)

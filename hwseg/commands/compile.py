@@ -31,6 +31,13 @@ LEAST_SHARE = 0.005
     show_default=True,
     help="Product generator.",
 )
+@click.option(
+    "--planes",
+    type=int,
+    default=8,
+    show_default=True,
+    help="Accuracy dial: the most digit planes of an activation; fewer take fewer cycles.",
+)
 @click.option("--explain", "explained", is_flag=True, help="Say where each layer's cycles go and what would help.")
 @click.option("--synth", is_flag=True, help="Measure resources with yosys (minutes).")
 @click.option("--allow-inexact", is_flag=True, help="Accept requantizers that differ from the model, and count them.")
@@ -41,6 +48,7 @@ def command(
     clock_mhz: float | None,
     array: str,
     core: str,
+    planes: int,
     explained: bool,
     synth: bool,
     allow_inexact: bool,
@@ -61,6 +69,7 @@ def command(
             synth=synth,
             allow_inexact=allow_inexact,
             core=core,
+            planes=planes,
             progress=lambda phrase: status.update(escape(phrase)),
         )
     show(build.report)

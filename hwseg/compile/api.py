@@ -11,6 +11,7 @@ from typing import Any
 from hwseg.boards import Board, load_board
 from hwseg.compile.array import choose_array, require_fit
 from hwseg.compile.chain import Chain, plan_network, plans_of
+from hwseg.compile.dial import turned
 from hwseg.compile.emit import graph_json, json_bytes
 from hwseg.compile.engine_text import in_background
 from hwseg.compile.explain import Explanation, explain
@@ -136,8 +137,12 @@ def compile_model(
     allow_inexact: bool = False,
     core: str = "table",
     progress: Progress = _silent,
+    planes: int = 8,
 ) -> Build:
-    """Read a QONNX file, compile it and write the build folder (default: the model's name with `.hwseg`)."""
+    """Read a QONNX file, compile it and write the build folder (default: the model's name with `.hwseg`).
+
+    planes: the accuracy dial, the most digit planes that an activation is written with.
+    """
     from hwseg.quant.load import load
 
     target = load_board(board)
@@ -146,7 +151,7 @@ def compile_model(
     require(1 <= clock <= 1000, "--clock-mhz", f"must be from 1 to 1000, is {clock:g}", f"use {target.clock_mhz:g}")
     require_fit(config, target)
     progress(f"reading {Path(path).name}")
-    graph = load(path)
+    graph = turned(load(path), planes)
     top = in_background(config)
     program = compile_graph(graph, config, target, allow_inexact, progress, clock)
     folder = Path(path).with_suffix(".hwseg") if out is None else Path(out)
@@ -171,6 +176,7 @@ def compile_model(
             measured,
             program.inexact,
         )
+        report["planes"] = planes
         contents = {
             "program.bin": program.program,
             "weights.bin": program.weights,

@@ -6,6 +6,7 @@ All figures are clock cycles and follow from the components' own `latency` attri
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 from hwseg.rtl.compute import Compute
 from hwseg.rtl.config import ROWS_PER_SET, EngineConfig
@@ -31,6 +32,7 @@ class Latencies:
     dispatch: int
 
 
+@lru_cache(maxsize=64)
 def latencies(config: EngineConfig) -> Latencies:
     family = FAMILIES[config.core]
     front = Compute.latency + Window.latency
