@@ -31,7 +31,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from hwseg.arith.digits import OnTheFly, array_planes, to_planes
-from hwseg.arith.types import IntType
+from hwseg.arith.types import PLANES, IntType
 from hwseg.errors import require
 
 
@@ -58,6 +58,10 @@ class MmaSpec:
 
     def __post_init__(self) -> None:
         require(self.terms >= 1, f"merged multiply-add of {self.terms} terms", "terms must be at least 1")
+        width = self.activation.width
+        require(
+            width <= PLANES, f"merged multiply-add of {self.terms} terms", f"planes must be 1 to {PLANES}, not {width}"
+        )
         require(self.bound >= 0, f"merged multiply-add of {self.terms} terms", "magnitude must not be negative")
 
     @classmethod
@@ -111,6 +115,12 @@ class MmaSpec:
 
     def compute(self, weights: Sequence[int], activations: Sequence[int], drain: bool = False) -> Trace:
         """The whole sum; with `drain` the digits alone are it, else Z * 2^K + r is captured."""
+        place = f"merged multiply-add of {self.terms} terms"
+        for what, values in (("weights", weights), ("activations", activations)):
+            require(len(values) == self.terms, place, f"needs {self.terms} {what}, not {len(values)}")
+        low, high = self.weight.low, self.weight.high
+        for i, w in enumerate(weights):
+            require(int(w) in self.weight, place, f"weight {i} must be in [{low}, {high}], is {w}")
         planes = [to_planes(int(x), self.activation) for x in activations]
         converted, residual = OnTheFly(), 0
         residuals, digits = [], []

@@ -160,6 +160,7 @@ class TableSpec:
 
     def entries(self, weights: Sequence[int]) -> list[list[tuple[int, int]]]:
         """Per table (address, entry) in the order of writing: each from the one before by one addition."""
+        self.core.check(weights)
         tables = []
         for t in range(self.tables):
             w = [int(weights[i]) for i in self.lanes_of(t)]
@@ -175,6 +176,10 @@ class TableSpec:
 
     def encode(self, plane: Sequence[int]) -> tuple[list[int], list[int]]:
         """Addresses and signs n (1: negative) of all tables for one plane."""
+        place = f"table core of {self.lanes} lanes"
+        require(len(plane) == self.lanes, place, f"a plane needs {self.lanes} digits, not {len(plane)}")
+        for i, digit in enumerate(plane):
+            require(digit in (0, 1), place, f"digit {i} must be 0 or 1, is {digit}")
         addresses, signs = [], []
         for t in range(self.tables):
             x = [int(plane[i]) for i in self.lanes_of(t)]

@@ -125,3 +125,22 @@ def test_weights_beyond_the_declared_bound_are_noticed():
         MmaSpec(2, IntType(2), IntType(8, True), 4).compute([127, 127], [3, 3])
     with pytest.raises(HwsegError, match="terms must be at least 1"):
         MmaSpec(0, IntType(2), IntType(8, True))
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: TableSpec(2).compute([1, 300], [[0, 1]]), r"weight 1 must be in \[-128, 127\], is 300"),
+        (lambda: TableSpec(2, 8, False).compute([-1, 3], [[0, 1]]), r"weight 0 must be in \[0, 255\], is -1"),
+        (lambda: TableSpec(2).compute([1, 3], [[0, 2]]), "digit 1 must be 0 or 1, is 2"),
+        (lambda: TableSpec(2).plane_sum([1, 3], [0]), "a plane needs 2 digits, not 1"),
+        (lambda: TableSpec(2).plane_sum([1], [0, 1]), "needs 2 weights, not 1"),
+        (lambda: MmaSpec(2, IntType(9), IntType(8, True)), "planes must be 1 to 8, not 9"),
+        (lambda: MmaSpec(2, IntType(4), IntType(8, True)).compute([1, 300], [1, 1]), r"weight 1 must be in .*, is 300"),
+        (lambda: MmaSpec(2, IntType(4), IntType(8, True)).compute([1], [1, 1]), "needs 2 weights, not 1"),
+        (lambda: MmaSpec(1, IntType(4), IntType(8, True)).compute([1], [-1]), r"integer -1: must be in \[0, 15\]"),
+    ],
+)
+def test_weights_and_digits_outside_their_words_are_a_sentence(call, message):
+    with pytest.raises(HwsegError, match=message):
+        call()
