@@ -20,6 +20,7 @@ import json
 import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -34,9 +35,8 @@ from hwseg.boards.zynq7020.top import zynq_verilog
 from hwseg.errors import HwsegError, require
 from hwseg.files import build_folder, file_errors, owner_of, verify_manifest, write_whole
 from hwseg.image import quantize_pixels
-from hwseg.ir import Graph
+from hwseg.ir import Head, TensorType
 from hwseg.normalize import NONE
-from hwseg.quant.load import load
 from hwseg.rtl import registers
 from hwseg.rtl.config import SUFFIXES, parse_array
 from hwseg.runtime.board import PAGE
@@ -64,7 +64,9 @@ class Build:
     folder: Path
     report: Mapping[str, Any]
     memory: Mapping[str, Any]
-    graph: Graph
+    head: Head
+    input: TensorType
+    normalize: str
     top: bytes
     cells: bytes
 
@@ -110,12 +112,26 @@ def read_build(folder: Path) -> Build:
         with file_errors(folder):
             report = json.loads((folder / "report.json").read_text())
             memory = json.loads((folder / "memory.json").read_text())
+            graph = json.loads((folder / "graph.json").read_text())
             top = (folder / "top.v").read_bytes()
             content = cells.read_bytes() if cells.is_file() else b""
         name = str(report["model"])
+        head, kind = _head(graph["head"]), _tensor_type(graph["tensors"][graph["input"]])
+        spec = graph["metadata"].get("hwseg.normalize", NONE)
     except (ValueError, KeyError) as error:
         raise HwsegError(str(folder), f"must be a build folder: {error!r}", "run hwseg compile again") from error
-    return Build(name, folder, report, memory, load(folder / "model.onnx"), top, content)
+    return Build(name, folder, report, memory, head, kind, spec, top, content)
+
+
+def _head(entry: Mapping[str, Any]) -> Head:
+    """The head of graph.json, whose rationals are text."""
+    scale, offset = (tuple(map(Fraction, entry[name])) for name in ("scale", "offset"))
+    return Head(entry["tensor"], scale, offset, entry["activation"], Fraction(entry["threshold"]))
+
+
+def _tensor_type(entry: Mapping[str, Any]) -> TensorType:
+    height, width, channels = entry["shape"]
+    return TensorType((height, width, channels), entry["low"], entry["high"], tuple(map(Fraction, entry["scale"])))
 
 
 def _require_fit(builds: Sequence[Build], board: Board) -> None:
@@ -212,27 +228,24 @@ def _package_json(builds: Sequence[Build], board: Board) -> dict[str, Any]:
         "array_code": code,
         "registers": [asdict(register) for register in registers.REGISTERS],
         "status": STATUS,
-        "causes": {str(int(code)): text for code, text in getattr(registers, "CAUSES", {}).items()},
+        "causes": {str(code): text for code, text in registers.CAUSES.items()},
         "models": [build.name for build in builds],
     }
 
 
 def _model_json(build: Build) -> dict[str, Any]:
-    graph = build.graph
-    head = graph.head
-    channels = graph.types[head.tensor].shape[2]
+    head, channels = build.head, build.memory["head"]["shape"][2]
     # The mask compares linear functions of integers; two points of each give it.
     at_zero = golden.head_integers(head, np.zeros((1, 1, channels), np.int64))[0, 0]
     at_one = golden.head_integers(head, np.ones((1, 1, channels), np.int64))[0, 0]
-    kind = graph.types[graph.input]
     manifest = json.loads((build.folder / "manifest.json").read_text())
     return {
         "format": FORMAT,
         "name": build.name,
         "memory": {key: value for key, value in build.memory.items() if key != "tensors"},
         "sha256": {what: manifest[build.memory[what]["file"]] for what in ("program", "weights")},
-        "normalize": graph.metadata.get("hwseg.normalize", NONE),
-        "table": [int(q) for q in quantize_pixels(np.arange(256, dtype=np.uint8), kind)],
+        "normalize": build.normalize,
+        "table": [int(q) for q in quantize_pixels(np.arange(256, dtype=np.uint8), build.input)],
         "head": {
             "factors": [int(one) - int(zero) for one, zero in zip(at_one, at_zero, strict=True)],
             "addends": [int(zero) for zero in at_zero],

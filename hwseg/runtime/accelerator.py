@@ -26,6 +26,10 @@ PATIENCE = 8
 """A run may take this many times the predicted cycles before it counts as hung: memory may be shared."""
 
 POLL_SECONDS = 0.0002
+START, STOP = 1, 2
+"""Bits of the control register."""
+WINDOW_STEP = 128
+"""The granted window begins and ends at multiples of this."""
 
 BACKENDS = {
     "board": ("hwseg.runtime.board", "open_board"),
@@ -154,12 +158,14 @@ class Accelerator:
             loaded.input[:] = packed
         model, base = loaded.model, loaded.buffer.address
         loaded.buffer.flush(model.input_address, model.input.bytes)
+        # The hardware lets no burst leave the window from base to limit.
         self._write_once("base", base)
+        self._write_once("limit", base + -(-model.total_bytes // WINDOW_STEP) * WINDOW_STEP)
         self._write_once("limit", base + loaded.buffer.array.size // WINDOW_BYTES * WINDOW_BYTES)
         self._write_once("program", model.program.address)
         self._write_once("program_words", model.program.size // 8)
         self._write_once("interrupt_enable", 1)
-        self._write("control", 1)
+        self._write("control", START)
         self._running = Run(self, loaded)
         return self._running
 
@@ -184,7 +190,7 @@ class Accelerator:
         self._write("interrupt", 1)
         self._running = None
         if "error" in status:
-            raise self._bus_error()
+            raise self._ended_early()
         model = loaded.model
         cycles = self._read("cycles") | self._read("cycles_high") << 32
         counters = {name: self._read(name) for name in COUNTERS}
@@ -220,14 +226,11 @@ class Accelerator:
             "allow a longer timeout, or load the bitstream again",
         )
 
-    def _bus_error(self) -> HwsegError:
-        place, told = self.backend.name, ""
-        if "error_address" in self.package.offsets:
-            told = f" at address {self._read('error_address'):#010x}"
-        if "error_cause" in self.package.offsets:
-            cause = self._read("error_cause")
-            told += f": {self.package.causes.get(cause, f'cause {cause}')}"
-        return HwsegError(place, f"memory must answer without error, a run ended with one{told}", "run it again")
+    def _ended_early(self) -> HwsegError:
+        cause, address = self._read("error_cause"), self._read("error_address")
+        told = self.package.causes.get(cause, f"cause {cause}")
+        rule = f"a run must end by itself, ended early at address {address:#010x}: {told}"
+        return HwsegError(self.backend.name, rule, "run it again; if it happens again, load the bitstream again")
 
     def _read(self, name: str) -> int:
         return self.backend.read(self.package.offsets[name])
@@ -242,9 +245,10 @@ class Accelerator:
             self._set[name] = value
 
     def close(self) -> None:
-        """Wait for a run that is under way, then give memory and device back."""
+        """Stop a run that is under way, wait for its end, then give memory and device back."""
         try:
             if self._running is not None:
+                self._running.stop()
                 self._running.wait()
         except HwsegError:
             pass
@@ -322,10 +326,15 @@ class Run:
         """Whether `wait` would return at once."""
         return self._mask is not None or "busy" not in self._accelerator.status()
 
+    def stop(self) -> None:
+        """End the run before its time: bursts on the bus end first, and `wait` then raises HwsegError."""
+        if self._mask is None:
+            self._accelerator._write("control", STOP)
+
     def wait(self, timeout: float | None = None) -> Mask:
         """The mask; raises HwsegError after `timeout` seconds, by default 8 times what the compiler predicts.
 
-        After a timeout the run is still under way, and `wait` may be called again.
+        After a timeout the run is still under way: `wait` may be called again, or `stop`.
         """
         if self._mask is None:
             self._mask = self._accelerator._finish(self._loaded, timeout)

@@ -33,8 +33,11 @@ class FakeBoard:
     def write(self, offset, value):
         name = self.names[offset]
         self.log.append(("write", name))
-        if name == "control":
+        if name == "control" and value == 1:
             self._run()
+        elif name == "control":
+            self.values["status"] = self.package.status["done"] | self.package.status["error"]
+            self.values |= {"error_cause": 4, "interrupt": 1}
         elif name == "interrupt":
             self.values["interrupt"] &= ~value
         else:
@@ -48,6 +51,7 @@ class FakeBoard:
             return
         if self.error:
             self.values["status"] = bits["done"] | bits["error"]
+            self.values |= {"error_cause": 1, "error_address": MEMORY + 128}
         else:
             words = self.ddr[self.values["base"] - MEMORY :].view(np.uint64)
             program, size = self.values["program"], 8 * self.values["program_words"]

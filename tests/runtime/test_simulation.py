@@ -44,7 +44,8 @@ def test_an_error_of_the_memory_is_told_and_the_next_run_works(folder, expected)
         pixels, sums, _ = expected[model.name]
         for address in (model.input_address, model.head_address, model.program.address, model.weights.address):
             board.fault(base + address)
-            with pytest.raises(HwsegError, match="memory must answer without error, a run ended with one"):
+            what = "write" if address == model.head_address else "read"
+            with pytest.raises(HwsegError, match=rf"ended early at address 0x\w+: the memory answered a {what} with"):
                 accelerator.segment(pixels[0])
             board.fault()
             assert (accelerator.segment(pixels[0]).sums == sums[0]).all()
@@ -65,6 +66,34 @@ def test_a_reset_in_the_middle_of_a_run_lets_bursts_finish_and_the_next_run_work
             assert "busy" not in accelerator.status()
             accelerator.reset()
             assert (accelerator.segment(pixels[0]).sums == sums[0]).all()
+        assert board.state()["violations"] == 0
+
+
+def test_no_burst_leaves_the_granted_window(folder, expected):
+    """The limit is moved down; what lies behind it stays as it was, and the run ends with cause and address."""
+    with opened(folder) as accelerator:
+        board, model = accelerator.backend, accelerator.load()
+        buffer = accelerator._prepared(model.name).buffer
+        pixels, sums, _ = expected[model.name]
+        assert (accelerator.segment(pixels[1]).sums == sums[1]).all()
+        before = board.copy_out(buffer.address, model.total_bytes // 8 * 8)
+        run = accelerator.start(pixels[0])
+        run.stop()
+        with pytest.raises(HwsegError, match=r"ended early at address 0x\w+: stopped by the driver"):
+            run.wait()
+        end = buffer.address + model.head_address // 128 * 128
+        accelerator._write_once("limit", end)
+        accelerator._write_once = lambda name, value: None
+        with pytest.raises(
+            HwsegError, match=r"ended early at address 0x(\w+): an address outside the granted window"
+        ) as e:
+            accelerator.segment(pixels[0])
+        del accelerator._write_once
+        assert int(str(e.value).split("address 0x")[1][:8], 16) >= end
+        after = board.copy_out(buffer.address, model.total_bytes // 8 * 8)
+        assert (after[model.head_address // 128 * 128 :] == before[model.head_address // 128 * 128 :]).all()
+        accelerator._set.clear()
+        assert (accelerator.segment(pixels[0]).sums == sums[0]).all()
         assert board.state()["violations"] == 0
 
 
