@@ -154,11 +154,45 @@ def verify(name: str, bits: int, ddr_bits: int, config: EngineConfig, side: int)
     )
 
 
+PUBLISHED = (
+    ("MSD, FCCM 2023: ResNet-18, 8 bits and mixed", 138.3),
+    ("ICECS 2025 paper: U-Net convolutions, 8 bits", 53.0),
+)
+"""GOPS on the same part."""
+
+
+def plot(rows: list[Row], path: Path) -> None:
+    """GOPS by network and word length on a 16-bit DDR, the array's peak and published figures as lines."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    config = PRESETS["zynq7020"]
+    names = list(dict.fromkeys(row.name for row in rows))
+    figure, axes = pyplot.subplots(figsize=(8, 4.2), layout="constrained")
+    for offset, (bits, colour) in enumerate(((8, "#2b6ca3"), (4, "#5f9a45"))):
+        found = {row.name: row.gops for row in rows if (row.bits, row.ddr_bits) == (bits, 16)}
+        places = [i + 0.36 * (offset - 0.5) for i, name in enumerate(names) if name in found]
+        bars = axes.bar(places, list(found.values()), 0.34, color=colour, label=f"{bits}-bit activations")
+        axes.bar_label(bars, fmt="%.0f", fontsize=9, color="white", label_type="center")
+    peak = 2 * config.peak_macs * CLOCK_MHZ / 1e3
+    for (label, value), style in zip((("peak at 8 bits", peak), *PUBLISHED), ("-", "--", ":"), strict=True):
+        axes.axhline(value, color="#444", linestyle=style, linewidth=1, label=f"{label}: {value:.0f}")
+    axes.set_xticks(range(len(names)), names)
+    axes.set_ylabel(f"GOPS at {CLOCK_MHZ:g} MHz (predicted)")
+    axes.set_ylim(0, 820)
+    axes.legend(fontsize=8, ncols=2, loc="upper right", frameon=False)
+    axes.spines[["top", "right"]].set_visible(False)
+    figure.savefig(path, dpi=130)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", choices=NETWORKS, action="append")
     parser.add_argument("--bits", type=int, action="append", choices=range(2, 9))
     parser.add_argument("--json", type=Path)
+    parser.add_argument("--plot", type=Path, metavar="PNG")
     parser.add_argument("--verify", action="store_true", help="simulate the smallest networks in Verilator")
     arguments = parser.parse_args()
     config = PRESETS["zynq7020"]
@@ -185,6 +219,8 @@ def main() -> None:
     print(table(["network", "bits", "DDR bits", "GMAC", "cycles", "lanes busy", "GOPS", "DDR MB", "GB/s"], cells))
     if arguments.json:
         arguments.json.write_text(json.dumps([asdict(row) for row in rows], indent=1) + "\n")
+    if arguments.plot:
+        plot(rows, arguments.plot)
     if arguments.verify:
         for name in names:
             if name in VERIFIED:
