@@ -40,7 +40,7 @@ from hwseg.normalize import NONE
 from hwseg.rtl import registers
 from hwseg.rtl.config import SUFFIXES, parse_array
 from hwseg.runtime.board import PAGE
-from hwseg.runtime.package import FORMAT, MODEL, PACKAGE
+from hwseg.runtime.package import ALL_PLANES, FORMAT, MODEL, PACKAGE, turned_name
 
 OWNER = "hwseg-package"
 EPOCH = (1980, 1, 1, 0, 0, 0)
@@ -115,7 +115,7 @@ def read_build(folder: Path) -> Build:
             graph = json.loads((folder / "graph.json").read_text())
             top = (folder / "top.v").read_bytes()
             content = cells.read_bytes() if cells.is_file() else b""
-        name = str(report["model"])
+        name = turned_name(str(report["model"]), int(report.get("planes", ALL_PLANES)))
         head, kind = _head(graph["head"]), _tensor_type(graph["tensors"][graph["input"]])
         spec = graph["metadata"].get("hwseg.normalize", NONE)
     except (ValueError, KeyError) as error:

@@ -20,7 +20,7 @@ from hwseg.errors import HwsegError, require
 from hwseg.layout import HeadLayout, pack_into, unpack_head, unpack_tensor
 from hwseg.normalize import normalize
 from hwseg.runtime.backend import Backend, Buffer
-from hwseg.runtime.package import Model, Package, read_package
+from hwseg.runtime.package import ALL_PLANES, Model, Package, read_package, turned_name
 
 PATIENCE = 8
 """A run may take this many times the predicted cycles before it counts as hung: memory may be shared."""
@@ -110,27 +110,33 @@ class Accelerator:
             "load the bitstream of this package",
         )
 
-    def load(self, model: str = "") -> Model:
+    def load(self, model: str = "", planes: int = ALL_PLANES) -> Model:
         """Bring a model's program and weights into memory, once; by default the package's first.
+
+        planes: the accuracy dial, with fewer planes and cycles; the package must hold a build of that setting.
 
         Several may be loaded: each has its own memory, and a run takes the one that it names.
         """
-        return self._prepared(model).model
+        return self._prepared(model, planes).model
 
-    def _prepared(self, name: str) -> Loaded:
-        name = name or self.package.models[0]
+    def _prepared(self, name: str, planes: int = ALL_PLANES) -> Loaded:
+        name = turned_name(name or self.package.models[0], planes)
         if name not in self._loaded:
             self._loaded[name] = Loaded(self.package.model(name), self.package, self.backend)
         return self._loaded[name]
 
-    def segment(self, image: np.ndarray, model: str = "", timeout: float | None = None) -> Mask:
-        """The mask of one picture, uint8 [H, W] or [H, W, C], of the model's size."""
-        return self.start(image, model).wait(timeout)
+    def segment(
+        self, image: np.ndarray, model: str = "", timeout: float | None = None, planes: int = ALL_PLANES
+    ) -> Mask:
+        """The mask of one picture, uint8 [H, W] or [H, W, C], of the model's size; `planes` as in `load`."""
+        return self.start(image, model, planes).wait(timeout)
 
-    def batch(self, images: Iterable[np.ndarray], model: str = "", timeout: float | None = None) -> list[Mask]:
+    def batch(
+        self, images: Iterable[np.ndarray], model: str = "", timeout: float | None = None, planes: int = ALL_PLANES
+    ) -> list[Mask]:
         """Masks of many pictures; while one is computed, the next is packed."""
         masks: list[Mask] = []
-        loaded = self._prepared(model)
+        loaded = self._prepared(model, planes)
         running: Run | None = None
         for image in images:
             packed = loaded.pack(image)
@@ -141,10 +147,10 @@ class Accelerator:
             masks.append(running.wait(timeout))
         return masks
 
-    def start(self, image: np.ndarray, model: str = "") -> Run:
+    def start(self, image: np.ndarray, model: str = "", planes: int = ALL_PLANES) -> Run:
         """Start on one picture and return at once; `wait` of what this returns gives the mask."""
         self._require_idle()
-        loaded = self._prepared(model)
+        loaded = self._prepared(model, planes)
         loaded.pack(image, loaded.input)
         return self._begin(loaded, None)
 

@@ -20,6 +20,9 @@ MODEL = "model.json"
 FORMAT = 1
 """Version of the two files; a driver reads no other."""
 
+ALL_PLANES = 8
+"""The accuracy dial's end: no activation loses a digit plane."""
+
 CURE = "make the package again with hwseg package"
 
 
@@ -147,6 +150,11 @@ class Package:
         cure = f"use {', '.join(self.models)}"
         require(name in self.models, f"model {name!r}", "must be one of this package", cure)
         return read_model(self.folder / "models" / name, self.array)
+
+
+def turned_name(model: str, planes: int) -> str:
+    """Name of a model that was compiled with at most `planes` digit planes per activation."""
+    return model if planes >= ALL_PLANES else f"{model}-{planes}planes"
 
 
 def read_package(folder: str | Path) -> Package:

@@ -19,7 +19,7 @@ from hwseg.boards.zynq7020.package import archive, package
 from hwseg.commands.package import command
 from hwseg.compile.api import compile_model
 from hwseg.errors import HwsegError
-from hwseg.files import extract_zip, sha256, verify_manifest
+from hwseg.files import extract_zip, manifest_text, sha256, verify_manifest
 from hwseg.rtl.registers import REGISTERS
 from hwseg.runtime import read_package
 
@@ -82,6 +82,15 @@ def test_a_bitstream_stays_while_the_hardware_is_the_same(builds, tmp_path):
     verify_manifest(target)
     package(builds, load_board("arty-z7-20"), target)
     assert not (target / "bitstream").exists()
+
+
+def test_builds_of_one_model_with_fewer_planes_have_names_of_their_own(builds, tmp_path):
+    turned = shutil.copytree(builds[0], tmp_path / "turned")
+    report = json.loads((turned / "report.json").read_text()) | {"planes": 4}
+    (turned / "report.json").write_text(json.dumps(report))
+    (turned / "manifest.json").write_text(manifest_text(turned))
+    package([builds[0], turned], BOARD, tmp_path / "package")
+    assert read_package(tmp_path / "package").models == ("nuclei-w8a8", "nuclei-w8a8-4planes")
 
 
 def test_a_changed_build_is_refused(builds, tmp_path):

@@ -75,3 +75,5 @@ def test_an_image_of_another_size_or_type_is_refused(accelerator, expected, chan
 def test_a_model_that_the_package_does_not_hold_is_refused(accelerator):
     with pytest.raises(HwsegError, match=r"model 'other': must be one of this package; use "):
         accelerator.load("other")
+    with pytest.raises(HwsegError, match=r"model '\w+-3planes': must be one of this package; use "):
+        accelerator.load(planes=3)
