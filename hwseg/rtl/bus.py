@@ -65,8 +65,9 @@ class Bursts(Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        run_start, stride, run_words = Signal(32), Signal(24), Signal(16)
-        left, runs_left, rest, ending = Signal(16), Signal(12), Signal(5), Signal()
+        run_start, stride, run_words = Signal(32, name="run_start"), Signal(24, name="stride"), Signal(16)
+        left, runs_left = Signal(16, name="left"), Signal(12, name="runs_left")
+        rest, ending = Signal(5, name="rest"), Signal(name="ending")
         to_boundary, last_burst, within_grant = Signal(5), Signal(), Signal()
         block = self.address[WINDOW_SHIFT:]
         m.d.comb += [

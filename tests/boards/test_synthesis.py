@@ -26,7 +26,7 @@ REFUSED = {"RAM64X1S", "RAM128X1S", "RAM256X1S", "LUT6_2", "MMCME2_ADV", "MMCME2
 """Cells that nextpnr-xilinx does not place."""
 
 
-@pytest.fixture(scope="module", params=["8x2x2", "8x8x8"])
+@pytest.fixture(scope="module", params=["8x2x2", "zynq7020"])
 def mapped(request, tmp_path_factory):
     """Configuration, counts, and cells of the flat netlist."""
     folder = tmp_path_factory.mktemp("synthesis")

@@ -80,11 +80,13 @@ async def campaign(dut):
 
     for name in ("base", "program", "program_words"):
         await write(name, job[name])
-    await write("limit", base + len(image) // 128 * 128)
+    whole = base + len(image) // 128 * 128
+    await write("limit", whole)
     await write("interrupt_enable", 1)
 
-    async def run(share, seed, bad_read=None, bad_write=None, again=False):
+    async def run(share, seed, bad_read=None, bad_write=None, again=False, limit=whole, stop=0):
         await MemoryRegion.write(memory, base, image)
+        await write("limit", limit)
         memory.bad_read, memory.bad_write = bad_read, bad_write
         channels = (slave.write_if.aw_channel, slave.write_if.w_channel, slave.write_if.b_channel)
         for i, channel in enumerate((*channels, slave.read_if.ar_channel, slave.read_if.r_channel)):
@@ -94,13 +96,23 @@ async def campaign(dut):
         status_early = await read("status")
         if again:
             await write("control", 1)
+        if stop:
+            await ClockCycles(dut.clk, stop)
+            await write("control", 2)
         await First(RisingEdge(dut.interrupt), Timer(2 * job["limit"], "ns"))
         status = await read("status")
         await write("interrupt", 1)
         memory.bad_read = memory.bad_write = None
         length = job["head_bytes"]
         head = await MemoryRegion.read(memory, base + job["head"], length)
-        return {"early": status_early, "status": status, "head": bytes(head).hex(), "busy": int(dut.busy.value)}
+        return {
+            "early": status_early,
+            "status": status,
+            "cause": await read("error_cause"),
+            "address": await read("error_address"),
+            "head": bytes(head).hex(),
+            "busy": int(dut.busy.value),
+        }
 
     results = {
         "plain": await run(0, 1),
@@ -112,6 +124,10 @@ async def campaign(dut):
         "after_bad_program": await run(0, 7),
         "bad_write": await run(0.2, 8, bad_write=base + job["head"]),
         "after_bad_write": await run(0, 9),
+        "outside": await run(0.2, 10, limit=base + job["outside"]),
+        "after_outside": await run(0, 11),
+        "stopped": await run(0.4, 12, stop=900),
+        "after_stopped": await run(0, 13),
         "violations": violations,
         "bits": [STATUS_BUSY, STATUS_DONE, STATUS_ERROR, STATUS_OVERRUN],
     }

@@ -11,7 +11,16 @@ import pytest
 from hwseg import golden
 from hwseg.compile.api import compile_model
 from hwseg.compile.layout import HeadLayout, unpack_head
-from hwseg.rtl.registers import STATUS_BUSY, STATUS_DONE, STATUS_ERROR, STATUS_OVERRUN
+from hwseg.rtl.registers import (
+    CAUSE_OUTSIDE,
+    CAUSE_READ,
+    CAUSE_STOPPED,
+    CAUSE_WRITE,
+    STATUS_BUSY,
+    STATUS_DONE,
+    STATUS_ERROR,
+    STATUS_OVERRUN,
+)
 from hwseg.sim.simulate import memory_image
 from tests.quant.models import random_image, random_unet
 
@@ -47,6 +56,7 @@ def campaign(tmp_path_factory):
         "head": program.memory.head_address,
         "head_bytes": program.memory.head.bytes,
         "input": program.memory.tensors[program.memory.input],
+        "outside": program.memory.head_address // 128 * 128,
         "limit": 40 * program.timing().total,
         "results": str(work / "faults.json"),
     }
@@ -62,6 +72,8 @@ def campaign(tmp_path_factory):
     )
     assert (work / "faults.json").exists(), done.stdout[-3000:] + done.stderr[-3000:]
     results = json.loads((work / "faults.json").read_text())
+    untouched = (work / "image.bin").read_bytes()[job["head"] :][: job["head_bytes"]]
+    results["places"] = job | {"untouched": untouched.hex()}
     expected = golden.run(program.graph, image).tensors[program.graph.head.tensor]
     return results, lambda name: (
         unpack_head(bytes.fromhex(results[name]["head"]), program.memory.head) == expected
@@ -69,7 +81,11 @@ def campaign(tmp_path_factory):
 
 
 @pytest.mark.parametrize(
-    "name", ["plain", "paused", "overrun", "after_bad_read", "after_bad_program", "after_bad_write"]
+    "name",
+    [
+        *("plain", "paused", "overrun", "after_bad_read", "after_bad_program", "after_bad_write"),
+        *("after_outside", "after_stopped"),
+    ],
 )
 def test_the_head_is_right(campaign, name):
     results, right = campaign
@@ -78,11 +94,31 @@ def test_the_head_is_right(campaign, name):
     assert right(name)
 
 
-@pytest.mark.parametrize("name", ["bad_read", "bad_program", "bad_write"])
-def test_an_error_response_ends_the_run_and_is_told(campaign, name):
+@pytest.mark.parametrize(
+    ("name", "cause", "place"),
+    [
+        ("bad_read", CAUSE_READ, "input"),
+        ("bad_program", CAUSE_READ, "program"),
+        ("bad_write", CAUSE_WRITE, "head"),
+        ("outside", CAUSE_OUTSIDE, "outside"),
+        ("stopped", CAUSE_STOPPED, None),
+    ],
+)
+def test_what_ends_a_run_is_told_with_cause_and_address(campaign, name, cause, place):
     results, _ = campaign
-    assert results[name]["status"] == STATUS_DONE | STATUS_ERROR
-    assert not results[name]["busy"]
+    found = results[name]
+    assert found["status"] == STATUS_DONE | STATUS_ERROR
+    assert not found["busy"]
+    assert found["cause"] == cause
+    if name == "outside":
+        assert found["address"] >= BASE + results["places"]["outside"]
+    elif place is not None:
+        assert found["address"] == BASE + results["places"][place]
+
+
+def test_nothing_is_written_outside_the_window(campaign):
+    results, _ = campaign
+    assert results["outside"]["head"] == results["places"]["untouched"]
 
 
 def test_a_start_while_busy_is_refused_and_told(campaign):
