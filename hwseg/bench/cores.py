@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
@@ -23,7 +24,7 @@ from hwseg.arith.grouped import BIAS_LANES
 from hwseg.arith.online import CascadeSpec
 from hwseg.arith.table import ENTRIES, LANES, TableSpec
 from hwseg.arith.types import IntType
-from hwseg.bench import route
+from hwseg.bench import route, route_xilinx
 from hwseg.bench.activations import Layer, leading
 from hwseg.bench.netlist import Netlist
 from hwseg.errors import require
@@ -59,7 +60,7 @@ class Figures:
     per output, dense and on real activations.  toggles, toggles_gated: of nets per multiply-accumulate, the latter with
     decided cores held, None for cores that cannot be; the inside of DSP slices is not in them, but dsp_steps, how often
     a slice computes per multiply-accumulate.  fmax_mhz, slowest_path: routed on an ECP5-85F, speed grade 6; None where
-    that was not asked for.
+    that was not asked for.  fmax_xc7z020_mhz: routed on the part itself, where nextpnr-xilinx is installed.
     """
 
     core: str
@@ -83,6 +84,7 @@ class Figures:
     dsp_steps_per_mac: float
     fmax_mhz: float | None = None
     slowest_path: str | None = None
+    fmax_xc7z020_mhz: float | None = None
 
 
 @dataclass(frozen=True)
@@ -133,6 +135,8 @@ def run(
             figures = measure(family, work)
             if routed:
                 figures = replace(figures, **routed_clock(family, lanes, bits))
+            if routed and route_xilinx.installed():
+                figures = replace(figures, **xilinx_clock(family, lanes, bits))
             found.append(figures)
     return found
 
@@ -154,6 +158,13 @@ def routed_clock(family: Family, lanes: int, bits: int) -> dict[str, Any]:
         return {"fmax_mhz": done.fmax_mhz, "slowest_path": done.told()}
 
     return _remembered(("route", text, yosys.version(), route.version(), route.OPTIONS), found)
+
+
+def xilinx_clock(family: Family, lanes: int, bits: int) -> dict[str, Any]:
+    """The core alone on an xc7z020, from the cache or placed and routed now."""
+    text = verilog(family.core(lanes, bits), "part")
+    content = ("route", text, yosys.version(), route_xilinx.TOOL, os.environ[route_xilinx.DATABASE])
+    return _remembered(content, lambda: {"fmax_xc7z020_mhz": route_xilinx.route(text, "part")})
 
 
 def _remembered(content: object, find: Callable[[], dict[str, Any]]) -> dict[str, Any]:
