@@ -51,6 +51,7 @@ module axi_bench (
     input         m_axi_wready /*verilator public_flat_rw*/,
     input         m_axi_bid /*verilator public_flat_rw*/,
     input  [ 1:0] m_axi_bresp /*verilator public_flat_rw*/,
+    input         decode_errors /*verilator public_flat_rw*/,  // errors are DECERR, not SLVERR
     input         m_axi_bvalid /*verilator public_flat_rw*/,
     output        m_axi_bready /*verilator public_flat_rw*/
 );
@@ -90,7 +91,7 @@ module axi_bench (
       .m_axi_arvalid(m_axi_arvalid),
       .m_axi_arready(m_axi_arready),
       .m_axi_rdata(m_axi_rdata),
-      .m_axi_rresp(m_axi_rresp),
+      .m_axi_rresp(decode_errors && m_axi_rresp == 2 ? 2'd3 : m_axi_rresp),
       .m_axi_rlast(m_axi_rlast),
       .m_axi_rvalid(m_axi_rvalid),
       .m_axi_rready(m_axi_rready),
@@ -107,7 +108,7 @@ module axi_bench (
       .m_axi_wlast(m_axi_wlast),
       .m_axi_wvalid(m_axi_wvalid),
       .m_axi_wready(m_axi_wready),
-      .m_axi_bresp(m_axi_bresp),
+      .m_axi_bresp(decode_errors && m_axi_bresp == 2 ? 2'd3 : m_axi_bresp),
       .m_axi_bvalid(m_axi_bvalid),
       .m_axi_bready(m_axi_bready),
       .layer(),

@@ -61,7 +61,7 @@ async def campaign(dut):
     image = Path(job["image"]).read_bytes()
     base = job["base"]
     cocotb.start_soon(Clock(dut.clk, 2, "ns").start())
-    dut.rst.value = 1
+    dut.rst.value, dut.decode_errors.value = 1, 0
     memory = Faulty(1 << 32)
     slave = AxiSlave(AxiBus.from_prefix(dut, "m_axi"), dut.clk, dut.rst, target=memory)
     master = AxiLiteMaster(AxiLiteBus.from_prefix(dut, "s_axi"), dut.clk, dut.rst)
@@ -84,7 +84,8 @@ async def campaign(dut):
     await write("limit", whole)
     await write("interrupt_enable", 1)
 
-    async def run(share, seed, bad_read=None, bad_write=None, again=False, limit=whole, stop=0):
+    async def run(share, seed, bad_read=None, bad_write=None, again=False, limit=whole, stop=0, decerr=0):
+        dut.decode_errors.value = decerr
         await MemoryRegion.write(memory, base, image)
         await write("limit", limit)
         memory.bad_read, memory.bad_write = bad_read, bad_write
@@ -126,6 +127,11 @@ async def campaign(dut):
         "after_bad_write": await run(0, 9),
         "outside": await run(0.2, 10, limit=base + job["outside"]),
         "after_outside": await run(0, 11),
+        **{
+            f"beat_{i}": await run(0.2 * (i % 2), 20 + i, bad_read=base + beat, decerr=i // 2 % 2)
+            for i, beat in enumerate(job["beats"])
+        },
+        "bad_write_decerr": await run(0.2, 30, bad_write=base + job["head"] + 8, decerr=1),
         "stopped": await run(0.4, 12, stop=900),
         "after_stopped": await run(0, 13),
         "violations": violations,

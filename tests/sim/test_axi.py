@@ -2,6 +2,7 @@
 
 import json
 import os
+import random
 import subprocess
 import sys
 from pathlib import Path
@@ -57,6 +58,7 @@ def campaign(tmp_path_factory):
         "head_bytes": program.memory.head.bytes,
         "input": program.memory.tensors[program.memory.input],
         "outside": program.memory.head_address // 128 * 128,
+        "beats": [8 * random.Random(i).randrange(program.memory.weights_bytes // 8) for i in range(8)],
         "limit": 40 * program.timing().total,
         "results": str(work / "faults.json"),
     }
@@ -102,6 +104,7 @@ def test_the_head_is_right(campaign, name):
         ("bad_write", CAUSE_WRITE, "head"),
         ("outside", CAUSE_OUTSIDE, "outside"),
         ("stopped", CAUSE_STOPPED, None),
+        ("bad_write_decerr", CAUSE_WRITE, "head"),
     ],
 )
 def test_what_ends_a_run_is_told_with_cause_and_address(campaign, name, cause, place):
@@ -114,6 +117,14 @@ def test_what_ends_a_run_is_told_with_cause_and_address(campaign, name, cause, p
         assert found["address"] >= BASE + results["places"]["outside"]
     elif place is not None:
         assert found["address"] == BASE + results["places"][place]
+
+
+@pytest.mark.parametrize("number", range(8))
+def test_any_beat_may_fail_with_either_error(campaign, number):
+    results, _ = campaign
+    found = results[f"beat_{number}"]
+    assert (found["status"], found["cause"]) == (STATUS_DONE | STATUS_ERROR, CAUSE_READ)
+    assert found["address"] == BASE + results["places"]["beats"][number]
 
 
 def test_nothing_is_written_outside_the_window(campaign):
