@@ -145,6 +145,9 @@ class SimulatedBoard:
         self._free = start + -(-size // 4096) * 4096
         return SimulatedBuffer(self, start, size)
 
+    def now(self) -> float:
+        return self.state()["cycles"] / (self.clock_mhz * 1e6)
+
     def wait(self, seconds: float) -> bool:
         return bool(self.ask("wait", round(seconds * self.clock_mhz * 1e6)))
 

@@ -211,14 +211,14 @@ class Accelerator:
     def _wait_for_end(self, model: Model, timeout: float | None) -> frozenset[str]:
         own = PATIENCE * model.cycles / (self.package.board.clock_mhz * 1e6)
         limit = max(own, self.backend.grace) if timeout is None else timeout
-        end = time.monotonic() + limit
+        end = self.backend.now() + limit
         while True:
-            came = self.backend.wait(max(0.0, min(limit, end - time.monotonic())))
+            came = self.backend.wait(max(0.0, min(limit, end - self.backend.now())))
             status = self.status()
             if "busy" not in status and "done" in status:
                 return status
             # An interrupt that is stuck must not keep the driver here either.
-            if time.monotonic() >= end:
+            if self.backend.now() >= end:
                 raise self._hung(model, limit, status)
             if not came:
                 time.sleep(POLL_SECONDS)

@@ -50,6 +50,9 @@ class Backend(Protocol):
     def allocate(self, size: int) -> Buffer:
         """At least `size` bytes from an address that is a multiple of 4096; HwsegError if there are not so many."""
 
+    def now(self) -> float:
+        """Seconds on the clock that times count on: the simulation's is that of the simulated hardware."""
+
     def wait(self, seconds: float) -> bool:
         """Until the interrupt comes, but no longer than `seconds`; whether it came.
 

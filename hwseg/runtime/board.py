@@ -12,6 +12,7 @@ from __future__ import annotations
 import mmap
 import os
 import select
+import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -64,6 +65,9 @@ class Board:
     def allocate(self, size: int) -> Buffer:
         buffer: Buffer = self._memory.allocate(size)
         return buffer
+
+    def now(self) -> float:
+        return time.monotonic()
 
     def wait(self, seconds: float) -> bool:
         return self._registers.wait(seconds)

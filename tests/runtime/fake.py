@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import numpy as np
 
 from hwseg.compile.machine import Machine
@@ -65,6 +67,9 @@ class FakeBoard:
         self.free += -(-size // 4096) * 4096
         assert self.free - MEMORY <= len(self.ddr)
         return FakeBuffer(self, start, size)
+
+    def now(self):
+        return time.monotonic()
 
     def wait(self, seconds):
         return self.interrupts and bool(self.values["interrupt"])

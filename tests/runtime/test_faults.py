@@ -139,6 +139,27 @@ def test_a_run_that_hangs_is_told_with_its_layer_and_does_not_hang_the_driver(pa
     assert (run.wait().sums == sums).all()
 
 
+def test_limits_count_on_the_backends_clock(package, expected):
+    """A simulation takes as long as it takes: its own clock says whether a run is late."""
+    board = FakeBoard(package)
+    pixels, sums = first(expected, package)
+    accelerator = Accelerator(package, board)
+    clock = 0.0
+
+    def wait(seconds):
+        nonlocal clock
+        time.sleep(0.03)
+        clock += seconds / 4
+        if clock > 0.5 * seconds:
+            board.hang = False
+            board.write(package.offsets["control"], 1)
+            return True
+        return False
+
+    board.now, board.wait, board.hang = lambda: clock, wait, True
+    assert (accelerator.start(pixels).wait(timeout=0.02).sums == sums).all()
+
+
 def test_a_bus_error_is_told_and_the_next_run_works(package, board, expected):
     pixels, sums = first(expected, package)
     accelerator = Accelerator(package, board)
