@@ -133,9 +133,18 @@ def _synthesize(folder: Path, keep_hierarchy: Sequence[str], timeout: float) -> 
 def _place_and_route(folder: Path, timeout: float) -> None:
     run = f"import sys, {PACKAGE} as p; sys.exit(p.run_nextpnr_ecp5(sys.argv[1:]))"
     options = [*OPTIONS, "--json", "top.json", "--report", "report.json"]
+    told = run_tool("nextpnr-ecp5", [sys.executable, "-c", run, *options], folder, timeout)
+    if not (folder / "report.json").is_file():
+        lines = [line for line in told.splitlines() if line.strip()]
+        errors = [line for line in lines if line.startswith("ERROR")] or lines[-1:]
+        raise HwsegError("nextpnr-ecp5", f"must not fail: {' / '.join(errors)}")
+
+
+def run_tool(name: str, command: Sequence[str], folder: Path, timeout: float) -> str:
+    """What a place-and-route tool printed; HwsegError if it takes longer than `timeout` seconds."""
     try:
         done = subprocess.run(
-            [sys.executable, "-c", run, *options],
+            list(command),
             cwd=folder,
             capture_output=True,
             text=True,
@@ -145,11 +154,8 @@ def _place_and_route(folder: Path, timeout: float) -> None:
         )
     except subprocess.TimeoutExpired as error:
         cure = "allow more time or choose a smaller design"
-        raise HwsegError("nextpnr-ecp5", f"took more than {timeout:g} s", cure) from error
-    if not (folder / "report.json").is_file():
-        lines = [line for line in (done.stdout + done.stderr).splitlines() if line.strip()]
-        errors = [line for line in lines if line.startswith("ERROR")] or lines[-1:]
-        raise HwsegError("nextpnr-ecp5", f"must not fail: {' / '.join(errors)}")
+        raise HwsegError(name, f"took more than {timeout:g} s", cure) from error
+    return done.stdout + done.stderr
 
 
 def _route_of(report: dict, counted: dict[str, int]) -> Route:  # type: ignore[type-arg]

@@ -9,12 +9,11 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import subprocess
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from hwseg.bench.route import harness
+from hwseg.bench.route import harness, run_tool
 from hwseg.errors import HwsegError, require
 from hwseg.toolchain import yosys
 
@@ -42,19 +41,7 @@ def route(text: str, top: str, keep_hierarchy: Sequence[str] = (), timeout: floa
         (folder / "pins.xdc").write_text(constraints())
         yosys.synth_xilinx([folder / "top.v"], "harness", keep_hierarchy, extra=[f"write_json {folder / 'top.json'}"])
         command = [tool, "--chipdb", database, "--xdc", "pins.xdc", "--json", "top.json", "--freq", "150"]
-        try:
-            done = subprocess.run(
-                [*command, "--timing-allow-fail", "--seed", "1"],
-                cwd=folder,
-                capture_output=True,
-                text=True,
-                errors="replace",
-                timeout=timeout,
-                check=False,
-            )
-        except subprocess.TimeoutExpired as error:
-            raise HwsegError(TOOL, f"took more than {timeout:g} s", "choose a smaller design") from error
-    return fmax(done.stdout + done.stderr)
+        return fmax(run_tool(TOOL, [*command, "--timing-allow-fail", "--seed", "1"], folder, timeout))
 
 
 def constraints() -> str:

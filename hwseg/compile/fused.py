@@ -11,8 +11,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from hwseg.compile.chain import Chain, Ring, Stage, Strip, rectangle
+from hwseg.compile.layout import groups
 from hwseg.compile.memory import MemoryMap
-from hwseg.compile.plan import LayerPlan, OutputSet, Rectangle, Source
+from hwseg.compile.plan import OutputSet, Rectangle, Source
 from hwseg.compile.rings import Space
 from hwseg.compile.walk import NEVER, LayerWalk, Queue, Region, Walk, load_fields
 from hwseg.rtl.config import EngineConfig
@@ -174,7 +175,7 @@ class StageWalk(LayerWalk):
             source = feed.ring.source
             first = 2 * part.y0 + chosen.phase if wide else part.y0
             last = first + (part.rows - 1) * (2 if wide else 1)
-            columns = feed_columns(feed, plan, wide)
+            columns = groups(plan.run_shape[1] * (2 if wide else 1))
             point = source.mode == Mode.POINT
             steps = (columns if point else -(-columns // 2)) * source.planes
             fields = load_fields(
@@ -190,9 +191,3 @@ class StageWalk(LayerWalk):
             fields[0], fields[-1] = Opcode.MOVE, steps * part.rows + MOVE_TAIL
             walk.load(Queue.MOVES, fields, max(walk.runs, feed.after(last)))
             walk.loads[Queue.MOVES][-1].deadline = NEVER
-
-
-def feed_columns(feed: Feed, plan: LayerPlan, wide: bool) -> int:
-    """Word columns of the map that the ring holds."""
-    pixels = plan.run_shape[1] * (2 if wide else 1)
-    return -(-pixels // 8)

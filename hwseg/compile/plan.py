@@ -552,16 +552,12 @@ class Problem:
 
     def stored_words(self, full: bool = True) -> int:
         """Words that go to DDR; `full`: with the full-resolution map."""
-        height, words, stores = self.shape[0], self.words, 0
-        for number, _ in enumerate(output_sets(self.layer)):
-            if self.layer.dot and number:
-                break
-            if self.head_rows:
-                stores += height * words * self.config.substeps * self.head_rows * max(1, self.config.pixels // 2)
-                continue
-            area = height * words * self.planes * (2 if self.scatters == 2 else 1)
-            stores += area * (full and bool(self.layer.output)) + area // 4 * bool(self.layer.pooled)
-        return stores
+        area, sets = self.shape[0] * self.words, len(output_sets(self.layer))
+        if self.head_rows:
+            sets = 1 if self.layer.dot else sets
+            return sets * area * self.config.substeps * self.head_rows * max(1, self.config.pixels // 2)
+        area *= self.planes * self.scatters
+        return sets * (area * (full and self.layer.output is not None) + area // 4 * (self.layer.pooled is not None))
 
     @staticmethod
     def _reach(mode: Mode, parts: int, outputs: int) -> int:
