@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +21,19 @@ from hwseg.compile.lower import Network, fuse_head, lower
 from hwseg.compile.memory import MemoryMap, map_memory
 from hwseg.compile.parameters import images, layer_triples
 from hwseg.compile.plan import LayerPlan
-from hwseg.compile.report import build_report, markdown
-from hwseg.compile.report_html import html
+from hwseg.compile.report import build_report
+from hwseg.compile.report_energy import with_energy
+from hwseg.compile.report_html import html, timeline_svg
+from hwseg.compile.report_text import csv_text, markdown
 from hwseg.compile.schedule import Pace, schedule
+from hwseg.compile.spans import Spans, record
+from hwseg.compile.timeline import Timeline, timeline
 from hwseg.compile.timing import Timing, predict
 from hwseg.errors import require
 from hwseg.files import build_folder
 from hwseg.ir import Graph
+from hwseg.power.coefficients import load as load_coefficients
+from hwseg.power.estimate import EnergyReport, estimate
 from hwseg.rtl.cells import sim_cells
 from hwseg.rtl.config import EngineConfig
 
@@ -61,8 +68,19 @@ class Program:
         """Every layer's plan, in order."""
         return tuple(plans_of(self.chains))
 
+    @cached_property
+    def spans(self) -> Spans:
+        """When each instruction runs, with the board's memory latency."""
+        return record(self.program, self.config, self.board.ddr_latency)
+
+    def timeline(self) -> Timeline:
+        """One frame, to be drawn."""
+        return timeline(self.spans, [plan.layer.name for plan in self.plans])
+
     def timing(self, latency: int | None = None) -> Timing:
         """Predicted cycles; the board's memory latency unless another is given."""
+        if latency in (None, self.board.ddr_latency) and "spans" in self.__dict__:
+            return self.spans.timing
         return predict(self.program, self.config, self.board.ddr_latency if latency is None else latency)
 
     def explain(self) -> tuple[Explanation, ...]:
@@ -165,6 +183,7 @@ def compile_model(
             progress(f"synthesizing {config.name}: minutes")
         measured = measure(scratch / "top.v") if synth else None
         progress("predicting cycles")
+        found = program.timeline()
         report = build_report(
             graph,
             program.plans,
@@ -177,6 +196,7 @@ def compile_model(
             program.inexact,
         )
         report["planes"] = planes
+        report = with_energy(report, default_energy(program, clock))
         contents = {
             "program.bin": program.program,
             "weights.bin": program.weights,
@@ -184,12 +204,21 @@ def compile_model(
             "graph.json": json_bytes(graph_json(graph)),
             "report.json": json_bytes(report),
             "report.md": markdown(report).encode(),
-            "report.html": html(report).encode(),
+            "report.csv": csv_text(report).encode(),
+            "report.html": html(report, found).encode(),
+            "timeline.svg": timeline_svg(report, found).encode(),
         }
         for name, content in contents.items():
             (scratch / name).write_bytes(content)
         shutil.copyfile(path, scratch / "model.onnx")
     return Build(folder, program, report)
+
+
+def default_energy(program: Program, clock_mhz: float) -> EnergyReport:
+    """Energy of a frame with the default activity."""
+    from hwseg.energy.api import activity_of_program
+
+    return estimate(activity_of_program(program), load_coefficients(), clock_mhz)
 
 
 def measure(top: Path) -> dict[str, float]:
