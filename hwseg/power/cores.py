@@ -73,3 +73,16 @@ def measured(path: Path = FILE) -> dict[str, CoreActivity]:
         rest = {key: table[key] for key in ("lanes", "lut", "ff", "per_reload", "per_cycle", "fit_error", "source")}
         found[name] = CoreActivity(core=name, fit=fit, **rest)
     return found
+
+
+def toml_text(cores: Mapping[str, CoreActivity]) -> str:
+    """The file's content."""
+    lines = ["# Written by `hwseg bench energy --calibrate`; see hwseg/power/cores.py.", ""]
+    for name, core in cores.items():
+        lines += [f"[{name}]", f"lanes = {core.lanes}", f"lut = {core.lut:g}", f"ff = {core.ff:g}"]
+        lines += [f"fit_error = {core.fit_error:g}", f'source = "{core.source}"', "", f"[{name}.fit]"]
+        lines += [f"{event} = [{a:g}, {b:g}, {c:g}]" for event, (a, b, c) in core.fit.items()]
+        for key, counts in (("per_reload", core.per_reload), ("per_cycle", core.per_cycle)):
+            lines += ["", f"[{name}.{key}]", *(f"{event} = {value:g}" for event, value in counts.items())]
+        lines.append("")
+    return "\n".join(lines)
