@@ -57,6 +57,7 @@ def command(
     from rich.console import Console
     from rich.markup import escape
 
+    from hwseg.commands.report import show_energy_of_frame
     from hwseg.compile.api import compile_model
 
     with Console(stderr=True).status("starting") as status:
@@ -73,6 +74,7 @@ def command(
             progress=lambda phrase: status.update(escape(phrase)),
         )
     show(build.report)
+    show_energy_of_frame(build.report)
     if explained:
         show_explanations(build.program.explain())
     click.echo(f"wrote {build.path}")

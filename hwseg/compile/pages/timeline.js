@@ -137,7 +137,6 @@
       pen.fillStyle = colour("text");
       pen.fillRect(LEFT + (pointed - from) / step, 12, 1, height - 12);
     }
-    chooser.value = "";
   }
   function layers(colour, pixels, step) {
     pen.textAlign = "center";
@@ -174,9 +173,9 @@
     said.textContent = parts.join("; ");
   }
   const cycleAt = (event) => from + Math.max(0, event.offsetX - LEFT) / Math.max(1, canvas.clientWidth - LEFT) * (to - from);
-  const zoom = (factor, centre) => { show(centre - (centre - from) * factor, centre + (to - centre) * factor); tell(); };
+  const zoom = (factor, centre) => { chooser.value = ""; show(centre - (centre - from) * factor, centre + (to - centre) * factor); tell(); };
   const middle = () => pointed ?? (from + to) / 2;
-  const pan = (share) => { const d = share * (to - from); show(from + d, to + d); tell(); };
+  const pan = (share) => { chooser.value = ""; const d = share * (to - from); show(from + d, to + d); tell(); };
   canvas.addEventListener("wheel", (event) => {
     event.preventDefault();
     zoom(event.deltaY > 0 ? 1.25 : .8, cycleAt(event));
@@ -199,7 +198,7 @@
     if (keys[event.key]) { event.preventDefault(); keys[event.key](); }
   });
   const acts = { in: () => zoom(.5, middle()), out: () => zoom(2, middle()), back: () => pan(-.5), on: () => pan(.5),
-    all: () => { pointed = null; show(0, total); tell(); } };
+    all: () => { chooser.value = ""; pointed = null; show(0, total); tell(); } };
   for (const button of panel.querySelectorAll("button"))
     button.addEventListener("click", acts[button.dataset.act]);
   const go = (n) => { const edge = .03 * (ends[n] - begins[n]); pointed = null; show(begins[n] - edge, ends[n] + edge); tell(); };
@@ -208,6 +207,12 @@
     chooser.append(new Option(`${n + 1}  ${text}`, String(n)));
   });
   chooser.addEventListener("change", () => { if (chooser.value !== "") go(Number(chooser.value)); });
+  for (const row of document.querySelectorAll("[data-layer]")) {
+    const n = Number(row.dataset.layer) - 1;
+    if (begins[n] === undefined) continue;
+    row.style.cursor = "zoom-in";
+    row.addEventListener("click", () => { chooser.value = String(n); go(n); });
+  }
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => show(from, to));
   panel.hidden = false;
   new ResizeObserver(() => show(from, to)).observe(canvas);

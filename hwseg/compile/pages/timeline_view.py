@@ -82,7 +82,7 @@ def _legend(found: Timeline) -> Iterator[dict[str, Any]]:
         x = 32
         for kind, name in items:
             yield {"kind": kind, "name": name, "x": x, "y": 6 + 18 * line}
-            x += 34 + 6 * len(name)
+            x += 24 + round(5.3 * len(name))
 
 
 def _seen(lane: Lane, kind: str) -> bool:

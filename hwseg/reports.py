@@ -1,0 +1,164 @@
+"""A build's report made again: with the energy of given pictures, with what the simulation found, in a folder of its
+own.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hwseg.boards import load_board
+from hwseg.compile.emit import json_bytes
+from hwseg.compile.report import STARTUP, read_report
+from hwseg.compile.report_energy import has_energy, with_energy
+from hwseg.compile.report_html import Picture, html, timeline_svg
+from hwseg.compile.report_text import csv_text, markdown
+from hwseg.compile.spans import record
+from hwseg.compile.timeline import timeline
+from hwseg.errors import HwsegError, require
+from hwseg.files import MANIFEST, build_folder, file_errors, sha256
+from hwseg.power.coefficients import Coefficients
+from hwseg.power.estimate import TEMPERATURE
+from hwseg.rtl.config import parse_array
+
+OWNER = "hwseg-report"
+SIMULATION = "simulation"
+FOUND = "simulation.json"
+"""In the folder `SIMULATION` of a build: what `hwseg simulate` found, with the SHA-256 of the manifest it was given."""
+
+Progress = Callable[[str], None]
+
+
+def _silent(_: str) -> None:
+    """No progress."""
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a build's pages are made of.  report: as report.json holds it.  simulated: a sentence, or "" ."""
+
+    build: Path
+    report: Mapping[str, Any]
+    pictures: tuple[Picture, ...] = ()
+    simulated: str = ""
+
+    def contents(self, boundary: str) -> dict[str, bytes]:
+        """Every file, by its name; `boundary`: of the energies that are shown first."""
+        program = self.build / "program.bin"
+        with file_errors(program):
+            words = program.read_bytes()
+        latency = load_board(str(self.report["board"])).ddr_latency
+        names = [row["name"] for row in self.report["layers"] if row["op"] != STARTUP]
+        found = timeline(record(words, parse_array(str(self.report["array"])), latency), names)
+        page = html(self.report, found, self.pictures, self.simulated, boundary)
+        return {
+            "report.json": json_bytes(self.report),
+            "report.md": markdown(self.report, boundary).encode(),
+            "report.csv": csv_text(self.report).encode(),
+            "report.html": page.encode(),
+            "timeline.svg": timeline_svg(self.report, found).encode(),
+        }
+
+    def write(self, folder: Path, boundary: str) -> None:
+        """All files in `folder`, or none; an older report there is replaced, anything else refused."""
+        contents = self.contents(boundary)
+        with build_folder(folder, OWNER) as scratch:
+            for name, content in contents.items():
+                (scratch / name).write_bytes(content)
+
+
+def read(build: Path) -> Report:
+    """The report as it was compiled, with the mask of the last simulation of this very build."""
+    report = read_report(build)
+    require(
+        "inputs" in report["layers"][-1] and has_energy(report),
+        str(build),
+        "was compiled by an older hwseg: its report has no energy",
+        "compile it again",
+    )
+    found = simulation(build)
+    if found is None:
+        return Report(build, report)
+    overlay = build / SIMULATION / "overlay.png"
+    with file_errors(overlay):
+        picture = Picture(overlay.read_bytes(), f"The mask that the simulated engine found in {found['image']}.")
+    equal = "as predicted" if found["cycles"] == found["predicted_cycles"] else "which was not predicted"
+    said = f"Simulated: {found['cycles']:,} cycles, {equal}, {found['mismatches']:,} wrong values in all feature maps."
+    return Report(build, report, (picture,), said)
+
+
+def estimated(
+    build: Path,
+    images: Path | None,
+    *,
+    full: bool = False,
+    temperature: float = TEMPERATURE,
+    coefficients: Coefficients | None = None,
+    progress: Progress = _silent,
+) -> Report:
+    """The report with the energy that `hwseg.energy.api.energy_of` finds; arguments as there."""
+    from hwseg.energy.api import energy_of
+
+    start = read(build)
+    pictures = start.pictures
+    if images is not None:
+        planes = int(start.report.get("planes", 8))
+        pictures = (overlay_of(build, first_image(images), planes, progress),)
+    energy = energy_of(build, images, full=full, temperature=temperature, coefficients=coefficients, progress=progress)
+    return Report(build, with_energy(start.report, energy), pictures, start.simulated)
+
+
+def simulation(build: Path) -> dict[str, Any] | None:
+    """What the last simulation into the build's own folder found; None if there was none, or of an older hwseg.
+
+    Raises HwsegError if the build has changed since.
+    """
+    place = build / SIMULATION / FOUND
+    if not place.is_file():
+        return None
+    cure = "run hwseg simulate again, or remove the folder"
+    try:
+        with file_errors(place):
+            found = json.loads(place.read_text())
+        keys = ("cycles", "predicted_cycles", "mismatches", "manifest", "image")
+        content = {key: found[key] for key in keys}
+    except (ValueError, KeyError, TypeError) as error:
+        raise HwsegError(str(place), "must be what hwseg simulate writes", cure) from error
+    now = sha256(build / MANIFEST)
+    rule = f"the build was changed since it was simulated: manifest {now[:12]}, not {str(content['manifest'])[:12]}"
+    require(content["manifest"] == now, str(place), rule, cure)
+    return content
+
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".gif", ".webp", ".ppm", ".npy")
+
+
+def first_image(images: Path) -> Path:
+    """The picture to show: the file itself, or the first of a folder by name."""
+    if images.is_file():
+        return images
+    found = sorted(p for p in images.rglob("*") if p.suffix.lower() in SUFFIXES) if images.is_dir() else []
+    require(bool(found), str(images), "must hold pictures, has none", f"give a folder with {', '.join(SUFFIXES)}")
+    return found[0]
+
+
+def overlay_of(build: Path, image: Path, planes: int = 8, progress: Progress = _silent) -> Picture:
+    """The golden model's mask on a picture."""
+    from hwseg import golden
+    from hwseg.compile.dial import turned
+    from hwseg.image import read_input
+    from hwseg.picture import overlay_png
+    from hwseg.quant.load import load
+
+    progress(f"mask of {image.name}")
+    graph = turned(load(build / "model.onnx"), planes)
+    try:
+        q = read_input(image, graph)
+    except HwsegError as error:
+        cure = error.cure.replace("use --fit crop or --fit resize", "crop or resize it first")
+        raise HwsegError(error.place, error.rule, cure) from None
+    png = overlay_png(q, graph.types[graph.input], golden.run(graph, q, taps=()).mask)
+    return Picture(png, f"The mask that the exact integers find in {image.name}.")
