@@ -89,7 +89,8 @@ def samples(
         real = np.flatnonzero(np.abs(rows.astype(np.int64)).sum(1))
         if len(real) == 0 or plan.sources[tile.source].signed:
             continue
-        streams, planes = [], plan.sources[tile.source].planes
+        streams: list[np.ndarray] = []
+        planes = plan.sources[tile.source].planes
         while len(streams) < STREAMS:
             values, planes = lanes(plan, tile, tensors, int(generator.integers(bands(plan))), config)
             if len(values) < STEPS:

@@ -20,6 +20,9 @@ from hwseg.rtl.config import parse_array
 
 NETWORKS = ("nuclei-w8a8", "nuclei-mixed")
 ARRAY, BOARD = "16x8x8-dsp", "zynq7020"
+CORNER = (176, 352)
+"""Row and column of the demo's picture where the U-Net's picture begins."""
+
 SAMPLES = {"nuclei-w8a8": 2, "nuclei-mixed": 1}
 """Samples of each layer for the calibration."""
 
@@ -38,6 +41,18 @@ def case(name: str, array: str = ARRAY, image: Path | None = None) -> Case:
     graph = load(models.path(name))
     tensors = dict(golden.run(graph, picture(graph, image)).tensors)
     return Case(name, compile_graph(graph, parse_array(array), load_board(BOARD)), tensors)
+
+
+def paper_case(bits: int = 8, array: str = ARRAY) -> Case:
+    """The U-Net of the ICECS 2025 paper's work on the demo's picture; weights and activations of 8 or 4 bits."""
+    from hwseg import demo
+    from hwseg.bench.energy_unet import SIZE, unet
+
+    pixels = demo.nuclei().crop(*CORNER, SIZE, SIZE).pixels
+    pixels = pixels.reshape(SIZE, SIZE, -1)[:, :, :1]
+    graph = unet(pixels, bits)
+    tensors = dict(golden.run(graph, pixels).tensors)
+    return Case(graph.name, compile_graph(graph, parse_array(array), load_board(BOARD)), tensors)
 
 
 def picture(graph: Graph, image: Path | None) -> np.ndarray:
