@@ -13,13 +13,16 @@ from hwseg.ops import Add, Bilinear2d, Concat, Conv2d, ConvTranspose2d, MaxPool2
 class GraphBuilder:
     """Each method adds a node and returns the name of its output; weights are drawn from the seed."""
 
-    def __init__(self, height: int, width: int, channels: int, seed: int = 0, low: int = 0, high: int = 255) -> None:
+    def __init__(
+        self, height: int, width: int, channels: int, seed: int = 0, low: int = 0, high: int = 255, prefix: str = ""
+    ) -> None:
+        self.prefix = prefix
         self.random = np.random.default_rng(seed)
         self.types = {"image": TensorType((height, width, channels), low, high, (Fraction(1),))}
         self.nodes: list[Node] = []
 
     def _node(self, op: Op, inputs: tuple[str, ...], low: int, high: int, weights: np.ndarray | None = None) -> str:
-        name = f"{type(op).__name__}_{len(self.nodes)}"
+        name = f"{self.prefix}{type(op).__name__}_{len(self.nodes)}"
         found = shape(op, [self.types[i].shape for i in inputs])
         self.nodes.append(Node(name, op, inputs, f"{name}_out", weights))
         self.types[f"{name}_out"] = TensorType(found, low, high, (Fraction(1),))
