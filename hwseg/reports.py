@@ -95,6 +95,7 @@ def estimated(
     images: Path | None,
     *,
     full: bool = False,
+    fit: str = "",
     temperature: float = TEMPERATURE,
     coefficients: Coefficients | None = None,
     progress: Progress = _silent,
@@ -106,8 +107,10 @@ def estimated(
     pictures = start.pictures
     if images is not None:
         planes = int(start.report.get("planes", 8))
-        pictures = (overlay_of(build, first_image(images), planes, progress),)
-    energy = energy_of(build, images, full=full, temperature=temperature, coefficients=coefficients, progress=progress)
+        pictures = (overlay_of(build, images, planes, fit, progress),)
+    energy = energy_of(
+        build, images, full=full, fit=fit, temperature=temperature, coefficients=coefficients, progress=progress
+    )
     return Report(build, with_energy(start.report, energy), pictures, start.simulated)
 
 
@@ -133,32 +136,30 @@ def simulation(build: Path) -> dict[str, Any] | None:
     return content
 
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".gif", ".webp", ".ppm", ".npy")
-
-
 def first_image(images: Path) -> Path:
     """The picture to show: the file itself, or the first of a folder by name."""
-    if images.is_file():
+    from hwseg.energy.api import SUFFIXES
+
+    if not images.is_dir():
         return images
-    found = sorted(p for p in images.rglob("*") if p.suffix.lower() in SUFFIXES) if images.is_dir() else []
-    require(bool(found), str(images), "must hold pictures, has none", f"give a folder with {', '.join(SUFFIXES)}")
+    with file_errors(images):
+        found = sorted(path for path in images.iterdir() if path.suffix.lower() in SUFFIXES)
+    rule = f"must hold pictures ({', '.join(SUFFIXES)}), holds none"
+    require(bool(found), str(images), rule, "give a picture or a folder of them")
     return found[0]
 
 
-def overlay_of(build: Path, image: Path, planes: int = 8, progress: Progress = _silent) -> Picture:
-    """The golden model's mask on a picture."""
+def overlay_of(build: Path, images: Path, planes: int = 8, fit: str = "", progress: Progress = _silent) -> Picture:
+    """The golden model's mask on a picture, or on the first of a folder by name."""
     from hwseg import golden
     from hwseg.compile.dial import turned
-    from hwseg.image import read_input
+    from hwseg.energy.api import read_fitting
     from hwseg.picture import overlay_png
     from hwseg.quant.load import load
 
+    image = first_image(images)
     progress(f"mask of {image.name}")
     graph = turned(load(build / "model.onnx"), planes)
-    try:
-        q = read_input(image, graph)
-    except HwsegError as error:
-        cure = error.cure.replace("use --fit crop or --fit resize", "crop or resize it first")
-        raise HwsegError(error.place, error.rule, cure) from None
+    q = read_fitting(image, graph, fit)
     png = overlay_png(q, graph.types[graph.input], golden.run(graph, q, taps=()).mask)
     return Picture(png, f"The mask that the exact integers find in {image.name}.")

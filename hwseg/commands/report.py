@@ -17,6 +17,7 @@ import click
     help="A picture, or a folder of them: count the activity of their data.",
 )
 @click.option("--full", is_flag=True, help="Count everything in them, not samples.")
+@click.option("--fit", type=click.Choice(["crop", "resize"]), help="Bring pictures to the model's size.")
 @click.option("--boundary", metavar="NAME", help="Energy that is shown: core, pl, pl_ps or board.  [default: pl]")
 @click.option("--temperature", type=float, help="Of the junction, in degrees Celsius.  [default: 50]")
 @click.option("--coefficients", type=click.Path(path_type=Path), help="Energies per event; default: hwseg's own.")
@@ -28,6 +29,7 @@ def command(
     build: Path,
     images: Path | None,
     full: bool,
+    fit: str | None,
     boundary: str | None,
     temperature: float | None,
     coefficients: Path | None,
@@ -58,6 +60,7 @@ def command(
                 build,
                 images,
                 full=full,
+                fit=fit or "",
                 temperature=TEMPERATURE if temperature is None else temperature,
                 coefficients=None if coefficients is None else load(coefficients),
                 progress=lambda phrase: status.update(escape(phrase)),

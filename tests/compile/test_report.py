@@ -16,15 +16,18 @@ import pytest
 
 from benchmarks.graphs import GraphBuilder
 from hwseg.boards import load_board
-from hwseg.compile.api import Program, compile_graph, default_energy
+from hwseg.compile.api import Program, compile_graph
 from hwseg.compile.array import warnings
 from hwseg.compile.pages.draw import Axis, place_labels, round_step, si, three
 from hwseg.compile.report import STARTUP, build_report
 from hwseg.compile.report_energy import with_energy
 from hwseg.compile.report_html import Picture, html
 from hwseg.compile.report_text import csv_text, markdown
+from hwseg.energy.api import activity_of_program
 from hwseg.errors import HwsegError
 from hwseg.power.band import BOUNDARIES
+from hwseg.power.coefficients import load
+from hwseg.power.estimate import EnergyReport, estimate
 from hwseg.rtl.config import parse_array
 
 BOARD = load_board("zynq7020")
@@ -51,9 +54,13 @@ def bare(program: Program) -> dict[str, Any]:
     return build_report(p.graph, p.plans, layouts, p.timing(), p.config, BOARD, CLOCK, None, {"odd": 3})
 
 
+def energy(program: Program) -> EnergyReport:
+    return estimate(activity_of_program(program), load(), CLOCK)
+
+
 @pytest.fixture(scope="module")
 def report(program: Program, bare: dict[str, Any]) -> dict[str, Any]:
-    return with_energy(bare, default_energy(program, CLOCK))
+    return with_energy(bare, energy(program))
 
 
 @pytest.fixture(scope="module")
@@ -134,7 +141,7 @@ def test_a_boundary_holds_the_one_before(report: dict[str, Any]) -> None:
 def test_energy_of_another_build_is_refused(program: Program, bare: dict[str, Any]) -> None:
     other = {**bare, "layers": bare["layers"][:-1]}
     with pytest.raises(HwsegError, match="must be of the report's layers; estimate this build"):
-        with_energy(other, default_energy(program, CLOCK))
+        with_energy(other, energy(program))
 
 
 def test_csv_is_the_table(report: dict[str, Any], bare: dict[str, Any]) -> None:

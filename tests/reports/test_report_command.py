@@ -156,7 +156,7 @@ def test_a_changed_file_is_named(tmp_path: Path, build: Path) -> None:
         (("--boundary", "chip"), "boundary chip: must be one of core, pl, pl_ps, board; use pl_ps"),
         (("--full",), "--full: needs pictures to look at; add --images"),
         (("--temperature", "200"), "junction temperature: must be from 25 to 85 degrees Celsius, is 200; use 50"),
-        (("--images", "nowhere"), "nowhere: must hold pictures, has none"),
+        (("--images", "nowhere"), "nowhere: must be a picture, but there is no such file; check the path"),
     ],
 )
 def test_wrong_options(build: Path, options: tuple[str, ...], sentence: str) -> None:
