@@ -107,8 +107,8 @@ def markdown(found: Mapping[str, Any]) -> str:
         "silicon; middle values with the whole band in brackets. What the boundaries hold, where the coefficients come "
         "from and what is counted: [energy.md](energy.md). GOPS: 2 per multiply-accumulate.",
         "",
-        "unet16: a U-Net of about the ICECS 2025 paper's work, with drawn weights of 8 or 4 bits, on the demo's picture;",
-        "nuclei: the shipped, trained networks on it.",
+        "unet16: a U-Net of about the ICECS 2025 paper's work, with drawn weights of 8 or 4 bits, on the demo's "
+        "picture; nuclei: the shipped, trained networks on it.",
         "",
         "GOPS/W at each boundary:",
         "",
@@ -224,17 +224,19 @@ def paper_text(row: Mapping[str, Any]) -> str:
     """The factor between our estimate and the published figure, and what explains it."""
     board, watts = row["gops_per_w"]["board"], row["watts"]
     factor = board["mid"] / PAPER_GOPS_PER_W
+    above = "above" if factor > 1 else "below"
+    within = "lies" if board["low"] <= PAPER_GOPS_PER_W <= board["high"] else "does not lie"
+    around = watts["board"]["mid"] - watts["pl"]["mid"]
     return (
         f"At 100 MHz and 265 multiply-accumulates per cycle ({row['cores']:.1f} cores of {LANES} lanes, "
-        f"{row['gops']:.1f} GOPS): {band(board, 1)} GOPS/W at the board, {band(watts['board'], 2)} W. Published, measured "
-        f"at a board: {PAPER_GOPS_PER_W} GOPS/W at {PAPER_WATTS:.2f} W. **Factor {factor:.2f}**: our middle is "
-        f"{'above' if factor > 1 else 'below'} the measurement, "
-        f"which {'lies' if board['low'] <= PAPER_GOPS_PER_W <= board['high'] else 'does not lie'} within the band. Of "
-        f"our {watts['board']['mid']:.2f} W, the processing system, its memory and the board take "
-        f"{watts['board']['mid'] - watts['pl']['mid']:.2f} W and the cores {watts['core']['mid']:.2f} W. What can explain "
-        "the rest: their processing system ran an operating system and ours waits; one flat tree of hundreds of lanes, "
-        "without registers after each level, has glitches that a simulation without delays does not see; digit "
-        "selection and drain of a core that emits its digits, which ours does not pay."
+        f"{row['gops']:.1f} GOPS): {band(board, 1)} GOPS/W at the board, {band(watts['board'], 2)} W. "
+        f"Published, measured at a board: {PAPER_GOPS_PER_W} GOPS/W at {PAPER_WATTS:.2f} W. **Factor {factor:.2f}**: "
+        f"our middle is {above} the measurement, which {within} within the band. Of our "
+        f"{watts['board']['mid']:.2f} W, the processing system, its memory and the board take "
+        f"{around:.2f} W and the cores {watts['core']['mid']:.2f} W. "
+        "What can explain the rest: their processing system ran an operating system and ours waits; one flat tree of "
+        "hundreds of lanes, without registers after each level, has glitches that a simulation without delays does not "
+        "see; digit selection and drain of a core that emits its digits, which ours does not pay."
     )
 
 

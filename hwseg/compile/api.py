@@ -9,6 +9,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from hwseg import golden
 from hwseg.boards import Board, load_board
 from hwseg.compile.array import choose_array, require_fit
 from hwseg.compile.chain import Chain, plan_network, plans_of
@@ -156,11 +159,14 @@ def compile_model(
     core: str = "table",
     progress: Progress = _silent,
     planes: int = 8,
+    calibrate: str | Path | None = None,
 ) -> Build:
     """Read a QONNX file, compile it and write the build folder (default: the model's name with `.hwseg`).
 
-    planes: the accuracy dial, the most digit planes that an activation is written with.
+    planes: the accuracy dial, the most digit planes that an activation is written with.  calibrate: a picture whose
+    activity the energy report counts, stored in the build.
     """
+    from hwseg.energy.api import CALIBRATION, npy_bytes, read_fitting
     from hwseg.quant.load import load
 
     target = load_board(board)
@@ -170,6 +176,7 @@ def compile_model(
     require_fit(config, target)
     progress(f"reading {Path(path).name}")
     graph = turned(load(path), planes)
+    picture = None if calibrate is None else read_fitting(Path(calibrate), graph)
     top = in_background(config)
     program = compile_graph(graph, config, target, allow_inexact, progress, clock)
     folder = Path(path).with_suffix(".hwseg") if out is None else Path(out)
@@ -196,7 +203,7 @@ def compile_model(
             program.inexact,
         )
         report["planes"] = planes
-        report = with_energy(report, default_energy(program, clock))
+        report = with_energy(report, estimated_energy(program, clock, picture))
         contents = {
             "program.bin": program.program,
             "weights.bin": program.weights,
@@ -208,17 +215,23 @@ def compile_model(
             "report.html": html(report, found).encode(),
             "timeline.svg": timeline_svg(report, found).encode(),
         }
+        if picture is not None:
+            contents[CALIBRATION] = npy_bytes(picture)
         for name, content in contents.items():
             (scratch / name).write_bytes(content)
         shutil.copyfile(path, scratch / "model.onnx")
     return Build(folder, program, report)
 
 
-def default_energy(program: Program, clock_mhz: float) -> EnergyReport:
-    """Energy of a frame with the default activity."""
+def estimated_energy(program: Program, clock_mhz: float, picture: np.ndarray | None) -> EnergyReport:
+    """Energy of a frame with the activity of a calibration picture's integers, or with the default one."""
     from hwseg.energy.api import activity_of_program
 
-    return estimate(activity_of_program(program), load_coefficients(), clock_mhz)
+    if picture is None:
+        activity = activity_of_program(program)
+    else:
+        activity = activity_of_program(program, [golden.run(program.graph, picture).tensors], "calibration")
+    return estimate(activity, load_coefficients(), clock_mhz)
 
 
 def measure(top: Path) -> dict[str, float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from hwseg.compile.report import STARTUP
 from hwseg.energy.data import Observed, observe
 from hwseg.energy.engine import Data, events
 from hwseg.energy.traffic import startup, traffic
-from hwseg.errors import require
+from hwseg.errors import HwsegError, require
 from hwseg.files import file_errors
 from hwseg.image import read_input
 from hwseg.ir import Graph
@@ -109,7 +110,24 @@ def read_images(path: Path, graph: Graph, full: bool, fit: str) -> list[np.ndarr
         require(len(files) > 0, str(path), rule, "give a picture or a folder of them")
         if not full and len(files) > PICTURES:
             files = [files[i * len(files) // PICTURES] for i in range(PICTURES)]
-    return [read_input(file, graph, fit) for file in files]
+    return [read_fitting(file, graph, fit) for file in files]
+
+
+def read_fitting(path: Path, graph: Graph, fit: str = "") -> np.ndarray:
+    """A picture's integers; without `fit` one of another size is refused."""
+    try:
+        return read_input(path, graph, fit)
+    except HwsegError as error:
+        if "--fit" in error.cure:
+            raise HwsegError(error.place, error.rule, "crop or resize it first") from None
+        raise
+
+
+def npy_bytes(picture: np.ndarray) -> bytes:
+    """A .npy file's content: the same integers give the same bytes."""
+    content = io.BytesIO()
+    np.save(content, picture, allow_pickle=False)
+    return content.getvalue()
 
 
 def activity_of_program(
