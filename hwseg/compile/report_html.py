@@ -130,7 +130,7 @@ def resource_rows(resources: Mapping[str, Row]) -> Iterator[dict[str, Any]]:
 
 
 LEFT_HEADS = ("layer", "operation")
-HEADS = ("#", *LEFT_HEADS, "input", "output", "planes", "M MACs", "cycles", "utilization", "KB moved", "GOPS")
+HEADS = ("#", *LEFT_HEADS, "output", "planes", "M MACs", "cycles", "utilization", "KB moved", "GOPS")
 
 
 def heads(energetic: bool) -> list[dict[str, Any]]:
@@ -150,13 +150,12 @@ def layer_rows(rows: Sequence[Row], energetic: bool) -> Iterator[dict[str, Any]]
     """Cells of the table, start-up first."""
     for number, row in enumerate(rows):
         if row["op"] == STARTUP:
-            cells = [cell()] * 4 + [cell(row["cycles"], f"{row['cycles']:,}"), *([cell()] * 3)]
+            cells = [cell()] * 3 + [cell(row["cycles"], f"{row['cycles']:,}"), *([cell()] * 3)]
             cells += [*_energy_cells(row, energetic), cell()]
             yield {"number": 0, "name": STARTUP, "op": "", "cells": cells}
             continue
         low, high = row["accumulator"]
         cells = [
-            _shape(row["input_shape"]),
             _shape(row["output_shape"]),
             cell(row["planes"]),
             *_figures(row),
@@ -168,7 +167,7 @@ def layer_rows(rows: Sequence[Row], energetic: bool) -> Iterator[dict[str, Any]]
 
 def total_cells(totals: Row, energetic: bool) -> list[Cell]:
     return [
-        *([cell()] * 2),
+        cell(),
         cell(totals["planes"], f"{totals['planes']:.2f}"),
         *_figures(totals),
         *_energy_cells(totals, energetic),

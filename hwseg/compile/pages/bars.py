@@ -31,7 +31,7 @@ PART_NAMES = {
 def cycle_bars(rows: Sequence[Row]) -> dict[str, Any]:
     """Length is cycles; the strong part is the share of lane cycles that do the layer's work."""
     longest = max(row["cycles"] for row in rows) or 1
-    scale, ticks = linear_ticks(longest, LEFT, WIDTH - LEFT - 190)
+    scale, ticks = linear_ticks(longest, LEFT, WIDTH - LEFT - 215)
     drawn = []
     for i, row in enumerate(rows):
         width = max(1.0, row["cycles"] * scale)
@@ -62,8 +62,8 @@ def _frame(rows: int) -> dict[str, Any]:
     return {"width": WIDTH, "height": TOP + PITCH * rows, "top": TOP, "left": LEFT, "number": NUMBER, "name": NAME}
 
 
-PANELS = {"energy_mj": (LEFT, 210.0), "gops_per_w": (620, 210.0)}
-"""Left end and width of the bars; a number stands behind the longest."""
+PANELS = {"energy_mj": (LEFT, 210.0, "mJ"), "gops_per_w": (620, 210.0, "GOPS/W")}
+"""Left end and width of the bars, and the unit; a number stands behind the longest."""
 
 
 def energy_bars(rows: Sequence[Row]) -> dict[str, Any]:
@@ -71,7 +71,7 @@ def energy_bars(rows: Sequence[Row]) -> dict[str, Any]:
     views = []
     for boundary in BOUNDARIES:
         panels = []
-        for key, (left, width) in PANELS.items():
+        for key, (left, width, unit) in PANELS.items():
             longest = max(row[key][boundary]["high"] for row in rows) or 1.0
             scale, ticks = linear_ticks(longest, left, width, 3)
             drawn = [
@@ -80,7 +80,7 @@ def energy_bars(rows: Sequence[Row]) -> dict[str, Any]:
                 if key == "energy_mj" or row["macs"]
             ]
             marks = [{"at": tick["at"], "text": f"{tick['value']:.6g}"} for tick in ticks]
-            panels.append({"left": left, "rows": drawn, "ticks": marks})
+            panels.append({"left": left, "unit": unit, "rows": drawn, "ticks": marks})
         views.append({"boundary": boundary, "panels": panels})
     return _frame(len(rows)) | {"labels": [_labelled(i, row) for i, row in enumerate(rows)], "views": views}
 

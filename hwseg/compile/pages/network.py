@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
+from itertools import count
 from typing import Any
 
 from hwseg.compile.pages.draw import WIDTH, Row, described, three
@@ -67,24 +67,28 @@ def network(rows: Sequence[Row], boundary: str = "pl") -> dict[str, Any]:
 def _edges(
     layers: Sequence[tuple[int, Row]], makers: dict[str, int], nodes: Sequence[Row], wide: float
 ) -> list[dict[str, Any]]:
-    """Neighbours are joined directly; others by a line above their nodes, one beside the other."""
-    lanes: Counter[float] = Counter()
-    found = []
+    """Neighbours are joined directly; others by a line above their nodes, short ones below long ones."""
+    found, skips = [], []
     for index, (_, row) in enumerate(layers, 1):
         for source in sorted({makers.get(tensor, 0) for tensor in row["inputs"]}):
             a, b = nodes[source], nodes[index]
-            start, end = a["x"] + wide / 2, b["x"] - wide / 2 - 2
-            if source == index - 1:
-                middle = BOX / 2
-                if a["y"] == b["y"]:
-                    path = f"M{start:.1f} {a['y'] + middle}H{end:.1f}"
-                elif a["y"] < b["y"]:
-                    path = f"M{start:.1f} {a['y'] + middle}H{b['x']:.1f}V{b['y'] - 2}"
-                else:
-                    path = f"M{a['x']:.1f} {a['y']}V{b['y'] + middle}H{end:.1f}"
-                found.append({"path": path, "skip": False})
+            if source != index - 1:
+                skips.append((index - source, source, index))
                 continue
-            above = min(a["y"], b["y"]) - 12 - 5 * (lanes[min(a["y"], b["y"])] % 4)
-            lanes[min(a["y"], b["y"])] += 1
-            found.append({"path": f"M{a['x']:.1f} {a['y']}V{above}H{b['x']:.1f}V{b['y'] - 2}", "skip": True})
+            start, end, middle = a["x"] + wide / 2, b["x"] - wide / 2 - 2, BOX / 2
+            if a["y"] == b["y"]:
+                path = f"M{start:.1f} {a['y'] + middle}H{end:.1f}"
+            elif a["y"] < b["y"]:
+                path = f"M{start:.1f} {a['y'] + middle}H{b['x']:.1f}V{b['y'] - 2}"
+            else:
+                path = f"M{a['x']:.1f} {a['y']}V{b['y'] + middle}H{end:.1f}"
+            found.append({"path": path, "skip": False})
+    taken: dict[tuple[float, int], list[tuple[int, int]]] = {}
+    for _, source, index in sorted(skips):
+        a, b = nodes[source], nodes[index]
+        level = min(a["y"], b["y"])
+        lane = next(k for k in count() if all(index < i or j < source for i, j in taken.get((level, k), [])))
+        taken.setdefault((level, lane), []).append((source, index))
+        above = level - 10 - 6 * min(lane, 4)
+        found.append({"path": f"M{a['x']:.1f} {a['y']}V{above}H{b['x']:.1f}V{b['y'] - 2}", "skip": True})
     return found
