@@ -10,11 +10,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from hwseg import golden
 from hwseg.boards import load_board
+from hwseg.compile.dial import turned
 from hwseg.compile.emit import json_bytes
 from hwseg.compile.report import STARTUP, read_report
 from hwseg.compile.report_energy import has_energy, with_energy
-from hwseg.compile.report_html import Picture, html, timeline_svg
+from hwseg.compile.report_html import CALIBRATED, Picture, html, segmented, timeline_svg
 from hwseg.compile.report_text import csv_text, markdown
 from hwseg.compile.spans import record
 from hwseg.compile.timeline import timeline
@@ -22,6 +26,7 @@ from hwseg.errors import HwsegError, require
 from hwseg.files import MANIFEST, build_folder, file_errors, sha256
 from hwseg.power.coefficients import Coefficients
 from hwseg.power.estimate import TEMPERATURE
+from hwseg.quant.load import load
 from hwseg.rtl.config import parse_array
 
 OWNER = "hwseg-report"
@@ -53,7 +58,10 @@ class Report:
         latency = load_board(str(self.report["board"])).ddr_latency
         names = [row["name"] for row in self.report["layers"] if row["op"] != STARTUP]
         found = timeline(record(words, parse_array(str(self.report["array"])), latency), names)
-        page = html(self.report, found, self.pictures, self.simulated, boundary)
+        pictures = list(self.pictures)
+        if not pictures and (picture := calibrated(self.build, int(self.report.get("planes", 8)))):
+            pictures = [picture]
+        page = html(self.report, found, pictures, self.simulated, boundary)
         return {
             "report.json": json_bytes(self.report),
             "report.md": markdown(self.report, boundary).encode(),
@@ -151,15 +159,24 @@ def first_image(images: Path) -> Path:
 
 def overlay_of(build: Path, images: Path, planes: int = 8, fit: str = "", progress: Progress = _silent) -> Picture:
     """The golden model's mask on a picture, or on the first of a folder by name."""
-    from hwseg import golden
-    from hwseg.compile.dial import turned
     from hwseg.energy.api import read_fitting
-    from hwseg.picture import overlay_png
-    from hwseg.quant.load import load
 
     image = first_image(images)
     progress(f"mask of {image.name}")
     graph = turned(load(build / "model.onnx"), planes)
     q = read_fitting(image, graph, fit)
-    png = overlay_png(q, graph.types[graph.input], golden.run(graph, q, taps=()).mask)
-    return Picture(png, f"The mask that the exact integers find in {image.name}.")
+    mask = golden.run(graph, q, taps=()).mask
+    return segmented(graph, q, mask, f"The mask that the exact integers find in {image.name}.")
+
+
+def calibrated(build: Path, planes: int) -> Picture | None:
+    """The mask on the picture of `hwseg compile --calibrate`; None without one."""
+    from hwseg.energy.api import CALIBRATION
+
+    stored = build / CALIBRATION
+    if not stored.is_file():
+        return None
+    graph = turned(load(build / "model.onnx"), planes)
+    with file_errors(stored):
+        q = np.load(stored, allow_pickle=False)
+    return segmented(graph, q, golden.run(graph, q, taps=()).mask, CALIBRATED)

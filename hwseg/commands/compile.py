@@ -84,6 +84,7 @@ def command(
     show_energy_of_frame(build.report)
     if explained:
         show_explanations(build.program.explain())
+        click.echo(f"timeline: {build.path / 'timeline.svg'}, down to single instructions in report.html")
     click.echo(f"wrote {build.path}")
 
 

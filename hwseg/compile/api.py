@@ -9,8 +9,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from hwseg import golden
 from hwseg.boards import Board, load_board
 from hwseg.compile.array import choose_array, require_fit
@@ -26,7 +24,7 @@ from hwseg.compile.parameters import images, layer_triples
 from hwseg.compile.plan import LayerPlan
 from hwseg.compile.report import build_report
 from hwseg.compile.report_energy import with_energy
-from hwseg.compile.report_html import html, timeline_svg
+from hwseg.compile.report_html import CALIBRATED, html, segmented, timeline_svg
 from hwseg.compile.report_text import csv_text, markdown
 from hwseg.compile.schedule import Pace, schedule
 from hwseg.compile.spans import Spans, record
@@ -203,7 +201,9 @@ def compile_model(
             program.inexact,
         )
         report["planes"] = planes
-        report = with_energy(report, estimated_energy(program, clock, picture))
+        seen = None if picture is None else golden.run(graph, picture)
+        report = with_energy(report, estimated_energy(program, clock, seen))
+        pictures = [] if picture is None or seen is None else [segmented(graph, picture, seen.mask, CALIBRATED)]
         contents = {
             "program.bin": program.program,
             "weights.bin": program.weights,
@@ -212,7 +212,7 @@ def compile_model(
             "report.json": json_bytes(report),
             "report.md": markdown(report).encode(),
             "report.csv": csv_text(report).encode(),
-            "report.html": html(report, found).encode(),
+            "report.html": html(report, found, pictures).encode(),
             "timeline.svg": timeline_svg(report, found).encode(),
         }
         if picture is not None:
@@ -223,14 +223,13 @@ def compile_model(
     return Build(folder, program, report)
 
 
-def estimated_energy(program: Program, clock_mhz: float, picture: np.ndarray | None) -> EnergyReport:
-    """Energy of a frame with the activity of a calibration picture's integers, or with the default one."""
+def estimated_energy(program: Program, clock_mhz: float, seen: golden.Result | None) -> EnergyReport:
+    """Energy of a frame with the activity of a calibration picture's maps, or with the default one."""
     from hwseg.energy.api import activity_of_program
 
-    if picture is None:
-        activity = activity_of_program(program)
-    else:
-        activity = activity_of_program(program, [golden.run(program.graph, picture).tensors], "calibration")
+    activity = (
+        activity_of_program(program) if seen is None else activity_of_program(program, [seen.tensors], "calibration")
+    )
     return estimate(activity, load_coefficients(), clock_mhz)
 
 

@@ -7,6 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from hwseg.compile.pages import bars, timeline_view
 from hwseg.compile.pages.draw import Row, si, three
 from hwseg.compile.pages.network import network
@@ -16,6 +18,8 @@ from hwseg.compile.report import STARTUP
 from hwseg.compile.report_energy import BOUNDARY_NAMES, BOUNDARY_TEXTS, DEFAULT_BOUNDARY, has_energy
 from hwseg.compile.resources import MARGIN
 from hwseg.compile.timeline import Timeline
+from hwseg.ir import Graph
+from hwseg.picture import overlay_png
 from hwseg.power.band import BOUNDARIES
 
 
@@ -25,6 +29,14 @@ class Picture:
 
     png: bytes
     caption: str
+
+
+CALIBRATED = "The mask that the exact integers find in the calibration picture."
+
+
+def segmented(graph: Graph, q: np.ndarray, mask: np.ndarray, caption: str) -> Picture:
+    """The input's integers with the mask's outline."""
+    return Picture(overlay_png(q, graph.types[graph.input], mask), caption)
 
 
 def html(

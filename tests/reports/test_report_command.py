@@ -86,6 +86,16 @@ def test_written_files_are_those_of_the_build(build: Path, tmp_path: Path) -> No
         assert (tmp_path / "out" / name).read_bytes() == (build / name).read_bytes(), name
 
 
+def test_a_calibrated_build_shows_its_picture(picture: Path, tmp_path: Path) -> None:
+    built = compile_model(models.path("nuclei-mixed"), array="sim", out=tmp_path / "b", calibrate=picture)
+    assert built.report["energy"]["activity"] == ["calibration"]
+    page = (built.path / "report.html").read_text()
+    assert "find in the calibration picture" in page
+    assert "Leading zero planes" in page
+    assert run(built.path, "-o", tmp_path / "out").exit_code == 0
+    assert (tmp_path / "out" / "report.html").read_text() == page
+
+
 def test_a_warmer_chip_leaks_more(build: Path, tmp_path: Path) -> None:
     assert run(build, "--temperature", 85, "-o", tmp_path / "hot").exit_code == 0
     cold, hot = written(build), written(tmp_path / "hot")
