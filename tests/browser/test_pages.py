@@ -175,6 +175,15 @@ def test_timeline_zooms_to_single_instructions(report_url: str, tmp_path: Path) 
     assert colours(path)[0] > 20
 
 
+def test_the_browser_sees_faults(tmp_path: Path) -> None:
+    """What the tests above find absent is found where it is present."""
+    path = tmp_path / "faulty.html"
+    path.write_text('<img src="missing.png"><script>undefined_name()</script>')
+    found = browse(path.as_uri())
+    assert any("undefined_name is not defined" in message for message in found["console"])
+    assert path.with_name("missing.png").as_uri() in found["requests"]
+
+
 def test_pages_are_quick(report_url: str) -> None:
     script = "const t = performance.getEntriesByType('navigation')[0]; t.domComplete - t.startTime"
     assert browse(report_url, script)["values"][0] < 3000  # 0.2 s alone; a loaded machine is no reason to fail

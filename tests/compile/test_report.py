@@ -110,6 +110,7 @@ def test_keys(report: dict[str, Any]) -> None:
                 assert 0 <= band["low"] <= band["mid"] <= band["high"]
     for row in report["layers"][1:]:
         assert row.keys() >= {"output_shape", "accumulator", "inputs", "outputs"}
+        assert row["compute_cycles"] + sum(row["stalls"].values()) == row["cycles"]
     assert report["resources"].keys() == {"lut", "lutram", "ff", "bram36", "dsp"}
 
 
