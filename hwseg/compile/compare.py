@@ -11,6 +11,7 @@ from typing import Any
 from hwseg.compile.pages.draw import si, three
 from hwseg.compile.report import RESOURCES
 from hwseg.compile.report_energy import BOUNDARY_NAMES, DEFAULT_BOUNDARY, band_text
+from hwseg.compile.report_text import table_row
 from hwseg.errors import require
 from hwseg.power.band import BOUNDARIES
 
@@ -178,10 +179,10 @@ def markdown_table(found: Comparison, boundary: str = DEFAULT_BOUNDARY) -> str:
     lines += ["", "Ratios are to the first build, of middle estimates.", *(("", *found.notes) if found.notes else ())]
     for title, figures in (("figure", list(shown(found, boundary))), ("cycles of layer", list(found.layers))):
         heads = [found.names[0], *(head for name in found.names[1:] for head in (name, "ratio"))]
-        lines += ["", "| " + " | ".join([title, *heads]) + " |", "|---|" + "--:|" * len(heads)]
+        lines += ["", table_row([title, *heads]), "|---|" + "--:|" * len(heads)]
         for figure in figures:
             cells = [figure.name, figure.texts[0]]
             for text, ratio in zip(figure.texts[1:], figure.ratios[1:], strict=True):
                 cells += [text, ratio_text(ratio)]
-            lines.append("| " + " | ".join(cells) + " |")
+            lines.append(table_row(cells))
     return "\n".join(lines) + "\n"

@@ -157,6 +157,13 @@ def test_csv_is_the_table(report: dict[str, Any], bare: dict[str, Any]) -> None:
     assert next(csv.reader(io.StringIO(csv_text(bare))))[-1] == "ddr_bytes"
 
 
+def test_a_bar_in_a_name_stays_in_its_cell(report: dict[str, Any]) -> None:
+    named = deepcopy(report)
+    named["layers"][1]["name"] = "a|b\nc"
+    (line,) = (line for line in markdown(named).splitlines() if line.startswith("| a"))
+    assert line.startswith("| a\\|b c | conv")
+
+
 def test_markdown_has_every_boundary(report: dict[str, Any], bare: dict[str, Any]) -> None:
     text = markdown(report)
     for boundary in BOUNDARIES:
