@@ -147,7 +147,7 @@ HEADS = ("#", *LEFT_HEADS, "output", "planes", "M MACs", "cycles", "utilization"
 
 
 def heads(energetic: bool) -> list[dict[str, Any]]:
-    names = [*HEADS, *(("mJ", "GOPS/W") if energetic else ()), "accumulator"]
+    names = [*HEADS, *(("mJ", "GOPS/W") if energetic else ()), "sum bits"]
     return [{"name": name, "left": name in LEFT_HEADS} for name in names]
 
 
@@ -173,7 +173,7 @@ def layer_rows(rows: Sequence[Row], energetic: bool) -> Iterator[dict[str, Any]]
             cell(row["planes"]),
             *_figures(row),
             *_energy_cells(row, energetic),
-            cell(high - low, f"{low:,} … {high:,}"),
+            cell(max((-low - 1).bit_length(), high.bit_length()) + 1),
         ]
         yield {"number": number, "name": row["name"], "op": row["op"], "cells": cells}
 
