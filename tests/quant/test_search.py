@@ -118,7 +118,7 @@ def test_the_plot_names_what_is_saved(monkeypatch: pytest.MonkeyPatch, tmp_path:
     plots.pareto(rows, 1, tmp_path / "x.png", "energy_mj")
     for axis in drawn[0].axes:
         assert axis.get_xlabel() == "predicted energy, share of the base's"
-        assert axis.lines[0].get_xdata() == [1, 0.75, 0.5]
+        assert list(axis.lines[0].get_xdata()) == [1, 0.75, 0.5]
 
 
 def test_choices() -> None:
