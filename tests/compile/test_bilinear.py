@@ -11,6 +11,7 @@ import pytest
 from benchmarks.graphs import GraphBuilder
 from hwseg.compile import bilinear
 from hwseg.compile.dial import turned
+from hwseg.compile.explain import UPSAMPLING
 from hwseg.compile.lower import lower
 from hwseg.errors import HwsegError
 from hwseg.rtl.config import EngineConfig, parse_array
@@ -109,6 +110,14 @@ def test_a_word_column_between_the_edges_reads_nothing_more() -> None:
     inner = next(layer for name, layer in made.items() if name.endswith("inner"))
     np.testing.assert_array_equal(inner.weights[3, 3], [[1, 2, 1], [2, 4, 2], [1, 2, 1]])
     assert not inner.weights[3, :3].any()
+
+
+def test_what_would_help_is_another_upsampling() -> None:
+    b = enlarged(4, 20, 8)
+    program = compiled(b.graph(b.nodes[-1].output), parse_array("8x8x8"))
+    told = {row.layer.split("/")[-1]: row.help for row in program.explain()}
+    assert {told[name] for name in ("left", "inner", "right", "ones")} == {UPSAMPLING}
+    assert told["Conv2d_0"] != UPSAMPLING
 
 
 def test_pieces_cover_the_map_once() -> None:
