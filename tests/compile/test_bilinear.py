@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from fractions import Fraction
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from hwseg.compile.dial import turned
 from hwseg.compile.explain import UPSAMPLING
 from hwseg.compile.lower import lower
 from hwseg.errors import HwsegError
+from hwseg.quant.load import load
 from hwseg.rtl.config import EngineConfig, parse_array
 from tests.compile.proof import compiled, differences
 
@@ -49,6 +51,15 @@ def test_every_width_of_the_last_word(array: str, height: int, width: int, chann
 def test_signs_word_lengths_and_orders(policy: str, bits: int, signed: bool) -> None:
     b = enlarged(5, 18, 10, signed=signed, bits=bits)
     assert differences(compiled(b.graph(b.nodes[-1].output), parse_array("8x8x8")), policy) == {}
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_random_unets(seed: int, tmp_path: Path) -> None:
+    models = pytest.importorskip("tests.quant.models")
+    graph = load(models.random_unet(seed, tmp_path, upsampling="bilinear"))
+    array = parse_array(("8x8x8", "16x4x4", "8x2x2", "16x8x8-dsp")[seed % 4])
+    for config in (array, small(array)):
+        assert differences(compiled(graph, config), "random", seed) == {}
 
 
 def forms() -> dict[str, GraphBuilder]:
