@@ -103,6 +103,29 @@ def test_every_form_of_graph(name: str) -> None:
         assert differences(compiled(graph, parse_array(array)), "random") == {}
 
 
+def test_names_that_a_model_has_taken() -> None:
+    b = GraphBuilder(3, 20, 3)
+    x = b.conv("image", 4)
+    b.conv(b.bilinear(x), 4)
+    taken = b.requantize(x, Fraction(1, 2), 0, 255)
+    whole = b.graph(b.conv(b.concat(b.nodes[-2].output, b.up(taken)), 3))
+
+    def renamed(name: str) -> str:
+        return f"{x}/left" if name == taken else name
+
+    nodes = tuple(replace(n, inputs=tuple(map(renamed, n.inputs)), output=renamed(n.output)) for n in whole.nodes)
+    graph = replace(whole, nodes=nodes, types={renamed(name): kind for name, kind in whole.types.items()})
+    assert f"{x}/left" in graph.types
+    assert differences(compiled(graph, parse_array("8x8x8"))) == {}
+
+
+def test_a_narrow_map_before_a_1x1_head() -> None:
+    for width in (1, 4, 5):
+        b = GraphBuilder(3, width, 3)
+        graph = b.graph(b.sums(b.bilinear(b.conv("image", 9)), 1, 1))
+        assert differences(compiled(graph, parse_array("16x8x8")), "random") == {}
+
+
 @pytest.mark.parametrize("planes", [6, 4])
 def test_with_the_accuracy_dial(planes: int) -> None:
     b = enlarged(5, 12, 10)
