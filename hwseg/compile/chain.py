@@ -308,7 +308,7 @@ def _stage(
     chunk = problem.chunk_rows(tallest, columns, min(sizes))
     if columns > 1023 or not chunk or (problem.scatters == 2 and chunk < tallest):
         return None
-    if problem.deepest > 1 and tallest * columns * config.substeps * len(problem.passes) > config.psum_steps:
+    if problem.deepest > 1 and problem.steps(tallest, columns) * len(problem.passes) > config.psum_steps:
         return None
     rings = []
     for source in problem.sources:

@@ -181,7 +181,7 @@ class StageWalk(LayerWalk):
             fields = load_fields(
                 Target.POINT if point else Target.WINDOW,
                 plan.index,
-                loop | number << 14,
+                loop | number << 14 | int(plan.split) << 17,
                 steps,
                 part.rows,
                 plan.out_pitch,

@@ -18,7 +18,7 @@ FIELDS = PARAMETER.fields
 
 
 def weight_bytes(plan: LayerPlan, p: Pass, tile: Tile, config: EngineConfig) -> np.ndarray:
-    """uint8 [row, padded lane] of one weight tile."""
+    """uint8 [row, padded lane] of one weight tile; both halves of the rows have a split layer's weights."""
     layer, source = plan.layer, plan.sources[tile.source]
     weights = layer.low_weights if tile.part else layer.weights
     assert weights is not None
@@ -36,6 +36,8 @@ def weight_bytes(plan: LayerPlan, p: Pass, tile: Tile, config: EngineConfig) -> 
                 lanes[rows, lane : lane + count] = part[:, :, chosen.phase, int(p.scatter == Scatter.ODD)]
             else:
                 lanes[rows, lane : lane + count] = part[:, :, 0, 0]
+    if plan.split:
+        lanes[config.rows // 2 :] = lanes[: config.rows // 2]
     return lanes.view(np.uint8)
 
 
@@ -92,6 +94,8 @@ def parameter_words(plan: LayerPlan, triples: Sequence[Triple], config: EngineCo
             for i in range(chosen.count):
                 value = packed[chosen.first + i]
                 words[number, ROWS_PER_SET * s + i] = value & (1 << 64) - 1, value >> 64
+    if plan.split:
+        words[:, config.rows // 2 :] = words[:, : config.rows // 2]
     return words
 
 

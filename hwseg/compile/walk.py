@@ -161,7 +161,7 @@ class LayerWalk:
         order = self._tile_order(block, number)
         wanted = {p: [t for t in order if t in passes[p].tiles] for p in block}
         needed = [t for t in order if any(t in wanted[p] for p in block)]
-        steps = rectangle.rows * rectangle.columns * self.config.substeps
+        steps = rectangle.rows * plan.run_columns(rectangle) * self.config.substeps
         last_use = {plan.tiles[t].source: t for t in needed}
         for t in needed:
             source = plan.tiles[t].source
@@ -198,7 +198,7 @@ class LayerWalk:
             part = Rectangle(
                 rectangle.y0 + start, min(rectangle.y0 + start + rows, rectangle.y1), rectangle.x0, rectangle.x1
             )
-            offset = psum + start * rectangle.columns * self.config.substeps
+            offset = psum + start * plan.run_columns(rectangle) * self.config.substeps
             self._run(rectangle, part, source, region, p, tile.slice, (reload, first, last, shift), offset, slot, loads)
             reload = False
         region.space.until = self.walk.runs
@@ -294,6 +294,7 @@ class LayerWalk:
             max(source.planes, 4),
             max(source.planes, 8, step),
             int("" not in (self.walk.written_by, writes) and self.walk.written_by != writes),
+            int(plan.split),
         ]
         self.walk.written_by = writes
         self.walk.steps.append(Step(fields, self.walk.runs))
@@ -317,7 +318,9 @@ class LayerWalk:
         odd_row = odd_column = 0
         top = bottom = left = right = False
         b = source.planes
-        column = 0 if source.mode == Mode.POINT else 1
+        # The first centre word: the buffer begins one word to the left of the map.
+        column = 0 if source.mode == Mode.POINT else 2 if plan.split else 1
+        columns = plan.run_columns(part)
         where = self._first_row(source, region, part.y0 - whole.y0, part)
         if source.mode != Mode.POINT:
             if source.mode == Mode.STRIDE2:
@@ -329,7 +332,7 @@ class LayerWalk:
             top, left = part.y0 == 0, part.x0 == 0
         tail = plan.run_shape[1] - 8 * (plan.words - 1) if part.x1 == plan.words else 8
         out, loop, pool = self._outputs(plan.passes[p], part) if last else (0, 0, 0)
-        steps = part.rows * part.columns * config.substeps
+        steps = part.rows * columns * config.substeps
         interval = max(b, 4)
         if last:
             interval = max(b, 8, plan.head_rows * max(1, config.pixels // 2))
@@ -353,7 +356,7 @@ class LayerWalk:
             0,
             0,
             part.rows // 2 if plan.pair else part.rows,
-            part.columns,
+            columns,
             where["address"],
             where["row_phase"],
             column // 3 * b,
@@ -477,7 +480,8 @@ class LayerWalk:
         pitch: int,
         planes: int,
     ) -> None:
-        fields = [Opcode.STORE, pool, self.plan.index, 0, ddr, words, runs, stride, number, address, pitch, planes, 0]
+        fields = [Opcode.STORE, pool, self.plan.index, 0, ddr, words, runs, stride, number, address, pitch, planes]
+        fields += [int(self.plan.split), 0]
         self.walk.stores.append(Store(fields, self.walk.runs))
 
     def _wrote(self, name: str, y0: int, y1: int) -> None:

@@ -7,13 +7,16 @@
                          row 1: loader, C cores -> sums       one cycle later
                            ...
 
+In a split layer the upper half of the rows multiplies other pixels: its first row takes the second operands, which
+come in with the delay of the rows before it, instead of what the row below passes on.
+
 A row is one output channel.  Its loader reads the row's shadow registers on the reload marker, which travels with the
 planes, so a reload is a wave like any other.
 """
 
 from __future__ import annotations
 
-from amaranth.hdl import Cat, Module, Signal, signed
+from amaranth.hdl import Cat, Module, Mux, Signal, signed
 from amaranth.lib import data
 from amaranth.lib.wiring import Component, In, Out
 
@@ -80,9 +83,14 @@ class Row(Component):
         return m
 
 
+def upper_skew(config: EngineConfig) -> int:
+    """Cycles from a plane's lanes to those of the same plane for the upper half of the rows."""
+    return FAMILIES[config.core].encoder_latency + config.rows // 2 - 1
+
+
 class CoreArray(Component):
     """R rows.  `sums[r]` of a step are valid `latency` + r cycles after its last plane's lanes, and stay until the
-    next.
+    next.  `upper`: second operands of the rows from R/2 on, `skew` cycles after `lanes`, used where `upper_valid`.
     """
 
     def __init__(self, config: EngineConfig, library: Library) -> None:
@@ -90,9 +98,12 @@ class CoreArray(Component):
         self.family = FAMILIES[config.core]
         self.sum_bits = CoreSpec(config.lanes).sum_bits
         self.latency = self.family.encoder_latency + self.family.latency(config.lanes)
+        self.skew = upper_skew(config)
         super().__init__(
             {
                 "lanes": In(data.ArrayLayout(config.lanes, config.pixels)),
+                "upper": In(data.ArrayLayout(config.lanes, config.pixels)),
+                "upper_valid": In(1),
                 "plane": In(PLANE),
                 "reload": In(1),
                 "chain": In(64),
@@ -138,6 +149,19 @@ class CoreArray(Component):
                 row.chain_enable.eq(self.chain_enable),
                 self.sums[r].eq(row.sums),
             ]
+            if config.splits and r == config.rows // 2:
+                m.d.comb += row.feed.eq(self._upper_feed(m, rows[r - 1].feed))
+                continue
             for pixel in range(config.pixels):
                 m.d.comb += row.feed[pixel].eq(feeds[pixel] if r == 0 else rows[r - 1].feed_next[pixel])
         return m
+
+    def _upper_feed(self, m: Module, below: data.View) -> Signal:
+        """What the upper rows' first one takes: the second operands, or in idle cycles and where there are none the
+        feed of the row below, one register later either way.
+        """
+        feed = Signal.like(below, name="upper_feed", reset_less=True)
+        for pixel in range(self.config.pixels):
+            second = self.family.encode(self.upper[pixel])
+            m.d.sync += feed[pixel].eq(Mux(self.upper_valid, second, below[pixel]))
+        return feed

@@ -170,7 +170,8 @@ class Compute(Component):
         ]
         next_row = advance(m, row, cfg.mode, cfg.pitch, "row_next", run)
         after_pair = advance(m, pair_row, cfg.mode, cfg.pitch, "row_after_pair", run)
-        next_column = advance(m, column, cfg.mode, block, "column_next")
+        column_mode = Mux(cfg.split, Mode.STRIDE2, cfg.mode)
+        next_column = advance(m, column, column_mode, block, "column_next")
         m.d.sync += pair_row.eq(next_row)
 
         last_substep = substep == self.config.substeps - 1
@@ -239,10 +240,14 @@ class Compute(Component):
             window.odd_column.eq(column.odd),
             window.no_top.eq(run.top & (y == 0) & ~second),
             window.no_bottom.eq(run.bottom & last_y & last_second),
-            window.no_left.eq(run.left & (x == 0)),
+            window.no_left.eq(run.left & (x == 0) & ~cfg.split),
             window.no_right.eq(run.right & last_x),
             window.slice.eq(run.slice),
             window.substep.eq(substep),
+            window.plane.eq(plane_address),
+            window.second.eq(second),
+            window.split.eq(cfg.split),
+            window.edge.eq(x == 0),
             held_token.valid.eq(last_plane),
             held_token.half.eq(self._half),
             held_token.first.eq(run.first),
@@ -323,9 +328,9 @@ class Compute(Component):
         with m.If(step_end):
             m.d.sync += [psum.eq(psum + 1), raw.eq(raw + (cfg.raw_rows << exact_log2(max(1, self.config.pixels // 2))))]
             with m.If(last_substep & last_second):
-                with m.If(x[0] | scattered):
+                with m.If(x[0] | scattered | cfg.split):
                     m.d.sync += out_column.eq(out_column + cfg.out_planes)
-                with m.If(x[0]):
+                with m.If(x[0] | cfg.split):
                     m.d.sync += pool_column.eq(pool_column + cfg.out_planes)
                 with m.If(last_x):
                     m.d.sync += [

@@ -97,6 +97,11 @@ class EngineConfig:
         return WORD_PIXELS // self.pixels
 
     @property
+    def splits(self) -> bool:
+        """Whether layers of at most half as many channels as rows can use all rows, for two word columns a step."""
+        return self.sets % 2 == 0
+
+    @property
     def slices(self) -> int:
         """Tiles that one group of 8 input channels takes."""
         return WORD_CHANNELS // self.channels

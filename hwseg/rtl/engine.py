@@ -15,6 +15,7 @@ from functools import lru_cache
 from typing import Any
 
 from amaranth.hdl import Cat, ClockDomain, ClockSignal, DomainRenamer, Module, Mux, ResetSignal, Signal
+from amaranth.lib import data
 from amaranth.lib.fifo import SyncFIFO
 from amaranth.lib.wiring import Component, In, Out
 
@@ -130,8 +131,8 @@ class Engine(Component):
         memory = MemoryUnit(config)
         compute = Compute(config, reload=timing.reload, completion=timing.completion)
         mover = WeightMover(config, timing.hold)
-        window = Window(config)
         array = CoreArray(config, library)
+        window = Window(config, array.skew)
         for name, part in (
             ("registers", registers),
             ("dispatcher", dispatcher),
@@ -155,6 +156,8 @@ class Engine(Component):
             window.addresses.eq(compute.addresses),
             window.beat.eq(compute.beat),
             array.lanes.eq(window.lanes),
+            array.upper.eq(window.upper),
+            array.upper_valid.eq(window.upper_valid),
             array.plane.eq(window.plane),
             array.reload.eq(window.reload),
             array.chain.eq(mover.chain),
@@ -311,6 +314,7 @@ class Engine(Component):
                 output.dot.eq(requantizers.out_dot),
                 output.dot_in.eq(outputs[-1].dot_out if outputs else 0),
                 output.dot_last.eq(number == config.sets - 1),
+                output.left.eq(number >= config.sets // 2),
                 output.token.eq(requantizers.out_token),
                 output.read_address.eq(memory.output_read.address),
                 output.read_parity.eq(memory.output_read.parity),
@@ -321,16 +325,36 @@ class Engine(Component):
                 self.tap_data[512 * number : 512 * (number + 1)].eq(output.tap),
             ]
             outputs.append(output)
-        for request, sink, name in (
-            (memory.output_read, memory.output_data, "read_data"),
-            (memory.loop_read, memory.loop_data, "loop_data"),
-        ):
-            chosen, chosen_late = Signal(3, name=f"{name}_set"), Signal(3, name=f"{name}_set_late")
-            m.d.sync += [chosen.eq(request.set), chosen_late.eq(chosen)]
-            with m.Switch(chosen_late):
+        self._read_sets(m, memory, outputs)
+
+    def _read_sets(self, m: Module, memory: MemoryUnit, outputs: list[OutputSet]) -> None:
+        """The set that STORE and MOVE read from; of a split layer the even word columns lie half the sets further on,
+        and each set has one half of a pooled word's pixels.
+        """
+        half = self.config.sets // 2
+        store, move = memory.output_read, memory.loop_read
+        even, both = Signal(), Signal()
+        m.d.comb += even.eq(store.split & ~store.parity & ~store.pool)
+        m.d.sync += both.eq(store.split & store.pool)
+        both_late = Signal()
+        m.d.sync += both_late.eq(both)
+
+        def chosen(index: data.View, further: Signal | data.View, name: str) -> Signal:
+            early, late = Signal(3, name=f"{name}_set"), Signal(3, name=f"{name}_set_late")
+            m.d.sync += [early.eq(index + Mux(further, half, 0)), late.eq(early)]
+            return late
+
+        with m.Switch(chosen(store.set, even, "read")):
+            for number, output in enumerate(outputs):
+                with m.Case(number):
+                    other = outputs[(number + half) % len(outputs)].read_data if half else 0
+                    m.d.sync += memory.output_data.eq(output.read_data | Mux(both_late, other, 0))
+        for parity in range(2):
+            further = move.split & (1 - parity)
+            with m.Switch(chosen(move.set, further, f"loop_{parity}")):
                 for number, output in enumerate(outputs):
                     with m.Case(number):
-                        m.d.sync += sink.eq(getattr(output, name))
+                        m.d.sync += memory.loop_data[parity].eq(output.loop_data[parity])
 
 
 @lru_cache(maxsize=8)

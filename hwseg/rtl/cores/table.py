@@ -61,6 +61,17 @@ def feed_bits(lanes: int) -> int:
     return TableSpec(lanes).tables * LANES
 
 
+def encode(lanes: Value) -> Value:
+    """The feed of a plane: of each table the address bits x_i XNOR x_0, then relative signs."""
+    spec = TableSpec(len(lanes))
+    padding = spec.tables * LANES - spec.lanes
+    lanes = Cat(lanes, Const(0, padding)) if padding else lanes
+    groups = [lanes[LANES * t : LANES * (t + 1)] for t in range(spec.tables)]
+    heads = [group[0] for group in groups]
+    addresses = [~(x ^ head) for head, *rest in groups for x in rest]
+    return Cat(*addresses, *(heads[a] ^ heads[b] for a, b in spec.pairs), ~heads[0])
+
+
 class Encoder(Component):
     """Lanes to table addresses and relative signs.  Idle cycles feed the all-ones plane; see the module for reloads.
 
@@ -81,16 +92,9 @@ class Encoder(Component):
         m.d.sync += entry.eq(entry + (reload | (entry != 0)))
         written = ~(entry ^ (entry >> 1))
 
-        padding = self.spec.tables * LANES - self.spec.lanes
-        lanes = Cat(lanes, Const(0, padding)) if padding else lanes
-        groups = [lanes[LANES * t : LANES * (t + 1)] for t in range(self.spec.tables)]
-        heads = [g[0] for g in groups]
-        addresses = []
-        for t, (head, *rest) in enumerate(groups):
-            idle = written if t in self.spec.write_side else Const(ENTRIES - 1, ADDRESS_BITS)
-            addresses += [Mux(valid, ~(x ^ head), bit) for x, bit in zip(rest, idle, strict=True)]
-        signs = [(heads[a] ^ heads[b]) & valid for a, b in self.spec.pairs]
-        m.d.sync += self.feed.eq(Cat(*addresses, *signs, ~heads[0] & valid))
+        ones = Const(ENTRIES - 1, ADDRESS_BITS)
+        idle = Cat(written if t in self.spec.write_side else ones for t in range(self.spec.tables))
+        m.d.sync += self.feed.eq(Mux(valid, encode(lanes), idle))
         return m
 
 
@@ -293,4 +297,5 @@ TABLE = Family(
     reload_cycles=Loader.reload_cycles,
     offset_binary=Core.offset_binary,
     reload_lead=Loader.lead,
+    encode=encode,
 )
