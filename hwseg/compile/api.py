@@ -61,9 +61,11 @@ class Program:
         """Every layer's plan, in order."""
         return tuple(plans_of(self.chains))
 
-    def timing(self, latency: int | None = None) -> Timing:
-        """Predicted cycles; the board's memory latency unless another is given."""
-        return predict(self.program, self.config, self.board.ddr_latency if latency is None else latency)
+    def timing(self, latency: int | None = None, saved: Sequence[int] | None = None) -> Timing:
+        """Predicted cycles; the board's memory latency unless another is given.  `saved`: by skipping, of every RUN
+        (`hwseg.compile.activity.skipping`); without it execution is dense, which is a bound.
+        """
+        return predict(self.program, self.config, self.board.ddr_latency if latency is None else latency, saved)
 
     def explain(self) -> tuple[Explanation, ...]:
         """Where each layer's predicted cycles go, and what would help."""

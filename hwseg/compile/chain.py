@@ -30,6 +30,7 @@ from hwseg.compile.plan import (
     problem_of,
     region_pitch,
     span,
+    whole_blocks,
 )
 from hwseg.compile.timing import Constants
 from hwseg.errors import HwsegError
@@ -73,6 +74,11 @@ class Ring:
     @property
     def words(self) -> int:
         return self.units * self.pitch
+
+    @property
+    def space(self) -> int:
+        """Addresses given to it."""
+        return whole_blocks(self.words)
 
     def reads(self, y0: int, y1: int) -> tuple[int, int]:
         """First row, and the row after the last, that outputs [y0, y1) read."""
@@ -253,7 +259,7 @@ def _with_strips(
             if stage is None:
                 return None
             stages.append(stage)
-        if sum(ring.words for stage in stages for ring in stage.rings) <= config.bank_words:
+        if sum(ring.space for stage in stages for ring in stage.rings) <= config.bank_words:
             break
     else:
         return None

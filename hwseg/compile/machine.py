@@ -17,6 +17,7 @@ import numpy as np
 from hwseg.arith.requantize import apply
 from hwseg.rtl.config import BANKS, PAGE_INSTRUCTIONS, PAGE_WORDS, PSUM_BITS, ROWS_PER_SET, EngineConfig
 from hwseg.rtl.isa import CONFIG, FORMATS, MOVE_TAIL, PARAMETER, Mode, Opcode, Scatter, Target
+from hwseg.rtl.skip import MOST, PLANES
 
 NEVER = 1 << 60
 QUEUE = 16
@@ -48,10 +49,15 @@ class Machine:
     program_bytes: int
     policy: str = "eager"
     seed: int = 0
+    skip: bool = False
     runs: int = 0
     loads: int = 0
     stores: int = 0
     trace: list[dict[str, int]] = field(default_factory=list)
+    saved: list[int] = field(default_factory=list)
+    """Cycles that each RUN takes less than a dense one."""
+    planes: dict[int, tuple[int, int]] = field(default_factory=dict)
+    """By layer: digit planes of windows, and those of them that were left out."""
 
     def __post_init__(self) -> None:
         c, rng = self.config, np.random.default_rng(self.seed)
@@ -256,6 +262,7 @@ class Machine:
     def _execute(self, i: dict[str, int]) -> None:
         """One RUN: windows, sums, partial sums, and on the last tile the output path."""
         c, cfg = self.config, self.configuration
+        self._leave_out(i)
         lanes, upper = self._lanes(i)
         half = c.rows // 2
         sums = np.rint(lanes @ self.tables.T).astype(np.int64)
@@ -346,6 +353,49 @@ class Machine:
                     upper[:, :, :, 3 * ky + kx] = whole[:, :, pixel + kx][..., channels]
         shape = (*lanes.shape[:3], -1)
         return lanes.reshape(shape), None if upper is None else upper.reshape(shape)
+
+    def _leave_out(self, i: dict[str, int]) -> None:
+        """Count the leading planes that are zero in every window of a RUN; its first step is always dense."""
+        substeps, cfg = self.config.substeps, self.configuration
+        dense, skipped = self.planes.get(i["layer"], (0, 0))
+        dense += i["rows"] * (1 + i["pair"]) * i["columns"] * substeps * cfg["planes"]
+        self.planes[i["layer"]] = dense, skipped
+        if not (self.skip and cfg["skip"]):
+            self.saved.append(0)
+            return
+        counts = self._leading(i)
+        first = counts[0, 0]
+        self.planes[i["layer"]] = dense, skipped + int(counts.sum() * substeps - first)
+        self.saved.append(0 if i["last"] else int(np.minimum(counts, MOST).sum() * substeps - min(first, MOST)))
+
+    def _leading(self, i: dict[str, int]) -> np.ndarray:
+        """[row, word column] of a RUN's steps: zero planes at the head of all nine words."""
+        mode = Mode(self.configuration["mode"])
+        rows = i["rows"] * (2 if i["pair"] else 1)
+        y, x = np.arange(rows), np.arange(i["columns"])
+        scale = 2 if mode == Mode.STRIDE2 else 1
+        rho, kappa = i["row_phase"] + scale * y, i["column_phase"] + scale * x
+        dark_rows, dark_columns = np.zeros((3, rows), bool), np.zeros((3, len(x)), bool)
+        if mode == Mode.NEAREST:
+            rho, kappa = i["row_phase"] + (i["odd_row"] + y >> 1), i["column_phase"] + (i["odd_column"] + x >> 1)
+            for dark, half in ((dark_rows, i["odd_row"] + y & 1), (dark_columns, i["odd_column"] + x & 1)):
+                dark[0], dark[2] = half == 1, half == 0
+        dark_rows[0, 0] |= bool(i["top"])
+        dark_rows[2, -1] |= bool(i["bottom"])
+        dark_columns[0, 0] |= bool(i["left"])
+        dark_columns[2, -1] |= bool(i["right"])
+        found: np.ndarray = np.full((rows, len(x)), PLANES - 1)
+        for ky in range(3):
+            row = rho + ky - 1
+            for kx in range(3):
+                column = kappa + kx - 1
+                address = self._blocks(i, row // 3)[:, None] + i["column_address"] + (column // 3 * PLANES)[None, :]
+                at = (address[..., None] + np.arange(PLANES)) % self.config.bank_words
+                bank = (3 * (row % 3)[:, None] + (column % 3)[None, :])[..., None]
+                zero = np.cumprod(self.banks[bank, at] == 0, axis=-1).sum(-1)
+                dark = dark_rows[ky][:, None] | dark_columns[kx][None, :]
+                found = np.where(dark, found, np.minimum(found, zero))
+        return found
 
     def _blocks(self, i: dict[str, int], number: np.ndarray) -> np.ndarray:
         """Addresses of row blocks counted from the RUN's first centre row: -1 is the one before."""

@@ -23,6 +23,7 @@ from hwseg.errors import require
 from hwseg.ops import Shape
 from hwseg.rtl.config import EngineConfig
 from hwseg.rtl.isa import Mode, Scatter
+from hwseg.rtl.skip import PLANES
 
 MIN_INTERVAL = 4
 MIN_LAST_INTERVAL = 8
@@ -204,7 +205,14 @@ def region_words(source: Source, rows: int, columns: int) -> int:
     """Addresses of each bank that a region takes."""
     size = buffer_size(source.mode, rows)
     blocks = size if source.mode == Mode.POINT else -(-size // 3)
-    return blocks * region_pitch(source, columns)
+    return whole_blocks(blocks * region_pitch(source, columns))
+
+
+def whole_blocks(words: int) -> int:
+    """Rounded up, so that in tensors of eight planes every block of a word column lies at a multiple of eight: there
+    its count of leading zero planes is kept (`hwseg.rtl.skip`).
+    """
+    return -(-words // PLANES) * PLANES
 
 
 def sources_of(layer: Layer, network: Network) -> tuple[Source, ...]:

@@ -16,6 +16,7 @@ from hwseg.compile.plan import LayerPlan, OutputSet, Pass, Rectangle, Source, re
 from hwseg.compile.rings import Ring, Space
 from hwseg.rtl.config import EngineConfig
 from hwseg.rtl.isa import DESTINATION, NO_WRAP, Mode, Opcode, Scatter, Target
+from hwseg.rtl.skip import PLANES
 
 NEVER = 1 << 60
 
@@ -120,6 +121,11 @@ def load_fields(
     fields.setdefault("wrap_to", NO_WRAP)
     where = [fields.get(name, 0) for name in DESTINATION]
     return [Opcode.LOAD, target, layer, 0, ddr, words, runs, stride, *where, 0, 0]
+
+
+def skips(source: Source) -> bool:
+    """Whether leading zero planes of its windows can be left out."""
+    return source.mode != Mode.POINT and source.planes == PLANES and not source.signed
 
 
 @dataclass(slots=True)
@@ -294,6 +300,7 @@ class LayerWalk:
             max(source.planes, 4),
             max(source.planes, 8, step),
             int("" not in (self.walk.written_by, writes) and self.walk.written_by != writes),
+            int(skips(source) and not plan.split),
             int(plan.split),
         ]
         self.walk.written_by = writes

@@ -33,6 +33,7 @@ from hwseg.rtl.output import OutputSet
 from hwseg.rtl.psum import PartialSums
 from hwseg.rtl.registers import Registers
 from hwseg.rtl.requantize import Requantizers
+from hwseg.rtl.skip import LeadingZeros
 from hwseg.rtl.weights import WeightMover
 from hwseg.rtl.window import Window
 
@@ -131,6 +132,7 @@ class Engine(Component):
         memory = MemoryUnit(config)
         compute = Compute(config, reload=timing.reload, completion=timing.completion)
         mover = WeightMover(config, timing.hold)
+        zeros = LeadingZeros(config)
         array = CoreArray(config, library)
         window = Window(config, array.skew)
         for name, part in (
@@ -140,6 +142,7 @@ class Engine(Component):
             ("compute_unit", compute),
             ("weight_mover", mover),
             ("window", window),
+            ("leading_zeros", zeros),
             ("array", array),
         ):
             instance = library.instance(part, f"hwseg_{name}")
@@ -153,6 +156,9 @@ class Engine(Component):
             mover.take.eq(compute.shadow_take),
             compute.shadow_full.eq(mover.full),
             window.write.eq(memory.bank_write),
+            zeros.write.eq(memory.bank_write),
+            zeros.position.eq(compute.ahead),
+            compute.count.eq(zeros.count),
             window.addresses.eq(compute.addresses),
             window.beat.eq(compute.beat),
             array.lanes.eq(window.lanes),
@@ -215,6 +221,8 @@ class Engine(Component):
             registers.error_cause.eq(memory.cause),
             registers.error_address.eq(memory.address),
             registers.walking.eq(compute.walking),
+            registers.skipped.eq(compute.skipped),
+            compute.skip.eq(registers.skip),
             registers.read_beat.eq(self.m_axi_rvalid & self.m_axi_rready),
             registers.write_beat.eq(self.m_axi_wvalid & self.m_axi_wready),
             registers.layer.eq(compute.layer),

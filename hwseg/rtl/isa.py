@@ -196,6 +196,7 @@ CONFIG = Format(
         "interval": 6,  # cycles of a step of a RUN that is not last, at least max(planes, 4)
         "last_interval": 6,  # of a last one: max(planes, 8), raw: max(planes, 8, raw_rows * max(1, pixels / 2))
         "drain": 1,  # first wait until every RUN is complete; else until those before the last CONFIG are
+        "skip": 1,  # leading planes that are zero in a whole window may be left out; the register `skip` decides
         "split": 1,  # SAME: a step makes two word columns, the even one on the upper half of the rows
     },
 )
