@@ -344,7 +344,7 @@ def _expected(
         cycles, weights = problem.compute_cycles(plan.rows, plan.columns)
         times.append(cycles / len(stage.ends))
         compute += cycles + problem.waits_for_writer(plan.rows, plan.columns, plan.stored)
-        reads += len(stage.ends) * weights * config.tile_words
+        reads += len(stage.ends) * weights * problem.stored_tile
         for ring in stage.rings:
             words = ring.limit * problem.limits[ring.source.groups[0].tensor][1] * ring.source.planes
             for group in ring.source.groups:

@@ -163,6 +163,9 @@ class Machine:
         self._flush(self.stores - (self.stores - i["wait_stores"] & 0xFFFF))
         words = self.memory[self._addresses(i)]
         target = Target(i["target"])
+        if target == Target.WEIGHTS and i["every_other"]:
+            nibbles = np.stack([words.view(np.uint8) & 15, words.view(np.uint8) >> 4], axis=-1).reshape(-1)
+            words = ((nibbles ^ 8).view(np.int8) - 8).astype(np.int8).view(np.uint64)[: self.config.tile_words]
         if target == Target.WEIGHTS:
             if self.ring_head - self.ring_tail + words.size > self.config.weight_words:
                 raise MachineError("weight ring overflows")
@@ -231,7 +234,9 @@ class Machine:
         else:
             q = word // i["planes"]
             even = i["set"] + i["split"] * self.config.sets // 2
-            words = self.out[np.where(q & 1, i["set"], even), q & 1, first + (q >> 1) * i["planes"] + word % i["planes"]]
+            words = self.out[
+                np.where(q & 1, i["set"], even), q & 1, first + (q >> 1) * i["planes"] + word % i["planes"]
+            ]
         self.pending.append((self.stores, self._addresses(i), words))
         self.stores += 1
 

@@ -41,6 +41,14 @@ def weight_bytes(plan: LayerPlan, p: Pass, tile: Tile, config: EngineConfig) -> 
     return lanes.view(np.uint8)
 
 
+def packed(tile: np.ndarray) -> np.ndarray:
+    """Two weights of four bits in a byte, the first one low; whole words."""
+    flat = tile.reshape(-1) & 15
+    flat = np.concatenate([flat, np.zeros(-len(flat) % 16, np.uint8)])
+    joined: np.ndarray = flat[0::2] | flat[1::2] << 4
+    return joined
+
+
 @dataclass(frozen=True)
 class LayerTriples:
     """A layer's requantizers by output channel; `wrong`: steps that differ from the exact ones, if that is allowed."""
@@ -104,5 +112,6 @@ def images(
 ) -> tuple[bytes, bytes]:
     """Weight tiles in the order of their addresses, and parameters."""
     ordered = sorted(tiles, key=tiles.__getitem__)
-    weights = b"".join(weight_bytes(plan, plan.passes[p], plan.tiles[t], config).tobytes() for p, t in ordered)
+    tile_bytes = [weight_bytes(plan, plan.passes[p], plan.tiles[t], config) for p, t in ordered]
+    weights = b"".join((packed(tile) if plan.packed else tile).tobytes() for tile in tile_bytes)
     return weights, parameter_words(plan, triples, config).tobytes()

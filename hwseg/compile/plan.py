@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import numpy as np
 
@@ -156,6 +157,11 @@ class LayerPlan:
     """It goes from the loop memory to input banks."""
     split: bool = False
     """The upper half of the array's rows makes the even word columns, the lower half the odd ones."""
+
+    @property
+    def packed(self) -> bool:
+        """Weights lie in memory with four bits each."""
+        return packs(self.layer)
 
     @property
     def pair(self) -> bool:
@@ -331,6 +337,12 @@ def problem_of(layer: Layer, network: Network, config: EngineConfig, cycles_per_
     )
 
 
+def packs(layer: Layer) -> bool:
+    """Whether four bits hold every weight."""
+    parts = [part for part in (layer.weights, layer.low_weights) if part is not None and part.size]
+    return all(part.min() >= -8 and part.max() <= 7 for part in parts)
+
+
 def splits(layer: Layer, sources: tuple[Source, ...], config: EngineConfig) -> bool:
     """Whether a layer of few output channels can be made two word columns at a time, by the two halves of the rows.
 
@@ -404,6 +416,11 @@ class Problem:
     limits: dict[str, tuple[int, int]] = field(repr=False)
     cycles_per_word: float
     split: bool = False
+
+    @cached_property
+    def stored_tile(self) -> int:
+        """Words of a weight tile in memory."""
+        return self.config.stored_words(packs(self.layer))
 
     def steps(self, rows: int, columns: int) -> int:
         """Steps of the array for that many rows and word columns."""
@@ -548,7 +565,7 @@ class Problem:
             loads *= blocks
         compute, weights = self.compute_cycles(rows, columns)
         stores = self.stored_words()
-        memory = self.busiest(loads + rectangles * weights * config.tile_words, stores)
+        memory = self.busiest(loads + rectangles * weights * self.stored_tile, stores)
         largest = max(region_words(s, rows, columns) for s in self.sources)
         regions = rectangles * len(self.sources) * (1 if resident else blocks)
         serial = loads / regions * FILL + stores / rectangles * DRAIN

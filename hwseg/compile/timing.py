@@ -107,9 +107,7 @@ def fields_of(words: np.ndarray, instruction: Format) -> dict[str, np.ndarray]:
     return columns
 
 
-def predict(
-    program: bytes, config: EngineConfig, latency: int = LATENCY, saved: Sequence[int] | None = None
-) -> Timing:
+def predict(program: bytes, config: EngineConfig, latency: int = LATENCY, saved: Sequence[int] | None = None) -> Timing:
     """The engine's clock, instruction by instruction.
 
     saved: cycles that each RUN takes less than a dense one, in order (`hwseg.compile.machine.Machine.saved`).
@@ -165,7 +163,7 @@ class _Clock:
         entries = self._entries(opcodes, columns, self.config.substeps)
         first = min(words, PAGE_WORDS)
         # The hardware's own transfer of page 0: sent in cycle 1.
-        self.reader.entries.append((Opcode.LOAD, 0, first, 0, 0, Target.PROGRAM, first))
+        self.reader.entries.append((Opcode.LOAD, 0, first, 0, 0, Target.PROGRAM, first, 0))
         self.reader.sent.append(1)
         sent, number = 1, 0
         heads: list[int | None] = [None, None]
@@ -304,7 +302,7 @@ class _Clock:
         return start
 
     def _read(self, start: int) -> None:
-        kind, _, beats, _, _, target, cost = self.reader.entries[len(self.reader.taken) - 1]
+        kind, _, beats, _, _, target, cost, packed = self.reader.entries[len(self.reader.taken) - 1]
         popped = max(start + 1, self.landed)
         self.popped.append(popped)
         if kind == Opcode.MOVE:
@@ -321,8 +319,10 @@ class _Clock:
             if len(self.pages) == 1:
                 self.loads.clear()  # the hardware's own transfer is not counted
         elif target == Target.WEIGHTS:
-            size = self.config.tile_words
-            self.weights += [self.landed - beats + size * (i + 1) for i in range(beats // size)]
+            # A packed word takes two cycles into the chain, so half of the last tile waits behind its words.
+            size = self.config.stored_words(bool(packed))
+            late = size if packed else 0
+            self.weights += [self.landed - beats + size * (i + 1) + late for i in range(beats // size)]
 
     def _write_start(self, taken: int | None) -> int | None:
         if taken is None:
@@ -336,7 +336,7 @@ class _Clock:
         return start
 
     def _write(self, start: int) -> None:
-        _, _, beats, _, _, _, cost = self.writer.entries[len(self.writer.taken) - 1]
+        _, _, beats, _, _, _, cost, _ = self.writer.entries[len(self.writer.taken) - 1]
         self.writer.free = start + 1 + beats
         self.stores.append(self.writer.free + STORED)
         self.acknowledged.append(self.writer.free + self.constants.latency + ACKNOWLEDGED)
@@ -360,7 +360,8 @@ class _Clock:
             zero = np.zeros_like(f["layer"])
             stores = f["wait_stores"] if opcode == Opcode.LOAD else zero
             target = f.get("target", zero)
-            put(opcode, f["layer"], f["run_words"] * f["runs"], f["wait_runs"], stores, target, f["cost"])
+            packed = f.get("every_other", zero)
+            put(opcode, f["layer"], f["run_words"] * f["runs"], f["wait_runs"], stores, target, f["cost"], packed)
         f = columns[Opcode.CONFIG][1]
         put(Opcode.CONFIG, f["layer"], f["interval"], f["last_interval"], f["drain"])
         f = columns[Opcode.RUN][1]

@@ -100,15 +100,16 @@ class Walk:
         self.loads[queue].append(Load(queue, fields, after_run, self.runs, after_store))
         return len(self.loads[queue])
 
-    def weights(self, layer: int, address: int, tile: tuple[int, int, int]) -> bool:
+    def weights(self, layer: int, address: int, tile: tuple[int, int, int], packed: bool) -> bool:
         """Bring a weight tile for the next RUN, unless the tables hold it already; True if there is a reload."""
         if tile == self.tables:
             return False
         self.tables = tile
         number = len(self.reloads)
         after = self.reloads[number - self.ring_tiles] + 1 if number >= self.ring_tiles else 0
-        words = self.config.tile_words
-        self.load(Queue.WEIGHTS, load_fields(Target.WEIGHTS, layer, address, words), after)
+        words = self.config.stored_words(packed)
+        fields = load_fields(Target.WEIGHTS, layer, address, words, every_other=int(packed))
+        self.load(Queue.WEIGHTS, fields, after)
         self.reloads.append(self.runs)
         return True
 
@@ -199,7 +200,7 @@ class LayerWalk:
         rows = plan.chunk_rows if last else rectangle.rows
         loads = [region.loads, 0, 0, region.moves]
         slot = self._slot(p, loads) if last else 0
-        reload = self.walk.weights(plan.index, self.addresses[p, t], (plan.index, p, t))
+        reload = self.walk.weights(plan.index, self.addresses[p, t], (plan.index, p, t), plan.packed)
         for start in range(0, rectangle.rows, rows):
             part = Rectangle(
                 rectangle.y0 + start, min(rectangle.y0 + start + rows, rectangle.y1), rectangle.x0, rectangle.x1

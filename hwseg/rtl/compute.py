@@ -254,9 +254,7 @@ class Compute(Component):
             ahead.top.eq(run.top & (y == 0) & ~ends_row & ~upper),
             ahead.bottom.eq(run.bottom & Mux(ends_row, y + 1 == run.rows - 1, last_y) & (upper == run.pair)),
             ahead.left.eq(run.left & Mux(moves_on, last_x, x == 0)),
-            ahead.right.eq(
-                run.right & Mux(moves_on, Mux(last_x, run.columns == 1, x + 1 == run.columns - 1), last_x)
-            ),
+            ahead.right.eq(run.right & Mux(moves_on, Mux(last_x, run.columns == 1, x + 1 == run.columns - 1), last_x)),
         ]
         self._ahead(m, run, ahead)
         point = cfg.mode == Mode.POINT

@@ -115,6 +115,10 @@ class EngineConfig:
     def tile_words(self) -> int:
         return self.rows * self.row_words
 
+    def stored_words(self, packed: bool) -> int:
+        """Words of a weight tile in memory; packed: four bits a weight."""
+        return -(-self.tile_words // 2) if packed else self.tile_words
+
     @property
     def peak_macs(self) -> int:
         """8x8-bit multiply-accumulates per cycle with every lane busy."""

@@ -27,7 +27,7 @@ from hwseg.rtl.dispatch import Dispatcher
 from hwseg.rtl.emit import Library
 from hwseg.rtl.emit import verilog as emit_verilog
 from hwseg.rtl.latency import latencies
-from hwseg.rtl.layouts import TOKEN
+from hwseg.rtl.layouts import CONFIG_LAYOUT, LOAD_LAYOUT, RUN_LAYOUT, STORE_LAYOUT, TOKEN
 from hwseg.rtl.memory_unit import MemoryUnit
 from hwseg.rtl.output import OutputSet
 from hwseg.rtl.psum import PartialSums
@@ -182,12 +182,12 @@ class Engine(Component):
     def _control(
         self, m: Module, registers: Registers, dispatcher: Dispatcher, memory: MemoryUnit, compute: Compute
     ) -> None:
-        for sink, name in (
-            (memory.read_instruction, "read"),
-            (memory.write_instruction, "store"),
-            (compute.instruction, "compute"),
+        for sink, name, width in (
+            (memory.read_instruction, "read", LOAD_LAYOUT.size),
+            (memory.write_instruction, "store", STORE_LAYOUT.size),
+            (compute.instruction, "compute", max(RUN_LAYOUT.size, CONFIG_LAYOUT.size)),
         ):
-            queue = SyncFIFO(width=256, depth=QUEUE_DEPTH)
+            queue = SyncFIFO(width=width, depth=QUEUE_DEPTH)
             m.submodules[f"{name}_queue"] = restarted(queue)
             source = getattr(dispatcher, name)
             m.d.comb += [

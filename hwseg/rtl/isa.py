@@ -40,7 +40,7 @@ class Target(IntEnum):
     POINT = 1
     """One bank, consecutive addresses (1x1 and transposed convolution: bank = channel group of the tile)."""
     WEIGHTS = 2
-    """Next words of the weight ring (address ignored)."""
+    """Next words of the weight ring (address ignored); `every_other`: two weights of four bits in a byte."""
     PARAMETERS = 3
     """Parameter slot `address`: two words per output channel, all rows of the array, slot after slot."""
     PROGRAM = 4
@@ -109,7 +109,7 @@ DESTINATION = {
     "bank": 4,  # POINT: bank 0..7
     "wrap_at": 14,  # a row that would start here
     "wrap_to": 14,  # starts here instead: rows go round in a ring
-    "every_other": 1,  # WINDOW: rows go to every other row of the buffer (one row phase of a transposed convolution)
+    "every_other": 1,  # WINDOW: rows go to every other row of the buffer (one row phase of a transposed convolution); WEIGHTS: packed
 }
 """Where LOAD and MOVE put words in the banks."""
 

@@ -119,7 +119,15 @@ class Registers(Component):
         m.d.sync += starting.eq(self.start)
         m.d.comb += active.eq(self.busy | self.start | starting)
         with m.If(self.start):
-            m.d.sync += [cycles.eq(0), walking.eq(0), skipped.eq(0), read_beats.eq(0), write_beats.eq(0), done.eq(0), error.eq(0)]
+            m.d.sync += [
+                cycles.eq(0),
+                walking.eq(0),
+                skipped.eq(0),
+                read_beats.eq(0),
+                write_beats.eq(0),
+                done.eq(0),
+                error.eq(0),
+            ]
         with m.Elif(self.busy):
             m.d.sync += [
                 cycles.eq(cycles + 1),

@@ -139,16 +139,22 @@ class Window(Component):
     def _select(self, m: Module, rotated: list[list[Value]], direct: list[Signal], window: data.View) -> None:
         """lanes[pixel][tap, channel] of this substep; one register stage."""
         n, pixels = self.config.channels, self.config.pixels
+        # The ten pixel columns that eight neighbours read, enlarged if the layer wants that.
+        near: list[list[Value]] = []
+        for ky, line in enumerate(rotated):
+            columns = Signal(10 * n, name=f"columns_{ky}")
+            for j in range(10):
+                halves = [line[8 + 4 * half + ((j - 1) >> 1)] for half in (0, 1)]
+                enlarged = Mux(window.odd_column, halves[1], halves[0])
+                m.d.comb += columns[n * j : n * (j + 1)].eq(Mux(window.nearest, enlarged, line[7 + j]))
+            near.append([columns[n * j : n * (j + 1)] for j in range(10)])
         for pixel in range(pixels):
             for tap in range(TAPS):
                 ky, kx = divmod(tap, 3)
                 choices = []
                 for substep in range(self.config.substeps):
                     i = substep * pixels + pixel
-                    line = rotated[ky]
-                    nearest = [line[8 + 4 * half + ((i + kx - 1) >> 1)] for half in (0, 1)]
-                    same = Mux(window.nearest, Mux(window.odd_column, nearest[1], nearest[0]), line[7 + i + kx])
-                    lane = Mux(window.stride2, line[7 + 2 * i + kx], same)
+                    lane = Mux(window.stride2, rotated[ky][7 + 2 * i + kx], near[ky][i + kx])
                     point = direct[tap][n * i : n * (i + 1)] if tap < 8 else 0
                     choices.append(Mux(window.point, point, lane))
                 chosen = Array(choices)[window.substep] if len(choices) > 1 else choices[0]
