@@ -66,7 +66,7 @@ $(VENV)/.demo: $(VENV)/.made $(INPUTS)
 
 # torch stands in the same run as what depends on it; finn-base builds only under its constraint, so in a run of its own.
 $(VENV)/.test: $(VENV)/.demo
-	@echo "$(VENV): installing hwseg[all,referee,dev] (1.5 GB, one to two minutes)"
+	@echo "$(VENV): installing hwseg[all,referee,dev] (2.2 GB, one to two minutes)"
 	@$(PIP) install -c constraints/tested.txt torch==2.13.0 -e '.[all,dev]'
 	@PIP_CONSTRAINT=constraints/build.txt $(PIP) install -c constraints/tested.txt -e '.[referee]'
 	@$(PIP) check && touch $@

@@ -7,19 +7,22 @@ from fractions import Fraction
 import numpy as np
 
 from hwseg.ir import Graph, Head, Node, TensorType, accumulator_interval
-from hwseg.ops import Add, Concat, Conv2d, ConvTranspose2d, MaxPool2d, Op, Requantize, Upsample2d, shape
+from hwseg.ops import Add, Bilinear2d, Concat, Conv2d, ConvTranspose2d, MaxPool2d, Op, Requantize, Upsample2d, shape
 
 
 class GraphBuilder:
     """Each method adds a node and returns the name of its output; weights are drawn from the seed."""
 
-    def __init__(self, height: int, width: int, channels: int, seed: int = 0, low: int = 0, high: int = 255) -> None:
+    def __init__(
+        self, height: int, width: int, channels: int, seed: int = 0, low: int = 0, high: int = 255, prefix: str = ""
+    ) -> None:
+        self.prefix = prefix
         self.random = np.random.default_rng(seed)
         self.types = {"image": TensorType((height, width, channels), low, high, (Fraction(1),))}
         self.nodes: list[Node] = []
 
     def _node(self, op: Op, inputs: tuple[str, ...], low: int, high: int, weights: np.ndarray | None = None) -> str:
-        name = f"{type(op).__name__}_{len(self.nodes)}"
+        name = f"{self.prefix}{type(op).__name__}_{len(self.nodes)}"
         found = shape(op, [self.types[i].shape for i in inputs])
         self.nodes.append(Node(name, op, inputs, f"{name}_out", weights))
         self.types[f"{name}_out"] = TensorType(found, low, high, (Fraction(1),))
@@ -59,6 +62,17 @@ class GraphBuilder:
 
     def up(self, x: str) -> str:
         return self._node(Upsample2d(), (x,), self.types[x].low, self.types[x].high)
+
+    def sixteenths(self, x: str) -> str:
+        """Bilinear enlarging before it is rounded."""
+        return self._node(Bilinear2d(), (x,), 16 * self.types[x].low, 16 * self.types[x].high)
+
+    def bilinear(self, x: str, bits: int = 8) -> str:
+        """Bilinear enlarging, rounded to `bits` planes at the same scale if there is room, else at one that fits."""
+        kind = self.types[x]
+        y = self.sixteenths(x)
+        low, high = (-(1 << bits - 1), (1 << bits - 1) - 1) if kind.signed else (0, (1 << bits) - 1)
+        return self.requantize(y, Fraction(1, 16 << max(0, kind.bits - bits)), low, high)
 
     def concat(self, *xs: str) -> str:
         low, high = min(self.types[x].low for x in xs), max(self.types[x].high for x in xs)

@@ -1,14 +1,14 @@
 """Cycles, GOPS and DDR traffic of whole networks: the compiler's recurrence, checked in Verilator with `--verify`.
 
 Weights are random: cycles follow from shapes and digit planes alone. GOPS are 2 x multiply-accumulates of convolutions;
-residual additions and pooling take cycles and count nothing.
+residual additions and pooling take cycles and count nothing. Beside five drawn networks there are those that hwseg
+ships, at the bits they were trained with.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import tempfile
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from fractions import Fraction
@@ -16,6 +16,8 @@ from pathlib import Path
 
 from benchmarks.graphs import GraphBuilder
 from benchmarks.measure import machine, table
+from benchmarks.verification import MOST_CYCLES, Check, verify_strips, verify_whole
+from hwseg import models
 from hwseg.boards import Board, load_board
 from hwseg.compile.api import Program, compile_graph
 from hwseg.ir import Graph
@@ -25,9 +27,10 @@ CLOCK_MHZ = 150.0
 DDR = {16: 1.47e9, 32: 2.94e9}
 """Sustained bytes per second: 70 % of the peak of a DDR3-1050 of that width."""
 RESIDUAL_WIDTHS = (16, 32, 64, 144, 288)
-VERIFIED = {"unet8": 32, "unet16": 32, "resunet": 32}
-"""Networks that `--verify` simulates, every cycle, at this size; the two smallest also at their own."""
 WHOLE = ("unet8", "unet16")
+"""The two smallest: `--verify` simulates every cycle of them, and strips of every layer of the others."""
+SHIPPED: dict[str, int | str] = {"nuclei-w8a8": 8, "nuclei-mixed": "mixed"}
+"""Networks of `hwseg.models` and their bits."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +38,7 @@ class Row:
     """One network under one condition."""
 
     name: str
-    bits: int
+    bits: int | str
     ddr_bits: int
     mode: str
     clock_mhz: float
@@ -95,8 +98,17 @@ NETWORKS: dict[str, Callable[..., Graph]] = {
 }
 
 
-def compiled(graph: Graph, config: EngineConfig, ddr_bits: int) -> Program:
-    return compile_graph(graph, config, board(ddr_bits), clock_mhz=CLOCK_MHZ)
+def graph_of(name: str, bits: int | str) -> Graph:
+    """A drawn network at `bits`, or a shipped one."""
+    if name in NETWORKS:
+        return NETWORKS[name](bits)
+    from hwseg.quant.load import load
+
+    return load(models.path(name, ".onnx"))
+
+
+def compiled(graph: Graph, config: EngineConfig, ddr_bits: int, clock_mhz: float = CLOCK_MHZ) -> Program:
+    return compile_graph(graph, config, board(ddr_bits), clock_mhz=clock_mhz)
 
 
 def board(ddr_bits: int) -> Board:
@@ -104,9 +116,9 @@ def board(ddr_bits: int) -> Board:
     return replace(found, ddr_bits=ddr_bits, ddr_bytes_per_second=DDR[ddr_bits])
 
 
-def measure(name: str, bits: int, ddr_bits: int, config: EngineConfig) -> Row:
+def measure(name: str, bits: int | str, ddr_bits: int, config: EngineConfig, clock_mhz: float = CLOCK_MHZ) -> Row:
     """One compilation and its prediction."""
-    program = compiled(NETWORKS[name](bits), config, ddr_bits)
+    program = compiled(graph_of(name, bits), config, ddr_bits, clock_mhz)
     timing = program.timing()
     macs = sum(plan.layer.macs for plan in program.plans)
     planes = [max(s.planes for s in plan.sources) for plan in program.plans]
@@ -117,41 +129,23 @@ def measure(name: str, bits: int, ddr_bits: int, config: EngineConfig) -> Row:
         bits,
         ddr_bits,
         "dense",
-        CLOCK_MHZ,
+        clock_mhz,
         macs,
         timing.total,
         busy / (config.rows * config.pixels * config.lanes) / timing.total,
-        2 * macs / timing.total * CLOCK_MHZ / 1e3,
+        2 * macs / timing.total * clock_mhz / 1e3,
         8 * words,
     )
 
 
-def verify(name: str, bits: int, ddr_bits: int, config: EngineConfig, side: int) -> str:
-    """Simulate every cycle; a sentence with both counts."""
-    import numpy as np
-
-    from hwseg.compile.engine_text import engine_verilog
-    from hwseg.rtl.cells import sim_cells
-    from hwseg.sim.simulate import simulate_program
-
-    program = compiled(NETWORKS[name](bits, side), config, ddr_bits)
-    kind = program.graph.types[program.graph.input]
-    image = np.random.default_rng(0).integers(kind.low, kind.high + 1, kind.shape)
-    with tempfile.TemporaryDirectory() as scratch:
-        top = engine_verilog(config)
-        folder = Path(scratch)
-        (folder / "top.v").write_text(top)
-        if cells := sim_cells(top):
-            (folder / "sim_cells.v").write_text(cells)
-        (folder / "program.bin").write_bytes(program.program)
-        (folder / "weights.bin").write_bytes(program.weights)
-        result = simulate_program(folder, program, image)
-    speed = result.cycles / result.seconds
-    equal = "equal" if result.passed else "DIFFERENT"
-    return (
-        f"{name} at {side or 'its own size'}, {bits} bits, {ddr_bits}-bit DDR: {result.cycles:,} cycles simulated, "
-        f"{result.predicted_cycles:,} predicted, {result.mismatches} wrong values: {equal} ({speed:,.0f} cycles/s)"
-    )
+def verify(name: str, bits: int | str, config: EngineConfig, most_cycles: int) -> list[Check]:
+    """The whole network, or strips of each of its layers, on a 16-bit DDR."""
+    program = compiled(graph_of(name, bits), config, 16)
+    if name in WHOLE or name in SHIPPED:
+        checks = [verify_whole(name, program)]
+        print(checks[0], flush=True)
+        return checks
+    return verify_strips(name, program, lambda graph: compiled(graph, config, 16), most_cycles)
 
 
 PUBLISHED = (
@@ -169,10 +163,10 @@ def plot(rows: list[Row], path: Path) -> None:
     from matplotlib import pyplot
 
     config = PRESETS["zynq7020"]
-    names = list(dict.fromkeys(row.name for row in rows))
+    names = list(dict.fromkeys(row.name for row in rows if row.name in NETWORKS))
     figure, axes = pyplot.subplots(figsize=(8, 4.2), layout="constrained")
     for offset, (bits, colour) in enumerate(((8, "#2b6ca3"), (4, "#5f9a45"))):
-        found = {row.name: row.gops for row in rows if (row.bits, row.ddr_bits) == (bits, 16)}
+        found = {row.name: row.gops for row in rows if (row.bits, row.ddr_bits) == (bits, 16) and row.name in names}
         places = [i + 0.36 * (offset - 0.5) for i, name in enumerate(names) if name in found]
         bars = axes.bar(places, list(found.values()), 0.34, color=colour, label=f"{bits}-bit activations")
         axes.bar_label(bars, fmt="%.0f", fontsize=9, color="white", label_type="center")
@@ -189,42 +183,57 @@ def plot(rows: list[Row], path: Path) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--only", choices=NETWORKS, action="append")
+    parser.add_argument("--only", choices=[*NETWORKS, *SHIPPED], action="append")
     parser.add_argument("--bits", type=int, action="append", choices=range(2, 9))
+    parser.add_argument("--clock", type=float, action="append", metavar="MHZ", help=f"[{CLOCK_MHZ:g}]")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--plot", type=Path, metavar="PNG")
-    parser.add_argument("--verify", action="store_true", help="simulate the smallest networks in Verilator")
+    parser.add_argument("--verify", action="store_true", help="simulate in Verilator; resumes where it was interrupted")
+    parser.add_argument("--most-cycles", type=int, default=MOST_CYCLES, help="of a cut that --verify simulates")
     arguments = parser.parse_args()
     config = PRESETS["zynq7020"]
-    names = arguments.only or list(NETWORKS)
+    chosen = [
+        (name, bits)
+        for name in arguments.only or [*NETWORKS, *SHIPPED]
+        for bits in ([SHIPPED[name]] if name in SHIPPED else arguments.bits or [8, 4])
+    ]
     rows = [
-        measure(name, bits, ddr_bits, config) for name in names for bits in arguments.bits or (8, 4) for ddr_bits in DDR
+        measure(name, bits, ddr_bits, config, clock)
+        for clock in arguments.clock or [CLOCK_MHZ]
+        for name, bits in chosen
+        for ddr_bits in DDR
     ]
-    print(f"{machine()}, array {config.name} at {CLOCK_MHZ:g} MHz")
+    print(f"{machine()}, array {config.name}")
     print()
-    cells = [
-        [
-            row.name,
-            str(row.bits),
-            str(row.ddr_bits),
-            f"{row.macs / 1e9:.3f}",
-            f"{row.cycles:,}",
-            f"{100 * row.utilization:.1f} %",
-            f"{row.gops:.1f}",
-            f"{row.ddr_bytes / 1e6:.1f}",
-            f"{row.ddr_bytes * CLOCK_MHZ * 1e6 / row.cycles / 1e9:.2f}",
-        ]
-        for row in rows
-    ]
-    print(table(["network", "bits", "DDR bits", "GMAC", "cycles", "lanes busy", "GOPS", "DDR MB", "GB/s"], cells))
+    print(table(HEAD, [cells(row) for row in rows]))
     if arguments.json:
         arguments.json.write_text(json.dumps([asdict(row) for row in rows], indent=1) + "\n")
     if arguments.plot:
         plot(rows, arguments.plot)
     if arguments.verify:
-        for name in names:
-            if name in VERIFIED:
-                print(verify(name, 8, 16, config, 0 if name in WHOLE else VERIFIED[name]))
+        checks = [check for name, bits in chosen for check in verify(name, bits, config, arguments.most_cycles)]
+        failed = [check for check in checks if not check.passed]
+        print(f"{len(checks)} simulations, {sum(c.cycles for c in checks):,} cycles: {len(failed)} differ")
+        raise SystemExit(bool(failed))
+
+
+HEAD = ["network", "bits", "DDR bits", "MHz", "GMAC", "cycles", "lanes busy", "GOPS", "DDR MB", "GB/s"]
+
+
+def cells(row: Row) -> list[str]:
+    """A line of the table."""
+    return [
+        row.name,
+        str(row.bits),
+        str(row.ddr_bits),
+        f"{row.clock_mhz:g}",
+        f"{row.macs / 1e9:.3f}",
+        f"{row.cycles:,}",
+        f"{100 * row.utilization:.1f} %",
+        f"{row.gops:.1f}",
+        f"{row.ddr_bytes / 1e6:.1f}",
+        f"{row.ddr_bytes * row.clock_mhz * 1e6 / row.cycles / 1e9:.2f}",
+    ]
 
 
 if __name__ == "__main__":

@@ -27,6 +27,7 @@ COMMANDS: Mapping[str, str] = {
     "compile": "Turn a QONNX model into Verilog, program, weights and a report.",
     "simulate": "Run a build in Verilator and compare every feature map with the golden model.",
     "report": "Show what a build costs and how fast it is, layer by layer.",
+    "compare": "Put builds side by side: speed, energy, resources, and their ratios.",
     "package": "Put builds and everything that a board needs to run them into one folder.",
     "doctor": "List the external tools, their versions, and the cure for what is missing.",
     "demo": "Segment a real microscopy picture in simulated hardware.",

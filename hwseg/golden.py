@@ -21,6 +21,7 @@ from hwseg.ir import Graph, Head, Node, TensorType
 from hwseg.ops import (
     Add,
     AffineIndex,
+    Bilinear2d,
     Concat,
     Conv2d,
     ConvTranspose2d,
@@ -123,6 +124,8 @@ def execute(node: Node, inputs: list[np.ndarray], dtype: type[Integer]) -> np.nd
     if isinstance(op, Conv2d | ConvTranspose2d):
         assert node.weights is not None, node.name
         return _multiply_add(op.loops(shape), op.shape(shape), x, node.weights, dtype)
+    if isinstance(op, Bilinear2d):
+        return _bilinear(op, x, dtype)
     if isinstance(op, MaxPool2d):
         nest = op.loops(shape)
         taps = _points(nest, _kernel_loops(nest))
@@ -135,6 +138,18 @@ def execute(node: Node, inputs: list[np.ndarray], dtype: type[Integer]) -> np.nd
     if isinstance(op, Requantize):
         return requantize(op, x, dtype)
     return _add(op, inputs[0], inputs[1], dtype)
+
+
+def _bilinear(op: Bilinear2d, x: np.ndarray, dtype: type[Integer]) -> np.ndarray:
+    """Sixteenths: the nine reads of the loop nest, each clamped to the map, weighted and added."""
+    nest = op.loops((x.shape[1], x.shape[2], x.shape[0]))
+    height, width, channels = nest.parallel
+    y = np.zeros((channels, height, width), dtype)
+    for ky, kx in product(*map(range, nest.reduction)):
+        rows, columns = (index(np.arange(height), np.arange(width), 0, ky, kx) for index in nest.reads[0][:2])
+        inside = np.clip(rows, 0, x.shape[1] - 1)[:, None], np.clip(columns, 0, x.shape[2] - 1)
+        y += dtype(op.weights[ky] * op.weights[kx]) * x[:, inside[0], inside[1]].astype(dtype)
+    return y
 
 
 def _kernel_loops(nest: LoopNest) -> list[int]:

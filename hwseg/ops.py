@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from enum import Enum
 from fractions import Fraction
 from math import lcm, prod
-from typing import Any
+from typing import Any, ClassVar
 
 Shape = tuple[int, int, int]
 """(height, width, channels)."""
@@ -149,6 +149,27 @@ class Upsample2d:
 
 
 @dataclass(frozen=True)
+class Bilinear2d:
+    """Bilinear enlarging by 2, pixel centres at halves, in sixteenths: 9a + 3b + 3c + d of the four nearest pixels.
+
+    y[oy, ox, c] = sum over ky, kx of w[ky] * w[kx] * x[(oy + ky - 1) // 2, (ox + kx - 1) // 2, c] with w = (1, 2, 1):
+    the nearest neighbour's map, smoothed.  Outside is the pixel at the edge, not 0.
+    """
+
+    weights: ClassVar[tuple[int, int, int]] = (1, 2, 1)
+    unit: ClassVar[int] = 16
+    """What a sum is to be divided by."""
+
+    def shape(self, x: Shape) -> Shape:
+        return 2 * x[0], 2 * x[1], x[2]
+
+    def loops(self, x: Shape) -> LoopNest:
+        rows, columns = AffineIndex((1, 0, 0, 1, 0), -1, 2), AffineIndex((0, 1, 0, 0, 1), -1, 2)
+        reads = ((rows, columns, unit(2, 5)), (unit(3, 5), unit(4, 5)))
+        return LoopNest(self.shape(x), (3, 3), reads, tuple(unit(i, 5) for i in range(3)), Body.MULTIPLY_ADD)
+
+
+@dataclass(frozen=True)
 class Concat:
     """Channels of all inputs, one after the other; no data moves in hardware."""
 
@@ -210,7 +231,9 @@ class Add:
         return min(max(y, self.low), self.high)
 
 
-Op = Conv2d | ConvTranspose2d | MaxPool2d | Upsample2d | Concat | Requantize | Add
+Op = Conv2d | ConvTranspose2d | Bilinear2d | MaxPool2d | Upsample2d | Concat | Requantize | Add
+SUMS = (Conv2d, ConvTranspose2d, Bilinear2d)
+"""Operations whose results wait for a requantizer."""
 
 
 def _channel(values: tuple[Fraction, ...], channel: int) -> Fraction:

@@ -134,7 +134,13 @@ def _compile(bench: str, sources: Sequence[Path], folder: Path, parameters: Sequ
 def run_cocotb(
     simulator: Simulator, bench: str, module: str, work: Path, plusargs: Sequence[str], **names: str
 ) -> None:
-    """One run of cocotb's test `module` in this process's child; `names` become environment variables of the test."""
+    """One run of cocotb's test `module` in this process's child; `names` become environment variables of the test.
+
+    The simulator may have been compiled by another installation: cocotb's libraries are those of this one.
+    """
+    from cocotb_tools.config import libs_dir
+
+    paths = [str(libs_dir), *filter(None, [os.environ.get("LD_LIBRARY_PATH")])]
     with tool_environment():
         bench_runner().test(
             test_module=module,
@@ -144,5 +150,10 @@ def run_cocotb(
             test_dir=work,
             results_xml=str(work / "results.xml"),
             plusargs=list(plusargs),
-            extra_env={"PYTHONWARNINGS": "ignore", "COCOTB_LOG_LEVEL": "WARNING", **names},
+            extra_env={
+                "PYTHONWARNINGS": "ignore",
+                "COCOTB_LOG_LEVEL": "WARNING",
+                "LD_LIBRARY_PATH": os.pathsep.join(paths),
+                **names,
+            },
         )

@@ -11,6 +11,7 @@ import pytest
 from hwseg.ops import (
     Add,
     AffineIndex,
+    Bilinear2d,
     Body,
     Concat,
     Conv2d,
@@ -82,7 +83,26 @@ def test_pooling_and_upsampling_are_inverse_on_constants() -> None:
     assert macs(MaxPool2d(), [x.shape]) == 0
 
 
+def test_bilinear_reads_are_nine_three_three_one_with_the_edge_repeated() -> None:
+    x = np.random.default_rng(3).integers(-8, 8, (3, 4, 2))
+    op = Bilinear2d()
+    nest = op.loops(x.shape)
+    large = np.zeros((6, 8, 2), int)
+    for oy, ox, c, ky, kx in np.ndindex(*nest.parallel, *nest.reduction):
+        row, column = (index(oy, ox, c, ky, kx) for index in nest.reads[0][:2])
+        weight = op.weights[ky] * op.weights[kx]
+        large[oy, ox, c] += weight * x[min(max(row, 0), 2), min(max(column, 0), 3), c]
+    padded = np.pad(x, ((1, 1), (1, 1), (0, 0)), mode="edge")
+    for oy, ox in np.ndindex(6, 8):
+        down, right = 2 * (oy % 2) - 1, 2 * (ox % 2) - 1
+        y, z = oy // 2 + 1, ox // 2 + 1
+        a, b, c, d = padded[y, z], padded[y + down, z], padded[y, z + right], padded[y + down, z + right]
+        np.testing.assert_array_equal(large[oy, ox], 9 * a + 3 * b + 3 * c + d)
+    assert macs(op, [x.shape]) == 0
+
+
 def test_shapes() -> None:
+    assert shape(Bilinear2d(), [(4, 6, 3)]) == (8, 12, 3)
     assert shape(Concat(), [(4, 6, 3), (4, 6, 5)]) == (4, 6, 8)
     assert shape(Requantize((Fraction(1),), (Fraction(0),), 0, 3), [(4, 6, 3)]) == (4, 6, 3)
     assert shape(Add((Fraction(1), Fraction(1)), Fraction(0), 0, 3), [(4, 6, 3), (4, 6, 3)]) == (4, 6, 3)

@@ -94,13 +94,14 @@ def write_json(path: Path, found: Mapping[str, Any]) -> None:
     write_whole(path, (json.dumps(found, indent=1) + "\n").encode())
 
 
-def write_section(path: Path, text: str) -> None:
+def write_section(path: Path, text: str, marks: tuple[str, str] = (BEGIN, END)) -> None:
     """Replace what stands between the marks, or add it at the end."""
+    begin, end = marks
     old = path.read_text() if path.is_file() else "# Benchmarks\n"
-    section = f"{BEGIN}\n{text}\n{END}"
-    if BEGIN in old and END in old:
-        head, rest = old.split(BEGIN, 1)
-        new = head + section + rest.split(END, 1)[1]
+    section = f"{begin}\n{text}\n{end}"
+    if begin in old and end in old:
+        head, rest = old.split(begin, 1)
+        new = head + section + rest.split(end, 1)[1]
     else:
         new = f"{old.rstrip()}\n\n{section}\n"
     write_whole(path, new.encode())

@@ -36,6 +36,13 @@ class Netlist:
         self.values[1] = self.ones
         self.state: dict[int, Any] = {}
         self.toggles = 0
+        self.by_net = [0] * len(self.values)
+        """Toggles of each net against the cycle before, over all streams, as long as `count_nets` is set."""
+        self.ones_by_net = [0] * len(self.values)
+        """Cycles in which a net was 1, likewise."""
+        self.cycles_counted = 0
+        self.count_nets = False
+        self.previous: list[int] | None = None
         self._prepare()
 
     def _net(self, cell: Mapping[str, Any], port: str, bit: int = 0) -> int:
@@ -177,11 +184,20 @@ class Netlist:
         settled = v.copy()
         if before is not None:
             self.toggles += sum((settled[n] ^ before[n]).bit_count() for n in self.counted)
+        if self.count_nets and self.previous is not None:
+            self._count_nets(settled, self.previous)
+        self.previous = settled
         for cell in self.clocked:
             self._clock(cell, settled)
         for dsp in self.slices:
             dsp.clock(settled, v)
         return settled
+
+    def _count_nets(self, settled: list[int], before: list[int]) -> None:
+        self.cycles_counted += 1
+        for n in range(2, len(settled)):
+            self.by_net[n] += (settled[n] ^ before[n]).bit_count()
+            self.ones_by_net[n] += settled[n].bit_count()
 
     def _clock(self, cell: Mapping[str, Any], old: list[int]) -> None:
         def net(port: str, bit: int = 0) -> int:

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from hwseg.commands.bench_energy import energy
+
 
 @click.group("bench")
 def command() -> None:
@@ -62,3 +64,6 @@ def cores(
         figures.write_section(markdown, text)
     if plot is not None:
         figures.plot(plot, found)
+
+
+command.add_command(energy)

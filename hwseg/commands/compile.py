@@ -38,6 +38,11 @@ LEAST_SHARE = 0.005
     show_default=True,
     help="Accuracy dial: the most digit planes of an activation; fewer take fewer cycles.",
 )
+@click.option(
+    "--calibrate",
+    type=click.Path(path_type=Path),
+    help="Picture whose activity the energy report counts; it is stored in the build.",
+)
 @click.option("--explain", "explained", is_flag=True, help="Say where each layer's cycles go and what would help.")
 @click.option("--synth", is_flag=True, help="Measure resources with yosys (minutes).")
 @click.option("--allow-inexact", is_flag=True, help="Accept requantizers that differ from the model, and count them.")
@@ -49,6 +54,7 @@ def command(
     array: str,
     core: str,
     planes: int,
+    calibrate: Path | None,
     explained: bool,
     synth: bool,
     allow_inexact: bool,
@@ -57,6 +63,7 @@ def command(
     from rich.console import Console
     from rich.markup import escape
 
+    from hwseg.commands.report import show_energy_of_frame
     from hwseg.compile.api import compile_model
 
     with Console(stderr=True).status("starting") as status:
@@ -70,11 +77,14 @@ def command(
             allow_inexact=allow_inexact,
             core=core,
             planes=planes,
+            calibrate=calibrate,
             progress=lambda phrase: status.update(escape(phrase)),
         )
     show(build.report)
+    show_energy_of_frame(build.report)
     if explained:
         show_explanations(build.program.explain())
+        click.echo(f"timeline: {build.path / 'timeline.svg'}, down to single instructions in report.html")
     click.echo(f"wrote {build.path}")
 
 

@@ -15,6 +15,7 @@ from hwseg.errors import HwsegError, require
 
 if TYPE_CHECKING:
     from hwseg.ir import Graph
+    from hwseg.quant.evaluate import Segment
 
 
 @click.command("eval")
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
 @click.option("--layer-planes", multiple=True, metavar="NAME=N", help="The same for one activation, or a pattern; the "
               "others have the --planes.")  # fmt: skip
 @click.option("--fit", type=click.Choice(["resize"]), help="Scale pictures of another size to the model's.")
+@click.option("--execute", metavar="ARRAY", help="Compile for this array and let the program's instructions compute "
+              "every mask, all maps compared with the golden model.")  # fmt: skip
 @click.option("--json", "out", type=click.Path(path_type=Path), help="Write every picture's metrics here.")
 def command(
     model: Path,
@@ -46,6 +49,7 @@ def command(
     planes: tuple[int, ...],
     layer_planes: tuple[str, ...],
     fit: str | None,
+    execute: str | None,
     out: Path | None,
 ) -> None:
     """Dice, IoU, HD95 and NSD at 2 pixels of MODEL's exact integers, each mean with a 95 % bootstrap interval.
@@ -66,10 +70,14 @@ def command(
     parts = sets.load(data, channels, classes, seed, extra=split)
     require(bool(parts.get(split)), str(data), f"has no {split} pictures", f"it has {', '.join(parts)}")
     limits = [dial(graph, count, layer_planes) for count in planes]
-    found = [evaluate(graph, parts[split], limit, fit or "") for limit in limits]
+    require(limits == [8] or not execute, "--execute", "takes all planes", "leave out --planes and --layer-planes")
+    segment = _executed(graph, execute) if execute else None
+    found = [evaluate(graph, parts[split], limit, fit or "", segment) for limit in limits]
     for count, evaluation in zip(planes, found, strict=True):
         for name, score in evaluation.means.items():
             click.echo(f"{f'{count} planes: ' if len(planes) > 1 else ''}{name:5} {score}")
+    if execute:
+        click.echo(f"{len(parts[split])} pictures executed by the program for {execute}: no value of any map differs")
     if out is not None:
         from hwseg.files import write_whole
 
@@ -77,6 +85,18 @@ def command(
         values: dict[str, Any] = {"model": model.name, "split": split, "layer_planes": list(layer_planes)}
         values |= settings[0] if len(settings) == 1 else {"settings": settings}
         write_whole(out, (json.dumps(values, indent=1) + "\n").encode())
+
+
+def _executed(graph: Graph, array: str) -> Segment:
+    """The compiled program as it segments an image."""
+    from hwseg.boards import load_board
+    from hwseg.compile.api import compile_graph
+    from hwseg.compile.array import choose_array
+    from hwseg.compile.execute import checked
+
+    board = load_board("zynq7020")
+    program = compile_graph(graph, choose_array(array, "table", board), board)
+    return lambda image: checked(program, image)
 
 
 def dial(graph: Graph, planes: int, layers: Sequence[str]) -> int | dict[str, int]:

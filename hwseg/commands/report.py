@@ -1,24 +1,120 @@
-"""`hwseg report`: what a build costs and how fast it is."""
+"""`hwseg report`: what a build costs and how fast it is, with the energy of given pictures."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import click
 
 
 @click.command("report")
 @click.argument("build", type=click.Path(path_type=Path))
+@click.option(
+    "--images",
+    type=click.Path(path_type=Path),
+    help="A picture, or a folder of them: count the activity of their data.",
+)
+@click.option("--full", is_flag=True, help="Count everything in them, not samples.")
+@click.option("--fit", type=click.Choice(["crop", "resize"]), help="Bring pictures to the model's size.")
+@click.option("--boundary", metavar="NAME", help="Energy that is shown: core, pl, pl_ps or board.  [default: pl]")
+@click.option("--temperature", type=float, help="Of the junction, in degrees Celsius.  [default: 50]")
+@click.option("--coefficients", type=click.Path(path_type=Path), help="Energies per event; default: hwseg's own.")
+@click.option(
+    "-o", "--out", type=click.Path(path_type=Path), help="Folder for the files; with new energies BUILD/report."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print report.json.")
-def command(build: Path, as_json: bool) -> None:
-    """Show the layers, totals and resources of a BUILD folder; report.html in it has the charts."""
-    from hwseg.compile.report import read_report
+def command(
+    build: Path,
+    images: Path | None,
+    full: bool,
+    fit: str | None,
+    boundary: str | None,
+    temperature: float | None,
+    coefficients: Path | None,
+    out: Path | None,
+    as_json: bool,
+) -> None:
+    """Show the layers, totals, energy and resources of a BUILD folder; report.html in it has the charts.
 
-    report = read_report(build)
+    With --images (or another temperature or coefficients) the energy is estimated anew, and report.html, .md, .csv and
+    .json are written.
+    """
+    from rich.console import Console
+    from rich.markup import escape
+
+    from hwseg import reports
+    from hwseg.compile.emit import json_bytes
+    from hwseg.compile.report_energy import chosen_boundary
+    from hwseg.errors import require
+    from hwseg.power.coefficients import load
+    from hwseg.power.estimate import TEMPERATURE
+
+    shown = chosen_boundary(boundary)
+    require(images is not None or not full, "--full", "needs pictures to look at", "add --images")
+    anew = images is not None or temperature is not None or coefficients is not None
+    with Console(stderr=True).status("reading the build") as status:
+        if anew:
+            found = reports.estimated(
+                build,
+                images,
+                full=full,
+                fit=fit or "",
+                temperature=TEMPERATURE if temperature is None else temperature,
+                coefficients=None if coefficients is None else load(coefficients),
+                progress=lambda phrase: status.update(escape(phrase)),
+            )
+        else:
+            found = reports.read(build)
+        folder = build / "report" if out is None and anew else out
+        if folder is not None:
+            status.update("writing the report")
+            found.write(folder, shown)
     if as_json:
-        click.echo((build / "report.json").read_text(), nl=False)
+        click.echo(json_bytes(found.report).decode(), nl=False)
         return
     from hwseg.commands.compile import show
 
-    show(report)
-    click.echo(f"charts: {build / 'report.html'}")
+    show(found.report)
+    show_energy(found.report, shown)
+    show_energy_of_frame(found.report)
+    if found.simulated:
+        click.echo(found.simulated)
+    click.echo(f"charts: {(folder or build) / 'report.html'}")
+
+
+def show_energy(report: Mapping[str, Any], boundary: str) -> None:
+    """Energy of each layer at one boundary on the terminal."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from hwseg.compile.report_energy import band_text
+
+    table = Table(box=None, pad_edge=False)
+    table.add_column("layer", overflow="fold")
+    table.add_column(f"mJ ({boundary})", justify="right")
+    table.add_column("GOPS/W", justify="right")
+    for row in report["layers"]:
+        efficiency = band_text(row["gops_per_w"][boundary]) if row["macs"] else ""
+        table.add_row(row["name"].replace("[", "\\["), band_text(row["energy_mj"][boundary]), efficiency)
+    Console().print(table)
+
+
+def show_energy_of_frame(report: Mapping[str, Any]) -> None:
+    """Energy of the frame at every boundary on the terminal."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from hwseg.compile.report_energy import band_text
+    from hwseg.power.band import BOUNDARIES
+
+    console = Console()
+    totals = Table(box=None, pad_edge=False)
+    totals.add_column("boundary")
+    for name in ("mJ per frame", "W", "GOPS/W"):
+        totals.add_column(name, justify="right")
+    for name in BOUNDARIES:
+        totals.add_row(name, *(band_text(report["totals"][key][name]) for key in ("energy_mj", "watts", "gops_per_w")))
+    console.print(totals)
+    console.print(f"energy is estimated; activity: {report['energy']['activity_source']}", highlight=False)

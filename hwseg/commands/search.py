@@ -1,4 +1,4 @@
-"""`hwseg search`: bits of every layer against the cycles that the compiler predicts, then fine-tuning."""
+"""`hwseg search`: bits of every layer against the cycles or the energy that are predicted, then fine-tuning."""
 
 from __future__ import annotations
 
@@ -13,6 +13,10 @@ import click
 
 from hwseg.commands.train import follow
 from hwseg.errors import HwsegError, require
+from hwseg.power.band import BOUNDARIES
+
+OBJECTIVES = {"cycles": "cycles", "energy": "energy_mj"}
+"""What may be saved, by its key in front.json."""
 
 
 @click.command("search")
@@ -21,11 +25,19 @@ from hwseg.errors import HwsegError, require
     "--data", type=click.Path(path_type=Path), required=True, help="Folder with images/ and masks/, or a CSV file."
 )
 @click.option("-o", "--out", type=click.Path(path_type=Path), required=True, help="Folder of the search.")
-@click.option("--cycles", type=click.FloatRange(0, 1, min_open=True), help="Share of the base's cycles to stay within.")
+@click.option(
+    "--objective", type=click.Choice(list(OBJECTIVES)), default="cycles", show_default=True, help="What to save."
+)
+@click.option("--share", "--cycles", "share", type=click.FloatRange(0, 1, min_open=True), help="Share of the base's "
+              "cycles, or of its energy, to stay within.")  # fmt: skip
+@click.option(
+    "--boundary", type=click.Choice(BOUNDARIES), default="pl_ps", show_default=True, help="Where energy is counted."
+)
 @click.option("--budget", type=click.FloatRange(0, 1), default=0.01, show_default=True, help="Loss of validation Dice "
-              "before fine-tuning that is allowed, without --cycles.")  # fmt: skip
-@click.option("--weight-price", type=click.FloatRange(0), default=0.0, show_default=True, help="Cycles that a byte of "
-              "packed weights is worth; 0 leaves weights alone, since their bits cost no cycles.")  # fmt: skip
+              "before fine-tuning that is allowed, without --share.")  # fmt: skip
+@click.option("--weight-price", type=click.FloatRange(0), default=0.0, show_default=True, help="Cycles, or "
+              "nanojoules, that a byte of packed weights is worth; 0 leaves weights alone: their bits cost no "
+              "cycles.")  # fmt: skip
 @click.option("--array", default="auto", show_default=True, help="Array of the engine, as in `hwseg compile`.")
 @click.option("--size", help="Height x width of the pictures.  [as trained]")
 @click.option("--resize", type=int, help="Side to which whole pictures are scaled first.  [as trained]")
@@ -87,36 +99,43 @@ def _search(model: Any, meta: Mapping[str, Any], source: Path, out: Path, option
     points = [first, *(p for p in search.spread(best, options["points"] - 1) if p.bits != first.bits)]
     rows: list[dict[str, Any]] = []
     for point in points:
-        exact = engine.cycles(point.bits)
+        prices = engine.prices(point.bits)
         network = base.network(point.bits)
         (loss, _), (_, dice) = both.measure(network), known[1].measure(network)
-        rows.append({"cycles": exact.total, "estimated": round(cost(point.bits)), "loss": loss, "dice": dice,
+        rows.append({**prices, "estimated": cost(point.bits), "loss": loss, "dice": dice,
                      "packed_bytes": engine.packed(point.bits), "bits": point.bits})  # fmt: skip
-        click.echo(f"{exact.total:,} cycles, loss {loss:.4f}, validation Dice {dice:.4f}")
-    number = choose(rows, options["cycles"], options["budget"])
+        told = f"{prices['cycles']:,} cycles, {prices['energy_mj']:.4g} mJ"
+        click.echo(f"{told}, loss {loss:.4f}, validation Dice {dice:.4f}")
+    saved = OBJECTIVES[options["objective"]]
+    number = choose(rows, options["share"], options["budget"], saved)
     result = search.with_bits(unet, rows[number]["bits"])
-    front = {"array": engine.config.name, "size": list(engine.size), "chosen": number, "points": rows}
+    front = {"array": engine.config.name, "size": list(engine.size), "objective": engine.objective,
+             "boundary": engine.boundary, "clock_mhz": engine.board.clock_mhz, "chosen": number,
+             "points": rows}  # fmt: skip
     write_whole(out / "front.json", (json.dumps(front, indent=1) + "\n").encode())
     write_whole(out / "config.toml", to_toml({"unet": result.to_dict()}).encode())
-    plots.pareto(rows, number, out / "front.png")
-    share = rows[number]["cycles"] / rows[0]["cycles"]
-    click.echo(f"chosen: {rows[number]['cycles']:,} cycles, {share:.3f} of the base's; bits in {out / 'config.toml'}")
+    plots.pareto(rows, number, out / "front.png", saved)
+    shares = ", ".join(
+        f"{rows[number][key] / rows[0][key]:.3f} of the base's {what}" for what, key in OBJECTIVES.items()
+    )
+    click.echo(f"chosen: {rows[number]['cycles']:,} cycles; {shares}; bits in {out / 'config.toml'}")
     return result
 
 
-def choose(rows: list[dict[str, Any]], cycles: float | None, budget: float) -> int:
-    """The least loss within a share of the first row's cycles, or the fewest cycles within a loss of Dice."""
-    if cycles is not None:
-        fits = [i for i, row in enumerate(rows) if row["cycles"] <= cycles * rows[0]["cycles"]]
-        least = min(row["cycles"] for row in rows) / rows[0]["cycles"]
-        require(bool(fits), "--cycles", f"must be at least {least:.3f} here, not {cycles:g}", "try a smaller --array")
+def choose(rows: list[dict[str, Any]], share: float | None, budget: float, key: str = "cycles") -> int:
+    """The least loss within a share of what the first row costs, or the least cost within a loss of Dice."""
+    costs = [row[key] for row in rows]
+    if share is not None:
+        fits = [i for i, cost in enumerate(costs) if cost <= share * costs[0]]
+        least = min(costs) / costs[0]
+        require(bool(fits), "--share", f"must be at least {least:.3f} here, not {share:g}", "try a smaller --array")
         return min(fits, key=lambda i: rows[i]["loss"])
     fits = [i for i, row in enumerate(rows) if row["dice"] >= rows[0]["dice"] - budget]
-    return min(fits, key=lambda i: rows[i]["cycles"])
+    return min(fits, key=costs.__getitem__)
 
 
 class _Engine:
-    """The compiler as a source of costs."""
+    """Compiler and energy model as sources of costs."""
 
     def __init__(self, model: Any, meta: Mapping[str, Any], out: Path, options: Mapping[str, Any]) -> None:
         from hwseg.boards import load_board
@@ -126,6 +145,7 @@ class _Engine:
         from hwseg.quant.load import load
 
         self.unet = model.config
+        self.objective, self.boundary = options["objective"], options["boundary"]
         side = int(meta["resize"] or meta["size"])
         self.size = parse_size(options["size"]) if options["size"] else (side, side)
         out.mkdir(parents=True, exist_ok=True)
@@ -142,19 +162,36 @@ class _Engine:
             for name in self.unet.convolutions
         }
 
-    def cycles(self, bits: Mapping[str, int]) -> Any:
-        """Exact prediction of a choice."""
-        from hwseg.compile.activation_cost import cycles
+    def program(self, bits: Mapping[str, int]) -> Any:
+        """The network with a choice of bits, compiled."""
+        from hwseg.compile.activation_cost import compiled
         from hwseg.quant.search import with_bits
 
         chosen = with_bits(self.unet, bits)
-        widths = [chosen.activation_bits_of(name) for name in chosen.activations]
-        return cycles(self.graph, widths, self.config, self.board)
+        return compiled(self.graph, [chosen.activation_bits_of(n) for n in chosen.activations], self.config, self.board)
 
-    def layers(self, bits: Mapping[str, int]) -> dict[str, int]:
-        """Cycles of each layer."""
-        found: dict[str, int] = self.cycles(bits).layers
-        return found
+    def energy(self, program: Any) -> Any:
+        """Estimated, at the default activity."""
+        from hwseg.energy.api import activity_of_program
+        from hwseg.power.coefficients import load
+        from hwseg.power.estimate import estimate
+
+        return estimate(activity_of_program(program), load(), self.board.clock_mhz)
+
+    def prices(self, bits: Mapping[str, int]) -> dict[str, float]:
+        """Exact cycles of a choice, and its millijoules: the middle of the estimate."""
+        program = self.program(bits)
+        energy = self.energy(program).total.energy_mj[self.boundary].mid
+        return {"cycles": program.timing().total, "energy_mj": energy}
+
+    def layers(self, bits: Mapping[str, int]) -> dict[str, float]:
+        """Cost of each layer."""
+        from hwseg.compile.activation_cost import cycles
+
+        program = self.program(bits)
+        if self.objective == "cycles":
+            return dict(cycles(program).layers)
+        return {layer.name: layer.energy_mj[self.boundary].mid for layer in self.energy(program).layers}
 
     def packed(self, bits: Mapping[str, int]) -> int:
         """Bytes of all weights, each in its own bits."""
@@ -164,20 +201,28 @@ class _Engine:
         return sum((count * chosen.weight_bits_of(name) + 7) // 8 for name, count in self.counts.items())
 
     def cost(self, memory: Any, table: Mapping[str, Mapping[int, float]], jobs: int, price: float) -> Any:
-        """A quick estimate: a layer takes the most that any knob makes it take with all others at two bits."""
+        """A quick estimate from choices of one knob at b bits and all others at two.
+
+        A layer takes the most cycles that any knob makes it take; what knobs add to its energy is added up.
+        """
         from hwseg.quant.search import LOWEST
 
         activations = [knob for knob in table if knob.startswith("a:")]
         low = dict.fromkeys(activations, LOWEST)
-        tasks = {f"cycles {k} {b}": ({**low, k: b},) for k in activations for b in table[k]}
-        memory.fill(tasks, self.layers, jobs, lambda s: _told("cycles", s))
-        seen = {(k, b): memory.values[f"cycles {k} {b}"] for k in activations for b in table[k]}
-        names = list(next(iter(seen.values())))
+        kind = self.objective if self.objective == "cycles" else f"{self.objective} {self.boundary}"
+        tasks = {f"{kind} {k} {b}": ({**low, k: b},) for k in activations for b in table[k]}
+        memory.fill(tasks, self.layers, jobs, lambda s: _told(self.objective, s))
+        seen = {(k, b): memory.values[f"{kind} {k} {b}"] for k in activations for b in table[k]}
+        least = seen[activations[0], LOWEST]
 
         def cost(bits: Mapping[str, int]) -> float:
             rows = [seen[k, bits[k]] for k in activations]
-            total = sum(max(row[name] for row in rows) for name in names)
-            return float(total + price * self.packed(bits))
+            if self.objective == "cycles":
+                total = sum(max(row[name] for row in rows) for name in least)
+            else:
+                total = sum(value + sum(row[name] - value for row in rows) for name, value in least.items())
+            unit = 1.0 if self.objective == "cycles" else 1e-6
+            return float(total + unit * price * self.packed(bits))
 
         return cost
 

@@ -36,7 +36,9 @@ def parse_latency(text: str) -> tuple[int, int]:
 @click.option("--out", type=click.Path(path_type=Path), help="Write the model's output, float32 [1, C, H, W], as .npy.")
 @click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write the results as JSON.")
 @click.option(
-    "--pictures", type=click.Path(path_type=Path), help="Folder for mask.png, overlay.png; default BUILD/simulation."
+    "--pictures",
+    type=click.Path(path_type=Path),
+    help="Folder for mask.png, overlay.png, simulation.json; default BUILD/simulation.",
 )
 @click.option("--latency", metavar="MIN:MAX", help="Memory latency in cycles; unequal bounds bring random stalls, too.")
 @click.option(
@@ -62,7 +64,7 @@ def command(
     """
     from rich.console import Console
 
-    from hwseg.files import write_whole
+    from hwseg.files import MANIFEST, sha256, write_whole
     from hwseg.image import read_input
     from hwseg.quant.load import load
     from hwseg.sim.simulate import require_build, simulate
@@ -80,6 +82,8 @@ def command(
         result = simulate(build, q, latency=bounds, seed=seed, verify=False, skip=skip, progress=progress)
     folder = pictures or build / "simulation"
     paths = write_pictures(folder, graph, q, result.mask)
+    found = {**as_json(result, {}), "image": image.name, "manifest": sha256(build / MANIFEST)}
+    write_whole(folder / "simulation.json", (json.dumps(found, indent=1) + "\n").encode())
     _print(result)
     if out is not None:
         write_whole(out, _npy(result.output))

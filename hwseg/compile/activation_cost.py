@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from hwseg.boards import Board
-from hwseg.compile.api import compile_graph
+from hwseg.compile.api import Program, compile_graph
 from hwseg.errors import require
 from hwseg.ir import Graph, Node
 from hwseg.ops import Add, Concat, MaxPool2d, Requantize, Upsample2d
@@ -53,9 +53,13 @@ def shortened(graph: Graph, bits: Sequence[int]) -> Graph:
     return replace(graph, nodes=tuple(nodes), types=types)
 
 
-def cycles(graph: Graph, bits: Sequence[int], config: EngineConfig, board: Board) -> Cycles:
-    """Compile `graph` at these word lengths and predict."""
-    program = compile_graph(shortened(graph, bits), config, board, allow_inexact=True)
+def compiled(graph: Graph, bits: Sequence[int], config: EngineConfig, board: Board) -> Program:
+    """`graph` at these word lengths as a program; its requantizers mean nothing."""
+    return compile_graph(shortened(graph, bits), config, board, allow_inexact=True)
+
+
+def cycles(program: Program) -> Cycles:
+    """What a program takes."""
     timing = program.timing()
     layers = {plan.layer.name: timing.layers[plan.index] for plan in program.plans}
     return Cycles(timing.total, layers | {"": timing.startup}, len(program.weights))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from hwseg.compile.api import Program
-from hwseg.compile.layout import pack_input
+from hwseg.compile.execute import memory_contents
 from hwseg.compile.machine import Machine
 
 
@@ -23,20 +23,6 @@ class Skipping:
     @property
     def skipped(self) -> int:
         return sum(left_out for _, left_out in self.planes.values())
-
-
-def memory_contents(program: Program, image: np.ndarray, seed: int = 0) -> np.ndarray:
-    """The DDR as 64-bit words before a run: weights, program and picture, noise where nothing is."""
-    memory, graph = program.memory, program.graph
-    words = memory.end(len(program.program)) // 8
-    ddr: np.ndarray = np.random.default_rng(seed).integers(0, 1 << 63, words, np.uint64)
-    for address, content in (
-        (memory.weights_address, program.weights),
-        (memory.program_address, program.program),
-        (memory.tensors[graph.input], pack_input(image, memory.layouts[graph.input])),
-    ):
-        ddr[address // 8 :][: len(content) // 8] = np.frombuffer(content, np.uint64)
-    return ddr
 
 
 def skipping(program: Program, image: np.ndarray) -> Skipping:

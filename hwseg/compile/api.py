@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from hwseg import golden
 from hwseg.boards import Board, load_board
 from hwseg.compile.array import choose_array, require_fit
 from hwseg.compile.chain import Chain, plan_network, plans_of
@@ -20,13 +22,19 @@ from hwseg.compile.lower import Network, fuse_head, lower
 from hwseg.compile.memory import MemoryMap, map_memory
 from hwseg.compile.parameters import images, layer_triples
 from hwseg.compile.plan import LayerPlan
-from hwseg.compile.report import build_report, markdown
-from hwseg.compile.report_html import html
+from hwseg.compile.report import build_report
+from hwseg.compile.report_energy import with_energy
+from hwseg.compile.report_html import CALIBRATED, html, segmented, timeline_svg
+from hwseg.compile.report_text import csv_text, markdown
 from hwseg.compile.schedule import Pace, schedule
+from hwseg.compile.spans import Spans, record
+from hwseg.compile.timeline import Timeline, timeline
 from hwseg.compile.timing import Timing, predict
 from hwseg.errors import require
 from hwseg.files import build_folder
 from hwseg.ir import Graph
+from hwseg.power.coefficients import load as load_coefficients
+from hwseg.power.estimate import EnergyReport, estimate
 from hwseg.rtl.cells import sim_cells
 from hwseg.rtl.config import EngineConfig
 
@@ -61,10 +69,21 @@ class Program:
         """Every layer's plan, in order."""
         return tuple(plans_of(self.chains))
 
+    @cached_property
+    def spans(self) -> Spans:
+        """When each instruction runs, with the board's memory latency."""
+        return record(self.program, self.config, self.board.ddr_latency)
+
+    def timeline(self) -> Timeline:
+        """One frame, to be drawn."""
+        return timeline(self.spans, [plan.layer.name for plan in self.plans])
+
     def timing(self, latency: int | None = None, saved: Sequence[int] | None = None) -> Timing:
         """Predicted cycles; the board's memory latency unless another is given.  `saved`: by skipping, of every RUN
         (`hwseg.compile.activity.skipping`); without it execution is dense, which is a bound.
         """
+        if latency in (None, self.board.ddr_latency) and saved is None and "spans" in self.__dict__:
+            return self.spans.timing
         return predict(self.program, self.config, self.board.ddr_latency if latency is None else latency, saved)
 
     def explain(self) -> tuple[Explanation, ...]:
@@ -140,11 +159,14 @@ def compile_model(
     core: str = "table",
     progress: Progress = _silent,
     planes: int = 8,
+    calibrate: str | Path | None = None,
 ) -> Build:
     """Read a QONNX file, compile it and write the build folder (default: the model's name with `.hwseg`).
 
-    planes: the accuracy dial, the most digit planes that an activation is written with.
+    planes: the accuracy dial, the most digit planes that an activation is written with.  calibrate: a picture whose
+    activity the energy report counts, stored in the build.
     """
+    from hwseg.energy.api import CALIBRATION, npy_bytes, read_fitting
     from hwseg.quant.load import load
 
     target = load_board(board)
@@ -154,6 +176,7 @@ def compile_model(
     require_fit(config, target)
     progress(f"reading {Path(path).name}")
     graph = turned(load(path), planes)
+    picture = None if calibrate is None else read_fitting(Path(calibrate), graph)
     top = in_background(config)
     program = compile_graph(graph, config, target, allow_inexact, progress, clock)
     folder = Path(path).with_suffix(".hwseg") if out is None else Path(out)
@@ -167,6 +190,7 @@ def compile_model(
             progress(f"synthesizing {config.name}: minutes")
         measured = measure(scratch / "top.v") if synth else None
         progress("predicting cycles")
+        found = program.timeline()
         report = build_report(
             graph,
             program.plans,
@@ -179,6 +203,9 @@ def compile_model(
             program.inexact,
         )
         report["planes"] = planes
+        seen = None if picture is None else golden.run(graph, picture)
+        report = with_energy(report, estimated_energy(program, clock, seen))
+        pictures = [] if picture is None or seen is None else [segmented(graph, picture, seen.mask, CALIBRATED)]
         contents = {
             "program.bin": program.program,
             "weights.bin": program.weights,
@@ -186,12 +213,26 @@ def compile_model(
             "graph.json": json_bytes(graph_json(graph)),
             "report.json": json_bytes(report),
             "report.md": markdown(report).encode(),
-            "report.html": html(report).encode(),
+            "report.csv": csv_text(report).encode(),
+            "report.html": html(report, found, pictures).encode(),
+            "timeline.svg": timeline_svg(report, found).encode(),
         }
+        if picture is not None:
+            contents[CALIBRATION] = npy_bytes(picture)
         for name, content in contents.items():
             (scratch / name).write_bytes(content)
         shutil.copyfile(path, scratch / "model.onnx")
     return Build(folder, program, report)
+
+
+def estimated_energy(program: Program, clock_mhz: float, seen: golden.Result | None) -> EnergyReport:
+    """Energy of a frame with the activity of a calibration picture's maps, or with the default one."""
+    from hwseg.energy.api import activity_of_program
+
+    activity = (
+        activity_of_program(program) if seen is None else activity_of_program(program, [seen.tensors], "calibration")
+    )
+    return estimate(activity, load_coefficients(), clock_mhz)
 
 
 def measure(top: Path) -> dict[str, float]:

@@ -226,6 +226,8 @@ def chainable(layers: Sequence[Layer], problems: Sequence[Problem]) -> bool:
     pooled = {layer.pooled for layer in layers}
     kernels: dict[str, int] = {}
     for layer, problem in zip(layers, problems, strict=True):
+        if layer.columns or layer.repeat_rows:
+            return False
         if layer.low_weights is not None or len(problem.passes) > problem.config.param_slots // 4:
             return False
         for source in problem.sources:

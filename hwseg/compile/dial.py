@@ -17,7 +17,7 @@ from fractions import Fraction
 from hwseg.errors import require
 from hwseg.golden import rounded
 from hwseg.ir import Graph, Head, Node, TensorType
-from hwseg.ops import Add, Concat, Conv2d, ConvTranspose2d, Requantize
+from hwseg.ops import SUMS, Add, Concat, Requantize
 
 LEAST, MOST = 1, 8
 
@@ -33,7 +33,7 @@ def drops(graph: Graph, planes: int) -> dict[str, int]:
     while changed:
         before = dict(found)
         for node in graph.nodes:
-            if isinstance(node.op, Requantize | Add | Conv2d | ConvTranspose2d):
+            if isinstance(node.op, (Requantize, Add, *SUMS)):
                 continue
             least = min([found[name] for name in node.inputs])
             found[node.output] = least
@@ -63,10 +63,10 @@ def turned(graph: Graph, planes: int) -> Graph:
     types = {graph.input: graph.types[graph.input]}
     for node in graph.nodes:
         nodes.append(_node(node, units, lost[node.output]))
-        if isinstance(node.op, Conv2d | ConvTranspose2d):
+        if isinstance(node.op, SUMS):
             units[node.output] = units[node.inputs[0]]
         kind = graph.types[node.output]
-        types[node.output] = _type(kind, units[node.output], nodes[-1], isinstance(node.op, Conv2d | ConvTranspose2d))
+        types[node.output] = _type(kind, units[node.output], nodes[-1], isinstance(node.op, SUMS))
     head = graph.head
     unit = 1 << units[head.tensor]
     scaled = Head(head.tensor, tuple(s * unit for s in head.scale), head.offset, head.activation, head.threshold)

@@ -5,6 +5,7 @@ multiplies, requantizes, and stores its map, its 2x2 maximum, or both; the head'
 Upsample2d move no data: they are a *view*, a list of operands.  The rest is brought into a form that the engine has:
 
     1x1 of stride 2 or on an enlarged operand    a 3x3 with one tap
+    Bilinear2d                                   a 3x3 on an enlarged operand, the edges apart (`bilinear`)
     Add                                          a 1x1 over both operands, two weights per channel
     Requantize or MaxPool2d of stored planes     a 1x1 with weight 1
     Upsample2d of Upsample2d, and the like       the inner one is stored
@@ -14,13 +15,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 
+from hwseg.compile import bilinear
 from hwseg.compile.layout import TensorLayout
 from hwseg.errors import HwsegError, require
 from hwseg.ir import Graph, Node, TensorType
-from hwseg.ops import Add, Concat, Conv2d, ConvTranspose2d, MaxPool2d, Requantize, Shape, Upsample2d, macs
+from hwseg.ops import SUMS, Add, Bilinear2d, Concat, ConvTranspose2d, MaxPool2d, Requantize, Shape, Upsample2d, macs
 from hwseg.rtl.config import PSUM_BITS
 
 MAX_PLANES = 8
@@ -76,6 +79,10 @@ class Layer:
     macs: int
     dot: Dot | None = None
     """The head, where it is computed from this layer's values as they are requantized."""
+    columns: bilinear.Columns | None = None
+    """Word columns of the map that this layer makes; None: all."""
+    repeat_rows: bool = False
+    """Above and below the map lie its first and its last row, not zeros."""
 
     @property
     def interval(self) -> tuple[int, int]:
@@ -117,8 +124,13 @@ class Lowering:
     views: dict[str, View] = field(default_factory=dict)
     sums: dict[str, Pending] = field(default_factory=dict)
     layers: dict[str, Layer] = field(default_factory=dict)
+    types: dict[str, TensorType] = field(init=False)
+    """The graph's, and those of maps that only the engine has."""
     names: set[str] = field(default_factory=set)
     inexact: dict[str, int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.types = dict(self.graph.types)
 
     def run(self) -> Network:
         graph = self.graph
@@ -131,12 +143,12 @@ class Lowering:
         stored = {graph.input} | {name for layer in layers for name in (layer.output, layer.pooled) if name}
         if sums:
             stored.discard(graph.head.tensor)
-        tensors = {name: layout_of(graph.types[name]) for name in graph.types if name in stored}
+        tensors = {name: layout_of(kind) for name, kind in self.types.items() if name in stored}
         return Network(graph.name, graph.input, graph.head.tensor, sums, layers, tensors)
 
     def _node(self, node: Node) -> None:
         op, source = node.op, node.inputs[0]
-        if isinstance(op, Conv2d | ConvTranspose2d):
+        if isinstance(op, SUMS):
             self.sums[node.output] = Pending(node, self._view(node, source))
         elif isinstance(op, Requantize):
             self._check_planes(node.output, node.name)
@@ -156,14 +168,21 @@ class Lowering:
             raise HwsegError(node.name, f"{type(op).__name__} is not supported by the compiler")
 
     def _view(self, node: Node, name: str) -> View:
-        if name not in self.views:
+        if not self._settled(name):
             raise HwsegError(
                 node.name, f"input {name} must have at most 8 bits, is an accumulator", "put a quantizer before it"
             )
         return self.views[name]
 
+    def _settled(self, name: str) -> bool:
+        """Is it a stored map, or a view?  Bilinear sums of few bits become one: they need no rounding."""
+        pending = None if name in self.views or self.types[name].bits > MAX_PLANES else self.sums.get(name)
+        if pending is not None and isinstance(pending.node.op, Bilinear2d):
+            self._requantize(pending.node, passing(self.types[name]), name)
+        return name in self.views
+
     def _check_planes(self, name: str, place: str) -> None:
-        bits = self.graph.types[name].bits
+        bits = self.types[name].bits
         require(bits <= MAX_PLANES, place, f"{name} must have at most 8 bits, has {bits}", "use an 8-bit quantizer")
 
     def _fresh(self, *names: str) -> str:
@@ -173,15 +192,17 @@ class Lowering:
         return name
 
     def _requantize(self, node: Node, op: Requantize, source: str) -> None:
-        self.views[node.output] = (Operand(node.output, self.graph.types[node.output].shape[2]),)
-        if source in self.sums:
+        self.views[node.output] = (Operand(node.output, self.types[node.output].shape[2]),)
+        if source in self.sums and isinstance(self.sums[source].node.op, Bilinear2d):
+            self._bilinear(self.sums[source], op, node.output)
+        elif source in self.sums:
             pending = self.sums[source]
             self._convolution(pending, self._fresh(pending.node.name, node.name), op, node.output)
         else:
             self._identity(node.name, source, op, output=node.output)
 
     def _pool(self, node: Node, source: str) -> None:
-        view, kind = self._view(node, source), self.graph.types[source]
+        view, kind = self._view(node, source), self.types[source]
         height, width, channels = kind.shape
         require(
             height % 2 == 0 and width % 2 == 0,
@@ -202,19 +223,19 @@ class Lowering:
 
     def _materialize(self, node: Node, name: str) -> None:
         """Store what was only a view."""
-        kind = self.graph.types[name]
+        kind = self.types[name]
         producer = self.graph.producer.get(name, node)
         self._identity(producer.name, name, passing(kind), output=name)
         self.views[name] = (Operand(name, kind.shape[2]),)
 
     def _identity(self, name: str, source: str, op: Requantize, output: str | None, pooled: str | None = None) -> None:
-        channels = self.graph.types[source].shape[2]
+        channels = self.types[source].shape[2]
         weights = np.eye(channels, dtype=np.int8)[:, :, None, None]
         op_name = "maxpool" if output is None else "requantize"
         self._add_layer(self._fresh(name), op_name, 1, self.views[source], weights, None, op, output, pooled, 0)
 
     def _convolution(self, pending: Pending, name: str, op: Requantize | None, output: str) -> None:
-        node, graph = pending.node, self.graph
+        node = pending.node
         assert node.weights is not None, node.name
         transposed = isinstance(node.op, ConvTranspose2d)
         kernel, stride = (2, 1) if isinstance(node.op, ConvTranspose2d) else (node.op.kernel, node.op.stride)  # type: ignore[union-attr]
@@ -224,13 +245,65 @@ class Lowering:
             self._materialize(node, node.inputs[0])
             pending = Pending(node, self.views[node.inputs[0]])
         kind = {1: "conv1x1", 3: "conv3x3", 2: "tconv2x2"}[kernel] + ("/2" if stride == 2 else "")
-        count = macs(node.op, [graph.types[n].shape for n in node.inputs])
+        count = macs(node.op, [self.types[n].shape for n in node.inputs])
         self._add_layer(name, kind, kernel, pending.view, node.weights, None, op, output, None, count, stride)
+
+    def _bilinear(self, pending: Pending, op: Requantize, output: str) -> None:
+        """Layers for the word columns at the edges and for those between them."""
+        node, x = pending.node, pending.view
+        if len(x) > 1 or x[0].upsampled:
+            self._materialize(node, node.inputs[0])
+            x = self.views[node.inputs[0]]
+        kind = self.types[x[0].tensor]
+        _, width, channels = kind.shape
+        signs = (1, -1) if kind.signed else (1,)
+        maps = self._unsigned(node, x[0]) if kind.signed else (x[0].tensor,)
+        for piece in bilinear.pieces(width):
+            sides = [side for side, wanted in (("left", piece.left), ("right", piece.right)) if wanted]
+            names = [name for m in maps for name in (m, *(self._edge(node, m, side) for side in sides))]
+            view = tuple(Operand(name, channels, True) for name in names)
+            weights = bilinear.enlarging_weights(channels, signs, piece.left, piece.right)
+            name = self._fresh(f"{node.name}/{piece.name}" if piece.name else node.name)
+            layer = self._layer(name, "bilinear", 3, view, weights, None, op, output, None, 0)
+            self.layers[f"{output} {piece.name}"] = replace(layer, columns=piece.columns, repeat_rows=True)
+
+    def _unsigned(self, node: Node, x: Operand) -> tuple[str, str]:
+        """x = first - second, both unsigned."""
+        kind = self.types[x.tensor]
+        made = []
+        for side, high, factor in (("positive", kind.high, 1), ("negative", -kind.low, -1)):
+            name = f"{x.tensor}/{side}"
+            if name not in self.types:
+                self.types[name] = bilinear.unsigned(kind.shape, high, kind.scale)
+                op = bilinear.clamping(0, high, factor=factor)
+                self._identity(f"{node.name}/{side}", x.tensor, op, name)
+            made.append(name)
+        return made[0], made[1]
+
+    def _edge(self, node: Node, tensor: str, side: str) -> str:
+        """The map that is 0 but for the pixels at one edge; other word columns than are needed are never written."""
+        kind, name = self.types[tensor], f"{tensor}/{side}"
+        if name in self.types:
+            return name
+        height, width, channels = kind.shape
+        ones = f"{tensor}/ones"
+        if ones not in self.types:
+            self.types[ones] = bilinear.unsigned((height, width, 1), bilinear.ONES, kind.scale)
+            group = Operand(tensor, min(8, channels))
+            weights, op = bilinear.ones_weights(group.channels), bilinear.clamping(0, bilinear.ONES, bilinear.ONES)
+            self._add_layer(self._fresh(f"{node.name}/ones"), "edge", 1, (group,), weights, None, op, ones, None, 0)
+        self.types[name] = bilinear.unsigned(kind.shape, kind.high, kind.scale)
+        view, weights = (Operand(tensor, channels), Operand(ones, 1)), bilinear.edge_weights(channels, side == "right")
+        op = bilinear.clamping(0, kind.high)
+        layer = self._layer(self._fresh(f"{node.name}/{side} edge"), "edge", 3, view, weights, None, op, name, None, 0)
+        columns = (0, 1) if side == "left" else bilinear.right_columns(width)
+        self.layers[name] = replace(layer, columns=columns)
+        return name
 
     def _add(self, node: Node, op: Add) -> None:
         views = [self._view(node, name) for name in node.inputs]
-        channels = self.graph.types[node.output].shape[2]
-        kinds = [self.graph.types[name] for name in node.inputs]
+        channels = self.types[node.output].shape[2]
+        kinds = [self.types[name] for name in node.inputs]
         wide, factor = self._add_weights(node, op, kinds)
         weights = np.concatenate([w * np.eye(channels, dtype=np.int64) for w in wide], axis=1)[:, :, None, None]
         high, low = weights, None
@@ -277,7 +350,12 @@ class Lowering:
         near = np.searchsorted(steps, acc if factor > 0 else -acc, side="right") + op.low
         return int((exact != near).sum())
 
-    def _add_layer(
+    def _add_layer(self, name: str, *arguments: Any) -> None:
+        """`_layer`, under the name of what it stores."""
+        layer = self._layer(name, *arguments)
+        self.layers[layer.output or layer.pooled or name] = layer
+
+    def _layer(
         self,
         name: str,
         op_name: str,
@@ -290,19 +368,19 @@ class Lowering:
         pooled: str | None,
         count: int,
         stride: int = 1,
-    ) -> None:
+    ) -> Layer:
         if kernel == 1 and (stride == 2 or any(o.upsampled for o in view)):
             kernel = 3
             weights = centred(weights)
             low_weights = None if low_weights is None else centred(low_weights)
-        height, width, _ = self.graph.types[view[0].tensor].shape
+        height, width, _ = self.types[view[0].tensor].shape
         enlarged = 2 if view[0].upsampled else 1
         x = (height * enlarged, width * enlarged, weights.shape[1])
         out = weights.shape[0]
         shape = (2 * x[0], 2 * x[1], out) if kernel == 2 else ((x[0] - 1) // stride + 1, (x[1] - 1) // stride + 1, out)
         wide = weights.astype(np.int64) * (256 if low_weights is not None else 1)
         wide = wide if low_weights is None else wide + low_weights
-        limits = [self.graph.types[o.tensor] for o in view for _ in range(o.channels)]
+        limits = [self.types[o.tensor] for o in view for _ in range(o.channels)]
         low, high = (np.array([getattr(t, side) for t in limits], np.int64) for side in ("low", "high"))
         intervals = sum_intervals(wide, np.minimum(low, 0), np.maximum(high, 0), kernel)
         reach = int(np.abs(wide).reshape(len(wide), -1).sum(1).max()) * int(max(-low.min(), high.max()))
@@ -313,7 +391,7 @@ class Lowering:
             f"accumulator must fit {SUM_BITS} bits, reaches [{least}, {most}]",
             "use fewer input channels or smaller weights",
         )
-        layer = Layer(
+        return Layer(
             name,
             op_name,
             kernel,
@@ -329,13 +407,14 @@ class Lowering:
             pooled,
             count,
         )
-        self.layers[output or pooled or name] = layer
 
     def _head(self) -> bool:
         """Make the head's tensor something that is stored; True if it is sums."""
         head, graph = self.graph.head.tensor, self.graph
-        if head in self.sums:
+        if not self._settled(head) and head in self.sums:
             pending = self.sums[head]
+            cure = "put a quantizer after it"
+            require(not isinstance(pending.node.op, Bilinear2d), pending.node.name, "must not end the network", cure)
             self._convolution(pending, self._fresh(pending.node.name, head), None, head)
             return True
         require(head in self.views, head, "the model's output must come from a convolution or a quantizer")
@@ -370,7 +449,7 @@ def fuse_head(network: Network, rows: int) -> Network:
         return network
     head = network.layers[-1]
     makers = [layer for layer in network.layers if layer.output == head.operands[0].tensor]
-    if head.kernel != 1 or head.stride != 1 or head.shape[2] != 1 or len(head.operands) != 1 or not makers:
+    if head.kernel != 1 or head.stride != 1 or head.shape[2] != 1 or len(head.operands) != 1 or len(makers) != 1:
         return network
     maker, tensor = makers[0], head.operands[0].tensor
     alone = sum(operand.tensor == tensor for layer in network.layers for operand in layer.operands) == 1

@@ -176,9 +176,10 @@ class LayerPlan:
         return rectangle.columns // 2 if self.split else rectangle.columns
 
     def rectangles(self) -> Iterator[Rectangle]:
+        first, end = self.layer.columns or (0, self.words)
         for y in range(0, self.run_shape[0], self.rows):
-            for x in range(0, self.words, self.columns):
-                yield Rectangle(y, min(y + self.rows, self.run_shape[0]), x, min(x + self.columns, self.words))
+            for x in range(first, end, self.columns):
+                yield Rectangle(y, min(y + self.rows, self.run_shape[0]), x, min(x + self.columns, end))
 
     def region(self, source: Source, rectangle: Rectangle) -> tuple[Span, Span]:
         rows, columns = self.limits[source.groups[0].tensor]
@@ -351,6 +352,7 @@ def splits(layer: Layer, sources: tuple[Source, ...], config: EngineConfig) -> b
     """
     return (
         config.splits
+        and not layer.repeat_rows
         and all(source.mode == Mode.SAME for source in sources)
         and layer.requantize is not None
         and layer.dot is None
@@ -471,7 +473,9 @@ class Problem:
 
     @property
     def words(self) -> int:
-        return groups(self.shape[1])
+        """Word columns that the layer makes."""
+        first, end = self.layer.columns or (0, groups(self.shape[1]))
+        return end - first
 
     @property
     def deepest(self) -> int:

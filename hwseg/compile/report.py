@@ -1,4 +1,4 @@
-"""What a build costs and how fast it is: report.json as a dictionary, and report.md rendered from it."""
+"""What a build costs and how fast it is: report.json as a dictionary."""
 
 from __future__ import annotations
 
@@ -61,6 +61,9 @@ def build_report(
         "resources": resources,
         "warnings": warnings(resources, board.name),
         "totals": {
+            "name": "total",
+            "op": "total",
+            "planes": mean_planes(layers),
             "cycles": timing.total,
             "latency_ms": seconds * 1e3,
             "fps": 1 / seconds,
@@ -90,13 +93,21 @@ def read_report(build: Path) -> dict[str, Any]:
     return content
 
 
+def mean_planes(rows: Sequence[Mapping[str, Any]]) -> float:
+    """Digit planes of an input, on average over the multiplications."""
+    macs = sum(row["macs"] for row in rows)
+    return sum(row["macs"] * row["planes"] for row in rows) / macs if macs else 0.0
+
+
 def memory_rate(board: Board, clock_mhz: float) -> float:
     """Bytes per second that both the board's memory and the engine's port can move."""
     return min(board.ddr_bytes_per_second, PORT_BYTES * clock_mhz * 1e6)
 
 
 def startup_row(timing: Timing) -> dict[str, Any]:
-    return {"name": STARTUP, "op": STARTUP, "macs": 0, "cycles": timing.startup, "ddr_bytes": 0, "bound": "memory"}
+    """Cycles before the first compute instruction; what is loaded then is counted with the layer that it is for."""
+    nothing = {"macs": 0, "planes": 0, "utilization": 0.0, "gops": 0.0, "ddr_bytes": 0}
+    return {"name": STARTUP, "op": STARTUP, **nothing, "cycles": timing.startup, "bound": "memory"}
 
 
 def layer_row(
@@ -120,6 +131,7 @@ def layer_row(
         "op": layer.op + ("+pool" if layer.pooled else "") + ("+head" if layer.dot else ""),
         "input_shape": list(layer.input_shape),
         "output_shape": list(layer.shape),
+        "inputs": list(dict.fromkeys(operand.tensor for operand in layer.operands)),
         "outputs": [name for name in (layer.output, layer.pooled) if name],
         "macs": layer.macs,
         "planes": planes,
@@ -139,36 +151,3 @@ def layer_row(
             "resident": plan.resident or len(plan.blocks) == 1,
         },
     }
-
-
-def markdown(report: Mapping[str, Any]) -> str:
-    """report.md."""
-    totals = report["totals"]
-    lines = [
-        f"# {report['model']} on {report['board']}",
-        "",
-        f"Array {report['array']} at {report['clock_mhz']:g} MHz: {totals['cycles']:,} cycles, "
-        f"{totals['latency_ms']:.3f} ms, {totals['fps']:.1f} frames/s, {totals['gops']:.1f} GOPS "
-        f"({100 * totals['utilization']:.0f} % of peak), "
-        f"{totals['ddr_bytes'] / 1e6:.2f} MB moved per frame.",
-        "",
-        "| layer | operation | output | planes | MACs | cycles | utilization | KB moved | GOPS | bound |",
-        "|---|---|---|--:|--:|--:|--:|--:|--:|---|",
-    ]
-    for row in report["layers"]:
-        if row["op"] == STARTUP:
-            lines.append(f"| {STARTUP} | | | | | {row['cycles']:,} | | | | |")
-            continue
-        shape = "x".join(map(str, row["output_shape"]))
-        lines.append(
-            f"| {row['name']} | {row['op']} | {shape} | {row['planes']} | {row['macs']:,} | {row['cycles']:,} | "
-            f"{100 * row['utilization']:.0f} % | {row['ddr_bytes'] / 1e3:,.1f} | {row['gops']:.1f} | {row['bound']} |"
-        )
-    lines += ["", "| resource | estimated | measured | available |", "|---|--:|--:|--:|"]
-    for name, row in report["resources"].items():
-        measured = "" if row["measured"] is None else f"{row['measured']:,}"
-        lines.append(f"| {name.upper()} | {row['estimated']:,} | {measured} | {row['available']:,} |")
-    lines += [line for sentence in report["warnings"] for line in ("", f"{sentence}.")]
-    for name, count in report["inexact"].items():
-        lines += ["", f"{name}: {count} requantization steps or pairs differ from the exact ones."]
-    return "\n".join(lines) + "\n"

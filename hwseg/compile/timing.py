@@ -140,7 +140,7 @@ class _Unit:
 class _Clock:
     """Events in the order of time where units meet in the pacer, in the order of dependence everywhere else."""
 
-    def __init__(self, config: EngineConfig, constants: Constants, saved: Sequence[int] | None) -> None:
+    def __init__(self, config: EngineConfig, constants: Constants, saved: Sequence[int] | None = None) -> None:
         self.config, self.constants, self.saved = config, constants, saved
         self.reader, self.writer, self.compute = _Unit(), _Unit(), _Unit()
         self.loads: list[int] = []

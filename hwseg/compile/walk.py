@@ -12,10 +12,10 @@ from enum import IntEnum
 
 from hwseg.compile.layout import HeadLayout, TensorLayout
 from hwseg.compile.memory import MemoryMap
-from hwseg.compile.plan import LayerPlan, OutputSet, Pass, Rectangle, Source, region_words
+from hwseg.compile.plan import LayerPlan, OutputSet, Pass, Rectangle, Source, Span, region_words
 from hwseg.compile.rings import Ring, Space
 from hwseg.rtl.config import EngineConfig
-from hwseg.rtl.isa import DESTINATION, NO_WRAP, Mode, Opcode, Scatter, Target
+from hwseg.rtl.isa import DESTINATION, LOAD, NO_WRAP, Mode, Opcode, Scatter, Target
 from hwseg.rtl.skip import PLANES
 
 NEVER = 1 << 60
@@ -247,8 +247,25 @@ class LayerWalk:
                 **where,
             )
             count = walk.load(Queue.REGION, fields, walk.banks.released, after)
+            if self.layer.repeat_rows:
+                count = self._repeated(rectangle, rows, layout, fields, after)
         self.regions[number] = Region(space, count)
         return self.regions[number]
+
+    def _repeated(self, rectangle: Rectangle, rows: Span, layout: TensorLayout, fields: list[int], after: int) -> int:
+        """The map's first row once more above it, its last row below; `fields`: of the LOAD of the rows between."""
+        edges = []
+        if rectangle.y0 == 0:
+            edges.append((rows.at - 1, 0))
+        if rectangle.y1 == self.plan.run_shape[0]:
+            edges.append((rows.at + rows.count, rows.count - 1))
+        for at, row in edges:
+            again = dict(zip(LOAD.fields, fields, strict=True))
+            blocks = at // 3 - rows.at // 3
+            again |= {"ddr": again["ddr"] + row * layout.row_bytes, "runs": 1, "row_phase": at % 3}
+            again["address"] += blocks * again["pitch"]
+            self.walk.load(Queue.REGION, list(again.values()), self.walk.banks.released, after)
+        return len(self.walk.loads[Queue.REGION])
 
     def _slot_key(self, p: int) -> int:
         return -1 if self.all_parameters else p
@@ -338,6 +355,8 @@ class LayerWalk:
             if source.mode == Mode.NEAREST:
                 odd_row, odd_column = part.y0 & 1, part.x0 & 1
             top, left = part.y0 == 0, part.x0 == 0
+            if self.layer.repeat_rows:
+                top = bottom = False
         tail = plan.run_shape[1] - 8 * (plan.words - 1) if part.x1 == plan.words else 8
         out, loop, pool = self._outputs(plan.passes[p], part) if last else (0, 0, 0)
         steps = part.rows * columns * config.substeps

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -16,6 +16,9 @@ from hwseg.ir import Graph
 from hwseg.normalize import NONE
 from hwseg.quant import metrics
 from hwseg.quant.data import Pair
+
+Segment = Callable[[NDArray[Any]], NDArray[np.uint8]]
+"""From the input's integers [H, W, C] to the mask [H, W]."""
 
 
 @dataclass(frozen=True)
@@ -38,19 +41,26 @@ class Evaluation:
         return {"means": {k: asdict(v) for k, v in self.means.items()}, "pictures": dict(self.pictures)}
 
 
-def evaluate(graph: Graph, pairs: Sequence[Pair], planes: int | Mapping[str, int] = 8, fit: str = "") -> Evaluation:
-    """Run `graph` in integers on whole pictures.
+def evaluate(
+    graph: Graph,
+    pairs: Sequence[Pair],
+    planes: int | Mapping[str, int] = 8,
+    fit: str = "",
+    segment: Segment | None = None,
+) -> Evaluation:
+    """Run `graph` in integers on whole pictures: the golden model, or what `segment` puts in its place.
 
     With `fit` "resize", or where the model was trained so (`hwseg.fit` in its metadata), pictures of another size are
     normalized, then scaled to the model's, and their masks likewise; otherwise they are refused.
     """
     require(bool(pairs), "evaluation", "needs at least one picture", "choose another --split")
     classes = max(2, graph.types[graph.head.tensor].shape[2])
-    return Evaluation({pair.image.stem: metrics.of_mask(*masks(graph, pair, planes, fit), classes) for pair in pairs})
+    shown = {pair.image.stem: masks(graph, pair, planes, fit, segment) for pair in pairs}
+    return Evaluation({name: metrics.of_mask(*both, classes) for name, both in shown.items()})
 
 
 def masks(
-    graph: Graph, pair: Pair, planes: int | Mapping[str, int] = 8, fit: str = ""
+    graph: Graph, pair: Pair, planes: int | Mapping[str, int] = 8, fit: str = "", segment: Segment | None = None
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     """The integers' mask of one picture, and the one it should be."""
     kind = graph.types[graph.input]
@@ -63,7 +73,8 @@ def masks(
         f"export the model with --size {shape[0]}x{shape[1]}, or add --fit resize",
     )
     pixels, target = pair.prepared(graph.metadata.get("hwseg.normalize", NONE), None if shape == size else size)
-    return golden.run(graph, quantize_pixels(pixels, kind), taps=(), planes=planes).mask, target
+    image = quantize_pixels(pixels, kind)
+    return segment(image) if segment else golden.run(graph, image, taps=(), planes=planes).mask, target
 
 
 def dices(graph: Graph, pairs: Sequence[Pair], planes: int | Mapping[str, int] = 8, fit: str = "") -> list[float]:

@@ -1,6 +1,7 @@
-"""Operations that move a map and compute nothing: pooling, enlarging, crops and pads of nothing.
+"""Operations on maps without weights: pooling, enlarging, crops and pads of nothing.
 
 Quantized maps are moved at once; what is not quantized yet is moved after its quantizer, which rounds monotonically.
+Bilinear enlarging computes: it takes quantized maps only, and its sums want a quantizer.
 """
 
 from __future__ import annotations
@@ -10,11 +11,12 @@ from dataclasses import replace
 from math import ceil, floor
 
 from hwseg.errors import HwsegError, require
-from hwseg.ops import MaxPool2d, Upsample2d, shape
+from hwseg.ir import TensorType
+from hwseg.ops import Bilinear2d, MaxPool2d, Upsample2d, shape
 from hwseg.quant.builder import Builder, attributes
 from hwseg.quant.fold import slices
 from hwseg.quant.onnx_file import EXPORT, OnnxFile, OnnxNode
-from hwseg.quant.values import Move
+from hwseg.quant.values import Move, Value
 
 
 def max_pool(b: Builder, node: OnnxNode) -> None:
@@ -51,8 +53,9 @@ def nearest_sizes(file: OnnxFile) -> str:
 
 def resize(b: Builder, node: OnnxNode) -> None:
     found = attributes(
-        node, mode=["nearest"], nearest_mode=str, coordinate_transformation_mode=str, cubic_coeff_a=float, scales=tuple,
-        exclude_outside=[0], extrapolation_value=float, antialias=[0], keep_aspect_ratio_policy=["stretch"],
+        node, mode=["nearest", "linear"], nearest_mode=str, coordinate_transformation_mode=str, cubic_coeff_a=float,
+        scales=tuple, exclude_outside=[0], extrapolation_value=float, antialias=[0],
+        keep_aspect_ratio_policy=["stretch"],
     )  # fmt: skip
     height, width, channels = b.value(node).shape
     scales = _scales(b, node, (1, channels, height, width))
@@ -61,8 +64,27 @@ def resize(b: Builder, node: OnnxNode) -> None:
     modes = found.get("coordinate_transformation_mode", "half_pixel"), found.get("nearest_mode", "round_prefer_floor")
     if node.op == "Upsample" or b.file.opset == 10:
         modes = "asymmetric", "floor"
+    if found.get("mode") == "linear":
+        _bilinear(b, node, modes[0])
+        return
     require(_repeats(*modes), node.name, f"must repeat every pixel, {modes[0]} with {modes[1]} does not", cure)
     _move(b, node, Upsample2d())
+
+
+def _bilinear(b: Builder, node: OnnxNode, coordinates: str) -> None:
+    """The sixteenths of an activation; they wait for their quantizer."""
+    require(
+        coordinates in ("half_pixel", "pytorch_half_pixel", "half_pixel_symmetric"),
+        node.name,
+        f"bilinear enlarging must have pixel centres at halves, {coordinates} has not",
+        "use scale_factor=2, mode='bilinear', align_corners=False",
+    )
+    x, op = b.activation(node), Bilinear2d()
+    kind = b.types[x]
+    scale = (kind.scale[0] / op.unit,)
+    sums = TensorType(op.shape(kind.shape), op.unit * kind.low, op.unit * kind.high, scale)
+    output = b.emit(node.name, op, (x,), node.outputs[0], sums)
+    b.values[output] = Value((b.part(output),))
 
 
 def _scales(b: Builder, node: OnnxNode, size: tuple[int, ...]) -> tuple[float, ...]:

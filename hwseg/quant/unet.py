@@ -1,4 +1,4 @@
-"""The U-Net that hwseg trains: two 3x3 convolutions per level, max-pool down, nearest or transposed up, skips.
+"""The U-Net that hwseg trains: two 3x3 convolutions per level, max-pool down, three ways up, skips.
 
 Both branches of a concat pass through one quantizer, the same module, so they have one scale by construction and the
 concat moves no data in hardware.  Layers are named as in the exported file: `enc0/conv0`, `bottom/conv1`, `up2`,
@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from hwseg.errors import HwsegError, require
 from hwseg.quant import layers
 
-UPSAMPLINGS = ("nearest", "transposed")
+UPSAMPLINGS = ("nearest", "bilinear", "transposed")
 PRESETS = ("w8a8", "w4a4", "mixed")
 Bits = int | Mapping[str, int]
 
@@ -59,12 +59,6 @@ class UNetConfig:
         object.__setattr__(self, "width", self.widths[0])
         _whole("in_channels", self.in_channels, 1, 64)
         _whole("out_channels", self.out_channels, 1, 256)
-        require(
-            self.upsampling != "bilinear",
-            "UNetConfig.upsampling",
-            "bilinear interpolation is not in the engine",
-            "use nearest, which the convolution after it can learn to smooth, or transposed",
-        )
         _one_of("upsampling", self.upsampling, UPSAMPLINGS)
         _one_of("scales", self.scales, layers.SCALES)
         for flag in ("per_channel", "residual", "batch_norm"):
@@ -101,6 +95,8 @@ class UNetConfig:
         """Every activation with bits of its own, in execution order."""
         names: list[str] = []
         for name in self.convolutions[:-1]:
+            if self.upsampling == "bilinear" and name.startswith("dec") and name.endswith("/conv0"):
+                names.append(f"up{name.removeprefix('dec').removesuffix('/conv0')}")
             names.append(name)
             if self.residual and name.endswith("/conv1"):
                 names.append(f"{name.removesuffix('/conv1')}/add")
@@ -112,7 +108,7 @@ class UNetConfig:
         shared = {}
         for i in range(self.depth):
             below = "bottom" if i == self.depth - 1 else f"dec{i + 1}"
-            up = f"up{i}" if self.upsampling == "transposed" else self.output_of(below)
+            up = self.output_of(below) if self.upsampling == "nearest" else f"up{i}"
             shared[up] = self.output_of(f"enc{i}")
         return shared
 
@@ -207,6 +203,18 @@ class Up(nn.Module):
         return self.output(self.norm(_value(self.conv(x))))
 
 
+class Interpolation(nn.Module):
+    """Bilinear enlarging by 2; its result is rounded by the skip's quantizer, since pixels become sixteenths."""
+
+    def __init__(self, output: nn.Module) -> None:
+        super().__init__()
+        self.resize = nn.Upsample(scale_factor=2, mode="bilinear", align_corners=False)
+        self.output = output
+
+    def forward(self, x: Any) -> Any:
+        return self.output(self.resize(_value(x)))
+
+
 class Concat(nn.Module):
     """Channels of the skip, then of what came up; a module only so that the exported node has a name."""
 
@@ -226,20 +234,22 @@ class QuantUNet(nn.Module):
         widths, depth = config.widths, config.depth
         self.input = layers.pixel_input()
         skips = [self._relu(config.output_of(f"enc{i}")) for i in range(depth)]
-        transposed = config.upsampling == "transposed"
+        nearest, transposed = (config.upsampling == name for name in ("nearest", "transposed"))
         for i in range(depth):
             channels = widths[i - 1] if i else config.in_channels
             self.add_module(f"enc{i}", Block(config, f"enc{i}", channels, widths[i], skips[i]))
             self.add_module(f"pool{i}", nn.MaxPool2d(2))
-        bottom = self._relu(config.output_of("bottom")) if transposed else skips[-1]
+        bottom = skips[-1] if nearest else self._relu(config.output_of("bottom"))
         self.bottom = Block(config, "bottom", widths[-2], widths[-1], bottom)
         for i in reversed(range(depth)):
             if transposed:
                 self.add_module(f"up{i}", Up(config, f"up{i}", widths[i + 1], widths[i], skips[i]))
+            elif not nearest:
+                self.add_module(f"up{i}", Interpolation(skips[i]))
             else:
                 self.add_module(f"up{i}", nn.Upsample(scale_factor=2, mode="nearest"))
             self.add_module(f"skip{i}", Concat())
-            output = skips[i - 1] if i and not transposed else self._relu(config.output_of(f"dec{i}"))
+            output = skips[i - 1] if i and nearest else self._relu(config.output_of(f"dec{i}"))
             channels = widths[i] + (widths[i] if transposed else widths[i + 1])
             self.add_module(f"dec{i}", Block(config, f"dec{i}", channels, widths[i], output))
         self.head = _conv(config, "head", widths[0], config.out_channels, kernel=1)

@@ -85,19 +85,22 @@ class Row(Component):
 
 def upper_skew(config: EngineConfig) -> int:
     """Cycles from a plane's lanes to those of the same plane for the upper half of the rows."""
-    return FAMILIES[config.core].encoder_latency + config.rows // 2 - 1
+    family = FAMILIES[config.core]
+    return family.encoder_latency - family.edge_wait + config.rows // 2 - 1
 
 
 class CoreArray(Component):
     """R rows.  `sums[r]` of a step are valid `latency` + r cycles after its last plane's lanes, and stay until the
-    next.  `upper`: second operands of the rows from R/2 on, `skew` cycles after `lanes`, used where `upper_valid`.
+    next.  `lanes` and `plane` come the family's `edge_wait` cycles after the time at which `reload` counts.  `upper`:
+    second operands of the rows from R/2 on, `skew` cycles after `lanes`, used where `upper_valid`.
     """
 
     def __init__(self, config: EngineConfig, library: Library) -> None:
         self.config, self.library = config, library
         self.family = FAMILIES[config.core]
         self.sum_bits = CoreSpec(config.lanes).sum_bits
-        self.latency = self.family.encoder_latency + self.family.latency(config.lanes)
+        self.edge_latency = self.family.encoder_latency - self.family.edge_wait
+        self.latency = self.edge_latency + self.family.latency(config.lanes)
         self.skew = upper_skew(config)
         super().__init__(
             {
@@ -116,7 +119,7 @@ class CoreArray(Component):
         m = Module()
         config, family = self.config, self.family
         plane, reload = self.plane, self.reload
-        for stage in range(family.encoder_latency):
+        for stage in range(self.edge_latency):
             plane_late = Signal(PLANE, name=f"plane_{stage}")
             m.d.sync += plane_late.eq(plane)
             plane = plane_late
@@ -126,7 +129,7 @@ class CoreArray(Component):
             reload = reload_late
         feeds = []
         for pixel in range(config.pixels):
-            encoder = family.encoder(config.lanes)
+            encoder = (family.edge or family.encoder)(config.lanes)
             m.submodules[f"encoder_{pixel}"] = self.library.instance(
                 encoder, f"hwseg_encoder_{config.core}_{config.lanes}"
             )

@@ -25,8 +25,9 @@ from amaranth.lib.wiring import Component, In, Out
 from amaranth.utils import exact_log2
 
 from hwseg.rtl.config import BANKS, EngineConfig
+from hwseg.rtl.cores.pipeline import delayed
 from hwseg.rtl.isa import Mode, Opcode, Scatter
-from hwseg.rtl.layouts import BACK_FIELDS, BACK_LAYOUT, BEAT, CONFIG_LAYOUT, RUN_LAYOUT, TOKEN
+from hwseg.rtl.layouts import BACK_FIELDS, BACK_LAYOUT, BEAT, CONFIG_LAYOUT, PLANE, RUN_LAYOUT, TOKEN, WINDOW
 from hwseg.rtl.skip import COUNT_BITS, MOST, POSITION
 from hwseg.rtl.window import ADDRESS_BITS
 
@@ -73,14 +74,15 @@ class Compute(Component):
     """Sequencer of the array.  `instruction`: 256 bits, CONFIG or RUN.  `done` counts completed RUNs modulo 2**16.
 
     completion: cycles from a RUN's last plane to the end of everything that it wrote (the engine's pipeline depth).
-    reload: cycles from the reload marker to the first plane.
+    reload: cycles from the reload marker to the first plane.  wait: cycles by which addresses and planes at the ports
+    come after the marker and the token of the same cycle of the walk.
     """
 
     latency = 3
     """Cycles from a walk's cycle to its beat, addresses and token at the ports."""
 
-    def __init__(self, config: EngineConfig, *, reload: int, completion: int) -> None:
-        self.config, self.reload, self.completion = config, reload, completion
+    def __init__(self, config: EngineConfig, *, reload: int, completion: int, wait: int = 0) -> None:
+        self.config, self.reload, self.completion, self.wait = config, reload, completion, wait
         super().__init__(
             {
                 "instruction": In(stream.Signature(unsigned(256))),
@@ -309,9 +311,11 @@ class Compute(Component):
         ]
         self._output_addresses(m, run, begin, step_end, last_substep, last_second, last_x, second, x, held_token)
         self._input_addresses(m, run, held, held_column, held_plane, held_point)
-        for early, late in ((held_beat, self.beat), (held_token, self.token)):
-            middle = Signal.like(early)
-            m.d.sync += [middle.eq(early), late.eq(middle)]
+        token, beat = Signal(TOKEN, name="middle_token"), Signal(BEAT, name="middle_beat")
+        m.d.sync += [token.eq(held_token), self.token.eq(token), beat.eq(held_beat)]
+        late_window = data.View(WINDOW, delayed(m, beat.window.as_value(), self.wait, "window"))
+        late_plane = data.View(PLANE, delayed(m, beat.plane.as_value(), self.wait, "plane", reset_less=False))
+        m.d.sync += [self.beat.reload.eq(beat.reload), self.beat.window.eq(late_window), self.beat.plane.eq(late_plane)]
 
     def _input_addresses(
         self, m: Module, run: data.View, row: data.View, column: data.View, plane: Signal, point: Signal
@@ -331,8 +335,8 @@ class Compute(Component):
             elif residue == 0:
                 neighbour = Mux((column.phase == 2) & ~point, cfg.planes, 0)
             m.d.sync += b.eq(column.address + neighbour + plane)
-            rows.append(a)
-            columns.append(b)
+            rows.append(delayed(m, a, self.wait, f"row_block_{residue}"))
+            columns.append(delayed(m, b, self.wait, f"column_block_{residue}"))
         for bank in range(BANKS):
             m.d.sync += self.addresses[bank].eq(rows[bank // 3] + columns[bank % 3])
 

@@ -23,6 +23,7 @@ from hwseg.rtl.array import CoreArray
 from hwseg.rtl.bus import WINDOW_SHIFT
 from hwseg.rtl.compute import Compute
 from hwseg.rtl.config import ROWS_PER_PSUM, ROWS_PER_SET, SUFFIXES, EngineConfig
+from hwseg.rtl.cores import FAMILIES
 from hwseg.rtl.dispatch import Dispatcher
 from hwseg.rtl.emit import Library
 from hwseg.rtl.emit import verilog as emit_verilog
@@ -130,7 +131,8 @@ class Engine(Component):
         registers = Registers(array_code)
         dispatcher = Dispatcher()
         memory = MemoryUnit(config)
-        compute = Compute(config, reload=timing.reload, completion=timing.completion)
+        wait = FAMILIES[config.core].edge_wait
+        compute = Compute(config, reload=timing.reload, completion=timing.completion, wait=wait)
         mover = WeightMover(config, timing.hold)
         zeros = LeadingZeros(config)
         array = CoreArray(config, library)
@@ -280,7 +282,7 @@ class Engine(Component):
         """Tokens run beside the array; partial sums, requantizers and output sets take the sums row by row."""
         config, library = self.config, self.library
         token: Any = compute.token
-        for stage in range(Window.latency + array.latency - 1):
+        for stage in range(array.family.edge_wait + Window.latency + array.latency - 1):
             later = Signal(TOKEN, name=f"token_{stage}")
             m.d.sync += later.eq(token)
             token = later

@@ -109,7 +109,7 @@ DESTINATION = {
     "bank": 4,  # POINT: bank 0..7
     "wrap_at": 14,  # a row that would start here
     "wrap_to": 14,  # starts here instead: rows go round in a ring
-    "every_other": 1,  # WINDOW: rows go to every other row of the buffer (one row phase of a transposed convolution); WEIGHTS: packed
+    "every_other": 1,  # WINDOW: rows go to every other row (a row phase of a transposed convolution); WEIGHTS: packed
 }
 """Where LOAD and MOVE put words in the banks."""
 

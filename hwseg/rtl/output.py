@@ -40,7 +40,8 @@ def plane(block: data.View, number: Signal) -> Value:
 
 class OutputSet(Component):
     """Packer, pool and memories of one set.  `read_*`: STORE's side, `loop_*`: MOVE's; data follows the address by two
-    cycles.  `left`: in a split layer this set has the even word columns, else the odd ones.  `back`: the two configurations that tokens name.
+    cycles.  `left`: in a split layer this set has the even word columns, else the odd ones.  `back`: the two
+    configurations that tokens name.
 
     latency: cycles from a step's last row at the input until all of its words are written (raw: see
     `hwseg.rtl.latency`).

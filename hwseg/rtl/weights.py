@@ -17,7 +17,6 @@ from amaranth.lib.wiring import Component, In, Out
 
 from hwseg.rtl.config import EngineConfig
 
-
 WEIGHT = data.StructLayout({"enable": 1, "packed": 1, "data": 64})
 """A word for the ring; `packed`: sixteen weights of four bits instead of eight of eight."""
 

@@ -56,3 +56,5 @@ def test_the_command_explains(tmp_path) -> None:
     done = CliRunner().invoke(group, ["compile", model, "-o", str(tmp_path / "b"), "--array", "sim", "--explain"])
     assert done.exit_code == 0, done.output
     assert "bound by" in done.output
+    assert "timeline.svg" in done.output
+    assert (tmp_path / "b" / "timeline.svg").is_file()

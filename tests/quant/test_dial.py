@@ -41,7 +41,13 @@ def test_additions_round_once_too() -> None:
 
 @pytest.mark.parametrize(
     "options",
-    [{}, {"residual": True}, {"upsampling": "transposed", "activation_bits": 6}, {"activation_bits": 4}],
+    [
+        {},
+        {"residual": True},
+        {"upsampling": "transposed", "activation_bits": 6},
+        {"upsampling": "bilinear"},
+        {"activation_bits": 4},
+    ],
 )
 def test_pytorch_and_integers_agree_at_every_number_of_planes(options: dict[str, object], tmp_path: Path) -> None:
     torch = pytest.importorskip("torch")

@@ -15,6 +15,8 @@ pytest.importorskip("monai")
 
 from hwseg import golden  # noqa: E402
 from hwseg.cli import main  # noqa: E402
+from hwseg.compile import execute  # noqa: E402
+from hwseg.compile.api import Program  # noqa: E402
 from hwseg.errors import HwsegError  # noqa: E402
 from hwseg.image import quantize_pixels  # noqa: E402
 from hwseg.quant import data, evaluate, metrics  # noqa: E402
@@ -122,3 +124,32 @@ def test_the_command(model: Path, discs: Path, tmp_path: Path, capsys: pytest.Ca
         code, _, error = call(*options)
         assert code == 2
         assert sentence in error
+
+
+def test_the_command_executes_the_compiled_program(
+    model: Path, discs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    def call(name: str, *more: str) -> tuple[int | str | None, str]:
+        with pytest.raises(SystemExit) as done:
+            main(["eval", str(model), "--data", str(discs), "--split", "val", "--json", str(tmp_path / name), *more])
+        return done.value.code, "".join(capsys.readouterr())
+
+    assert call("golden.json")[0] == 0
+    code, text = call("executed.json", "--execute", "8x4x4")
+    assert code == 0
+    assert "2 pictures executed by the program for 8x4x4: no value of any map differs" in text
+    assert (tmp_path / "golden.json").read_bytes() == (tmp_path / "executed.json").read_bytes()
+    code, text = call("x", "--execute", "8x4x4", "--planes", "5")
+    assert code == 2
+    assert "--execute: takes all planes; leave out --planes" in text
+    right = execute.execute
+
+    def wrong(program: Program, image: np.ndarray) -> dict[str, np.ndarray]:
+        found = right(program, image)
+        return {name: values + (name == program.graph.head.tensor) for name, values in found.items()}
+
+    monkeypatch.setattr(execute, "execute", wrong)
+    code, text = call("x", "--execute", "8x4x4")
+    assert code == 2
+    assert "differs from the golden model in 256 values; report this program as a fault" in text
+    assert not (tmp_path / "x").exists()

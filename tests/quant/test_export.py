@@ -42,6 +42,7 @@ def run(model: onnx.ModelProto, x: torch.Tensor) -> np.ndarray:
     "config",
     [
         preset("w8a8", depth=2, width=3, upsampling="nearest"),
+        preset("mixed", depth=2, width=3, upsampling="bilinear"),
         preset("mixed", depth=2, width=3, upsampling="transposed", residual=True, in_channels=3, out_channels=2),
     ],
 )

@@ -11,7 +11,7 @@ import pytest
 from hwseg import golden
 from hwseg.errors import HwsegError
 from hwseg.ir import Graph, Head, Node, TensorType, accumulator_interval
-from hwseg.ops import Add, Concat, Conv2d, ConvTranspose2d, MaxPool2d, Op, Requantize, Upsample2d
+from hwseg.ops import Add, Bilinear2d, Concat, Conv2d, ConvTranspose2d, MaxPool2d, Op, Requantize, Upsample2d
 from hwseg.quant.load import load
 from tests.quant.models import random_image, random_unet
 from tests.test_ops import walk
@@ -45,6 +45,16 @@ def test_pooling_upsampling_and_concat() -> None:
     np.testing.assert_array_equal(execute(MaxPool2d(), x), walk(MaxPool2d().loops(x.shape), (2, 3, 3), x))
     np.testing.assert_array_equal(execute(Upsample2d(), x), walk(Upsample2d().loops(x.shape), (8, 12, 3), x))
     np.testing.assert_array_equal(execute(Concat(), x, x[:, :, :1]), np.concatenate([x, x[:, :, :1]], 2))
+
+
+@pytest.mark.parametrize("size", [(1, 1, 1), (1, 7, 2), (5, 1, 3), (6, 9, 4)])
+def test_bilinear_is_what_pytorch_interpolates(size: tuple[int, int, int]) -> None:
+    torch = pytest.importorskip("torch")
+    x = np.random.default_rng(6).integers(-128, 128, size).astype(np.int8)
+    real = torch.from_numpy(x.transpose(2, 0, 1)[None].astype(np.float64))
+    expected = torch.nn.functional.interpolate(real, scale_factor=2, mode="bilinear", align_corners=False)
+    found = execute(Bilinear2d(), x)
+    np.testing.assert_array_equal(found, 16 * expected[0].permute(1, 2, 0).numpy())
 
 
 @pytest.mark.parametrize("channels", [1, 7, 520])

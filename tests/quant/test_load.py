@@ -196,6 +196,35 @@ def test_nearest_upsampling_in_its_spellings(tmp_path: Path, coordinates: str, r
     np.testing.assert_array_equal(found[0].transpose(1, 2, 0), golden.run(graph, q).tensors[big])
 
 
+@pytest.mark.parametrize("coordinates", ["half_pixel", "pytorch_half_pixel", "half_pixel_symmetric"])
+@pytest.mark.parametrize("size", [(8, 8), (1, 5)])
+def test_bilinear_upsampling_in_its_spellings(tmp_path: Path, coordinates: str, size: tuple[int, int]) -> None:
+    """Sixteenths of the input's scale; each spelling against onnxruntime."""
+    ort = pytest.importorskip("onnxruntime")
+    net = Net((1, 2, *size))
+    scales = net.const("scales", [1, 1, 2, 2])
+    big = net.node("Resize", net.image(), "", scales, mode="linear", coordinate_transformation_mode=coordinates)
+    graph = loaded(tmp_path, net, net.conv(net.quant(big, 2**-7, signed=0, name="q"), 2, 1))
+    assert ops(graph) == ["Bilinear2d", "Requantize", "Conv2d"]
+    assert graph.types[big].scale == (Fraction(1, 1 << 12),)
+    assert (graph.types[big].low, graph.types[big].high) == (0, 16 * 255)
+    assert requantizer(graph, "q").multiplier == (Fraction(1, 32),)
+    resizer = [node for node in net.nodes if node.op_type == "Resize"]
+    resizer[0].input[0] = "x"
+    single = helper.make_graph(
+        resizer,
+        "resize",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, (1, 2, *size))],
+        [helper.make_tensor_value_info(big, TensorProto.FLOAT, None)],
+        [tensor for tensor in net.initializers if tensor.name == "scales"],
+    )
+    model = helper.make_model(single, opset_imports=[helper.make_opsetid("", 13)], ir_version=10)
+    q = random_image(graph)
+    session = ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    found = session.run(None, {"x": q.transpose(2, 0, 1)[None].astype(np.float32)})[0]
+    np.testing.assert_array_equal(16 * found[0].transpose(1, 2, 0), golden.run(graph, q).tensors[big])
+
+
 def test_upsample_and_sizes_and_transposed_convolution(tmp_path: Path) -> None:
     net = Net(opset=9)
     x = net.node("Upsample", net.image(), net.const("scales", [1, 1, 2, 2]), mode="nearest")

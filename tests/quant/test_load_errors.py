@@ -249,9 +249,26 @@ NODES = {
         lambda n, x: n.node("MaxPool", x, name="p", kernel_shape=[3, 3], strides=[2, 2]),
         "p: attribute kernel_shape of MaxPool must be (2, 2), not (3, 3)",
     ),
-    "linear upsampling": (
-        lambda n, x: n.node("Resize", x, "", n.const("s", [1, 1, 2, 2]), name="r", mode="linear"),
-        "r: attribute mode of Resize must be nearest, not linear",
+    "cubic upsampling": (
+        lambda n, x: n.node("Resize", x, "", n.const("s", [1, 1, 2, 2]), name="r", mode="cubic"),
+        "r: attribute mode of Resize must be nearest or linear, not cubic",
+    ),
+    "bilinear upsampling of aligned corners": (
+        lambda n, x: n.node(
+            "Resize",
+            x,
+            "",
+            n.const("s", [1, 1, 2, 2]),
+            name="r",
+            mode="linear",
+            coordinate_transformation_mode="align_corners",
+        ),
+        "r: bilinear enlarging must have pixel centres at halves, align_corners has not; "
+        "use scale_factor=2, mode='bilinear', align_corners=False",
+    ),
+    "bilinear upsampling without a quantizer": (
+        lambda n, x: n.conv(n.node("Resize", x, "", n.const("s", [1, 1, 2, 2]), name="r", mode="linear"), 2, 1),
+        "conv: inputs must be quantized to at most 8 bits, r.out is not",
     ),
     "upsampling by 3": (
         lambda n, x: n.node("Resize", x, "", n.const("s", [1, 1, 3, 3]), name="r", mode="nearest"),

@@ -16,7 +16,7 @@ pytest.importorskip("joblib")
 from hwseg.boards import load_board  # noqa: E402
 from hwseg.cli import main  # noqa: E402
 from hwseg.commands.search import choose  # noqa: E402
-from hwseg.compile.activation_cost import activation_nodes, cycles, shortened  # noqa: E402
+from hwseg.compile.activation_cost import activation_nodes, compiled, cycles, shortened  # noqa: E402
 from hwseg.compile.api import compile_graph  # noqa: E402
 from hwseg.errors import HwsegError  # noqa: E402
 from hwseg.quant import search  # noqa: E402
@@ -83,7 +83,7 @@ def test_shortened_words_cost_what_the_exported_network_costs(options: dict[str,
     export_qonnx(other, tmp_path / "other.onnx", (16, 16))
     config, board = parse_array("8x2x2", "table"), load_board("zynq7020")
     bits = [unet.activation_bits_of(name) for name in unet.activations]
-    found = cycles(load(path), bits, config, board)
+    found = cycles(compiled(load(path), bits, config, board))
     graph = load(tmp_path / "other.onnx")
     assert [graph.types[n.output].bits for n in activation_nodes(graph)] == bits
     program = compile_graph(graph, config, board)
@@ -112,29 +112,39 @@ def _square(x: int) -> int:
 
 
 def test_choices() -> None:
-    rows = [{"cycles": c, "loss": e, "dice": d} for c, e, d in ((100, 0.1, 0.9), (80, 0.12, 0.895), (50, 0.2, 0.85))]
+    rows = [
+        {"cycles": c, "energy_mj": m, "loss": e, "dice": d}
+        for c, m, e, d in ((100, 4.0, 0.1, 0.9), (80, 2.9, 0.12, 0.895), (50, 3.0, 0.2, 0.85))
+    ]
     assert choose(rows, 0.8, 0.01) == 1
     assert choose(rows, None, 0.01) == 1
     assert choose(rows, None, 0.06) == 2
-    with pytest.raises(HwsegError, match=r"--cycles: must be at least 0.500 here, not 0.4"):
+    assert choose(rows, 0.75, 0.01, "energy_mj") == 1
+    assert choose(rows, None, 0.06, "energy_mj") == 1
+    with pytest.raises(HwsegError, match=r"--share: must be at least 0.500 here, not 0.4"):
         choose(rows, 0.4, 0.01)
 
 
+@pytest.mark.parametrize("objective", ["cycles", "energy"])
 def test_a_search_from_checkpoint_to_fine_tuned_network(
-    discs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    objective: str, discs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(search, "LOWEST", 6)
     model, _ = small(tmp_path)
     save_network(tmp_path / "base.pt", model, TrainConfig(size=16, resize=16))
     out = tmp_path / "search"
-    call = ["search", str(tmp_path / "base.pt"), "--data", str(discs), "-o", str(out), "--array", "8x2x2", "--cycles",
-            "0.95", "--steps", "2", "--points", "4", "--weight-price", "1"]  # fmt: skip
+    call = ["search", str(tmp_path / "base.pt"), "--data", str(discs), "-o", str(out), "--array", "8x2x2", "--share",
+            "0.95", "--objective", objective, "--boundary", "pl",
+            "--steps", "2", "--points", "4", "--weight-price", "0.01"]  # fmt: skip
     with pytest.raises(SystemExit) as done:
         main(call)
     assert done.value.code == 0, capsys.readouterr().err
     front = json.loads((out / "front.json").read_text())
     row = front["points"][front["chosen"]]
-    assert row["cycles"] <= 0.95 * front["points"][0]["cycles"]
+    key = {"cycles": "cycles", "energy": "energy_mj"}[objective]
+    assert front["objective"] == objective
+    assert 0 < row[key] <= 0.95 * front["points"][0][key]
+    assert abs(row["estimated"] / row[key] - 1) < 0.1
     assert set(front["points"][0]["bits"].values()) == {8}
     tuned, _ = load_network(out / "run" / "best.pt")
     table = tomllib.loads((out / "config.toml").read_text())["unet"]

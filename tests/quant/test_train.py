@@ -192,6 +192,59 @@ def test_two_processes_share_every_batch(folder: Path, tmp_path: Path) -> None:
     assert [row["step"] for row in rows] == ["30"]
 
 
+SCRIPT = """
+import sys
+from pathlib import Path
+from hwseg.quant import data, losses
+from hwseg.quant.train import Run, TrainConfig, train
+from hwseg.quant.unet import UNetConfig
+
+config = TrainConfig(steps=5, batch=4, size=16, float_part=1.0, quantized_part=0.0, threads=1)
+run = Run(Path(sys.argv[1]), UNetConfig(depth=1, width=4, batch_norm=False), config)
+run.loss = lambda logits, targets: losses.pixel_entropy(logits, targets).mean()
+train(run, data.load(sys.argv[2]))
+print("first" if run.fabric.is_global_zero else "other", run.fabric.world_size)
+"""
+"""Without normalization and Dice, which look at a process's pictures together, a batch's parts add up."""
+
+
+@pytest.mark.slow
+def test_processes_of_torchrun_train_what_one_process_trains(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "script.py").write_text(SCRIPT)
+    group = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    said = {}
+    for name, start in {"two": group, "one": [sys.executable]}.items():
+        command = [*start, str(tmp_path / "script.py"), str(tmp_path / name), str(folder)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        said[name] = sorted(done.stdout.splitlines())
+    assert said == {"two": ["first 2", "other 2"], "one": ["first 1"]}
+    two, one = (load_network(tmp_path / name / "best.pt")[0].state_dict() for name in ("two", "one"))
+    assert all(torch.allclose(two[name], one[name], rtol=1e-3, atol=1e-5) for name in one)
+
+
+def test_torchrun_says_how_many_processes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name, value in {"TORCHELASTIC_RUN_ID": "x", "LOCAL_WORLD_SIZE": "2", "WORLD_SIZE": "4"}.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(HwsegError, match="--devices: is 3, but torchrun started 2 processes here; leave it out"):
+        Run(tmp_path / "run", UNET, TrainConfig(devices=3, size=16))
+
+
+def test_mixed_precision_multiplies_in_bfloat16_and_keeps_float32(folder: Path, tmp_path: Path) -> None:
+    values = {**vars(CONFIG), "steps": 40, "batch": 4, "precision": "bf16-mixed", "validate_every": 40}
+    run = Run(tmp_path / "run", UNET, TrainConfig.from_dict(values))
+    kinds: dict[bool, set[torch.dtype]] = {True: set(), False: set()}
+
+    def record(module: torch.nn.Module, args: object, output: torch.Tensor) -> None:
+        kinds[module.training].add(output.dtype)
+
+    run.model.head.register_forward_hook(record)
+    result = train(run, data.load(folder))
+    assert kinds == {True: {torch.bfloat16}, False: {torch.float32}}
+    assert {p.dtype for p in run.model.parameters()} == {torch.float32}
+    assert result.best_dice > 0.8
+
+
 @pytest.mark.parametrize("name", ["cuda", "banana"])
 def test_a_device_that_is_not_there(name: str, tmp_path: Path) -> None:
     if name == "cuda" and torch.cuda.is_available():

@@ -92,7 +92,7 @@ def test_bits_by_name_and_the_first_and_last_weights_stay_at_8() -> None:
     assert int(model.get_submodule("bottom.act0").act_quant.bit_width()) == 4
 
 
-@pytest.mark.parametrize("upsampling", ["nearest", "transposed"])
+@pytest.mark.parametrize("upsampling", ["nearest", "bilinear", "transposed"])
 @pytest.mark.parametrize("name", ["w8a8", "w4a4", "mixed"])
 def test_config_survives_a_dictionary(name: str, upsampling: str) -> None:
     config = preset(name, depth=2, upsampling=upsampling, residual=True)
@@ -105,7 +105,7 @@ def test_config_survives_a_dictionary(name: str, upsampling: str) -> None:
         ({"depth": 0}, "UNetConfig.depth: must be a whole number from 1 to 8, not 0"),
         ({"width": 2.5}, "UNetConfig.width: must be a whole number from 1 to 1024, not 2.5"),
         ({"widths": (8, 16)}, "UNetConfig.widths: must have depth + 1 = 4 entries, not 2"),
-        ({"upsampling": "bilinear"}, "UNetConfig.upsampling: bilinear interpolation is not in the engine; use nearest"),
+        ({"upsampling": "cubic"}, "UNetConfig.upsampling: must be nearest or bilinear or transposed, not 'cubic'"),
         ({"scales": "log"}, "UNetConfig.scales: must be power_of_two or float, not 'log'"),
         ({"weight_bits": 1}, "UNetConfig.weight_bits: must be a whole number from 2 to 8, not 1"),
         ({"weight_bits": {"enc9/*": 4}}, "UNetConfig.weight_bits: 'enc9/*' matches no layer"),

@@ -75,6 +75,8 @@ class Family:
     order: how activations enter, planes from the "most" or the "least" significant on, or whole "words".
     drain: idle cycles that must pass between two sums.
     encode: the feed of a valid plane as a function of the lanes, without registers.
+    edge: an encoder for an array whose planes come `edge_wait` cycles later after a reload than the contract says, so
+    that none need wait in it.
     """
 
     name: str
@@ -91,3 +93,5 @@ class Family:
     order: str = "most"
     drain: Callable[..., int] = _no_drain
     encode: Callable[[Value], Value] = _as_they_are
+    edge: Callable[[int], Component] | None = None
+    edge_wait: int = 0

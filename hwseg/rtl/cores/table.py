@@ -75,20 +75,21 @@ def encode(lanes: Value) -> Value:
 class Encoder(Component):
     """Lanes to table addresses and relative signs.  Idle cycles feed the all-ones plane; see the module for reloads.
 
-    The planes wait here while the loader adds up its first entries, once per pixel instead of in each core.
+    The planes wait here while the loader adds up its first entries, once per pixel instead of in each core; or they
+    have waited before they became lanes (`waited`), where they are fewer bits.
     """
 
-    def __init__(self, lanes: int, weight_bits: int = 8, weight_signed: bool = True) -> None:
-        self.spec = TableSpec(lanes, weight_bits, weight_signed)
+    def __init__(self, lanes: int, weight_bits: int = 8, weight_signed: bool = True, *, waited: bool = False) -> None:
+        self.spec, self.waited = TableSpec(lanes, weight_bits, weight_signed), waited
         super().__init__(encoder_ports(lanes, feed_bits(lanes)))
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        wait = Loader.lead
+        wait = 0 if self.waited else Loader.lead
         lanes = delayed(m, self.lanes, wait, "lanes")
         valid = delayed(m, self.valid, wait, "valid", reset_less=False)
         entry = Signal(ADDRESS_BITS)
-        reload = delayed(m, self.reload, wait, "reload", reset_less=False)
+        reload = delayed(m, self.reload, Loader.lead, "reload", reset_less=False)
         m.d.sync += entry.eq(entry + (reload | (entry != 0)))
         written = ~(entry ^ (entry >> 1))
 
@@ -298,4 +299,6 @@ TABLE = Family(
     offset_binary=Core.offset_binary,
     reload_lead=Loader.lead,
     encode=encode,
+    edge=lambda lanes: Encoder(lanes, waited=True),
+    edge_wait=Loader.lead,
 )

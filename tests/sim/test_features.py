@@ -1,15 +1,16 @@
-"""Skipping in the Verilog: the same values, the predicted number of planes left out, and exactly the predicted cycles."""
+"""Skipping, split layers and packed weights in the Verilog: every value, every plane left out, every cycle."""
 
 import numpy as np
 import pytest
 
 from benchmarks.graphs import GraphBuilder
+from hwseg.boards import load_board
 from hwseg.compile.api import compile_graph
 from hwseg.compile.engine_text import engine_verilog
-from hwseg.boards import load_board
 from hwseg.rtl.cells import sim_cells
 from hwseg.rtl.config import parse_array
 from hwseg.sim.simulate import simulate_program
+from tests.compile.test_packed import narrow
 from tests.compile.test_split import network
 
 pytestmark = [pytest.mark.verilator, pytest.mark.xdist_group("simulator")]
@@ -63,7 +64,8 @@ def test_skipping_changes_cycles_and_nothing_else(tmp_path, array, make, height,
     assert [x.cycles for x in skipping.layers] == [x.predicted_cycles for x in skipping.layers]
     assert skipping.counters["skipped"] > 0
     dense = run(tmp_path, graph, array, image)
-    assert dense.passed and dense.counters["skipped"] == 0
+    assert dense.passed
+    assert dense.counters["skipped"] == 0
     assert skipping.cycles < dense.cycles
     assert (skipping.mask == dense.mask).all()
 
@@ -72,3 +74,10 @@ def test_skipping_under_random_latency_and_stalls(tmp_path):
     graph = mixed(12, 40)
     result = run(tmp_path, graph, "8x4x4", dim(graph, 3, 1), skip=True, latency=(3, 150))
     assert result.passed, (result.first_mismatch, result.counters, result.predicted_skipped)
+
+
+@pytest.mark.parametrize("array", ["8x4x4", "8x2x2"])
+def test_packed_weights_reach_the_tables_in_the_predicted_cycles(tmp_path, array):
+    graph = narrow(12, 32)
+    result = run(tmp_path, graph, array, dim(graph, 0, 2))
+    assert result.passed, (result.first_mismatch, result.cycles, result.predicted_cycles)

@@ -1,0 +1,103 @@
+"""Every cycle of a network, or of the strips of `benchmarks.strips`, in Verilator: values and cycles must be equal.
+
+What has passed is noted in a file, under a hash of engine, program and weights: an interrupted run goes on where it
+was, and a changed engine or compiler starts again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tempfile
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.strips import Compile, cuts
+from hwseg.compile.api import Program
+from hwseg.compile.engine_text import engine_verilog
+from hwseg.files import write_whole
+from hwseg.rtl.cells import sim_cells
+from hwseg.sim.simulate import simulate_program
+
+NOTES = Path(__file__).parents[1] / "build" / "benchmarks" / "verified.json"
+MOST_CYCLES = 1_000_000
+"""Of a cut, where fewer rows can do that."""
+
+
+@dataclass(frozen=True)
+class Check:
+    """One simulation.  what: layers and rows.  passed: all values equal, and the cycles of every layer."""
+
+    network: str
+    what: str
+    cycles: int
+    predicted: int
+    wrong_values: int
+    passed: bool
+    cycles_per_second: float
+
+    def __str__(self) -> str:
+        verdict = "equal" if self.passed else "DIFFERENT"
+        return (
+            f"{self.network}, {self.what}: {self.cycles:,} cycles simulated, {self.predicted:,} predicted, "
+            f"{self.wrong_values} wrong values: {verdict} ({self.cycles_per_second:,.0f} cycles/s)"
+        )
+
+
+def verify_whole(network: str, program: Program) -> Check:
+    """Every cycle of a network."""
+    return _noted(network, "whole", program)
+
+
+def verify_strips(network: str, program: Program, compiled: Compile, most_cycles: int = MOST_CYCLES) -> list[Check]:
+    """Every cycle of a few rows of every layer; a line for each."""
+    checks: list[Check] = []
+    for number, cut in enumerate(cuts(program, compiled, most_cycles), 1):
+        what = f"{' + '.join(cut.layers)}, {cut.rows} of {cut.whole} rows{', cut alike' if cut.same else ''}"
+        checks.append(_noted(network, what, cut.program))
+        print(f"[{number}/{len(program.chains)}] {checks[-1]}", flush=True)
+    return checks
+
+
+def _noted(network: str, what: str, program: Program) -> Check:
+    """From the notes, or simulated now."""
+    key = _key(program)
+    notes = json.loads(NOTES.read_text()) if NOTES.is_file() else {}
+    if key not in notes:
+        check = _simulated(network, what, program)
+        if not check.passed:
+            return check
+        notes = json.loads(NOTES.read_text()) if NOTES.is_file() else {}
+        NOTES.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(NOTES, (json.dumps(notes | {key: asdict(check)}, indent=1) + "\n").encode())
+        return check
+    return Check(**{**notes[key], "network": network, "what": what})
+
+
+def _key(program: Program) -> str:
+    digest = hashlib.sha256(engine_verilog(program.config).encode())
+    for part in (program.program, program.weights, str(program.board.ddr_latency).encode()):
+        digest.update(hashlib.sha256(part).digest())
+    return digest.hexdigest()
+
+
+def _simulated(network: str, what: str, program: Program) -> Check:
+    kind = program.graph.types[program.graph.input]
+    image = np.random.default_rng(0).integers(kind.low, kind.high + 1, kind.shape)
+    with tempfile.TemporaryDirectory() as scratch:
+        top = engine_verilog(program.config)
+        folder = Path(scratch)
+        (folder / "top.v").write_text(top)
+        if cells := sim_cells(top):
+            (folder / "sim_cells.v").write_text(cells)
+        (folder / "program.bin").write_bytes(program.program)
+        (folder / "weights.bin").write_bytes(program.weights)
+        started = time.perf_counter()
+        result = simulate_program(folder, program, image)
+        seconds = time.perf_counter() - started - result.build_seconds
+    passed = result.passed and all(layer.cycles == layer.predicted_cycles for layer in result.layers)
+    speed = result.cycles / seconds
+    return Check(network, what, result.cycles, result.predicted_cycles, result.mismatches, passed, round(speed))

@@ -1,0 +1,85 @@
+"""`hwseg compare`: builds side by side."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from hwseg.compile.compare import Comparison
+
+SUFFIXES = (".html", ".md", ".csv", ".json")
+
+
+@click.command("compare")
+@click.argument("builds", nargs=-1, type=click.Path(path_type=Path))
+@click.option("--boundary", metavar="NAME", help="Energy that is shown: core, pl, pl_ps or board.  [default: pl]")
+@click.option(
+    "-o", "--out", type=click.Path(path_type=Path), multiple=True, help="File to write: .html, .md, .csv or .json."
+)
+def command(builds: tuple[Path, ...], boundary: str | None, out: tuple[Path, ...]) -> None:
+    """Compare BUILDS, each a build folder or what `hwseg report -o` wrote; ratios are to the first."""
+    from hwseg import reports
+    from hwseg.compile.compare import compare
+    from hwseg.compile.report_energy import chosen_boundary
+    from hwseg.errors import require
+    from hwseg.files import write_whole
+
+    shown = chosen_boundary(boundary)
+    for path in out:
+        rule = f"must end in {', '.join(SUFFIXES)}"
+        require(path.suffix in SUFFIXES, str(path), rule, f"use {path.with_suffix('.html').name}")
+    found = compare([_name(b.resolve()) for b in builds], [reports.read(build).report for build in builds])
+    contents = {path: _content(found, path.suffix, shown) for path in out}
+    show(found, shown)
+    for path, content in contents.items():
+        write_whole(path, content)
+        click.echo(f"wrote {path}")
+
+
+def _name(folder: Path) -> str:
+    """A build's folder; for its `report` folder the build's."""
+    return folder.parent.name if folder.name == "report" else folder.name
+
+
+def _content(found: Comparison, suffix: str, boundary: str) -> bytes:
+    from hwseg.compile.compare import as_json, csv_table, markdown_table
+    from hwseg.compile.emit import json_bytes
+    from hwseg.compile.pages.compare_view import compare_html
+
+    if suffix == ".json":
+        return json_bytes(as_json(found))
+    if suffix == ".csv":
+        return csv_table(found).encode()
+    return (markdown_table if suffix == ".md" else compare_html)(found, boundary).encode()
+
+
+def show(found: Comparison, boundary: str) -> None:
+    """The table on the terminal; what is better than in the first build is green."""
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    from hwseg.compile.compare import LARGE, NEITHER, ratio_text, shown
+
+    console = Console()
+    for name, model in zip(found.names, found.models, strict=True):
+        console.print(f"{escape(name)}: {escape(model)}", highlight=False)
+    table = Table(box=None, pad_edge=False)
+    table.add_column("figure", overflow="fold")
+    for i, name in enumerate(found.names):
+        table.add_column(escape(name), justify="right", overflow="fold")
+        if i:
+            table.add_column("ratio", justify="right")
+    for figure in shown(found, boundary):
+        cells = [figure.texts[0]]
+        for text, ratio in zip(figure.texts[1:], figure.ratios[1:], strict=True):
+            told = ratio_text(ratio)
+            better = ratio is not None and ((ratio > 1) == (figure.better == LARGE)) and told != "1.00x"
+            cells += [text, f"[green]{told}[/]" if better and figure.better != NEITHER else told]
+        table.add_row(figure.name, *cells)
+    console.print(table)
+    for note in found.notes:
+        console.print(f"[yellow]{escape(note)}[/]")

@@ -1,0 +1,148 @@
+"""Events of the engine's parts: gates and memories of an array, times what a layer's program and data make of them.
+
+Cores: events per plane cycle, idle cycle and reload, from their synthesized netlist (`hwseg.power.cores`).  Everything
+else is counted from the structure: registers and memories that `hwseg.rtl` builds, with the toggle rates of the data
+that pass through them.  Shares that are no count are named at the top of this file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from hwseg.compile.resources import DSP_PER_CORE, DSP_PER_REQUANTIZER, LOADER, brams, estimate, memory
+from hwseg.energy.traffic import Traffic
+from hwseg.power.cores import CoreActivity
+from hwseg.rtl.config import BANKS, PSUM_BITS, ROWS_PER_PSUM, WORD_CHANNELS, WORD_PIXELS, EngineConfig
+from hwseg.rtl.cores import FAMILIES
+
+SUM_RATE = 0.4
+"""Toggles per bit of partial sums and of what the requantizers pass on, between two values."""
+
+LOADER_RATE = 0.4
+"""Toggles per LUT and cycle of a loader at work, and per bit of weights that are shifted."""
+
+REQUANTIZER_LUT, REQUANTIZER_FF = 209, 347
+"""Of one requantizer: what one value toggles, at `SUM_RATE`."""
+
+Events = dict[str, dict[str, float]]
+
+
+@dataclass(frozen=True)
+class Data:
+    """What data do to an array, per plane cycle.
+
+    lane_toggles: share of lanes whose bit differs from the cycle before.  feed_toggles: the same of an encoder's feed,
+    between plane cycles.  ones: share of lanes that are 1.
+    """
+
+    lane_toggles: float
+    feed_toggles: float
+    ones: float
+
+
+def events(config: EngineConfig, traffic: Traffic, data: Data, core: CoreActivity) -> Events:
+    """Events of one layer by part (`hwseg.power.activity.PARTS`)."""
+    return {
+        "cores": cores(config, traffic, data, core),
+        "operands": operands(config, traffic, data),
+        "loaders": loaders(config, traffic),
+        "memories": memories(config, traffic),
+        "outputs": outputs(config, traffic),
+        "control": control(config, traffic, core),
+        "clock": clock(config, traffic, core),
+        "ps": {"axi_beat": float(traffic.read_words + traffic.written_words)},
+        "ddr": {"ddr_byte": 8.0 * (traffic.read_words + traffic.written_words)},
+    }
+
+
+def cores(config: EngineConfig, traffic: Traffic, data: Data, core: CoreActivity) -> dict[str, float]:
+    """All cores: planes, reloads, and the clock in every cycle."""
+    count = config.rows * config.pixels
+    found: dict[str, float] = {}
+
+    def add(counts: Mapping[str, float], times: float) -> None:
+        for event, value in counts.items():
+            found[event] = found.get(event, 0.0) + count * times * value
+
+    add(core.per_plane(data.feed_toggles, data.ones), traffic.plane_cycles)
+    add(core.per_reload, traffic.reloads)
+    add(core.per_cycle, traffic.cycles)
+    return found
+
+
+def operands(config: EngineConfig, traffic: Traffic, data: Data) -> dict[str, float]:
+    """Window, encoders, and the registers that pass the feed from row to row."""
+    feed = config.pixels * FAMILIES[config.core].feed_bits(config.lanes) * data.feed_toggles
+    lanes = data.lane_toggles * config.pixels * config.lanes
+    word = WORD_PIXELS * WORD_CHANNELS
+    banks, lines = BANKS * word * data.lane_toggles, 3 * 3 * WORD_PIXELS * config.channels * data.lane_toggles
+    direct = 8 * WORD_PIXELS * config.channels * data.lane_toggles
+    registers = banks + lines + direct + lanes + (1 + config.rows) * feed
+    multiplexers = 2 * lines + 2 * lanes + feed
+    shifted = config.pixels * config.lanes if config.core != "merged" else 0
+    return {
+        "ff_toggle": traffic.plane_cycles * registers,
+        "net_toggle": traffic.plane_cycles * (registers + banks),
+        "lut_toggle": traffic.plane_cycles * multiplexers,
+        "lut_net_toggle": traffic.plane_cycles * (2 * lines + lanes) / 2,
+        "srl_clock": float(traffic.cycles * shifted),
+    }
+
+
+def loaders(config: EngineConfig, traffic: Traffic) -> dict[str, float]:
+    """A tile's weights shifted into place, and the loaders' adders while they fill the tables."""
+    shadow = LOADER_RATE * config.rows * config.row_words * 64 * traffic.weight_words
+    family = FAMILIES[config.core]
+    adding = LOADER_RATE * config.rows * LOADER[config.core].at(config.lanes).lut
+    adding *= (family.reload_cycles + family.reload_lead) * traffic.reloads
+    return {
+        "ff_toggle": shadow + adding,
+        "net_toggle": shadow + adding,
+        "lut_toggle": adding,
+        "lut_net_toggle": adding / 2,
+    }
+
+
+def memories(config: EngineConfig, traffic: Traffic) -> dict[str, float]:
+    """Block RAMs.  Every read port of the engine is enabled in every cycle; writes are counted."""
+    psum = memory(config.psum_steps * ROWS_PER_PSUM, PSUM_BITS * config.pixels)
+    stored = (traffic.steps - traffic.last_steps) * config.rows * psum
+    written = traffic.window_words * memory(config.bank_words, 64)
+    written += traffic.written_words * memory(config.out_words, 64)
+    return {"bram_read": brams(config) * traffic.cycles, "bram_write": stored + written}
+
+
+def outputs(config: EngineConfig, traffic: Traffic) -> dict[str, float]:
+    """Partial sums: selection, addition, write back; requantizers, of the last sums only."""
+    sums = traffic.steps * config.rows * config.pixels
+    last = traffic.last_steps * config.rows * config.pixels
+    bits = SUM_RATE * PSUM_BITS
+    return {
+        "lut_toggle": 2 * bits * sums + SUM_RATE * REQUANTIZER_LUT * last,
+        "lut_net_toggle": bits * sums + SUM_RATE * REQUANTIZER_LUT * last / 2,
+        "carry_toggle": bits * sums,
+        "ff_toggle": 4 * bits * sums + SUM_RATE * REQUANTIZER_FF * last,
+        "net_toggle": 4 * bits * sums + SUM_RATE * REQUANTIZER_FF * last,
+        "dsp_multiply": float(DSP_PER_REQUANTIZER * last),
+    }
+
+
+def control(config: EngineConfig, traffic: Traffic, core: CoreActivity) -> dict[str, float]:
+    """Every LUT that no other part has counted, in every cycle."""
+    count = config.rows * config.pixels
+    counted = count * core.lut + config.rows * LOADER[config.core].at(config.lanes).lut
+    counted += config.sets * config.pixels * REQUANTIZER_LUT
+    rest = max(0.0, estimate(config)["lut"] - counted)
+    return {"control_lut": rest * traffic.cycles, "control_net": rest * traffic.cycles}
+
+
+def clock(config: EngineConfig, traffic: Traffic, core: CoreActivity) -> dict[str, float]:
+    """Flip-flops and DSP slices outside the cores, in every cycle, and the tree."""
+    whole, count = estimate(config), config.rows * config.pixels
+    slices = whole["dsp"] - DSP_PER_CORE[config.core] * count
+    return {
+        "ff_clock": max(0.0, whole["ff"] - count * core.ff) * traffic.cycles,
+        "dsp_clock": slices * traffic.cycles,
+        "clock_tree": float(traffic.cycles),
+    }

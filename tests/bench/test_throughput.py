@@ -1,0 +1,83 @@
+"""The throughput benchmark: its rows, and that its cuts are the network's layers, computed right."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import pytest
+
+from benchmarks import throughput, verification
+from benchmarks.strips import cuts
+from hwseg.compile.api import Program, compile_graph
+from hwseg.rtl.config import PRESETS, parse_array
+from tests.compile.proof import BOARD, differences
+
+CONFIG = parse_array("8x8x8")
+KEYS = ["name", "bits", "ddr_bits", "mode", "clock_mhz", "macs", "cycles", "utilization", "gops", "ddr_bytes"]
+
+
+def compiled(graph: object) -> Program:
+    return compile_graph(graph, CONFIG, BOARD)  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="module", params=["unet8", "resunet"])
+def network(request: pytest.FixtureRequest) -> Program:
+    return compiled(throughput.NETWORKS[request.param](8, 32))
+
+
+def test_a_row_has_the_agreed_keys_and_follows_the_clock() -> None:
+    rows = [throughput.measure("unet8", 4, 16, PRESETS["zynq7020"], clock) for clock in (150.0, 100.0)]
+    assert list(asdict(rows[0])) == KEYS
+    assert [row.clock_mhz for row in rows] == [150.0, 100.0]
+    assert rows[0].macs == rows[1].macs
+    assert rows[0].gops > rows[1].gops
+    assert rows[0].gops == pytest.approx(2 * rows[0].macs * 0.15 / rows[0].cycles)
+
+
+@pytest.mark.parametrize(("name", "bits"), throughput.SHIPPED.items())
+def test_shipped_networks_have_rows(name: str, bits: int | str) -> None:
+    row = throughput.measure(name, bits, 32, PRESETS["zynq7020"])
+    assert (row.name, row.bits, row.ddr_bits, row.mode) == (name, bits, 32, "dense")
+    assert 0 < row.utilization < 1
+
+
+def test_every_layer_is_cut_once_with_its_own_channels_and_weights(network: Program) -> None:
+    whole = {plan.layer.name: plan.layer for plan in network.plans}
+    found = list(cuts(network, compiled, 10_000))
+    assert [name for cut in found for name in cut.layers] == [plan.layer.name for plan in network.plans]
+    for cut in found:
+        layers = {plan.layer.name: plan.layer for plan in cut.program.plans}
+        for name in cut.layers:
+            small, large = layers[name], whole[name]
+            assert (small.op, small.kernel, small.stride) == (large.op, large.kernel, large.stride)
+            assert small.shape[1:] == large.shape[1:]
+            assert small.shape[0] * cut.whole == large.shape[0] * cut.rows
+            assert small.requantize == large.requantize
+            assert (small.weights == large.weights).all()
+            assert (small.pooled is None) == (large.pooled is None)
+        assert cut.cycles <= 10_000 or cut.rows < 6
+
+
+def test_cuts_compute_what_they_should(network: Program) -> None:
+    for cut in cuts(network, compiled, 10_000):
+        assert differences(cut.program) == {}, cut.layers
+
+
+def test_what_has_passed_is_not_simulated_again(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    program = compiled(throughput.NETWORKS["unet8"](8, 16))
+    runs: list[str] = []
+
+    def simulated(network: str, what: str, _: Program) -> verification.Check:
+        runs.append(what)
+        return verification.Check(network, what, 100, 100, 0, len(runs) > 1, 1e4)
+
+    monkeypatch.setattr(verification, "NOTES", tmp_path / "build" / "verified.json")
+    monkeypatch.setattr(verification, "_simulated", simulated)
+    assert not verification.verify_whole("unet8", program).passed
+    assert verification.verify_whole("unet8", program).passed
+    assert verification.verify_whole("again", program) == verification.Check("again", "whole", 100, 100, 0, True, 1e4)
+    assert len(runs) == 2
+    changed = replace(program, weights=program.weights[:-1] + b"x")
+    verification.verify_whole("unet8", changed)
+    assert len(runs) == 3

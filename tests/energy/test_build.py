@@ -1,0 +1,151 @@
+"""From a build folder to its energy: counts that follow from the program, sources of activity, refusals."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from benchmarks.graphs import GraphBuilder
+from hwseg.compile.api import compile_model
+from hwseg.energy.api import CALIBRATION, PICTURES, activity_of, energy_of, read_images
+from hwseg.energy.engine import Data, events
+from hwseg.energy.traffic import traffic
+from hwseg.errors import HwsegError
+from hwseg.power.activity import PARTS
+from hwseg.power.cores import core_activity, measured
+from hwseg.quant.load import load
+from hwseg.rtl.config import parse_array
+from tests.compile.proof import compiled
+
+MODEL = Path(__file__).parents[2] / "hwseg" / "models" / "nuclei-w8a8.onnx"
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """More of them than are looked at in a sample; every other one is black."""
+    folder = tmp_path_factory.mktemp("pictures")
+    generator = np.random.default_rng(0)
+    for i in range(2 * PICTURES):
+        pixels = generator.integers(0, 256, (128, 128)).astype(np.uint8) * (i % 2)
+        Image.fromarray(pixels).save(folder / f"{i}.png")
+    (folder / "notes.txt").write_text("no picture")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def build(tmp_path_factory: pytest.TempPathFactory, pictures: Path) -> Path:
+    out = tmp_path_factory.mktemp("build") / "a"
+    return compile_model(MODEL, array="small", out=out, calibrate=pictures / "1.png").path
+
+
+def test_counts_of_the_program_are_those_of_its_plan():
+    """A layer of 16 x 24 pixels, 8 to 20 channels, 5 planes in: three passes of 8 rows, 48 words, one tile each."""
+    b = GraphBuilder(16, 24, 3)
+    program = compiled(b.graph(b.sums(b.conv(b.conv("image", 8, bits=5), 20), 1)), parse_array("8x8x8"))
+    timing = program.timing()
+    found = traffic(program.program, timing, program.config)
+    count = found[1]
+    assert program.plans[1].layer.shape == (16, 24, 20)
+    assert count.steps == count.last_steps == 3 * 16 * 3
+    assert count.plane_cycles == 5 * count.steps
+    assert count.walking == 8 * count.steps
+    assert count.cycles == timing.layers[1] > count.walking
+    assert count.reloads >= 3
+    assert count.weight_words == count.reloads * program.config.tile_words
+    for number, one in found.items():
+        assert one.read_words == timing.read_words[number]
+        assert one.written_words == timing.write_words[number]
+
+
+def test_events_grow_with_what_they_are_counted_from():
+    b = GraphBuilder(16, 24, 3)
+    program = compiled(b.graph(b.sums(b.conv("image", 8), 1)), parse_array("8x8x8"))
+    count = traffic(program.program, program.timing(), program.config)[0]
+    core = core_activity("table", program.config.lanes)
+    calm, busy = (events(program.config, count, Data(rate, rate, 0.2), core) for rate in (0.1, 0.4))
+    assert set(calm) <= set(PARTS)
+    assert busy["cores"]["net_toggle"] > 2 * calm["cores"]["net_toggle"]
+    assert busy["operands"]["net_toggle"] == pytest.approx(4 * calm["operands"]["net_toggle"])
+    for part in ("memories", "clock", "control", "ddr"):
+        assert calm[part] == busy[part]
+    assert calm["clock"]["clock_tree"] == count.cycles
+    assert calm["ddr"]["ddr_byte"] == 8 * (count.read_words + count.written_words)
+    cores = program.config.rows * program.config.pixels
+    assert calm["cores"]["ff_clock"] == cores * core.per_cycle["ff_clock"] * count.cycles
+
+
+def test_cores_are_measured_and_scaled_to_other_lanes():
+    for name in ("table", "table_dsp", "merged"):
+        core = core_activity(name, 72)
+        assert core == measured()[name]
+        assert 0 < core.fit_error < 0.5
+        low, high = core.per_plane(0.1, 0.2), core.per_plane(0.4, 0.2)
+        assert high["net_toggle"] > low["net_toggle"] > 0
+        half = core_activity(name, 36)
+        assert half.per_plane(0.3, 0.1)["net_toggle"] == pytest.approx(core.per_plane(0.3, 0.1)["net_toggle"] / 2)
+    with pytest.raises(HwsegError, match="core cascaded: must be one of table"):
+        core_activity("cascaded", 72)
+
+
+def test_the_calibration_picture_is_stored_and_looked_at(build, pictures, tmp_path):
+    stored = activity_of(build)
+    assert {a.source for a in stored} == {"calibration"}
+    given = activity_of(build, pictures / "1.png")
+    assert [a.events for a in stored] == [a.events for a in given]
+    assert {a.source for a in given} == {"images"}
+    assert (build / CALIBRATION).is_file()
+    again = compile_model(MODEL, array="small", out=tmp_path / "again", calibrate=pictures / "1.png").path
+    assert (again / CALIBRATION).read_bytes() == (build / CALIBRATION).read_bytes()
+
+
+def test_pictures_of_little_activity_cost_less_and_everything_has_no_sampling_error(build, pictures):
+    black, noise = (energy_of(build, pictures / name) for name in ("0.png", "1.png"))
+    assert black.total.energy_mj["core"].mid < noise.total.energy_mj["core"].mid
+    assert black.total.energy_mj["board"].mid < noise.total.energy_mj["board"].mid
+    full = energy_of(build, pictures / "1.png", full=True)
+    assert full.sampling_error <= noise.sampling_error
+    assert "every group" in full.activity_source
+    near = abs(full.total.energy_mj["core"].mid / noise.total.energy_mj["core"].mid - 1)
+    assert near <= noise.sampling_error
+
+
+def test_without_a_picture_the_default_activity_has_a_wider_band(build, tmp_path):
+    plain = energy_of(compile_model(MODEL, array="small", out=tmp_path / "plain").path)
+    assert "default activity" in plain.activity_source
+    seen = energy_of(build)
+    width = [r.total.energy_mj["core"].high / r.total.energy_mj["core"].mid for r in (plain, seen)]
+    assert width[0] > width[1]
+    assert [layer.name for layer in plain.layers] == [layer.name for layer in seen.layers]
+    assert plain.total.cycles == seen.total.cycles
+
+
+def test_a_folder_gives_some_pictures_or_all(pictures):
+    graph = load(MODEL)
+    assert len(read_images(pictures, graph, False, "")) == PICTURES
+    assert len(read_images(pictures, graph, True, "")) == 2 * PICTURES
+
+
+def test_what_cannot_be_looked_at_is_told(build, pictures, tmp_path):
+    Image.fromarray(np.zeros((64, 100), np.uint8)).save(tmp_path / "small.png")
+    with pytest.raises(HwsegError) as error:
+        activity_of(build, tmp_path / "small.png")
+    sentence = f"{tmp_path / 'small.png'}: must be 128 wide and 128 high, is 100 by 64; crop or resize it first"
+    assert str(error.value) == sentence
+    assert activity_of(build, tmp_path / "small.png", fit="resize")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(HwsegError, match=r"empty: must hold pictures \(.png.*holds none; give a picture or a folder"):
+        activity_of(build, tmp_path / "empty")
+    with pytest.raises(HwsegError, match=r"small.png: must be 128 wide"):
+        compile_model(MODEL, array="small", out=tmp_path / "b", calibrate=tmp_path / "small.png")
+    assert not (tmp_path / "b").exists()
+
+
+def test_a_build_that_was_changed_is_refused(tmp_path):
+    changed = compile_model(MODEL, array="small", out=tmp_path / "changed").path
+    with (changed / "program.bin").open("ab") as file:
+        file.write(b"x")
+    with pytest.raises(HwsegError, match=r"program\.bin"):
+        energy_of(changed)
