@@ -159,11 +159,11 @@ class CoreArray(Component):
                 m.d.comb += row.feed[pixel].eq(feeds[pixel] if r == 0 else rows[r - 1].feed_next[pixel])
         return m
 
-    def _upper_feed(self, m: Module, below: data.View) -> Signal:
+    def _upper_feed(self, m: Module, below: data.View) -> data.View:
         """What the upper rows' first one takes: the second operands, or in idle cycles and where there are none the
         feed of the row below, one register later either way.
         """
-        feed = Signal.like(below, name="upper_feed", reset_less=True)
+        feed: data.View = Signal(below.shape(), name="upper_feed", reset_less=True)
         for pixel in range(self.config.pixels):
             second = self.family.encode(self.upper[pixel])
             m.d.sync += feed[pixel].eq(Mux(self.upper_valid, second, below[pixel]))
