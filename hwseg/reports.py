@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ from hwseg.compile.timeline import timeline
 from hwseg.errors import HwsegError, require
 from hwseg.files import MANIFEST, build_folder, file_errors, sha256
 from hwseg.power.coefficients import Coefficients
-from hwseg.power.estimate import TEMPERATURE
+from hwseg.power.estimate import TEMPERATURE, EnergyReport
 from hwseg.quant.load import load
 from hwseg.rtl.config import parse_array
 
@@ -43,12 +43,20 @@ def _silent(_: str) -> None:
 
 @dataclass(frozen=True)
 class Report:
-    """What a build's pages are made of.  report: as report.json holds it.  simulated: a sentence, or "" ."""
+    """What a build's pages are made of.  report: as report.json holds it.  simulated: a sentence, or "".  energy: what
+    the report's figures are from, where they were estimated anew.
+    """
 
     build: Path
     report: Mapping[str, Any]
     pictures: tuple[Picture, ...] = ()
     simulated: str = ""
+    energy: EnergyReport | None = None
+
+    def beside(self, told: str, watts: Mapping[str, float], estimated: Mapping[str, float]) -> Report:
+        """With the figures of a vendor's tool: a sentence, W by the rows of its summary, and our W of the same."""
+        vivado = {"told": told, "watts": dict(watts), "estimated_watts": dict(estimated)}
+        return replace(self, report={**self.report, "vivado": vivado})
 
     def contents(self, boundary: str) -> dict[str, bytes]:
         """Every file, by its name; `boundary`: of the energies that are shown first."""
@@ -119,7 +127,7 @@ def estimated(
     energy = energy_of(
         build, images, full=full, fit=fit, temperature=temperature, coefficients=coefficients, progress=progress
     )
-    return Report(build, with_energy(start.report, energy), pictures, start.simulated)
+    return Report(build, with_energy(start.report, energy), pictures, start.simulated, energy)
 
 
 def simulation(build: Path) -> dict[str, Any] | None:

@@ -35,6 +35,9 @@ from hwseg.toolchain import yosys
 STEPS = 4
 """Consecutive steps of a stream."""
 
+Feeds = Sequence[tuple[int, int, int, list[int]]]
+"""Masks valid, first, last and the feed of each cycle."""
+
 
 @dataclass(frozen=True)
 class Sample:
@@ -157,7 +160,17 @@ def _idle(machine: Netlist) -> None:
         machine.drive(name, 0)
 
 
+def run_netlist(family: Family, sample: Sample) -> Netlist:
+    """The core's netlist after a sample's steps, with its nets' toggles counted; each sum was the dot product."""
+    return _run(family, sample, verilog(family.core(len(sample.weights), 8), "part"))[0]
+
+
 def _observe(family: Family, sample: Sample, text: str) -> Observation:
+    machine, feeds, dsp = _run(family, sample, text)
+    return _observation(sample, feeds, toggles(machine), dsp)
+
+
+def _run(family: Family, sample: Sample, text: str) -> tuple[Netlist, Feeds, int]:
     machine, resources = netlist(text)
     driver = _driver(family, sample.values, sample.weights)
     _idle(machine)
@@ -177,12 +190,10 @@ def _observe(family: Family, sample: Sample, text: str) -> Observation:
             machine.values = kept
     expected = (sample.values.astype(np.int64) @ sample.weights.astype(np.int64)).T.tolist()
     require(sums == expected, f"netlist of {family.name}", "must compute the dot products; this is a bug")
-    return _observation(sample, feeds, toggles(machine), resources.dsp)
+    return machine, feeds, resources.dsp
 
 
-def _observation(
-    sample: Sample, feeds: Sequence[tuple[int, int, int, list[int]]], events: dict[str, float], dsp: int
-) -> Observation:
+def _observation(sample: Sample, feeds: Feeds, events: dict[str, float], dsp: int) -> Observation:
     words = [feed for _, _, _, feed in feeds]
     flips = sum((a ^ b).bit_count() for x, y in pairwise(words) for a, b in zip(x, y, strict=True))
     cycles = len(feeds) // STEPS

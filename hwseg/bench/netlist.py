@@ -32,6 +32,14 @@ class Netlist:
         nets |= {b for bits in self.ports.values() for b in bits}
         numbered = sorted(b for b in nets if isinstance(b, int))
         self.index: dict[object, int] = {b: i + 2 for i, b in enumerate(numbered)} | {"0": 0, "1": 1, "x": 0, "z": 0}
+        self.names = {
+            self.index[bit]: f"{name}[{i}]" if len(net["bits"]) > 1 else name
+            for name, net in sorted(module.get("netnames", {}).items(), reverse=True)
+            if not net.get("hide_name")
+            for i, bit in enumerate(net["bits"])
+            if isinstance(bit, int) and bit in nets
+        }
+        """Names of nets in the source, where they have one."""
         self.values = [0] * (len(numbered) + 2)
         self.values[1] = self.ones
         self.state: dict[int, Any] = {}

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
+
+if TYPE_CHECKING:
+    from hwseg.reports import Report
 
 
 @click.command("report")
@@ -21,6 +24,7 @@ import click
 @click.option("--boundary", metavar="NAME", help="Energy that is shown: core, pl, pl_ps or board.  [default: pl]")
 @click.option("--temperature", type=float, help="Of the junction, in degrees Celsius.  [default: 50]")
 @click.option("--coefficients", type=click.Path(path_type=Path), help="Energies per event; default: hwseg's own.")
+@click.option("--vivado", "with_vivado", is_flag=True, help="Run Vivado's report_power with the activity, too (long).")
 @click.option(
     "-o", "--out", type=click.Path(path_type=Path), help="Folder for the files; with new energies BUILD/report."
 )
@@ -33,6 +37,7 @@ def command(
     boundary: str | None,
     temperature: float | None,
     coefficients: Path | None,
+    with_vivado: bool,
     out: Path | None,
     as_json: bool,
 ) -> None:
@@ -53,7 +58,7 @@ def command(
 
     shown = chosen_boundary(boundary)
     require(images is not None or not full, "--full", "needs pictures to look at", "add --images")
-    anew = images is not None or temperature is not None or coefficients is not None
+    anew = with_vivado or images is not None or temperature is not None or coefficients is not None
     with Console(stderr=True).status("reading the build") as status:
         if anew:
             found = reports.estimated(
@@ -65,6 +70,8 @@ def command(
                 coefficients=None if coefficients is None else load(coefficients),
                 progress=lambda phrase: status.update(escape(phrase)),
             )
+            if with_vivado:
+                found = beside_vivado(found, images, lambda phrase: status.update(escape(phrase)))
         else:
             found = reports.read(build)
         folder = build / "report" if out is None and anew else out
@@ -81,7 +88,18 @@ def command(
     show_energy_of_frame(found.report)
     if found.simulated:
         click.echo(found.simulated)
+    if with_vivado:
+        click.echo(found.report["vivado"]["told"])
     click.echo(f"charts: {(folder or build) / 'report.html'}")
+
+
+def beside_vivado(found: Report, images: Path | None, progress: Callable[[str], None]) -> Report:
+    """The report with what Vivado says."""
+    from hwseg.bench.vivado import compare
+
+    assert found.energy is not None
+    figures = compare(found.build, images, found.energy, progress)
+    return found.beside(figures.told, figures.vivado, figures.estimated.json())
 
 
 def show_energy(report: Mapping[str, Any], boundary: str) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 from hwseg import golden
 from hwseg.boards import Board, load_board
+from hwseg.compile.advice import idle_lanes
 from hwseg.compile.array import choose_array, require_fit
 from hwseg.compile.chain import Chain, plan_network, plans_of
 from hwseg.compile.dial import turned
@@ -203,6 +204,7 @@ def compile_model(
             program.inexact,
         )
         report["planes"] = planes
+        report["warnings"] += idle_lanes(program.plans, program.timing(), config)
         seen = None if picture is None else golden.run(graph, picture)
         report = with_energy(report, estimated_energy(program, clock, seen))
         pictures = [] if picture is None or seen is None else [segmented(graph, picture, seen.mask, CALIBRATED)]

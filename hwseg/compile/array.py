@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
+from difflib import get_close_matches
+from math import log2
 
 from hwseg.boards import Board
 from hwseg.compile.resources import MARGIN, estimate
 from hwseg.errors import HwsegError
-from hwseg.rtl.config import EngineConfig, parse_array
+from hwseg.rtl.config import PRESETS, EngineConfig, parse_array
 
 ROWS = range(64, 0, -8)
 SIDES = (8, 4, 2, 1)
@@ -18,11 +21,30 @@ def choose_array(array: str, core: str, board: Board) -> EngineConfig:
     accumulators may stand in DSP slices.
     """
     if array != "auto":
-        return parse_array(array, core)
+        try:
+            return parse_array(array, core)
+        except HwsegError as error:
+            raise HwsegError(error.place, error.rule, f"use {nearest_that_fits(array, core, board)}") from None
     for config in candidates(core):
         if leaves_room(config, board):
             return config
     raise HwsegError("--array auto", f"must fit {board.name}: no {core} array does", "choose another board or core")
+
+
+def nearest_that_fits(array: str, core: str, board: Board) -> str:
+    """A preset of a similar name, or a shape of similar numbers, for what is no array at all."""
+    numbers = re.fullmatch(r"(\d{1,4})x(\d{1,4})x(\d{1,4})(-.*)?", array)
+    if numbers is None:
+        names = [name for name, config in PRESETS.items() if leaves_room(config, board)]
+        return next(iter(get_close_matches(array, names, 1, 0)), "--array auto")
+    wanted = [max(1, int(number)) for number in numbers.groups()[:3]]
+
+    def distance(config: EngineConfig) -> tuple[float, bool]:
+        found = (config.rows, config.pixels, config.channels)
+        return sum(abs(log2(a / b)) for a, b in zip(found, wanted, strict=True)), config.core != core
+
+    fitting = [config for config in candidates(core) if leaves_room(config, board)]
+    return min(fitting, key=distance).name if fitting else "another board"
 
 
 def candidates(core: str) -> Iterator[EngineConfig]:

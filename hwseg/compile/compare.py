@@ -11,6 +11,7 @@ from typing import Any
 from hwseg.compile.pages.draw import si, three
 from hwseg.compile.report import RESOURCES
 from hwseg.compile.report_energy import BOUNDARY_NAMES, DEFAULT_BOUNDARY, band_text
+from hwseg.compile.report_text import table_row
 from hwseg.errors import require
 from hwseg.power.band import BOUNDARIES
 
@@ -44,8 +45,8 @@ class Figure:
 
 @dataclass(frozen=True)
 class Comparison:
-    """names: of the builds.  notes: what makes them unlike beyond what is compared.  layers: cycles of those that all
-    builds have, by name.
+    """names: of the builds.  notes: what makes them unlike beyond what is compared.  layers: cycles, and energy at
+    every boundary, of those that all builds have, by name.
     """
 
     names: tuple[str, ...]
@@ -103,10 +104,14 @@ def _resources(reports: Sequence[Report]) -> Iterator[Figure]:
 
 def _layers(reports: Sequence[Report]) -> Iterator[Figure]:
     tables = [{row["name"]: row for row in r["layers"]} for r in reports]
-    for name in tables[0]:
-        if all(name in table for table in tables):
-            cycles = tuple(table[name]["cycles"] for table in tables)
-            yield Figure("cycles", name, SMALL, cycles, tuple(f"{v:,}" for v in cycles))
+    common = [name for name in tables[0] if all(name in table for table in tables)]
+    for name in common:
+        cycles = tuple(table[name]["cycles"] for table in tables)
+        yield Figure("cycles", name, SMALL, cycles, tuple(f"{v:,}" for v in cycles))
+    for boundary in BOUNDARIES:
+        for name in common:
+            bands = tuple(table[name]["energy_mj"][boundary] for table in tables)
+            yield Figure("energy_mj", name, SMALL, bands, tuple(map(band_text, bands)), boundary)
 
 
 def _notes(reports: Sequence[Report]) -> Iterator[str]:
@@ -166,22 +171,29 @@ def csv_table(found: Comparison) -> str:
     return buffer.getvalue()
 
 
+def layers_by(found: Comparison, boundary: str) -> tuple[Figure, ...]:
+    """Layers' cycles ("") or their energies at a boundary."""
+    return tuple(figure for figure in found.layers if figure.boundary == boundary)
+
+
 def shown(found: Comparison, boundary: str = DEFAULT_BOUNDARY) -> Iterator[Figure]:
     """Figures without a boundary, and those at one."""
     return (figure for figure in found.figures if figure.boundary in ("", boundary))
 
 
 def markdown_table(found: Comparison, boundary: str = DEFAULT_BOUNDARY) -> str:
-    """Figures of the whole frame, then cycles of the layers that all builds have."""
+    """Figures of the whole frame, then cycles and energy of the layers that all builds have."""
     lines = ["# Comparison", ""]
     lines += [f"- {name}: {model}" for name, model in zip(found.names, found.models, strict=True)]
     lines += ["", "Ratios are to the first build, of middle estimates.", *(("", *found.notes) if found.notes else ())]
-    for title, figures in (("figure", list(shown(found, boundary))), ("cycles of layer", list(found.layers))):
+    cycles, energy = layers_by(found, ""), layers_by(found, boundary)
+    tables = (("figure", shown(found, boundary)), ("cycles of layer", cycles), (f"mJ of layer ({boundary})", energy))
+    for title, figures in tables:
         heads = [found.names[0], *(head for name in found.names[1:] for head in (name, "ratio"))]
-        lines += ["", "| " + " | ".join([title, *heads]) + " |", "|---|" + "--:|" * len(heads)]
+        lines += ["", table_row([title, *heads]), "|---|" + "--:|" * len(heads)]
         for figure in figures:
             cells = [figure.name, figure.texts[0]]
             for text, ratio in zip(figure.texts[1:], figure.ratios[1:], strict=True):
                 cells += [text, ratio_text(ratio)]
-            lines.append("| " + " | ".join(cells) + " |")
+            lines.append(table_row(cells))
     return "\n".join(lines) + "\n"

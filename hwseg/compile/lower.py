@@ -20,91 +20,20 @@ from typing import Any
 import numpy as np
 
 from hwseg.compile import bilinear
+from hwseg.compile.layers import Dot, Layer, Network, Operand, View
 from hwseg.compile.layout import TensorLayout
 from hwseg.errors import HwsegError, require
 from hwseg.ir import Graph, Node, TensorType
-from hwseg.ops import SUMS, Add, Bilinear2d, Concat, ConvTranspose2d, MaxPool2d, Requantize, Shape, Upsample2d, macs
+from hwseg.ops import SUMS, Add, Bilinear2d, Concat, ConvTranspose2d, MaxPool2d, Requantize, Upsample2d, macs
 from hwseg.rtl.config import PSUM_BITS
+
+__all__ = ["Dot", "Layer", "Network", "Operand", "View", "fuse_head", "lower"]
 
 MAX_PLANES = 8
 SUM_BITS = 32
 """What a requantizer takes."""
 WIDE = 32639
 """Largest weight that is 256 * high + low of two signed bytes."""
-
-
-@dataclass(frozen=True)
-class Operand:
-    """A stored tensor, `upsampled` twice in both directions while it is read."""
-
-    tensor: str
-    channels: int
-    upsampled: bool = False
-
-
-View = tuple[Operand, ...]
-
-
-@dataclass(frozen=True)
-class Dot:
-    """A 1x1 head of one class.  weights: int8 [channel of the layer]."""
-
-    name: str
-    tensor: str
-    weights: np.ndarray = field(compare=False, repr=False)
-
-
-@dataclass(frozen=True)
-class Layer:
-    """One convolution with everything that happens before its result is stored.
-
-    kernel: 3, 1, or 2 for the transposed convolution.  weights: int8 [out, in, kernel, kernel], inputs in the order of
-    `operands`; with `low_weights` the weight is 256 * weights + low_weights.  `interval`: of the sum over all channels.
-    requantize: None for the head's sums.  shape: before pooling.  output, pooled: names of what is stored.
-    """
-
-    name: str
-    op: str
-    kernel: int
-    stride: int
-    operands: View
-    weights: np.ndarray = field(compare=False, repr=False)
-    low_weights: np.ndarray | None = field(compare=False, repr=False)
-    requantize: Requantize | None
-    intervals: tuple[np.ndarray, np.ndarray] = field(compare=False, repr=False)
-    input_shape: Shape
-    shape: Shape
-    output: str | None
-    pooled: str | None
-    macs: int
-    dot: Dot | None = None
-    """The head, where it is computed from this layer's values as they are requantized."""
-    columns: bilinear.Columns | None = None
-    """Word columns of the map that this layer makes; None: all."""
-    repeat_rows: bool = False
-    """Above and below the map lie its first and its last row, not zeros."""
-
-    @property
-    def interval(self) -> tuple[int, int]:
-        return int(self.intervals[0].min()), int(self.intervals[1].max())
-
-    @property
-    def wide_weights(self) -> np.ndarray:
-        """int64, high and low parts together."""
-        wide = self.weights.astype(np.int64)
-        return wide if self.low_weights is None else 256 * wide + self.low_weights
-
-
-@dataclass(frozen=True)
-class Network:
-    """Layers in order, stored tensors, names of the input and the head; `sums`: the head is raw sums."""
-
-    name: str
-    input: str
-    head: str
-    sums: bool
-    layers: tuple[Layer, ...]
-    tensors: dict[str, TensorLayout]
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from functools import cached_property
 
 import numpy as np
 
-from hwseg.compile.layout import TensorLayout, groups
+from hwseg.compile.layout import PIXELS, TensorLayout, groups
 from hwseg.compile.lower import Layer, Network
 from hwseg.compile.timing import Constants
 from hwseg.errors import require
@@ -635,9 +635,11 @@ class Problem:
         config, unit = self.config, self.unit
         largest = max(region_words(s, unit, unit) for s in self.sources)
         place = f"{self.layer.name} on array {config.name}"
-        require(2 * largest <= config.bank_words, place, f"needs {2 * largest} bank words, has {config.bank_words}")
+        strip = f"the smallest strip, {unit} rows of {8 * unit} pixels,"
+        rule = f"{strip} needs {2 * largest} bank words, has {config.bank_words}"
+        require(2 * largest <= config.bank_words, place, rule, "use an array with deeper input banks")
         steps = unit * unit * config.substeps * self.scatters
-        require(steps <= config.psum_steps, place, f"needs {steps} partial sums, has {config.psum_steps}")
-        require(
-            False, place, f"does not fit {config.out_words} output words", "use fewer pixels per step or a larger array"
-        )
+        rule = f"{strip} needs {steps} partial sums, has {config.psum_steps}"
+        require(steps <= config.psum_steps, place, rule, f"use {PIXELS} pixels per step, or a deeper store")
+        rule = f"{strip} does not fit {config.out_words} output words"
+        require(False, place, rule, "use fewer pixels per step or a larger array")

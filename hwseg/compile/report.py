@@ -138,6 +138,7 @@ def layer_row(
         "out_planes": 32 if layer.requantize is None else plan.out_planes,
         "cycles": cycles,
         "compute_cycles": compute,
+        "stalls": timing.stalls[number],
         "utilization": lane_cycles / cycles if cycles else 0.0,
         "ddr_bytes": moved,
         "gops": 2 * layer.macs / max(cycles, 1) * clock_mhz / 1e3,

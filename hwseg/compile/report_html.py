@@ -48,7 +48,8 @@ def html(
 ) -> str:
     """The page of one report.  simulated: a sentence on what the simulation found; boundary: shown at first."""
     rows, energetic = report["layers"], has_energy(report)
-    names = [row["name"] for row in rows if row["op"] != STARTUP]
+    layers = [row for row in rows if row["op"] != STARTUP]
+    names = [row["name"] for row in layers]
     legend = [{"kind": "compute", "name": "cycles"}]
     if energetic:
         legend.append({"kind": "energy", "name": f"energy ({BOUNDARY_NAMES[DEFAULT_BOUNDARY]})"})
@@ -68,7 +69,7 @@ def html(
         power=bars.energy_bars(rows) if energetic else None,
         parts=bars.part_bars(report["totals"]) if energetic else None,
         bars=bars.cycle_bars(rows),
-        t=None if timeline is None else timeline_view.view(timeline, names),
+        t=None if timeline is None else timeline_view.view(timeline, layers),
         words={"layers": names, "states": timeline_view.NAMES, "transfers": timeline_view.TRANSFERS},
         roof=roofline(report),
         skips=bars.skip_bars(rows),
@@ -82,9 +83,9 @@ def html(
 
 def timeline_svg(report: Mapping[str, Any], timeline: Timeline) -> str:
     """The timeline as a drawing of its own."""
-    names = [row["name"] for row in report["layers"] if row["op"] != STARTUP]
+    layers = [row for row in report["layers"] if row["op"] != STARTUP]
     title = f"{report['model']}: a frame of {timeline.total:,} cycles on {report['array']}"
-    return page("timeline.svg.j2", t=timeline_view.view(timeline, names), title=title)
+    return page("timeline.svg.j2", t=timeline_view.view(timeline, layers), title=title)
 
 
 def shown(picture: Picture) -> dict[str, str]:
@@ -146,7 +147,7 @@ HEADS = ("#", *LEFT_HEADS, "output", "planes", "M MACs", "cycles", "utilization"
 
 
 def heads(energetic: bool) -> list[dict[str, Any]]:
-    names = [*HEADS, *(("mJ", "GOPS/W") if energetic else ()), "accumulator"]
+    names = [*HEADS, *(("mJ", "GOPS/W") if energetic else ()), "sum bits"]
     return [{"name": name, "left": name in LEFT_HEADS} for name in names]
 
 
@@ -172,7 +173,7 @@ def layer_rows(rows: Sequence[Row], energetic: bool) -> Iterator[dict[str, Any]]
             cell(row["planes"]),
             *_figures(row),
             *_energy_cells(row, energetic),
-            cell(high - low, f"{low:,} … {high:,}"),
+            cell(max((-low - 1).bit_length(), high.bit_length()) + 1),
         ]
         yield {"number": number, "name": row["name"], "op": row["op"], "cells": cells}
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from hwseg.compile.pages.draw import three
@@ -45,6 +45,8 @@ def markdown(report: Report, boundary: str = DEFAULT_BOUNDARY) -> str:
     ]
     if energetic:
         lines += [*_energy(report), ""]
+    if "vivado" in report:
+        lines += [f"{report['vivado']['told']}.", ""]
     more = f" mJ | GOPS/W ({boundary}) |" if energetic else ""
     lines += [
         "| layer | operation | output | planes | MACs | cycles | utilization | KB moved | GOPS | bound |" + more,
@@ -80,7 +82,12 @@ def _row(row: Report, boundary: str | None) -> str:
     if boundary is not None:
         cells += [band_text(row["energy_mj"][boundary])]
         cells += [three(row["gops_per_w"][boundary]["mid"]) if row["macs"] else ""]
-    return "| " + " | ".join(cells) + " |"
+    return table_row(cells)
+
+
+def table_row(cells: Sequence[str]) -> str:
+    """Names may hold anything: a bar would end the cell, a line break the table."""
+    return "| " + " | ".join(" ".join(cell.split()).replace("|", "\\|") for cell in cells) + " |"
 
 
 def _energy(report: Report) -> Iterator[str]:

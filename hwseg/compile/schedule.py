@@ -15,6 +15,7 @@ import numpy as np
 
 from hwseg.compile.timing import ACKNOWLEDGED, COUNTED, LATENCY, MOVED, STORED, Constants
 from hwseg.compile.walk import Load, Queue, Step, Store, Walk, load_fields
+from hwseg.errors import require
 from hwseg.rtl.config import INSTRUCTION_WORDS, PAGE_INSTRUCTIONS, PAGE_WORDS, EngineConfig
 from hwseg.rtl.isa import FORMATS, Opcode, Target
 
@@ -43,6 +44,8 @@ class Pace:
 
     @classmethod
     def of(cls, bytes_per_second: float, clock_mhz: float) -> Pace:
+        rule = f"must be a positive number of bytes per second, is {bytes_per_second:g}"
+        require(0 < bytes_per_second < math.inf, "the board's DDR rate", rule, "correct ddr.bytes_per_second")
         return cls(8 * clock_mhz * 1e6 / bytes_per_second)
 
     def cost(self, words: int) -> int:

@@ -28,16 +28,16 @@ def curves(history: Sequence[tuple[Any, ...]], path: Path) -> None:
     _write(figure, path)
 
 
-def pareto(points: Sequence[dict[str, Any]], chosen: int, path: Path, key: str = "cycles") -> None:
+def pareto(points: Sequence[dict[str, Any]], chosen: int, path: Path, cost: str = "cycles") -> None:
     """Validation Dice and loss of measured points over what they cost, the chosen one ringed."""
     figure, axes = _figure(2)
-    costs = [point[key] / points[0][key] for point in points]
+    costs = [point[cost] / points[0][cost] for point in points]
     for axis, key, what in zip(axes, ("dice", "loss"), ("validation Dice", "loss"), strict=True):
         axis.plot(costs, [point[key] for point in points], marker="o", label="before fine-tuning")
         axis.plot(
             costs[chosen], points[chosen][key], "o", markersize=14, fillstyle="none", color="black", label="chosen"
         )
-        axis.set_xlabel(f"predicted {key.split('_')[0]}, share of the base's")
+        axis.set_xlabel(f"predicted {cost.split('_')[0]}, share of the base's")
         axis.set_ylabel(what)
         axis.grid(alpha=0.3)
     best, least = max(point["dice"] for point in points), min(point["loss"] for point in points)

@@ -41,6 +41,7 @@ def test_boards_differ_where_their_makers_say_so():
         ("[ps.fclk]\ndivisors = [0, 1]", r"two integers from 1 to 63, are \[0, 1\]"),
         ('[ps.fclk]\npll = "usb"', r"ps.fclk.pll must be one of io, arm, ddr, is 'usb'"),
         ('[resources]\nlut = "many"', r"resources.lut must be of type int, is 'many'"),
+        ("[ddr]\nbytes_per_second = 0.0", r"ddr.bytes_per_second must be positive, is 0.0; compare it with board.toml"),
         ("[resources]\nlut = -1", r"resources.lut must be positive, is -1"),
         ("[pins]\nleds = [1]", r"pins.leds must be package pins"),
         ("name = ", r"must be TOML"),

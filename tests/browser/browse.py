@@ -22,7 +22,9 @@ def main() -> None:
     scheme = 0 if job["dark"] else 1
     os.environ["QT_QPA_PLATFORM"] = "offscreen"
     os.environ["QTWEBENGINE_DISABLE_SANDBOX"] = "1"
-    os.environ["QTWEBENGINE_CHROMIUM_FLAGS"] = f"--disable-gpu --blink-settings=preferredColorScheme={scheme}"
+    os.environ["QTWEBENGINE_CHROMIUM_FLAGS"] = (
+        f"--disable-gpu --disable-dev-shm-usage --blink-settings=preferredColorScheme={scheme}"
+    )
     print(json.dumps(browse(job)))
 
 

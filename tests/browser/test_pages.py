@@ -14,11 +14,15 @@ import pytest
 from PIL import Image
 
 from hwseg import models, reports
+from hwseg.boards import load_board
 from hwseg.compile.api import compile_model
 from hwseg.compile.compare import compare
 from hwseg.compile.pages.compare_view import compare_html
+from hwseg.compile.pages.timeline_view import NAMES
 from hwseg.compile.report_html import Picture
+from hwseg.compile.spans import WAITS, WALK, record
 from hwseg.picture import mask_png
+from hwseg.rtl.config import parse_array
 
 SIZE = (1150, 1000)
 HOSTILE = "<img src=x onerror=window.broken=1><script>window.broken=1</script>'\"&"
@@ -149,7 +153,26 @@ def test_boundary_switches_with_the_keyboard(report_url: str) -> None:
     assert len(logic.split("|")) == len(with_ps.split("|")) == len(whole.split("|")) == 8
 
 
-def test_timeline_zooms_to_single_instructions(report_url: str, tmp_path: Path) -> None:
+def told_by_python(build: Path, cycle: int) -> str:
+    """What the page should say about the array in a cycle, from the recurrence itself."""
+    report = json.loads((build / "report.json").read_text())
+    program = (build / "program.bin").read_bytes()
+    found = record(program, parse_array(report["array"]), load_board(report["board"]).ddr_latency).compute
+    i = int(np.searchsorted(found.start, cycle, "right")) - 1
+    causes = {
+        NAMES["dispatch"]: found.idle[i],
+        NAMES[WAITS[found.cause[i]]] if found.cause[i] else "": found.wait[i],
+        NAMES["weights"]: found.weights[i],
+        NAMES["reload"]: found.reload[i],
+        NAMES[WALK]: found.walk[i],
+    }
+    parts = ", ".join(f"{name} {cycles:,}" for name, cycles in causes.items() if cycles > 0)
+    row = report["layers"][found.layer[i] + 1]
+    kind = "RUN" if found.run[i] else "CONFIG"
+    return f"cycle {cycle:,}; {kind} of layer {found.layer[i] + 1}, {row['name']}: {parts}"
+
+
+def test_timeline_zooms_to_single_instructions(report_url: str, builds: list[Path], tmp_path: Path) -> None:
     panel = 'const panel = document.getElementById("zoom"), said = panel.querySelector("output"); '
     select = 'const s = panel.querySelector("select"); s.value = "3"; s.dispatchEvent(new Event("change"));'
     choose = f"{panel} {select} said.textContent"
@@ -171,8 +194,17 @@ def test_timeline_zooms_to_single_instructions(report_url: str, tmp_path: Path) 
     assert ranges[0][0] == 0
     assert widths[0] > widths[1] > 40 == widths[2] == widths[3]
     assert ranges[3][0] > ranges[2][0]
-    assert "RUN of layer 4" in instruction or "CONFIG of layer 4" in instruction
+    assert instruction.startswith(told_by_python(builds[0], int(instruction.split(";")[0][6:].replace(",", ""))))
     assert colours(path)[0] > 20
+
+
+def test_the_browser_sees_faults(tmp_path: Path) -> None:
+    """What the tests above find absent is found where it is present."""
+    path = tmp_path / "faulty.html"
+    path.write_text('<img src="missing.png"><script>undefined_name()</script>')
+    found = browse(path.as_uri())
+    assert any("undefined_name is not defined" in message for message in found["console"])
+    assert path.with_name("missing.png").as_uri() in found["requests"]
 
 
 def test_pages_are_quick(report_url: str) -> None:

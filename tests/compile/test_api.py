@@ -112,7 +112,12 @@ def refused(*arguments: str) -> str:
     [
         (("--board", "zedd"), "--board: 'zedd' is not a board; use zynq7020"),
         (("--array", "7x8x8"), "output channels must be a multiple of 8"),
-        (("--array", "huge"), "--array huge: must be auto, a preset"),
+        (
+            ("--array", "zynq7000"),
+            "--array zynq7000: must be auto, a preset (zynq7020, small, sim) or RxCxN; use zynq7020",
+        ),
+        (("--array", "smal"), "(zynq7020, small, sim) or RxCxN; use small"),
+        (("--array", "70x8x8"), "output channels must be a multiple of 8 from 8 to 64, not 70; use 16x8x8-dsp"),
         (("--array", "32x8x8"), "zynq7020 has"),
         (("--clock-mhz", "0"), "--clock-mhz: must be from 1 to 1000"),
         (("--clock-mhz", "nan"), "--clock-mhz: must be from 1 to 1000"),

@@ -110,6 +110,7 @@ def test_keys(report: dict[str, Any]) -> None:
                 assert 0 <= band["low"] <= band["mid"] <= band["high"]
     for row in report["layers"][1:]:
         assert row.keys() >= {"output_shape", "accumulator", "inputs", "outputs"}
+        assert row["compute_cycles"] + sum(row["stalls"].values()) == row["cycles"]
     assert report["resources"].keys() == {"lut", "lutram", "ff", "bram36", "dsp"}
 
 
@@ -154,6 +155,13 @@ def test_csv_is_the_table(report: dict[str, Any], bare: dict[str, Any]) -> None:
         assert float(row["energy_mj_pl_ps_high"]) == layer["energy_mj"]["pl_ps"]["high"]
         assert float(row["gops_per_w_board_low"]) == layer["gops_per_w"]["board"]["low"]
     assert next(csv.reader(io.StringIO(csv_text(bare))))[-1] == "ddr_bytes"
+
+
+def test_a_bar_in_a_name_stays_in_its_cell(report: dict[str, Any]) -> None:
+    named = deepcopy(report)
+    named["layers"][1]["name"] = "a|b\nc"
+    (line,) = (line for line in markdown(named).splitlines() if line.startswith("| a"))
+    assert line.startswith("| a\\|b c | conv")
 
 
 def test_markdown_has_every_boundary(report: dict[str, Any], bare: dict[str, Any]) -> None:

@@ -15,6 +15,7 @@ from benchmarks.graphs import GraphBuilder
 from hwseg.boards import load_board
 from hwseg.compile.api import Program, compile_graph
 from hwseg.compile.pages.timeline_view import LEVELS, area, view
+from hwseg.compile.report import build_report
 from hwseg.compile.spans import READS, STARTUP, WALK, Spans, record
 from hwseg.compile.timeline import TURN, covered, leb128, timeline
 from hwseg.compile.timing import predict
@@ -159,8 +160,9 @@ def test_an_area_is_its_steps() -> None:
 
 
 def drawn_bytes(program: Program) -> int:
-    names = [plan.layer.name for plan in program.plans]
-    return sum(len(area["path"]) for lane in view(program.timeline(), names)["lanes"] for area in lane["areas"])
+    p, found = program, program.timeline()
+    report = build_report(p.graph, p.plans, p.memory.layouts, p.timing(), p.config, BOARD, 150.0)
+    return sum(len(area["path"]) for lane in view(found, report["layers"][1:])["lanes"] for area in lane["areas"])
 
 
 def test_a_drawing_stays_small() -> None:

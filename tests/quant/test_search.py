@@ -19,7 +19,7 @@ from hwseg.commands.search import choose  # noqa: E402
 from hwseg.compile.activation_cost import activation_nodes, compiled, cycles, shortened  # noqa: E402
 from hwseg.compile.api import compile_graph  # noqa: E402
 from hwseg.errors import HwsegError  # noqa: E402
-from hwseg.quant import search  # noqa: E402
+from hwseg.quant import plots, search  # noqa: E402
 from hwseg.quant.checkpoint import load_network, save_network  # noqa: E402
 from hwseg.quant.config import TrainConfig  # noqa: E402
 from hwseg.quant.export import export_qonnx  # noqa: E402
@@ -109,6 +109,16 @@ def test_measurements_are_kept_and_belong_to_their_network(tmp_path: Path) -> No
 
 def _square(x: int) -> int:
     return x * x
+
+
+def test_the_plot_names_what_is_saved(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    drawn = []
+    monkeypatch.setattr(plots, "_write", lambda figure, path: drawn.append(figure))
+    rows = [{"energy_mj": m, "loss": 0.1, "dice": 0.9} for m in (4.0, 3.0, 2.0)]
+    plots.pareto(rows, 1, tmp_path / "x.png", "energy_mj")
+    for axis in drawn[0].axes:
+        assert axis.get_xlabel() == "predicted energy, share of the base's"
+        assert list(axis.lines[0].get_xdata()) == [1, 0.75, 0.5]
 
 
 def test_choices() -> None:

@@ -71,9 +71,11 @@ def test_a_ratio_to_nothing_is_none(found: Comparison) -> None:
 def test_layers_that_all_have(found: Comparison, reports: list[dict[str, Any]]) -> None:
     common = set.intersection(*({row["name"] for row in report["layers"]} for report in reports))
     assert {layer.name for layer in found.layers} == common
+    assert len(found.layers) == len(common) * (1 + len(BOUNDARIES))
     for layer in found.layers:
         rows = [next(row for row in report["layers"] if row["name"] == layer.name) for report in reports]
-        assert layer.values == tuple(row["cycles"] for row in rows)
+        expected = [row["energy_mj"][layer.boundary] if layer.boundary else row["cycles"] for row in rows]
+        assert list(layer.values) == expected
 
 
 def test_formats_hold_the_same(found: Comparison) -> None:
@@ -88,6 +90,7 @@ def test_formats_hold_the_same(found: Comparison) -> None:
     text = markdown_table(found, "pl_ps")
     assert "GOPS/W, logic, PS and DDR" in text
     assert "GOPS/W, board" not in text
+    assert "| mJ of layer (pl_ps) |" in text
 
 
 def test_the_page_draws_every_build(found: Comparison) -> None:

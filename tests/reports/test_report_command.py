@@ -18,6 +18,7 @@ from hwseg.errors import HwsegError
 from hwseg.files import MANIFEST, sha256
 from hwseg.power.band import BOUNDARIES
 from hwseg.power.coefficients import FILE
+from hwseg.power.estimate import EnergyReport
 
 FILES = {"report.json", "report.md", "report.csv", "report.html", "timeline.svg"}
 
@@ -171,6 +172,36 @@ def test_a_changed_file_is_named(tmp_path: Path, build: Path) -> None:
 )
 def test_wrong_options(build: Path, options: tuple[str, ...], sentence: str) -> None:
     assert sentence in refused(build, *options)
+    assert not (build / "report").exists()
+
+
+def test_vivado_stands_beside_the_estimate(
+    build: Path, picture: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What runs Vivado is tested on its own; here, that its figures reach every file."""
+    from hwseg.bench import vivado
+
+    def compare(of: Path, images: Path, energy: EnergyReport, _: object) -> vivado.Figures:
+        assert (of, images) == (build, picture)
+        rows = {"Total On-Chip Power (W)": 1.25, "Dynamic (W)": 1.1, "Device Static (W)": 0.15, "<b>": 0.1}
+        return vivado.Figures(rows, energy.watts("pl"))
+
+    monkeypatch.setattr(vivado, "compare", compare)
+    result = run(build, "--images", picture, "--vivado", "-o", tmp_path / "out")
+    sentence = "Vivado's report_power: 1.250 W in the programmable logic (1.100 W dynamic); estimated: "
+    assert sentence in result.output
+    found = written(tmp_path / "out")
+    assert found["vivado"]["watts"]["Device Static (W)"] == 0.15
+    assert found["vivado"]["estimated_watts"] == found["totals"]["watts"]["pl"]
+    assert sentence in (tmp_path / "out" / "report.md").read_text()
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "Beside Vivado" in page
+    assert '<td class="left">&lt;b&gt;</td>' in page
+
+
+def test_without_vivado_or_pictures(build: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "")
+    assert refused(build, "--vivado").startswith("--vivado: needs vivado on PATH, which is not there; install Vivado")
     assert not (build / "report").exists()
 
 

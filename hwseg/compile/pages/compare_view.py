@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from hwseg.compile.compare import Comparison, Figure, ratio_text
+from hwseg.compile.compare import Comparison, Figure, layers_by, ratio_text
 from hwseg.compile.pages.draw import WIDTH, short
 from hwseg.compile.pages.render import page
 from hwseg.compile.report_energy import BOUNDARY_NAMES, BOUNDARY_TEXTS, DEFAULT_BOUNDARY
+from hwseg.power.band import BOUNDARIES
 
 DRAWN = (
     "fps",
@@ -41,7 +42,8 @@ def compare_html(found: Comparison, boundary: str = DEFAULT_BOUNDARY) -> str:
         width=WIDTH,
         left=LEFT,
         rows=[_row(figure) for figure in found.figures],
-        layers=[_row(figure) for figure in found.layers],
+        cycles=[_row(figure) for figure in layers_by(found, "")],
+        energies=[(name, [_row(figure) for figure in layers_by(found, name)]) for name in BOUNDARIES],
     )
 
 

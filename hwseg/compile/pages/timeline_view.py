@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from hwseg.compile.pages.draw import linear_ticks, short, si
+from hwseg.compile.pages.draw import Row, linear_ticks, short, si
 from hwseg.compile.spans import STARTUP, STORE, WALK
 from hwseg.compile.timeline import LANES, STACK, TURN, Lane, Timeline
 
@@ -39,17 +39,18 @@ TRANSFERS = {
 }
 
 
-def view(found: Timeline, names: Sequence[str]) -> dict[str, Any]:
-    """Lanes and layers from top to bottom; positions in units of the drawing."""
+def view(found: Timeline, rows: Sequence[Row]) -> dict[str, Any]:
+    """Lanes and layers from top to bottom; rows: of the report, without start-up."""
     bins = len(found.lanes[0].shares[WALK])
     y, lanes = 22.0, []
     for lane in found.lanes:
         height = HEIGHTS[lane.name]
-        lanes.append(_drawn(lane, lane.name, y, height, bins) | {"number": "", "name": lane.name})
+        lanes.append(_drawn(lane, lane.name, y, height, bins) | {"number": "", "name": lane.name, "full": ""})
         y += height + GAP
     y += GAP
-    for number, (lane, name) in enumerate(zip(found.layers, names, strict=True), 1):
-        lanes.append(_drawn(lane, "array", y, ROW - 2, bins) | {"number": number, "name": short(name)})
+    for number, (lane, row) in enumerate(zip(found.layers, rows, strict=True), 1):
+        labels = {"number": number, "name": short(row["name"]), "full": _told(row)}
+        lanes.append(_drawn(lane, "array", y, ROW - 2, bins) | labels)
         y += ROW
     _, ticks = linear_ticks(found.total, LEFT, RIGHT - LEFT, 6)
     return {
@@ -83,6 +84,16 @@ def _legend(found: Timeline) -> Iterator[dict[str, Any]]:
         for kind, name in items:
             yield {"kind": kind, "name": name, "x": x, "y": 6 + 18 * line}
             x += 24 + round(5.3 * len(name))
+
+
+def _told(row: Row) -> str:
+    """A layer's states, the longest first."""
+    parts = {WALK: row["compute_cycles"], **row["stalls"]}
+    whole = row["cycles"] or 1
+    told = [
+        f"{NAMES[state]} {100 * n / whole:.1f} %" for state, n in sorted(parts.items(), key=lambda p: -p[1]) if n > 0
+    ]
+    return f"{row['name']}: {row['cycles']:,} cycles; " + ", ".join(told)
 
 
 def _seen(lane: Lane, kind: str) -> bool:
