@@ -62,11 +62,13 @@ class OutputSet(Component):
                 "dot_in": In(data.ArrayLayout(signed(DOT_BITS), config.pixels)),
                 "dot_out": Out(data.ArrayLayout(signed(DOT_BITS), config.pixels)),
                 "dot_last": In(1),
+                "read_enable": In(1),
                 "read_address": In(14),
                 "read_parity": In(1),
                 "read_pool": In(1),
                 "left": In(1),
                 "read_data": Out(64),
+                "loop_enable": In(1),
                 "loop_address": In(14),
                 "loop_data": Out(data.ArrayLayout(64, 2)),
                 "tap": Out(BLOCK),
@@ -163,7 +165,7 @@ class OutputSet(Component):
         reader, writer = memory.read_port(), memory.write_port(granularity=8)
         m.d.comb += [
             reader.addr.eq(self.loop_address),
-            reader.en.eq(1),
+            reader.en.eq(self.loop_enable),
             writer.data.eq(write.data),
         ]
         late = Signal(8, name=f"loop_enable_{parity}")
@@ -317,7 +319,7 @@ class OutputSet(Component):
             port = data.View(MEMORY_WRITE, chosen)
             m.d.comb += [
                 read.addr.eq(self.read_address),
-                read.en.eq(1),
+                read.en.eq(self.read_enable & ~self.read_pool),
                 write.addr.eq(port.address),
                 write.data.eq(port.data),
                 write.en.eq(port.enable),
@@ -328,7 +330,7 @@ class OutputSet(Component):
         read, write = memory.read_port(), memory.write_port()
         m.d.comb += [
             read.addr.eq(self.read_address),
-            read.en.eq(1),
+            read.en.eq(self.read_enable & self.read_pool),
             write.addr.eq(pool_write.address),
             write.data.eq(pool_write.data),
             write.en.eq(pool_write.enable[0]),

@@ -62,7 +62,7 @@ class PartialSums(Component):
             read.addr.eq(
                 token.psum[: (config.psum_steps - 1).bit_length()] | (row << (config.psum_steps - 1).bit_length())
             ),
-            read.en.eq(1),
+            read.en.eq(token.valid & ~token.first),
         ]
         # The token and its row, one register per cycle from here on: tokens[k] belongs to cycle k of the table above.
         tokens, rows = [token], [row]

@@ -30,7 +30,7 @@ LOOP_DELAY = 3
 """Cycles from the loop memory's address to its words."""
 
 WORD_WRITE = data.StructLayout({"enable": 1, "address": 10, "data": 64})
-LOOP_READ = data.StructLayout({"set": 3, "split": 1, "address": ADDRESS_BITS})
+LOOP_READ = data.StructLayout({"enable": 1, "set": 3, "split": 1, "address": ADDRESS_BITS})
 
 PLACE = data.StructLayout({"enable": BANKS, "column": 2, "near": ADDRESS_BITS, "far": ADDRESS_BITS, "parity": 1})
 """Where a step's words go: word column `column` (modulo 3) at address `near`, every other column at `far`."""
@@ -184,6 +184,7 @@ class Reader(Component):
             last_word.eq(words == 1),
             last.eq(step & last_word & (runs == 1)),
             landed.eq(Mux(moving, draining[-1], last)),
+            self.loop_read.enable.eq(step & moving),
             self.loop_read.set.eq(move.set),
             self.loop_read.split.eq(move.split),
             self.loop_read.address.eq(source_row + source_column + number),

@@ -84,7 +84,7 @@ class Window(Component):
             word = Signal(64, name=f"word_{bank}")
             m.d.comb += [
                 read.addr.eq(self.addresses[bank]),
-                read.en.eq(1),
+                read.en.eq(self.beat.plane.valid),
                 write.addr.eq(self.write.address[bank % 3]),
                 write.data.eq(self.write.data[bank % 3]),
                 write.en.eq(self.write.enable[bank]),
