@@ -49,10 +49,14 @@ class Row:
     ddr_bytes: int
 
 
-def unet(width: int, depth: int, size: int, channels: int) -> Callable[[int, int], Graph]:
-    """Two 3x3 convolutions a level, transposed convolutions, a 1x1 head; `size` may be replaced."""
+def unet(
+    width: int, depth: int, size: int, channels: int, upsampling: str = "transposed"
+) -> Callable[[int, int], Graph]:
+    """Two 3x3 convolutions a level, transposed convolutions (or nearest or bilinear upsampling), a 1x1 head; `size` may
+    be replaced.
+    """
 
-    def build(bits: int, side: int = 0) -> Graph:
+    def build(bits: int = 8, side: int = 0) -> Graph:
         b = GraphBuilder(side or size, side or size, channels)
         x, skips = "image", []
         for level in range(depth):
@@ -61,7 +65,11 @@ def unet(width: int, depth: int, size: int, channels: int) -> Callable[[int, int
             x = b.pool(x)
         x = b.conv(b.conv(x, width << depth, bits=bits), width << depth, bits=bits)
         for level in reversed(range(depth)):
-            x = b.concat(b.conv(x, width << level, 2, bits=bits), skips[level])
+            if upsampling == "transposed":
+                x = b.conv(x, width << level, 2, bits=bits)
+            else:
+                x = b.up(x) if upsampling == "nearest" else b.bilinear(x, bits)
+            x = b.concat(x, skips[level])
             x = b.conv(b.conv(x, width << level, bits=bits), width << level, bits=bits)
         return b.graph(b.sums(x, 1, 1))
 

@@ -1,4 +1,4 @@
-"""The generated parts of architecture.md and zynq7020.md: tables and drawings, from the code that they describe.
+"""The generated parts of the documents: tables and drawings, from the code that they describe.
 
     python docs/make_figures.py
 
@@ -20,6 +20,7 @@ from hwseg.compile import timing
 from hwseg.compile.api import compile_graph
 from hwseg.compile.array import choose_array
 from hwseg.compile.resources import estimate
+from hwseg.power.coefficients import load as load_coefficients
 from hwseg.quant.load import load
 from hwseg.rtl import isa
 from hwseg.rtl.config import PRESETS, parse_array
@@ -30,7 +31,7 @@ from hwseg.rtl.registers import REGISTERS
 from hwseg.rtl.requantize import Requantizers
 
 HERE = Path(__file__).parent
-DOCUMENTS = (HERE / "architecture.md", HERE / "zynq7020.md")
+DOCUMENTS = (HERE / "architecture.md", HERE / "energy.md", HERE / "zynq7020.md")
 ARRAYS = ("16x8x8", "8x8x8", "8x4x4", "8x4x4-merged")
 DRAWN = "8x8x8"
 """The array of the timing diagrams."""
@@ -179,8 +180,18 @@ def memory() -> str:
     return markdown(("offset from `base`", "bytes", "what"), [*rows, ("", f"{content['total_bytes']:,}", "together")])
 
 
+def coefficients() -> str:
+    """The coefficient file, entry by entry."""
+    rows: list[Row] = [
+        (f"`{e.name}`", e.unit, *(f"{v:g}" for v in (e.band.low, e.band.mid, e.band.high)), e.source)
+        for e in load_coefficients().entries.values()
+    ]
+    return markdown(("name", "unit", "low", "middle", "high", "source (all of 2026-11-21)"), rows)
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "boards": boards,
+    "coefficients": coefficients,
     "addresses": addresses,
     "memory": memory,
     "arrays": arrays,

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cache
 
 from hwseg.bench.cores import Say, synthesized
 from hwseg.bench.energy_cores import Sample, gates, observe, samples
@@ -23,6 +24,7 @@ from hwseg.power.estimate import TEMPERATURE, EnergyReport, estimate
 from hwseg.rtl.config import EngineConfig
 from hwseg.rtl.cores import CORES, Family
 from hwseg.rtl.emit import verilog
+from hwseg.toolchain.yosys import Resources
 
 LANES = 72
 SAMPLED_LAYERS = 8
@@ -106,10 +108,18 @@ def per_product(family: Family, work: Work) -> tuple[dict[str, float], float]:
     return events, cycles
 
 
+@cache
+def _shared(core: str) -> tuple[Resources, Resources]:
+    """Of a core's loader and encoder."""
+    family = CORES[core]
+    loader, encoder = (synthesized(verilog(getattr(family, part)(LANES, 8), "part")) for part in ("loader", "encoder"))
+    return loader, encoder
+
+
 def area(family: Family, config: EngineConfig) -> tuple[float, float]:
     """LUTs and DSP slices of a core of 72 lanes, with its share of a row's loader and of a pixel's encoder."""
     core = gates(family, LANES)
-    loader, encoder = (synthesized(verilog(getattr(family, part)(LANES, 8), "part")) for part in ("loader", "encoder"))
+    loader, encoder = _shared(family.name)
     return core.lut + loader.lut_cells / config.pixels + encoder.lut_cells / config.rows, core.dsp
 
 

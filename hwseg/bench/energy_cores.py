@@ -11,6 +11,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
 
@@ -28,7 +29,7 @@ from hwseg.power.coefficients import Coefficients
 from hwseg.power.cores import CoreActivity
 from hwseg.power.estimate import energy_of
 from hwseg.rtl.config import EngineConfig
-from hwseg.rtl.cores import Family
+from hwseg.rtl.cores import CORES, Family
 from hwseg.rtl.emit import verilog
 from hwseg.toolchain import yosys
 
@@ -105,9 +106,15 @@ def samples(
             yield Sample(f"{plan.layer.name}#{i}", np.array(streams[:STREAMS]), planes, weights)
 
 
+@cache
+def core_text(core: str, lanes: int) -> str:
+    """Verilog of a core for words of 8 bits, as module `part`."""
+    return verilog(CORES[core].core(lanes, 8), "part")
+
+
 def observe(family: Family, sample: Sample) -> Observation:
     """From the cache, or simulated now."""
-    text = verilog(family.core(len(sample.weights), 8), "part")
+    text = core_text(family.name, len(sample.weights))
     content = ("energy", text, yosys.version(), family.name, sample.digest)
     found = _remembered(content, lambda: asdict(_observe(family, sample, text)))
     return Observation(**{**found, "layer": sample.layer})
@@ -115,7 +122,7 @@ def observe(family: Family, sample: Sample) -> Observation:
 
 def gates(family: Family, count: int) -> Gates:
     """Cells of a core of `count` lanes and the events of a reload; weights drawn with a fixed seed."""
-    text = verilog(family.core(count, 8), "part")
+    text = core_text(family.name, count)
     content = ("gates", text, yosys.version(), family.name)
     return Gates(**_remembered(content, lambda: asdict(_gates(family, count, text))))
 
@@ -162,7 +169,7 @@ def _idle(machine: Netlist) -> None:
 
 def run_netlist(family: Family, sample: Sample) -> Netlist:
     """The core's netlist after a sample's steps, with its nets' toggles counted; each sum was the dot product."""
-    return _run(family, sample, verilog(family.core(len(sample.weights), 8), "part"))[0]
+    return _run(family, sample, core_text(family.name, len(sample.weights)))[0]
 
 
 def _observe(family: Family, sample: Sample, text: str) -> Observation:

@@ -24,6 +24,10 @@ HELP = {
 }
 
 
+UPSAMPLING = "nearest upsampling, which takes no time, or a transposed convolution"
+"""What helps bilinear layers: one of 16 lanes has work."""
+
+
 @dataclass(frozen=True)
 class Explanation:
     """One layer.  chain: number of the chain it runs in; fused: with how many others.  rows: of its strips.
@@ -66,7 +70,7 @@ def explain(chains: Sequence[Chain], timing: Timing, lane_cycles: Sequence[float
                     shares,
                     lanes,
                     bound,
-                    HELP[bound],
+                    UPSAMPLING if plan.layer.op in ("bilinear", "edge") else HELP[bound],
                 )
             )
     return tuple(found)

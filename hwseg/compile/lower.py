@@ -55,6 +55,7 @@ class Lowering:
     layers: dict[str, Layer] = field(default_factory=dict)
     types: dict[str, TensorType] = field(init=False)
     """The graph's, and those of maps that only the engine has."""
+    extras: dict[tuple[str, str], str] = field(default_factory=dict)
     names: set[str] = field(default_factory=set)
     inexact: dict[str, int] = field(default_factory=dict)
 
@@ -201,27 +202,35 @@ class Lowering:
         kind = self.types[x.tensor]
         made = []
         for side, high, factor in (("positive", kind.high, 1), ("negative", -kind.low, -1)):
-            name = f"{x.tensor}/{side}"
-            if name not in self.types:
-                self.types[name] = bilinear.unsigned(kind.shape, high, kind.scale)
+            name, new = self._extra(x.tensor, side, bilinear.unsigned(kind.shape, high, kind.scale))
+            if new:
                 op = bilinear.clamping(0, high, factor=factor)
                 self._identity(f"{node.name}/{side}", x.tensor, op, name)
             made.append(name)
         return made[0], made[1]
 
+    def _extra(self, tensor: str, what: str, kind: TensorType) -> tuple[str, bool]:
+        """The name of a map that only the engine has, and whether it is new."""
+        if (tensor, what) in self.extras:
+            return self.extras[tensor, what], False
+        name = f"{tensor}/{what}"
+        while name in self.types:
+            name += "'"
+        self.types[name], self.extras[tensor, what] = kind, name
+        return name, True
+
     def _edge(self, node: Node, tensor: str, side: str) -> str:
         """The map that is 0 but for the pixels at one edge; other word columns than are needed are never written."""
-        kind, name = self.types[tensor], f"{tensor}/{side}"
-        if name in self.types:
-            return name
+        kind = self.types[tensor]
         height, width, channels = kind.shape
-        ones = f"{tensor}/ones"
-        if ones not in self.types:
-            self.types[ones] = bilinear.unsigned((height, width, 1), bilinear.ONES, kind.scale)
+        name, new = self._extra(tensor, side, bilinear.unsigned(kind.shape, kind.high, kind.scale))
+        if not new:
+            return name
+        ones, new = self._extra(tensor, "ones", bilinear.unsigned((height, width, 1), bilinear.ONES, kind.scale))
+        if new:
             group = Operand(tensor, min(8, channels))
             weights, op = bilinear.ones_weights(group.channels), bilinear.clamping(0, bilinear.ONES, bilinear.ONES)
             self._add_layer(self._fresh(f"{node.name}/ones"), "edge", 1, (group,), weights, None, op, ones, None, 0)
-        self.types[name] = bilinear.unsigned(kind.shape, kind.high, kind.scale)
         view, weights = (Operand(tensor, channels), Operand(ones, 1)), bilinear.edge_weights(channels, side == "right")
         op = bilinear.clamping(0, kind.high)
         layer = self._layer(self._fresh(f"{node.name}/{side} edge"), "edge", 3, view, weights, None, op, name, None, 0)

@@ -56,7 +56,8 @@ class EnergyReport:
     """Every layer of a frame, in the order of report.json (start-up first), with what was assumed.
 
     clock_mhz: of the engine.  temperature: of the junction, degrees Celsius.  coefficients_sha256: of the file that was
-    used.  activity_source: in words, for the reader.  sampling_error: relative, of the frame's data-dependent counts.
+    used.  activity_source: in words, for the reader.  sampling_error: relative, of the frame's data-dependent counts,
+    from sampling and from the fit of the cores' events.
     """
 
     layers: tuple[LayerEnergy, ...]

@@ -151,3 +151,14 @@ def test_the_command_refuses_what_it_cannot_do(monkeypatch, tmp_path):
     assert str(result.exception).startswith(
         "hwseg bench energy: needs pyosys, which is not there; install hwseg[synth]"
     )
+
+
+@needs_yosys
+@pytest.mark.slow
+@pytest.mark.network
+def test_the_cores_file_is_what_the_netlists_of_today_show():
+    """Gates that were changed since toggle otherwise: then `hwseg bench energy --calibrate hwseg/power/cores.toml`."""
+    from hwseg.bench.energy_calibrate import cores_text
+    from hwseg.power.cores import FILE
+
+    assert cores_text(load(), lambda _: None) == FILE.read_text()

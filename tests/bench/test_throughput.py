@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import throughput, verification
+from benchmarks import throughput, upsampling, verification
 from benchmarks.strips import cuts
 from hwseg.compile.api import Program, compile_graph
 from hwseg.rtl.config import PRESETS, parse_array
@@ -40,6 +40,14 @@ def test_shipped_networks_have_rows(name: str, bits: int | str) -> None:
     row = throughput.measure(name, bits, 32, PRESETS["zynq7020"])
     assert (row.name, row.bits, row.ddr_bits, row.mode) == (name, bits, 32, "dense")
     assert 0 < row.utilization < 1
+
+
+def test_each_upsampling_has_a_line() -> None:
+    size, config = (8, 1, 32, 1), PRESETS["sim"]
+    lines = {name: upsampling.measure(size, 4, name, config) for name in ("nearest", "bilinear", "transposed")}
+    assert [line[:3] for line in lines.values()] == [["unet8", "4", name] for name in lines]
+    assert all(line[4].endswith(" %") == (name == "bilinear") for name, line in lines.items())
+    assert int(lines["bilinear"][3].replace(",", "")) > int(lines["nearest"][3].replace(",", ""))
 
 
 def test_every_layer_is_cut_once_with_its_own_channels_and_weights(network: Program) -> None:

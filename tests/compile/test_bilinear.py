@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from fractions import Fraction
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,8 +12,10 @@ import pytest
 from benchmarks.graphs import GraphBuilder
 from hwseg.compile import bilinear
 from hwseg.compile.dial import turned
+from hwseg.compile.explain import UPSAMPLING
 from hwseg.compile.lower import lower
 from hwseg.errors import HwsegError
+from hwseg.quant.load import load
 from hwseg.rtl.config import EngineConfig, parse_array
 from tests.compile.proof import compiled, differences
 
@@ -48,6 +51,15 @@ def test_every_width_of_the_last_word(array: str, height: int, width: int, chann
 def test_signs_word_lengths_and_orders(policy: str, bits: int, signed: bool) -> None:
     b = enlarged(5, 18, 10, signed=signed, bits=bits)
     assert differences(compiled(b.graph(b.nodes[-1].output), parse_array("8x8x8")), policy) == {}
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_random_unets(seed: int, tmp_path: Path) -> None:
+    models = pytest.importorskip("tests.quant.models")
+    graph = load(models.random_unet(seed, tmp_path, upsampling="bilinear"))
+    array = parse_array(("8x8x8", "16x4x4", "8x2x2", "16x8x8-dsp")[seed % 4])
+    for config in (array, small(array)):
+        assert differences(compiled(graph, config), "random", seed) == {}
 
 
 def forms() -> dict[str, GraphBuilder]:
@@ -91,6 +103,29 @@ def test_every_form_of_graph(name: str) -> None:
         assert differences(compiled(graph, parse_array(array)), "random") == {}
 
 
+def test_names_that_a_model_has_taken() -> None:
+    b = GraphBuilder(3, 20, 3)
+    x = b.conv("image", 4)
+    b.conv(b.bilinear(x), 4)
+    taken = b.requantize(x, Fraction(1, 2), 0, 255)
+    whole = b.graph(b.conv(b.concat(b.nodes[-2].output, b.up(taken)), 3))
+
+    def renamed(name: str) -> str:
+        return f"{x}/left" if name == taken else name
+
+    nodes = tuple(replace(n, inputs=tuple(map(renamed, n.inputs)), output=renamed(n.output)) for n in whole.nodes)
+    graph = replace(whole, nodes=nodes, types={renamed(name): kind for name, kind in whole.types.items()})
+    assert f"{x}/left" in graph.types
+    assert differences(compiled(graph, parse_array("8x8x8"))) == {}
+
+
+def test_a_narrow_map_before_a_1x1_head() -> None:
+    for width in (1, 4, 5):
+        b = GraphBuilder(3, width, 3)
+        graph = b.graph(b.sums(b.bilinear(b.conv("image", 9)), 1, 1))
+        assert differences(compiled(graph, parse_array("16x8x8")), "random") == {}
+
+
 @pytest.mark.parametrize("planes", [6, 4])
 def test_with_the_accuracy_dial(planes: int) -> None:
     b = enlarged(5, 12, 10)
@@ -109,6 +144,14 @@ def test_a_word_column_between_the_edges_reads_nothing_more() -> None:
     inner = next(layer for name, layer in made.items() if name.endswith("inner"))
     np.testing.assert_array_equal(inner.weights[3, 3], [[1, 2, 1], [2, 4, 2], [1, 2, 1]])
     assert not inner.weights[3, :3].any()
+
+
+def test_what_would_help_is_another_upsampling() -> None:
+    b = enlarged(4, 20, 8)
+    program = compiled(b.graph(b.nodes[-1].output), parse_array("8x8x8"))
+    told = {row.layer.split("/")[-1]: row.help for row in program.explain()}
+    assert {told[name] for name in ("left", "inner", "right", "ones")} == {UPSAMPLING}
+    assert told["Conv2d_0"] != UPSAMPLING
 
 
 def test_pieces_cover_the_map_once() -> None:

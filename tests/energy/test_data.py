@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
+from amaranth.sim import Simulator
 
 from benchmarks.graphs import GraphBuilder
 from hwseg import golden
@@ -15,6 +18,7 @@ from hwseg.energy.data import Counted, between, bootstrap, count, encoded, into_
 from hwseg.energy.windows import bands, lanes
 from hwseg.ir import Graph
 from hwseg.rtl.config import parse_array
+from hwseg.rtl.cores import TABLE
 from tests.compile.proof import compiled, image_of
 
 ARRAYS = ("8x8x8", "8x4x4")
@@ -138,3 +142,30 @@ def test_the_bootstrap_knows_the_error_of_a_mean():
     toggles = generator.normal(100, 20, 400)
     assert bootstrap(toggles, np.ones(400), 0) == pytest.approx(20 / 100 / 20, rel=0.2)
     assert bootstrap(np.zeros(5), np.ones(5), 0) == 0
+
+
+def test_the_gates_of_the_encoder_toggle_as_counted():
+    """The encoder in Amaranth's simulator, a plane per cycle over consecutive steps: equal numbers of toggles."""
+    config = parse_array("8x4x4")
+    generator = np.random.default_rng(2)
+    values = (generator.integers(0, 256, (5, 1, config.lanes)) * generator.integers(0, 2, (5, 1, 1))).astype(np.uint8)
+    dut = TABLE.encoder(config.lanes)
+    seen: list[int] = []
+
+    async def bench(ctx) -> None:  # type: ignore[no-untyped-def]
+        ctx.set(dut.valid, 1)
+        planes = [step[0] >> bit & 1 for step in values for bit in range(7, -1, -1)]
+        for cycle in range(len(planes) + TABLE.encoder_latency):
+            if cycle < len(planes):
+                ctx.set(dut.lanes, sum(int(b) << i for i, b in enumerate(planes[cycle])))
+            await ctx.tick()
+            if cycle >= TABLE.encoder_latency - 1:
+                seen.append(ctx.get(dut.feed))
+
+    simulator = Simulator(dut)
+    simulator.add_clock(1e-6)
+    simulator.add_testbench(bench)
+    simulator.run()
+    flips = sum((a ^ b).bit_count() for a, b in pairwise(seen[: 8 * len(values)]))
+    feed, _ = encoded(values, 8, config)
+    assert flips == within(feed, 8) + between(feed, 8) > 0

@@ -56,7 +56,7 @@ class Recipe:
     channels: int = 1
     depth: int = 1
     widths: tuple[int, ...] = (5, 7)
-    upsampling: str = "nearest"  # or "transposed"
+    upsampling: str = "nearest"  # or "transposed", "bilinear"
     down: str = "pool"  # or "stride"
     scales: str = "power"  # or "power_channel", "float", "float_channel"
     norm: str = "merged"  # or "none", "kept" (with negative factors)
@@ -247,6 +247,13 @@ class Block(nn.Module):
         return self.last(y)
 
 
+class Interpolation(nn.Module):
+    """Bilinear enlarging; the join's quantizer rounds it."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return nn.functional.interpolate(plain(x), scale_factor=2, mode="bilinear", align_corners=False)
+
+
 class Join(nn.Module):
     """Concat under one quantizer: on both branches, or behind it."""
 
@@ -292,6 +299,8 @@ class UNet(nn.Module):
     def _up(self, parts: Parts, inputs: int, outputs: int) -> nn.Module:
         if parts.recipe.upsampling == "transposed":
             return nn.Sequential(parts.transposed(inputs, outputs), parts.activation())
+        if parts.recipe.upsampling == "bilinear":
+            return Interpolation()
         return nn.Upsample(scale_factor=2, mode="nearest")
 
     def forward(self, x: Tensor) -> Tensor:

@@ -35,6 +35,18 @@ def test_power_of_two_networks_are_equal_in_every_tensor(seed: int, tmp_path: Pa
         assert verdict.agrees
 
 
+@pytest.mark.parametrize("seed", range(6))
+def test_bilinear_networks_are_equal_in_every_tensor(seed: int, tmp_path: Path) -> None:
+    recipe = models.draw(seed, upsampling="bilinear")
+    model = models.build(recipe)
+    path = models.export(model, recipe, tmp_path / "net.onnx")
+    q = models.random_image(load(path), seed)
+    for name, run in (("qonnx", referee.run_qonnx), ("brevitas", referee.run_brevitas(model))):
+        verdict = referee.compare(path, q, name, run)
+        assert verdict.exact
+        assert [row for row in verdict.tensors if row.different] == []
+
+
 def test_every_tensor_of_the_file_is_compared(tmp_path: Path) -> None:
     path = models.random_unet(5, tmp_path)
     graph = load(path)

@@ -39,6 +39,14 @@ def test_values_and_cycles_are_exact(model: Path, tmp_path: Path, array: str) ->
     assert [(x.name, x.cycles) for x in result.layers] == [(x.name, x.predicted_cycles) for x in result.layers]
 
 
+def test_values_are_exact_with_random_latency_and_stalls(model: Path, tmp_path: Path) -> None:
+    build = compile_model(model, array="8x4x4", out=tmp_path / "build")
+    result = simulate(build.path, random_image(load(model), 2), latency=(3, 90))
+    assert result.first_mismatch is None, str(result.first_mismatch)
+    assert result.finished
+    assert result.mismatches == 0
+
+
 def test_the_executor_agrees(model: Path) -> None:
     pytest.importorskip("qonnx")
     from hwseg.quant import referee
