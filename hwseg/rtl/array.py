@@ -16,6 +16,8 @@ planes, so a reload is a wave like any other.
 
 from __future__ import annotations
 
+from typing import Any
+
 from amaranth.hdl import Cat, Module, Mux, Signal, Value, signed
 from amaranth.lib import data
 from amaranth.lib.wiring import Component, In, Out
@@ -178,7 +180,7 @@ class CoreArray(Component):
         """What the upper rows' first one takes: the second operands, or in idle cycles and where there are none the
         feed of the row below, one register later either way.
         """
-        feed: data.View = Signal(below.shape(), name="upper_feed", reset_less=True)
+        feed: Any = Signal(below.shape(), name="upper_feed", reset_less=True)
         for pixel in range(self.config.pixels):
             second = self.family.encode(ordered(self.upper[pixel], self.config))
             m.d.sync += feed[pixel].eq(Mux(self.upper_valid, second, below[pixel]))
