@@ -28,15 +28,25 @@ class GraphBuilder:
         self.types[f"{name}_out"] = TensorType(found, low, high, (Fraction(1),))
         return f"{name}_out"
 
-    def sums(self, x: str, out: int, kernel: int = 3, stride: int = 1) -> str:
+    def sums(self, x: str, out: int, kernel: int = 3, stride: int = 1, weight_bits: int = 8) -> str:
         """Convolution; kernel 2 is the transposed one."""
         op = ConvTranspose2d(out) if kernel == 2 else Conv2d(kernel, out, stride)
-        weights = self.random.integers(-128, 128, (out, self.types[x].shape[2], kernel, kernel)).astype(np.int8)
+        most = 1 << (weight_bits - 1)
+        weights = self.random.integers(-most, most, (out, self.types[x].shape[2], kernel, kernel)).astype(np.int8)
         return self._node(op, (x,), -(1 << 31), (1 << 31) - 1, weights)
 
-    def conv(self, x: str, out: int, kernel: int = 3, stride: int = 1, bits: int = 8, signed: bool = False) -> str:
+    def conv(
+        self,
+        x: str,
+        out: int,
+        kernel: int = 3,
+        stride: int = 1,
+        bits: int = 8,
+        signed: bool = False,
+        weight_bits: int = 8,
+    ) -> str:
         """Convolution and a requantizer that uses the whole range."""
-        y = self.sums(x, out, kernel, stride)
+        y = self.sums(x, out, kernel, stride, weight_bits)
         low, high = accumulator_interval(self.nodes[-1], self.types[x])
         spread = [int(max(b, -a, 1)) for a, b in zip(low, high, strict=True)]
         factors = [Fraction(1 << bits, 1 << (s // 2).bit_length()) for s in spread]

@@ -49,6 +49,7 @@ async def run(dut: Any) -> None:
     await write("program", job["program"])
     await write("program_words", job["program_words"])
     await write("interrupt_enable", 1)
+    await write("skip", job["skip"])
     await write("control", 1)
 
     progress = Path(job["progress"])
@@ -69,6 +70,7 @@ async def run(dut: Any) -> None:
         "read_beats": await read("read_beats"),
         "write_beats": await read("write_beats"),
         "walking": await read("walking"),
+        "skipped": await read("skipped"),
         "startup": int(dut.startup.value),
         "layers": [int(dut.layer_cycles[number].value) for number in range(job["layers"])],
     }

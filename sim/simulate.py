@@ -25,6 +25,7 @@ import numpy as np
 
 from hwseg import golden
 from hwseg.boards import load_board
+from hwseg.compile.activity import skipping
 from hwseg.compile.api import Program, compile_graph
 from hwseg.compile.dial import turned
 from hwseg.compile.layout import HeadLayout, pack_input, unpack_head, unpack_tensor
@@ -91,22 +92,28 @@ class Simulation:
     build_seconds: float
     seconds: float
     counters: Mapping[str, int]
+    predicted_skipped: int = 0
+    """Digit planes of windows that must be left out."""
 
     @property
     def passed(self) -> bool:
-        """Finished, no mismatch, and equal cycles where the memory allows a prediction."""
-        return self.finished and self.mismatches == 0 and (not self.exact or self.cycles == self.predicted_cycles)
+        """Finished, no mismatch, all that can be skipped skipped, and equal cycles where the memory allows a
+        prediction.
+        """
+        right = self.finished and self.mismatches == 0 and self.counters["skipped"] == self.predicted_skipped
+        return right and (not self.exact or self.cycles == self.predicted_cycles)
 
 
 @dataclass(frozen=True)
 class Memory:
     """How the simulated DDR behaves: latency drawn between two bounds for every burst, random stalls, contents'
-    seed.
+    seed; and whether the engine skips.
     """
 
     latency: tuple[int, int]
     stalls: bool
     seed: int
+    skip: bool
 
 
 def require_build(folder: Path, *, verify: bool = True) -> None:
@@ -138,16 +145,19 @@ def simulate(
     stalls: bool | None = None,
     seed: int = 1,
     verify: bool = True,
+    skip: bool = False,
     progress: Progress | None = None,
 ) -> Simulation:
     """Run the engine of a build on integers [H, W, C].
 
     latency: bounds in cycles, by default the board's fixed one.  stalls: random ones on every channel, by default when
-    the bounds differ.  Raises HwsegError for a folder that is no build, or changed since; wrong results are no error
-    but the result.
+    the bounds differ.  skip: leave out leading zero planes; cycles are then predicted for this very picture.  Raises
+    HwsegError for a folder that is no build, or changed since; wrong results are no error but the result.
     """
     _, program, _ = load_build(folder, verify=verify)
-    return simulate_program(folder, program, image, latency=latency, stalls=stalls, seed=seed, progress=progress)
+    return simulate_program(
+        folder, program, image, latency=latency, stalls=stalls, seed=seed, skip=skip, progress=progress
+    )
 
 
 def simulate_program(
@@ -158,16 +168,18 @@ def simulate_program(
     latency: tuple[int, int] | None = None,
     stalls: bool | None = None,
     seed: int = 1,
+    skip: bool = False,
     progress: Progress | None = None,
 ) -> Simulation:
     """`simulate` for a compiled program whose top.v, sim_cells.v, program.bin and weights.bin lie in `folder`."""
     graph = program.graph
     bounds = latency or (program.board.ddr_latency,) * 2
     require(2 <= bounds[0] <= bounds[1] <= 10_000, "--latency", f"must be 2 <= MIN <= MAX, is {bounds[0]}:{bounds[1]}")
-    memory = Memory(bounds, bounds[0] != bounds[1] if stalls is None else stalls, seed)
+    memory = Memory(bounds, bounds[0] != bounds[1] if stalls is None else stalls, seed, skip)
     exact = bounds[0] == bounds[1] and not memory.stalls
     expected = golden.run(graph, image)
-    timing = program.timing(bounds[1])
+    left_out = skipping(program, image) if skip else None
+    timing = program.timing(bounds[1], None if left_out is None else left_out.saved)
 
     started = time.perf_counter()
     with file_errors(folder):
@@ -196,7 +208,8 @@ def simulate_program(
         fresh_build=simulator.fresh,
         build_seconds=built,
         seconds=time.perf_counter() - started - built,
-        counters={name: results[name] for name in ("read_beats", "write_beats", "walking")},
+        counters={name: results[name] for name in ("read_beats", "write_beats", "walking", "skipped")},
+        predicted_skipped=0 if left_out is None else left_out.skipped,
     )
 
 
@@ -238,6 +251,7 @@ def _run(
         "program_words": words,
         "limit": PATIENCE * predicted + 50_000,
         "layers": len(program.plans),
+        "skip": int(memory.skip),
         "progress": str(work / "progress"),
         "results": str(work / "results.json"),
     }

@@ -17,7 +17,8 @@ from hwseg.bench.cores import Say, synthesized
 from hwseg.bench.energy_cores import Sample, gates, observe, samples
 from hwseg.bench.energy_work import Case
 from hwseg.energy.api import activity_of_program
-from hwseg.energy.traffic import traffic
+from hwseg.energy.engine import memories
+from hwseg.energy.traffic import Traffic, traffic
 from hwseg.power.activity import LayerActivity
 from hwseg.power.coefficients import Coefficients
 from hwseg.power.estimate import TEMPERATURE, EnergyReport, estimate
@@ -33,7 +34,7 @@ SAMPLED_LAYERS = 8
 SAMPLE_ERROR = 0.1
 """Relative error of a rival's events: samples of some layers stand for all."""
 
-PER_CYCLE = ("memories", "control", "clock")
+PER_CYCLE = ("control", "clock")
 """Parts whose events come with the clock, not with the work."""
 
 PAPER_SPEED = {"bit_parallel": 1.07, "bit_serial": 4.36, "cascaded": 2.52, "merged": 1.0}
@@ -63,11 +64,11 @@ class Rival:
 
 @dataclass(frozen=True)
 class Work:
-    """A network on the default array: its activity, its plane cycles by layer, and samples with their share of them."""
+    """A network on the default array: activity, traffic by layer, and samples with their share of the plane cycles."""
 
     case: Case
     base: tuple[LayerActivity, ...]
-    plane_cycles: Mapping[str, int]
+    traffic: Mapping[str, Traffic]
     samples: tuple[tuple[Sample, float], ...]
 
     @classmethod
@@ -81,7 +82,7 @@ class Work:
         return cls(
             case,
             activity_of_program(program, [case.tensors], "full", full=True),
-            {plan.layer.name: counts[plan.index].plane_cycles for plan in program.plans},
+            {plan.layer.name: counts[plan.index] for plan in program.plans},
             tuple((sample, weight / total) for sample, weight in found),
         )
 
@@ -162,11 +163,16 @@ def _slowed(
     a: LayerActivity, work: Work, events: Mapping[str, float], clocked: Mapping[str, float], slower: float
 ) -> LayerActivity:
     """A layer with other cores: as many dot products as on the default array, in `slower` times its cycles."""
-    products = work.cores * work.plane_cycles.get(a.name, 0) / max(a.planes, 1)
-    core = {event: products * value for event, value in events.items()}
+    count, core = work.traffic.get(a.name), {}
+    if count is not None:
+        products = work.cores * count.plane_cycles / max(a.planes, 1)
+        core = {event: products * value for event, value in events.items()}
     for event, value in clocked.items():
         core[event] = core.get(event, 0.0) + value * slower * a.cycles
     parts = {p: {e: v * (slower if p in PER_CYCLE else 1) for e, v in counts.items()} for p, counts in a.events.items()}
+    if count is not None:
+        longer = replace(count, cycles=round(slower * count.cycles), plane_cycles=round(slower * count.plane_cycles))
+        parts["memories"] = memories(work.case.program.config, longer)
     return replace(a, events=parts | {"cores": core}, cycles=round(a.cycles * slower), error=SAMPLE_ERROR)
 
 

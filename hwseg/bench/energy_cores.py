@@ -28,6 +28,7 @@ from hwseg.files import cache_folder, fill_once
 from hwseg.power.coefficients import Coefficients
 from hwseg.power.cores import CoreActivity
 from hwseg.power.estimate import energy_of
+from hwseg.rtl.array import lane_order
 from hwseg.rtl.config import EngineConfig
 from hwseg.rtl.cores import CORES, Family
 from hwseg.rtl.emit import verilog
@@ -42,7 +43,7 @@ Feeds = Sequence[tuple[int, int, int, list[int]]]
 
 @dataclass(frozen=True)
 class Sample:
-    """uint8 [stream, step, lane], its planes, and int8 [lane]."""
+    """uint8 [stream, step, lane], its planes, and int8 [lane]; lanes in the order in which the cores take them."""
 
     layer: str
     values: np.ndarray
@@ -84,7 +85,7 @@ def samples(
     plan: LayerPlan, tensors: Mapping[str, np.ndarray], config: EngineConfig, count: int, seed: int = 0
 ) -> Iterator[Sample]:
     """`count` samples of a layer: tiles in turn, rows of weights and places drawn with a fixed seed."""
-    generator = np.random.default_rng(seed)
+    generator, order = np.random.default_rng(seed), lane_order(config.channels)
     pairs = [(p, t) for p in plan.passes for t in p.tiles if plan.tiles[t].part == 0]
     for i in range(count):
         p, t = pairs[int(generator.integers(len(pairs)))]
@@ -102,8 +103,8 @@ def samples(
             start = int(generator.integers(len(values) - STEPS + 1))
             streams += list(values[start : start + STEPS].transpose(1, 0, 2))
         if len(streams) >= STREAMS:
-            weights = rows[int(generator.choice(real))]
-            yield Sample(f"{plan.layer.name}#{i}", np.array(streams[:STREAMS]), planes, weights)
+            weights = rows[int(generator.choice(real))][order]
+            yield Sample(f"{plan.layer.name}#{i}", np.array(streams[:STREAMS])[:, :, order], planes, weights)
 
 
 @cache

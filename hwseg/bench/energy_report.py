@@ -9,6 +9,7 @@ from typing import Any
 from hwseg.bench.cores import Say
 from hwseg.bench.energy import LANES, PAPER_GOPS_PER_W, PAPER_SPEED, PAPER_WATTS, Rival, Work, compare, paper
 from hwseg.bench.energy_work import ARRAY, NETWORKS, Case, case, paper_case
+from hwseg.compile.activity import skipping
 from hwseg.energy.api import activity_of_program
 from hwseg.power.band import BOUNDARIES, Band
 from hwseg.power.coefficients import Coefficients
@@ -37,12 +38,18 @@ def measure(coefficients: Coefficients, clock_mhz: float, rivals: bool, say: Say
         "array": ARRAY,
         "yosys": yosys.version(),
         "networks": [],
+        "skipping": [],
         "rivals": [],
     }
     for one in cases:
         say(f"{one.name} on {ARRAY}")
         activity = activity_of_program(one.program, [one.tensors], "full", full=True)
         found["networks"].append(network_row(one, estimate(activity, coefficients, clock_mhz)))
+        left = skipping(one.program, one.tensors[one.program.graph.input])
+        activity = activity_of_program(one.program, [one.tensors], "full", full=True, skipping=left)
+        row = network_row(one, estimate(activity, coefficients, clock_mhz))
+        planes = [sum(column) for column in zip(*left.planes.values(), strict=True)]
+        found["skipping"].append(row | {"left_out": planes[1] / planes[0]})
     if rivals:
         works = {name: Work.of(next(c for c in cases if c.name == name)) for name in ("unet16-8bit", *NETWORKS)}
         for work in works.values():
@@ -143,9 +150,26 @@ def markdown(found: Mapping[str, Any]) -> str:
             [(n["network"], *(f"{v:.3f}" for v in n["parts_w"].values())) for n in found["networks"]],
         ),
     ]
+    if found["skipping"]:
+        lines += ["", *skipping_lines(found)]
     if found["rivals"]:
         lines += ["", *rival_lines(found)]
     return "\n".join(lines)
+
+
+def skipping_lines(found: Mapping[str, Any]) -> list[str]:
+    """The same with leading zero planes left out."""
+    head = ("network", "planes left out", "fewer cycles", *(f"GOPS/W {b}" for b in BOUNDARIES))
+    rows = []
+    for dense, row in zip(found["networks"], found["skipping"], strict=True):
+        cycles = 1 - row["cycles"] / dense["cycles"]
+        efficiencies = (f"{row['gops_per_w'][b]['mid']:.1f}" for b in BOUNDARIES)
+        rows.append((row["network"], f"{row['left_out']:.1%}", f"{cycles:.1%}", *efficiencies))
+    return [
+        "With leading zero planes left out (register `skip`), on the same pictures, middle values:",
+        "",
+        table(head, rows),
+    ]
 
 
 def target_rows(found: Mapping[str, Any]) -> list[tuple[object, ...]]:

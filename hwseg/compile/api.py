@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -79,11 +79,13 @@ class Program:
         """One frame, to be drawn."""
         return timeline(self.spans, [plan.layer.name for plan in self.plans])
 
-    def timing(self, latency: int | None = None) -> Timing:
-        """Predicted cycles; the board's memory latency unless another is given."""
-        if latency in (None, self.board.ddr_latency) and "spans" in self.__dict__:
+    def timing(self, latency: int | None = None, saved: Sequence[int] | None = None) -> Timing:
+        """Predicted cycles; the board's memory latency unless another is given.  `saved`: by skipping, of every RUN
+        (`hwseg.compile.activity.skipping`); without it execution is dense, which is a bound.
+        """
+        if latency in (None, self.board.ddr_latency) and saved is None and "spans" in self.__dict__:
             return self.spans.timing
-        return predict(self.program, self.config, self.board.ddr_latency if latency is None else latency)
+        return predict(self.program, self.config, self.board.ddr_latency if latency is None else latency, saved)
 
     def explain(self) -> tuple[Explanation, ...]:
         """Where each layer's predicted cycles go, and what would help."""

@@ -30,6 +30,7 @@ from hwseg.compile.plan import (
     problem_of,
     region_pitch,
     span,
+    whole_blocks,
 )
 from hwseg.compile.timing import Constants
 from hwseg.errors import HwsegError
@@ -73,6 +74,11 @@ class Ring:
     @property
     def words(self) -> int:
         return self.units * self.pitch
+
+    @property
+    def space(self) -> int:
+        """Addresses given to it."""
+        return whole_blocks(self.words)
 
     def reads(self, y0: int, y1: int) -> tuple[int, int]:
         """First row, and the row after the last, that outputs [y0, y1) read."""
@@ -255,7 +261,7 @@ def _with_strips(
             if stage is None:
                 return None
             stages.append(stage)
-        if sum(ring.words for stage in stages for ring in stage.rings) <= config.bank_words:
+        if sum(ring.space for stage in stages for ring in stage.rings) <= config.bank_words:
             break
     else:
         return None
@@ -310,7 +316,7 @@ def _stage(
     chunk = problem.chunk_rows(tallest, columns, min(sizes))
     if columns > 1023 or not chunk or (problem.scatters == 2 and chunk < tallest):
         return None
-    if problem.deepest > 1 and tallest * columns * config.substeps * len(problem.passes) > config.psum_steps:
+    if problem.deepest > 1 and problem.steps(tallest, columns) * len(problem.passes) > config.psum_steps:
         return None
     rings = []
     for source in problem.sources:
@@ -340,7 +346,7 @@ def _expected(
         cycles, weights = problem.compute_cycles(plan.rows, plan.columns)
         times.append(cycles / len(stage.ends))
         compute += cycles + problem.waits_for_writer(plan.rows, plan.columns, plan.stored)
-        reads += len(stage.ends) * weights * config.tile_words
+        reads += len(stage.ends) * weights * problem.stored_tile
         for ring in stage.rings:
             words = ring.limit * problem.limits[ring.source.groups[0].tensor][1] * ring.source.planes
             for group in ring.source.groups:

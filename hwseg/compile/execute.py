@@ -14,20 +14,28 @@ from hwseg.compile.machine import Machine
 from hwseg.errors import require
 
 
-def execute(program: Program, image: np.ndarray, policy: str = "eager", seed: int = 0) -> dict[str, np.ndarray]:
-    """Every tensor that the program leaves in memory, integers [H, W, C] by name, its input and head among them.
-
-    `image`: integers of the graph's input.  `policy`: "eager" or "lazy", see `hwseg.compile.machine`; `seed`: of what
-    memories hold before.
-    """
-    graph, memory = program.graph, program.memory
-    ddr = np.random.default_rng(seed).integers(0, 1 << 63, memory.end(len(program.program)) // 8, np.uint64)
+def memory_contents(program: Program, image: np.ndarray, seed: int = 0) -> np.ndarray:
+    """The DDR as 64-bit words before a run: weights, program and picture, noise where nothing is."""
+    memory, graph = program.memory, program.graph
+    words = memory.end(len(program.program)) // 8
+    ddr: np.ndarray = np.random.default_rng(seed).integers(0, 1 << 63, words, np.uint64)
     for address, content in (
         (memory.weights_address, program.weights),
         (memory.program_address, program.program),
         (memory.tensors[graph.input], pack_input(image, memory.layouts[graph.input])),
     ):
         ddr[address // 8 :][: len(content) // 8] = np.frombuffer(content, np.uint64)
+    return ddr
+
+
+def execute(program: Program, image: np.ndarray, policy: str = "eager", seed: int = 0) -> dict[str, np.ndarray]:
+    """Every tensor that the program leaves in memory, integers [H, W, C] by name, its input and head among them.
+
+    `image`: integers of the graph's input.  `policy`: "eager" or "lazy", see `hwseg.compile.machine`; `seed`: of what
+    memories hold before.
+    """
+    memory = program.memory
+    ddr = memory_contents(program, image, seed)
     Machine(program.config, ddr, memory.program_address, len(program.program), policy, seed).run()
     raw = ddr.tobytes()
     found = {name: unpack_tensor(raw[at:], memory.layouts[name]) for name, at in memory.tensors.items()}

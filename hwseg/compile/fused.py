@@ -32,7 +32,7 @@ def walk_network(chains: Sequence[Chain], config: EngineConfig, memory: MemoryMa
 
 
 def _walk_chain(walk: Walk, chain: Chain) -> None:
-    walk.banks.reserve(sum(ring.words for stage in chain.stages for ring in stage.rings))
+    walk.banks.reserve(sum(ring.space for stage in chain.stages for ring in stage.rings))
     walks: list[StageWalk] = []
     for stage in chain.stages:
         walks.append(StageWalk(walk, stage, walks))
@@ -91,7 +91,7 @@ class StageWalk(LayerWalk):
         """Rings that want this layer's map: ring, position among its source's groups, channel group."""
         self.feeds: list[Feed] = []
         for ring in stage.rings:
-            space = walk.banks.take(ring.words)
+            space = walk.banks.take(ring.space)
             self.feeds.append(Feed(ring, space, walk.banks.released))
         for before in earlier:
             before.readers += [
@@ -181,7 +181,7 @@ class StageWalk(LayerWalk):
             fields = load_fields(
                 Target.POINT if point else Target.WINDOW,
                 plan.index,
-                loop | number << 14,
+                loop | number << 14 | int(plan.split) << 17,
                 steps,
                 part.rows,
                 plan.out_pitch,

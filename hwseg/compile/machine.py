@@ -17,6 +17,7 @@ import numpy as np
 from hwseg.arith.requantize import apply
 from hwseg.rtl.config import BANKS, PAGE_INSTRUCTIONS, PAGE_WORDS, PSUM_BITS, ROWS_PER_SET, EngineConfig
 from hwseg.rtl.isa import CONFIG, FORMATS, MOVE_TAIL, PARAMETER, Mode, Opcode, Scatter, Target
+from hwseg.rtl.skip import MOST, PLANES
 
 NEVER = 1 << 60
 QUEUE = 16
@@ -48,10 +49,15 @@ class Machine:
     program_bytes: int
     policy: str = "eager"
     seed: int = 0
+    skip: bool = False
     runs: int = 0
     loads: int = 0
     stores: int = 0
     trace: list[dict[str, int]] = field(default_factory=list)
+    saved: list[int] = field(default_factory=list)
+    """Cycles that each RUN takes less than a dense one."""
+    planes: dict[int, tuple[int, int]] = field(default_factory=dict)
+    """By layer: digit planes of windows, and those of them that were left out."""
 
     def __post_init__(self) -> None:
         c, rng = self.config, np.random.default_rng(self.seed)
@@ -157,6 +163,9 @@ class Machine:
         self._flush(self.stores - (self.stores - i["wait_stores"] & 0xFFFF))
         words = self.memory[self._addresses(i)]
         target = Target(i["target"])
+        if target == Target.WEIGHTS and i["every_other"]:
+            nibbles = np.stack([words.view(np.uint8) & 15, words.view(np.uint8) >> 4], axis=-1).reshape(-1)
+            words = ((nibbles ^ 8).view(np.int8) - 8).astype(np.int8).view(np.uint64)[: self.config.tile_words]
         if target == Target.WEIGHTS:
             if self.ring_head - self.ring_tail + words.size > self.config.weight_words:
                 raise MachineError("weight ring overflows")
@@ -203,11 +212,13 @@ class Machine:
         if i["cost"] < steps * i["runs"] + MOVE_TAIL:
             raise MachineError("a MOVE takes less time than it needs")
         first = i["source"] + row * i["source_pitch"]
+        odd = i["set"]
+        even = odd + i["split"] * self.config.sets // 2
         if i["target"] == Target.POINT:
             q = step // b
-            words = self.loop[i["set"], q & 1, first + (q >> 1) * b + step % b]
+            words = self.loop[np.where(q & 1, odd, even), q & 1, first + (q >> 1) * b + step % b]
         else:
-            pairs = self.loop[i["set"], :, first + step]
+            pairs = np.stack([self.loop[even, 0, first + step], self.loop[odd, 1, first + step]], axis=-1)
             # [row, pair of word columns * planes, parity] -> [row, word column * planes]
             split = pairs.reshape(i["runs"], steps // b, b, 2)
             words = split.transpose(0, 1, 3, 2).reshape(i["runs"], 2 * steps)
@@ -218,9 +229,14 @@ class Machine:
         first = i["address"] + row * i["pitch"]
         if i["pool"]:
             words = self.pool[i["set"], first + word]
+            if i["split"]:
+                words = words | self.pool[i["set"] + self.config.sets // 2, first + word]
         else:
             q = word // i["planes"]
-            words = self.out[i["set"], q & 1, first + (q >> 1) * i["planes"] + word % i["planes"]]
+            even = i["set"] + i["split"] * self.config.sets // 2
+            words = self.out[
+                np.where(q & 1, i["set"], even), q & 1, first + (q >> 1) * i["planes"] + word % i["planes"]
+            ]
         self.pending.append((self.stores, self._addresses(i), words))
         self.stores += 1
 
@@ -251,8 +267,12 @@ class Machine:
     def _execute(self, i: dict[str, int]) -> None:
         """One RUN: windows, sums, partial sums, and on the last tile the output path."""
         c, cfg = self.config, self.configuration
-        lanes = self._lanes(i)
+        self._leave_out(i)
+        lanes, upper = self._lanes(i)
+        half = c.rows // 2
         sums = np.rint(lanes @ self.tables.T).astype(np.int64)
+        if upper is not None:
+            sums[..., half:] = np.rint(upper @ self.tables[half:].T).astype(np.int64)
         y, x, _, rows = sums.shape
         depth = 2 if i["pair"] else 1
         order = sums.reshape(y // depth, depth, x, c.substeps, c.pixels, rows).transpose(0, 2, 1, 3, 4, 5)
@@ -282,8 +302,8 @@ class Machine:
         if cfg["pool"]:
             self._write_pool(i, quantized)
 
-    def _lanes(self, i: dict[str, int]) -> np.ndarray:
-        """float64 [row, word column, pixel, lane] of a RUN."""
+    def _lanes(self, i: dict[str, int]) -> tuple[np.ndarray, np.ndarray | None]:
+        """float64 [row, word column, pixel, lane] of a RUN; of a split layer those of the upper rows too."""
         c, cfg, mode = self.config, self.configuration, Mode(self.configuration["mode"])
         rows = i["rows"] * (2 if i["pair"] else 1)
         y, x = np.arange(rows), np.arange(i["columns"])
@@ -295,9 +315,10 @@ class Machine:
             address = starts[:, None] + i["column_address"] + x[None, :] * b
             for tap in range(8):
                 lanes[:, :, :, tap] = self._word(tap, address)[..., channels]
-            return lanes.reshape(*lanes.shape[:3], -1)
+            return lanes.reshape(*lanes.shape[:3], -1), None
+        upper = np.zeros_like(lanes) if cfg["split"] else None
         scale = {Mode.SAME: 1, Mode.STRIDE2: 2, Mode.NEAREST: 1}[mode]
-        rho, kappa = i["row_phase"] + scale * y, i["column_phase"] + scale * x
+        rho, kappa = i["row_phase"] + scale * y, i["column_phase"] + (2 if cfg["split"] else scale) * x
         if mode == Mode.NEAREST:
             rho, kappa = i["row_phase"] + (i["odd_row"] + y >> 1), i["column_phase"] + (i["odd_column"] + x >> 1)
         for ky in range(3):
@@ -310,7 +331,7 @@ class Machine:
                 address = self._blocks(i, row // 3)[:, None] + i["column_address"] + (column // 3 * b)[None, :]
                 bank = 3 * (row % 3)[:, None] + (column % 3)[None, :]
                 word = self._word(bank, address)
-                if kx == 0 and i["left"]:
+                if kx == 0 and i["left"] and not cfg["split"]:
                     word[:, 0] = 0
                 if kx == 2 and i["right"]:
                     word[:, -1] = 0
@@ -328,7 +349,58 @@ class Machine:
                 else:
                     chosen = line[:, :, 7 + scale * pixel + kx]
                 lanes[:, :, :, 3 * ky + kx] = chosen[..., channels]
-        return lanes.reshape(*lanes.shape[:3], -1)
+            if upper is not None:
+                # Left of the left word: the last pixel of the step before's centre word.
+                before = np.zeros_like(line[:, :, :1])
+                before[:, 1:, 0] = line[:, :-1, 15]
+                whole = np.concatenate([before, line[:, :, :9]], axis=2)
+                for kx in range(3):
+                    upper[:, :, :, 3 * ky + kx] = whole[:, :, pixel + kx][..., channels]
+        shape = (*lanes.shape[:3], -1)
+        return lanes.reshape(shape), None if upper is None else upper.reshape(shape)
+
+    def _leave_out(self, i: dict[str, int]) -> None:
+        """Count the leading planes that are zero in every window of a RUN; its first step is always dense."""
+        substeps, cfg = self.config.substeps, self.configuration
+        dense, skipped = self.planes.get(i["layer"], (0, 0))
+        dense += i["rows"] * (1 + i["pair"]) * i["columns"] * substeps * cfg["planes"]
+        self.planes[i["layer"]] = dense, skipped
+        if not (self.skip and cfg["skip"]):
+            self.saved.append(0)
+            return
+        counts = self._leading(i)
+        first = counts[0, 0]
+        self.planes[i["layer"]] = dense, skipped + int(counts.sum() * substeps - first)
+        self.saved.append(0 if i["last"] else int(np.minimum(counts, MOST).sum() * substeps - min(first, MOST)))
+
+    def _leading(self, i: dict[str, int]) -> np.ndarray:
+        """[row, word column] of a RUN's steps: zero planes at the head of all nine words."""
+        mode = Mode(self.configuration["mode"])
+        rows = i["rows"] * (2 if i["pair"] else 1)
+        y, x = np.arange(rows), np.arange(i["columns"])
+        scale = 2 if mode == Mode.STRIDE2 else 1
+        rho, kappa = i["row_phase"] + scale * y, i["column_phase"] + scale * x
+        dark_rows, dark_columns = np.zeros((3, rows), bool), np.zeros((3, len(x)), bool)
+        if mode == Mode.NEAREST:
+            rho, kappa = i["row_phase"] + (i["odd_row"] + y >> 1), i["column_phase"] + (i["odd_column"] + x >> 1)
+            for dark, half in ((dark_rows, i["odd_row"] + y & 1), (dark_columns, i["odd_column"] + x & 1)):
+                dark[0], dark[2] = half == 1, half == 0
+        dark_rows[0, 0] |= bool(i["top"])
+        dark_rows[2, -1] |= bool(i["bottom"])
+        dark_columns[0, 0] |= bool(i["left"])
+        dark_columns[2, -1] |= bool(i["right"])
+        found: np.ndarray = np.full((rows, len(x)), PLANES - 1)
+        for ky in range(3):
+            row = rho + ky - 1
+            for kx in range(3):
+                column = kappa + kx - 1
+                address = self._blocks(i, row // 3)[:, None] + i["column_address"] + (column // 3 * PLANES)[None, :]
+                at = (address[..., None] + np.arange(PLANES)) % self.config.bank_words
+                bank = (3 * (row % 3)[:, None] + (column % 3)[None, :])[..., None]
+                zero = np.cumprod(self.banks[bank, at] == 0, axis=-1).sum(-1)
+                dark = dark_rows[ky][:, None] | dark_columns[kx][None, :]
+                found = np.where(dark, found, np.minimum(found, zero))
+        return found
 
     def _blocks(self, i: dict[str, int], number: np.ndarray) -> np.ndarray:
         """Addresses of row blocks counted from the RUN's first centre row: -1 is the one before."""
@@ -381,6 +453,9 @@ class Machine:
         row = start + y * cfg["out_pitch"] + plane
         for s in range(self.config.sets):
             chosen = values[..., ROWS_PER_SET * s : ROWS_PER_SET * (s + 1)]
+            if cfg["split"]:
+                memory[s, int(s < self.config.sets // 2), row + x * b] = self._planes(chosen)
+                continue
             if scatter == Scatter.NONE:
                 memory[s, x & 1, row + (x >> 1) * b] = self._planes(chosen)
                 continue
@@ -395,6 +470,14 @@ class Machine:
     def _write_pool(self, i: dict[str, int], values: np.ndarray) -> None:
         cfg = self.configuration
         rows, columns, _, channels = values.shape
+        if cfg["split"]:
+            # Every step is both halves of a pooled word: of each set the half that it makes counts.
+            blank = np.zeros_like(values)
+            half = channels // 2
+            pairs_of = np.stack([values, blank], axis=2), np.stack([blank, values], axis=2)
+            values = np.concatenate([pairs_of[1][..., :half], pairs_of[0][..., half:]], axis=-1)
+            values = values.reshape(rows, 2 * columns, 8, channels)
+            columns *= 2
         if columns % 2:
             values = np.concatenate([values, np.zeros_like(values[:, :1])], axis=1)
         pairs = values.reshape(rows // 2, 2, -1, 2, channels).max(axis=(1, 3))

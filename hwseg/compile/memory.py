@@ -81,10 +81,11 @@ class MemoryMap:
 
 def map_memory(network: Network, plans: Sequence[LayerPlan], config: EngineConfig, ddr_bytes: int) -> MemoryMap:
     """Weights and parameters first, then every stored tensor at its own place: they can all be read afterwards."""
-    address, tile_bytes = 0, config.tile_words * 8
+    address = 0
     tiles: list[dict[tuple[int, int], int]] = []
     for plan in plans:
         found = {}
+        tile_bytes = 8 * config.stored_words(plan.packed)
         for block in plan.blocks:
             for t in range(len(plan.tiles)):
                 for p in block:

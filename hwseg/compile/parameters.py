@@ -18,7 +18,7 @@ FIELDS = PARAMETER.fields
 
 
 def weight_bytes(plan: LayerPlan, p: Pass, tile: Tile, config: EngineConfig) -> np.ndarray:
-    """uint8 [row, padded lane] of one weight tile."""
+    """uint8 [row, padded lane] of one weight tile; both halves of the rows have a split layer's weights."""
     layer, source = plan.layer, plan.sources[tile.source]
     weights = layer.low_weights if tile.part else layer.weights
     assert weights is not None
@@ -36,7 +36,17 @@ def weight_bytes(plan: LayerPlan, p: Pass, tile: Tile, config: EngineConfig) -> 
                 lanes[rows, lane : lane + count] = part[:, :, chosen.phase, int(p.scatter == Scatter.ODD)]
             else:
                 lanes[rows, lane : lane + count] = part[:, :, 0, 0]
+    if plan.split:
+        lanes[config.rows // 2 :] = lanes[: config.rows // 2]
     return lanes.view(np.uint8)
+
+
+def packed(tile: np.ndarray) -> np.ndarray:
+    """Two weights of four bits in a byte, the first one low; whole words."""
+    flat = tile.reshape(-1) & 15
+    flat = np.concatenate([flat, np.zeros(-len(flat) % 16, np.uint8)])
+    joined: np.ndarray = flat[0::2] | flat[1::2] << 4
+    return joined
 
 
 @dataclass(frozen=True)
@@ -92,6 +102,8 @@ def parameter_words(plan: LayerPlan, triples: Sequence[Triple], config: EngineCo
             for i in range(chosen.count):
                 value = packed[chosen.first + i]
                 words[number, ROWS_PER_SET * s + i] = value & (1 << 64) - 1, value >> 64
+    if plan.split:
+        words[:, config.rows // 2 :] = words[:, : config.rows // 2]
     return words
 
 
@@ -100,5 +112,6 @@ def images(
 ) -> tuple[bytes, bytes]:
     """Weight tiles in the order of their addresses, and parameters."""
     ordered = sorted(tiles, key=tiles.__getitem__)
-    weights = b"".join(weight_bytes(plan, plan.passes[p], plan.tiles[t], config).tobytes() for p, t in ordered)
+    tile_bytes = [weight_bytes(plan, plan.passes[p], plan.tiles[t], config) for p, t in ordered]
+    weights = b"".join((packed(tile) if plan.packed else tile).tobytes() for tile in tile_bytes)
     return weights, parameter_words(plan, triples, config).tobytes()

@@ -12,7 +12,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import numpy as np
 
@@ -23,6 +24,7 @@ from hwseg.errors import require
 from hwseg.ops import Shape
 from hwseg.rtl.config import EngineConfig
 from hwseg.rtl.isa import Mode, Scatter
+from hwseg.rtl.skip import PLANES
 
 MIN_INTERVAL = 4
 MIN_LAST_INTERVAL = 8
@@ -153,6 +155,13 @@ class LayerPlan:
     """The full-resolution map goes to DDR."""
     moved: bool = False
     """It goes from the loop memory to input banks."""
+    split: bool = False
+    """The upper half of the array's rows makes the even word columns, the lower half the odd ones."""
+
+    @property
+    def packed(self) -> bool:
+        """Weights lie in memory with four bits each."""
+        return packs(self.layer)
 
     @property
     def pair(self) -> bool:
@@ -161,6 +170,10 @@ class LayerPlan:
     @property
     def words(self) -> int:
         return groups(self.run_shape[1])
+
+    def run_columns(self, rectangle: Rectangle) -> int:
+        """Steps that a RUN walks along a row."""
+        return rectangle.columns // 2 if self.split else rectangle.columns
 
     def rectangles(self) -> Iterator[Rectangle]:
         first, end = self.layer.columns or (0, self.words)
@@ -199,7 +212,14 @@ def region_words(source: Source, rows: int, columns: int) -> int:
     """Addresses of each bank that a region takes."""
     size = buffer_size(source.mode, rows)
     blocks = size if source.mode == Mode.POINT else -(-size // 3)
-    return blocks * region_pitch(source, columns)
+    return whole_blocks(blocks * region_pitch(source, columns))
+
+
+def whole_blocks(words: int) -> int:
+    """Rounded up, so that in tensors of eight planes every block of a word column lies at a multiple of eight: there
+    its count of leading zero planes is kept (`hwseg.rtl.skip`).
+    """
+    return -(-words // PLANES) * PLANES
 
 
 def sources_of(layer: Layer, network: Network) -> tuple[Source, ...]:
@@ -308,6 +328,7 @@ def problem_of(layer: Layer, network: Network, config: EngineConfig, cycles_per_
         config=config,
         shape=layer.input_shape if layer.kernel == 2 else layer.shape,
         planes=8 if layer.requantize is None else output_layout(layer, network).planes,
+        split=splits(layer, sources, config),
         head_rows=1 if layer.dot else min(8, layer.shape[2]) if layer.requantize is None else 0,
         limits={
             o.tensor: (network.tensors[o.tensor].shape[0], network.tensors[o.tensor].pixel_groups)
@@ -317,9 +338,34 @@ def problem_of(layer: Layer, network: Network, config: EngineConfig, cycles_per_
     )
 
 
+def packs(layer: Layer) -> bool:
+    """Whether four bits hold every weight."""
+    parts = [part for part in (layer.weights, layer.low_weights) if part is not None and part.size]
+    return all(part.min() >= -8 and part.max() <= 7 for part in parts)
+
+
+def splits(layer: Layer, sources: tuple[Source, ...], config: EngineConfig) -> bool:
+    """Whether a layer of few output channels can be made two word columns at a time, by the two halves of the rows.
+
+    The window needs the pixel left of the left word, which only a walk from the map's left edge leaves behind; and
+    words come in pairs.
+    """
+    return (
+        config.splits
+        and not layer.repeat_rows
+        and all(source.mode == Mode.SAME for source in sources)
+        and layer.requantize is not None
+        and layer.dot is None
+        and 2 * groups(layer.shape[2]) <= config.sets
+        and layer.shape[1] % 16 == 0
+    )
+
+
 def plan_layer(index: int, problem: Problem) -> tuple[LayerPlan, float]:
     """The cheapest cut that fits and its cost in cycles, or `HwsegError` naming the memory that is too small."""
     best = min(problem.candidates(), default=None, key=lambda c: (c.cost, c.memory, c.rows))
+    if best is None and problem.split:
+        return plan_layer(index, replace(problem, split=False))
     if best is None:
         problem.refuse()
         raise AssertionError
@@ -371,6 +417,16 @@ class Problem:
     head_rows: int
     limits: dict[str, tuple[int, int]] = field(repr=False)
     cycles_per_word: float
+    split: bool = False
+
+    @cached_property
+    def stored_tile(self) -> int:
+        """Words of a weight tile in memory."""
+        return self.config.stored_words(packs(self.layer))
+
+    def steps(self, rows: int, columns: int) -> int:
+        """Steps of the array for that many rows and word columns."""
+        return rows * (columns // 2 if self.split else columns) * self.config.substeps
 
     def plan(
         self,
@@ -399,6 +455,7 @@ class Problem:
             -(-columns // 2) * self.planes if self.layer.pooled else 0,
             self.head_rows,
             stored=not self.head_rows and self.layer.output is not None,
+            split=self.split,
         )
 
     def busiest(self, reads: float, writes: float, moves: float = 0.0) -> float:
@@ -452,7 +509,7 @@ class Problem:
         return 0
 
     def candidates(self) -> Iterator[Candidate]:
-        parts = sorted({-(-self.words // n) for n in range(1, self.words + 1)}, reverse=True)
+        parts = sorted({-(-self.words // n) for n in range(1, 2 if self.split else self.words + 1)}, reverse=True)
         parts = sorted({min(self.words, w + w % self.unit) for w in parts}, reverse=True)
         seen = 0
         for columns in parts:
@@ -468,7 +525,7 @@ class Problem:
             return
         for rows in range(self.unit, self.shape[0] + self.shape[0] % self.unit + 1, self.unit):
             rows = min(rows, self.shape[0])
-            steps = rows * columns * config.substeps
+            steps = self.steps(rows, columns)
             largest = max(region_words(s, rows, columns) for s in self.sources)
             total = sum(region_words(s, rows, columns) for s in self.sources)
             if largest > config.bank_words or rows > 2048:
@@ -512,7 +569,7 @@ class Problem:
             loads *= blocks
         compute, weights = self.compute_cycles(rows, columns)
         stores = self.stored_words()
-        memory = self.busiest(loads + rectangles * weights * config.tile_words, stores)
+        memory = self.busiest(loads + rectangles * weights * self.stored_tile, stores)
         largest = max(region_words(s, rows, columns) for s in self.sources)
         regions = rectangles * len(self.sources) * (1 if resident else blocks)
         serial = loads / regions * FILL + stores / rectangles * DRAIN
@@ -530,7 +587,7 @@ class Problem:
         interval = max(planes_in, MIN_INTERVAL)
         last = max(planes_in, MIN_LAST_INTERVAL, self.head_rows * max(1, config.pixels // 2))
         rectangles = -(-self.shape[0] // rows) * -(-self.words // columns)
-        steps = self.shape[0] * self.words * config.substeps / rectangles
+        steps = self.steps(self.shape[0], self.words) / rectangles
         gates = Constants.of(config)
         reload = gates.reload + RUN_OVERHEAD
         compute, weights = 0.0, 0
@@ -549,7 +606,7 @@ class Problem:
         config = self.config
         rectangles = -(-self.shape[0] // rows) * -(-self.words // columns)
         words = self.stored_words(full) / rectangles / len(self.passes)
-        last = max(MIN_LAST_INTERVAL, *(s.planes for s in self.sources)) * rows * columns * config.substeps
+        last = max(MIN_LAST_INTERVAL, *(s.planes for s in self.sources)) * self.steps(rows, columns)
         room = 2 * config.sets * config.out_words * 0.75
         return max(0.0, words - last - room) * rectangles * len(self.passes)
 

@@ -29,6 +29,7 @@ def place(opcode: Opcode, field: str) -> int:
 
 
 LOAD_WAIT, LOAD_STORES, LOAD_COST = (place(Opcode.LOAD, f) for f in ("wait_runs", "wait_stores", "cost"))
+LOAD_PACKED = place(Opcode.LOAD, "every_other")
 LOAD_WORDS, LOAD_RUNS = (place(Opcode.LOAD, f) for f in ("run_words", "runs"))
 STORE_WAIT, STORE_COST = (place(Opcode.STORE, f) for f in ("wait_runs", "cost"))
 STORE_WORDS, STORE_RUNS = (place(Opcode.STORE, f) for f in ("run_words", "runs"))
@@ -149,7 +150,10 @@ class Placement:
             f[LOAD_COST] = self.pace.cost(words)
             self.reader_free = end = start + 1 + words
             self.paced = start + f[LOAD_COST]
-            self.landed[load.queue].append(end + c.latency + (MOVED if load.queue == Queue.WEIGHTS else COUNTED))
+            late = COUNTED
+            if load.queue == Queue.WEIGHTS:
+                late = MOVED + words * f[LOAD_PACKED]
+            self.landed[load.queue].append(end + c.latency + late)
         self.stream.append((start, 1, load))
 
     def _place_store(self, store: Store, start: int) -> None:

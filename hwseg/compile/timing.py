@@ -18,6 +18,7 @@ later; a store's memory is free at e + 3; its write response is counted at e + l
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -106,11 +107,14 @@ def fields_of(words: np.ndarray, instruction: Format) -> dict[str, np.ndarray]:
     return columns
 
 
-def predict(program: bytes, config: EngineConfig, latency: int = LATENCY) -> Timing:
-    """The engine's clock, instruction by instruction."""
+def predict(program: bytes, config: EngineConfig, latency: int = LATENCY, saved: Sequence[int] | None = None) -> Timing:
+    """The engine's clock, instruction by instruction.
+
+    saved: cycles that each RUN takes less than a dense one, in order (`hwseg.compile.machine.Machine.saved`).
+    """
     constants = Constants.of(config, latency)
     opcodes, columns = unpack(program)
-    return _Clock(config, constants).run(opcodes, columns, len(program) // 8)
+    return _Clock(config, constants, saved).run(opcodes, columns, len(program) // 8)
 
 
 class _Unit:
@@ -136,8 +140,8 @@ class _Unit:
 class _Clock:
     """Events in the order of time where units meet in the pacer, in the order of dependence everywhere else."""
 
-    def __init__(self, config: EngineConfig, constants: Constants) -> None:
-        self.config, self.constants = config, constants
+    def __init__(self, config: EngineConfig, constants: Constants, saved: Sequence[int] | None = None) -> None:
+        self.config, self.constants, self.saved = config, constants, saved
         self.reader, self.writer, self.compute = _Unit(), _Unit(), _Unit()
         self.loads: list[int] = []
         self.stores: list[int] = []
@@ -159,7 +163,7 @@ class _Clock:
         entries = self._entries(opcodes, columns, self.config.substeps)
         first = min(words, PAGE_WORDS)
         # The hardware's own transfer of page 0: sent in cycle 1.
-        self.reader.entries.append((Opcode.LOAD, 0, first, 0, 0, Target.PROGRAM, first))
+        self.reader.entries.append((Opcode.LOAD, 0, first, 0, 0, Target.PROGRAM, first, 0))
         self.reader.sent.append(1)
         sent, number = 1, 0
         heads: list[int | None] = [None, None]
@@ -268,6 +272,8 @@ class _Clock:
         else:
             start += 1
         unit.free = start + steps * (self.last_interval if last else self.interval)
+        if self.saved is not None:
+            unit.free -= self.saved[len(self.runs)]
         self.runs.append(unit.free + c.completion)
         return True
 
@@ -296,7 +302,7 @@ class _Clock:
         return start
 
     def _read(self, start: int) -> None:
-        kind, _, beats, _, _, target, cost = self.reader.entries[len(self.reader.taken) - 1]
+        kind, _, beats, _, _, target, cost, packed = self.reader.entries[len(self.reader.taken) - 1]
         popped = max(start + 1, self.landed)
         self.popped.append(popped)
         if kind == Opcode.MOVE:
@@ -313,8 +319,10 @@ class _Clock:
             if len(self.pages) == 1:
                 self.loads.clear()  # the hardware's own transfer is not counted
         elif target == Target.WEIGHTS:
-            size = self.config.tile_words
-            self.weights += [self.landed - beats + size * (i + 1) for i in range(beats // size)]
+            # A packed word takes two cycles into the chain, so half of the last tile waits behind its words.
+            size = self.config.stored_words(bool(packed))
+            late = size if packed else 0
+            self.weights += [self.landed - beats + size * (i + 1) + late for i in range(beats // size)]
 
     def _write_start(self, taken: int | None) -> int | None:
         if taken is None:
@@ -328,7 +336,7 @@ class _Clock:
         return start
 
     def _write(self, start: int) -> None:
-        _, _, beats, _, _, _, cost = self.writer.entries[len(self.writer.taken) - 1]
+        _, _, beats, _, _, _, cost, _ = self.writer.entries[len(self.writer.taken) - 1]
         self.writer.free = start + 1 + beats
         self.stores.append(self.writer.free + STORED)
         self.acknowledged.append(self.writer.free + self.constants.latency + ACKNOWLEDGED)
@@ -352,7 +360,8 @@ class _Clock:
             zero = np.zeros_like(f["layer"])
             stores = f["wait_stores"] if opcode == Opcode.LOAD else zero
             target = f.get("target", zero)
-            put(opcode, f["layer"], f["run_words"] * f["runs"], f["wait_runs"], stores, target, f["cost"])
+            packed = f.get("every_other", zero)
+            put(opcode, f["layer"], f["run_words"] * f["runs"], f["wait_runs"], stores, target, f["cost"], packed)
         f = columns[Opcode.CONFIG][1]
         put(Opcode.CONFIG, f["layer"], f["interval"], f["last_interval"], f["drain"])
         f = columns[Opcode.RUN][1]
@@ -382,6 +391,8 @@ class _Clock:
         current = np.searchsorted(configs, rows) - 1
         interval = np.where(f["last"] == 1, g["last_interval"][current], g["interval"][current])
         cycles = f["rows"] * (1 + f["pair"]) * f["columns"] * substeps * interval
+        if self.saved is not None:
+            cycles = cycles - np.asarray(self.saved)
         busy = np.bincount(f["layer"], cycles, minlength=256)
         walking = {n: int(busy[n]) for n in numbers}
         for n in numbers:

@@ -16,6 +16,7 @@ from hwseg.compile.plan import LayerPlan, OutputSet, Pass, Rectangle, Source, Sp
 from hwseg.compile.rings import Ring, Space
 from hwseg.rtl.config import EngineConfig
 from hwseg.rtl.isa import DESTINATION, LOAD, NO_WRAP, Mode, Opcode, Scatter, Target
+from hwseg.rtl.skip import PLANES
 
 NEVER = 1 << 60
 
@@ -99,15 +100,16 @@ class Walk:
         self.loads[queue].append(Load(queue, fields, after_run, self.runs, after_store))
         return len(self.loads[queue])
 
-    def weights(self, layer: int, address: int, tile: tuple[int, int, int]) -> bool:
+    def weights(self, layer: int, address: int, tile: tuple[int, int, int], packed: bool) -> bool:
         """Bring a weight tile for the next RUN, unless the tables hold it already; True if there is a reload."""
         if tile == self.tables:
             return False
         self.tables = tile
         number = len(self.reloads)
         after = self.reloads[number - self.ring_tiles] + 1 if number >= self.ring_tiles else 0
-        words = self.config.tile_words
-        self.load(Queue.WEIGHTS, load_fields(Target.WEIGHTS, layer, address, words), after)
+        words = self.config.stored_words(packed)
+        fields = load_fields(Target.WEIGHTS, layer, address, words, every_other=int(packed))
+        self.load(Queue.WEIGHTS, fields, after)
         self.reloads.append(self.runs)
         return True
 
@@ -120,6 +122,11 @@ def load_fields(
     fields.setdefault("wrap_to", NO_WRAP)
     where = [fields.get(name, 0) for name in DESTINATION]
     return [Opcode.LOAD, target, layer, 0, ddr, words, runs, stride, *where, 0, 0]
+
+
+def skips(source: Source) -> bool:
+    """Whether leading zero planes of its windows can be left out."""
+    return source.mode != Mode.POINT and source.planes == PLANES and not source.signed
 
 
 @dataclass(slots=True)
@@ -161,7 +168,7 @@ class LayerWalk:
         order = self._tile_order(block, number)
         wanted = {p: [t for t in order if t in passes[p].tiles] for p in block}
         needed = [t for t in order if any(t in wanted[p] for p in block)]
-        steps = rectangle.rows * rectangle.columns * self.config.substeps
+        steps = rectangle.rows * plan.run_columns(rectangle) * self.config.substeps
         last_use = {plan.tiles[t].source: t for t in needed}
         for t in needed:
             source = plan.tiles[t].source
@@ -193,12 +200,12 @@ class LayerWalk:
         rows = plan.chunk_rows if last else rectangle.rows
         loads = [region.loads, 0, 0, region.moves]
         slot = self._slot(p, loads) if last else 0
-        reload = self.walk.weights(plan.index, self.addresses[p, t], (plan.index, p, t))
+        reload = self.walk.weights(plan.index, self.addresses[p, t], (plan.index, p, t), plan.packed)
         for start in range(0, rectangle.rows, rows):
             part = Rectangle(
                 rectangle.y0 + start, min(rectangle.y0 + start + rows, rectangle.y1), rectangle.x0, rectangle.x1
             )
-            offset = psum + start * rectangle.columns * self.config.substeps
+            offset = psum + start * plan.run_columns(rectangle) * self.config.substeps
             self._run(rectangle, part, source, region, p, tile.slice, (reload, first, last, shift), offset, slot, loads)
             reload = False
         region.space.until = self.walk.runs
@@ -311,6 +318,8 @@ class LayerWalk:
             max(source.planes, 4),
             max(source.planes, 8, step),
             int("" not in (self.walk.written_by, writes) and self.walk.written_by != writes),
+            int(skips(source) and not plan.split),
+            int(plan.split),
         ]
         self.walk.written_by = writes
         self.walk.steps.append(Step(fields, self.walk.runs))
@@ -334,7 +343,9 @@ class LayerWalk:
         odd_row = odd_column = 0
         top = bottom = left = right = False
         b = source.planes
-        column = 0 if source.mode == Mode.POINT else 1
+        # The first centre word: the buffer begins one word to the left of the map.
+        column = 0 if source.mode == Mode.POINT else 2 if plan.split else 1
+        columns = plan.run_columns(part)
         where = self._first_row(source, region, part.y0 - whole.y0, part)
         if source.mode != Mode.POINT:
             if source.mode == Mode.STRIDE2:
@@ -348,7 +359,7 @@ class LayerWalk:
                 top = bottom = False
         tail = plan.run_shape[1] - 8 * (plan.words - 1) if part.x1 == plan.words else 8
         out, loop, pool = self._outputs(plan.passes[p], part) if last else (0, 0, 0)
-        steps = part.rows * part.columns * config.substeps
+        steps = part.rows * columns * config.substeps
         interval = max(b, 4)
         if last:
             interval = max(b, 8, plan.head_rows * max(1, config.pixels // 2))
@@ -372,7 +383,7 @@ class LayerWalk:
             0,
             0,
             part.rows // 2 if plan.pair else part.rows,
-            part.columns,
+            columns,
             where["address"],
             where["row_phase"],
             column // 3 * b,
@@ -496,7 +507,8 @@ class LayerWalk:
         pitch: int,
         planes: int,
     ) -> None:
-        fields = [Opcode.STORE, pool, self.plan.index, 0, ddr, words, runs, stride, number, address, pitch, planes, 0]
+        fields = [Opcode.STORE, pool, self.plan.index, 0, ddr, words, runs, stride, number, address, pitch, planes]
+        fields += [int(self.plan.split), 0]
         self.walk.stores.append(Store(fields, self.walk.runs))
 
     def _wrote(self, name: str, y0: int, y1: int) -> None:

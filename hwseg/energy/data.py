@@ -15,6 +15,7 @@ from hwseg.arith.table import LANES, TableSpec
 from hwseg.compile.plan import LayerPlan, Tile
 from hwseg.energy.engine import Data
 from hwseg.energy.windows import bands, lanes
+from hwseg.rtl.array import lane_order
 from hwseg.rtl.config import EngineConfig
 
 SAMPLES = 24
@@ -63,12 +64,12 @@ def observe(
         for tile, tensors, band in chosen(plan, pictures, full, seed)
     ]
     table = np.array([[c.planes, c.steps, c.lane_toggles, c.feed_toggles, c.ones, c.skipped] for c in counts], float)
-    width = config.pixels * feed_width(config)
+    pixels = config.pixels * (2 if plan.split else 1)
     total = table.sum(0)
     data = Data(
-        lane_toggles=total[2] / (total[0] * config.pixels * config.lanes),
-        feed_toggles=total[3] / (total[0] * width),
-        ones=total[4] / (total[0] * config.pixels * config.lanes),
+        lane_toggles=total[2] / (total[0] * pixels * config.lanes),
+        feed_toggles=total[3] / (total[0] * pixels * feed_width(config)),
+        ones=total[4] / (total[0] * pixels * config.lanes),
     )
     return Observed(data, total[5] / total[1], 0.0 if full else bootstrap(table[:, 3], table[:, 0], seed))
 
@@ -122,7 +123,8 @@ def feed_width(config: EngineConfig) -> int:
 
 
 def encoded(values: np.ndarray, planes: int, config: EngineConfig) -> tuple[np.ndarray, np.ndarray]:
-    """The encoder's feed, uint8 [step, pixel, bit of the feed], and what it sends in idle cycles, [bit]."""
+    """The encoder's feed of lanes, uint8 [step, pixel, bit of the feed], and what it sends in idle cycles, [bit]."""
+    values = values[..., lane_order(config.channels)]
     if config.core == "merged":
         return values, np.zeros(values.shape[2], np.uint8)
     spec, mask = TableSpec(config.lanes), np.uint8((1 << planes) - 1)

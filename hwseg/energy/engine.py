@@ -10,10 +10,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from hwseg.compile.resources import DSP_PER_CORE, DSP_PER_REQUANTIZER, LOADER, brams, estimate, memory
+from hwseg.compile.resources import DSP_PER_CORE, DSP_PER_REQUANTIZER, LOADER, PARAMETER_BITS, estimate, memory
 from hwseg.energy.traffic import Traffic
 from hwseg.power.cores import CoreActivity
-from hwseg.rtl.config import BANKS, PSUM_BITS, ROWS_PER_PSUM, WORD_CHANNELS, WORD_PIXELS, EngineConfig
+from hwseg.rtl.array import upper_skew
+from hwseg.rtl.config import BANKS, PAGE_WORDS, PSUM_BITS, ROWS_PER_PSUM, WORD_CHANNELS, WORD_PIXELS, EngineConfig
 from hwseg.rtl.cores import FAMILIES
 
 SUM_RATE = 0.4
@@ -21,6 +22,9 @@ SUM_RATE = 0.4
 
 LOADER_RATE = 0.4
 """Toggles per LUT and cycle of a loader at work, and per bit of weights that are shifted."""
+
+SHIFT_BITS = 32
+"""Of a LUT that is a shift register."""
 
 REQUANTIZER_LUT, REQUANTIZER_FF = 209, 347
 """Of one requantizer: what one value toggles, at `SUM_RATE`."""
@@ -72,7 +76,11 @@ def cores(config: EngineConfig, traffic: Traffic, data: Data, core: CoreActivity
 
 
 def operands(config: EngineConfig, traffic: Traffic, data: Data) -> dict[str, float]:
-    """Window, encoders, and the registers that pass the feed from row to row."""
+    """Window, encoders, and the registers that pass the feed from row to row.
+
+    Where layers can be split, the second operands' columns pass through shift registers to a second encoder, which
+    shares its LUTs with the choice of the upper rows' feed.  They do so in every layer, split or not.
+    """
     feed = config.pixels * FAMILIES[config.core].feed_bits(config.lanes) * data.feed_toggles
     lanes = data.lane_toggles * config.pixels * config.lanes
     word = WORD_PIXELS * WORD_CHANNELS
@@ -80,13 +88,17 @@ def operands(config: EngineConfig, traffic: Traffic, data: Data) -> dict[str, fl
     direct = 8 * WORD_PIXELS * config.channels * data.lane_toggles
     registers = banks + lines + direct + lanes + (1 + config.rows) * feed
     multiplexers = 2 * lines + 2 * lanes + feed
-    shifted = config.pixels * config.lanes if config.core != "merged" else 0
+    shifted, length = 0, upper_skew(config) + 1
+    if config.splits:
+        shifted = (config.pixels + 2) * 3 * config.channels
+        multiplexers += shifted * data.lane_toggles + feed
+        registers += shifted * data.lane_toggles
     return {
         "ff_toggle": traffic.plane_cycles * registers,
         "net_toggle": traffic.plane_cycles * (registers + banks),
         "lut_toggle": traffic.plane_cycles * multiplexers,
         "lut_net_toggle": traffic.plane_cycles * (2 * lines + lanes) / 2,
-        "srl_clock": float(traffic.cycles * shifted),
+        "srl_clock": float(traffic.cycles * shifted * -(-length // SHIFT_BITS)),
     }
 
 
@@ -105,12 +117,23 @@ def loaders(config: EngineConfig, traffic: Traffic) -> dict[str, float]:
 
 
 def memories(config: EngineConfig, traffic: Traffic) -> dict[str, float]:
-    """Block RAMs.  Every read port of the engine is enabled in every cycle; writes are counted."""
-    psum = memory(config.psum_steps * ROWS_PER_PSUM, PSUM_BITS * config.pixels)
-    stored = (traffic.steps - traffic.last_steps) * config.rows * psum
-    written = traffic.window_words * memory(config.bank_words, 64)
-    written += traffic.written_words * memory(config.out_words, 64)
-    return {"bram_read": brams(config) * traffic.cycles, "bram_write": stored + written}
+    """Block RAMs: each port counts in the cycles in which it is enabled.
+
+    Read: the nine input banks with a plane, partial sums in steps that do not start them, all sets' output or pool
+    memories with a word that is stored and their loop memories with one that is moved, the ring with a word of weights;
+    requantizer parameters and instructions in every cycle.
+    """
+    psum = config.rows * memory(config.psum_steps * ROWS_PER_PSUM, PSUM_BITS * config.pixels)
+    bank, out, loop = (memory(words, 64) for words in (config.bank_words, config.out_words, config.loop_words))
+    pool, ring = memory(config.pool_words, 64), memory(config.weight_words, 64)
+    always = config.sets * memory(8 * config.param_slots, PARAMETER_BITS) + memory(2 * PAGE_WORDS, 64)
+    read = BANKS * bank * traffic.plane_cycles + psum * (traffic.steps - traffic.first_steps)
+    read += 2 * config.sets * (out * (traffic.written_words - traffic.pool_words) + loop * traffic.moved_steps)
+    read += config.sets * pool * traffic.pool_words + ring * traffic.ring_words + always * traffic.cycles
+    written = psum * (traffic.steps - traffic.last_steps) + bank * traffic.window_words
+    written += out * (traffic.written_words - traffic.pool_words) + pool * traffic.pool_words
+    written += 2 * loop * traffic.moved_steps + ring * traffic.ring_words
+    return {"bram_read": float(read), "bram_write": float(written)}
 
 
 def outputs(config: EngineConfig, traffic: Traffic) -> dict[str, float]:

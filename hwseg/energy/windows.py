@@ -23,19 +23,24 @@ def bands(plan: LayerPlan) -> int:
 
 
 def steps(plan: LayerPlan, band: int, config: EngineConfig) -> tuple[np.ndarray, np.ndarray]:
-    """Rows [step] and pixels [step, pixel of the array] of one band, in the order of the walk."""
-    height = 2 if plan.pair else 1
+    """Rows [step] and pixels [step, pixel of the array] of one band, in the order of the walk.
+
+    Of a split layer the lower rows' pixels, of the odd word columns, then the upper rows', of the even ones.
+    """
+    height, columns = 2 if plan.pair else 1, 2 if plan.split else 1
     rows = range(height * band, min(height * (band + 1), plan.run_shape[0]))
-    order = [(row, word, sub) for word in range(plan.words) for row in rows for sub in range(config.substeps)]
+    order = [
+        (row, word, sub) for word in range(0, plan.words, columns) for row in rows for sub in range(config.substeps)
+    ]
     y, word, sub = np.array(order, np.int64).T
-    first = WORD_PIXELS * word + config.pixels * sub
-    return y, first[:, None] + np.arange(config.pixels)
+    first = [WORD_PIXELS * (word + column) + config.pixels * sub for column in reversed(range(columns))]
+    return y, np.concatenate([one[:, None] + np.arange(config.pixels) for one in first], axis=1)
 
 
 def lanes(
     plan: LayerPlan, tile: Tile, tensors: Mapping[str, np.ndarray], band: int, config: EngineConfig
 ) -> tuple[Bytes, int]:
-    """uint8 [step, pixel, lane] of one tile over one band, and the number of planes.
+    """uint8 [step, pixel, lane] of one tile over one band, and the number of planes; pixels as of `steps`.
 
     `tensors`: integers [H, W, C] by name.  Outside a map every lane is 0.
     """

@@ -68,11 +68,10 @@ class LayerActivity:
     """One layer of one frame.
 
     macs: multiply-accumulates.  planes: digit planes that are executed, per sum.  skipped_planes: how many of them, on
-    average, are leading planes that are zero in a whole step of the array, which skipping would save (0 where no data
-    were looked at; the engine executes them).  cycles:
-    of the engine's compute wave.  ddr_read, ddr_written: bytes.  events: counts by part (`PARTS`) and event (`PRICED`).
-    source: where the data activity comes from.  error: relative standard error of the counts that depend on data, from
-    sampling and from the fit of the cores' events.
+    average, are leading planes that are zero in a whole step of the array: the most that skipping leaves out, counted
+    here as executed (0 where no data were looked at).  cycles: of the engine's compute wave.  ddr_read, ddr_written:
+    bytes.  events: counts by part (`PARTS`) and event (`PRICED`).  source: where the data activity comes from.  error:
+    relative standard error of the counts that depend on data, from sampling and from the fit of the cores' events.
     """
 
     name: str

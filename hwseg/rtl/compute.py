@@ -7,6 +7,10 @@
         for row: for word column: for row of the pair: for substep:      one step = `interval` cycles
             plane 0, plane 1, ... plane B-1, idle ...                       the token goes with the last plane
 
+With skipping a step begins at the first plane that is not zero in its whole window (`hwseg.rtl.skip`), except a RUN's
+first step, for which there is no time to find out; every plane left out is a cycle less, down to the shortest step.
+Planes that save no cycle are idle ones before the first, so that last planes stay a step apart.
+
 The walk is one row state and one column state, advanced as `Mode` says; addresses are sums of the two and the plane.
 Timing: see `hwseg.rtl.latency`.
 """
@@ -15,20 +19,26 @@ from __future__ import annotations
 
 from typing import Any
 
-from amaranth.hdl import Module, Mux, Signal, unsigned
+from amaranth.hdl import Module, Mux, Signal, Value, unsigned
 from amaranth.lib import data, stream
 from amaranth.lib.wiring import Component, In, Out
 from amaranth.utils import exact_log2
 
 from hwseg.rtl.config import BANKS, EngineConfig
+from hwseg.rtl.cores.pipeline import delayed
 from hwseg.rtl.isa import Mode, Opcode, Scatter
-from hwseg.rtl.layouts import BACK_FIELDS, BACK_LAYOUT, BEAT, CONFIG_LAYOUT, RUN_LAYOUT, TOKEN
+from hwseg.rtl.layouts import BACK_FIELDS, BACK_LAYOUT, BEAT, CONFIG_LAYOUT, PLANE, RUN_LAYOUT, TOKEN, WINDOW
+from hwseg.rtl.skip import COUNT_BITS, MOST, POSITION
 from hwseg.rtl.window import ADDRESS_BITS
 
 COUNTER_BITS = 16
 
 ROW = data.StructLayout({"address": ADDRESS_BITS, "phase": 2, "odd": 1})
 """A position along one axis of the input buffer: block address, position modulo 3, half (nearest enlargement)."""
+
+
+AHEAD = data.StructLayout({"row": ROW, "column": ROW, "top": 1, "bottom": 1, "left": 1, "right": 1})
+"""A step's window: centre, and which of its sides lie outside the map."""
 
 
 def advance(
@@ -64,14 +74,15 @@ class Compute(Component):
     """Sequencer of the array.  `instruction`: 256 bits, CONFIG or RUN.  `done` counts completed RUNs modulo 2**16.
 
     completion: cycles from a RUN's last plane to the end of everything that it wrote (the engine's pipeline depth).
-    reload: cycles from the reload marker to the first plane.
+    reload: cycles from the reload marker to the first plane.  wait: cycles by which addresses and planes at the ports
+    come after the marker and the token of the same cycle of the walk.
     """
 
     latency = 3
     """Cycles from a walk's cycle to its beat, addresses and token at the ports."""
 
-    def __init__(self, config: EngineConfig, *, reload: int, completion: int) -> None:
-        self.config, self.reload, self.completion = config, reload, completion
+    def __init__(self, config: EngineConfig, *, reload: int, completion: int, wait: int = 0) -> None:
+        self.config, self.reload, self.completion, self.wait = config, reload, completion, wait
         super().__init__(
             {
                 "instruction": In(stream.Signature(unsigned(256))),
@@ -88,6 +99,10 @@ class Compute(Component):
                 "layer": Out(8),
                 "walking": Out(1),
                 "clear": In(1),
+                "skip": In(1),
+                "ahead": Out(POSITION),
+                "count": In(COUNT_BITS),
+                "skipped": Out(4),
             }
         )
 
@@ -157,20 +172,22 @@ class Compute(Component):
 
     def _walk(self, m: Module, run: data.View, begin: Signal, step_end: Signal, walk_end: Signal) -> None:
         cfg = self._configuration
-        cycle, interval = Signal(6), Signal(6)
-        plane_address = Signal(4)
+        cycle, last_cycle, longest = Signal(6), Signal(6), Signal(6)
+        plane, first_plane, following = Signal(7), Signal(COUNT_BITS), Signal(COUNT_BITS)
         substep, second, x, y = Signal(3), Signal(), Signal(10), Signal(12)
         row, pair_row, column = Signal(ROW), Signal(ROW), Signal(ROW)
         block = Signal(ADDRESS_BITS)
 
         m.d.comb += [
-            interval.eq(Mux(run.last, cfg.last_interval, cfg.interval)),
-            step_end.eq(self.walking & (cycle == interval - 1)),
+            longest.eq(Mux(run.last, cfg.last_interval, cfg.interval) - 1),
+            following.eq(Mux(cfg.skip & self.skip, self.count, 0)),
+            step_end.eq(self.walking & (cycle == last_cycle)),
             block.eq(cfg.planes),
         ]
         next_row = advance(m, row, cfg.mode, cfg.pitch, "row_next", run)
         after_pair = advance(m, pair_row, cfg.mode, cfg.pitch, "row_after_pair", run)
-        next_column = advance(m, column, cfg.mode, block, "column_next")
+        column_mode = Mux(cfg.split, Mode.STRIDE2, cfg.mode)
+        next_column = advance(m, column, column_mode, block, "column_next")
         m.d.sync += pair_row.eq(next_row)
 
         last_substep = substep == self.config.substeps - 1
@@ -186,9 +203,16 @@ class Compute(Component):
             first_column.odd.eq(run.odd_column),
         ]
         with m.If(self.walking):
-            m.d.sync += [cycle.eq(cycle + 1), plane_address.eq(plane_address + 1)]
+            m.d.sync += [cycle.eq(cycle + 1), plane.eq(plane + 1)]
         with m.If(step_end):
-            m.d.sync += [cycle.eq(0), plane_address.eq(0), substep.eq(substep + 1)]
+            saved = Mux(run.last, 0, Mux(following > MOST, MOST, following))
+            m.d.sync += [
+                cycle.eq(0),
+                plane.eq(saved),
+                first_plane.eq(following),
+                last_cycle.eq(longest - saved),
+                substep.eq(substep + 1),
+            ]
             with m.If(last_substep):
                 m.d.sync += [substep.eq(0), second.eq(second + 1)]
                 with m.If(last_second):
@@ -199,7 +223,9 @@ class Compute(Component):
         with m.If(begin):
             m.d.sync += [
                 cycle.eq(0),
-                plane_address.eq(0),
+                plane.eq(0),
+                first_plane.eq(0),
+                last_cycle.eq(longest),
                 substep.eq(0),
                 second.eq(0),
                 x.eq(0),
@@ -212,24 +238,47 @@ class Compute(Component):
 
         current = Signal(ROW)
         m.d.comb += current.eq(Mux(second, pair_row.as_value(), row.as_value()))
+        # Where the next step stands, for the count of planes that it may leave out.
+        moves_on, ends_row = last_substep & last_second, last_substep & last_second & last_x
+        turn = Mux(run.pair, after_pair.as_value(), next_row.as_value())
+        beside = Mux(last_second, row.as_value(), next_row.as_value())
+        upper = Mux(last_substep, ~last_second, second)
+        ahead = Signal(AHEAD)
+        m.d.sync += [
+            ahead.row.eq(Mux(ends_row, turn, Mux(last_substep, beside, current.as_value()))),
+            ahead.column.eq(
+                Mux(
+                    ends_row,
+                    first_column.as_value(),
+                    Mux(moves_on, next_column.as_value(), column.as_value()),
+                )
+            ),
+            ahead.top.eq(run.top & (y == 0) & ~ends_row & ~upper),
+            ahead.bottom.eq(run.bottom & Mux(ends_row, y + 1 == run.rows - 1, last_y) & (upper == run.pair)),
+            ahead.left.eq(run.left & Mux(moves_on, last_x, x == 0)),
+            ahead.right.eq(run.right & Mux(moves_on, Mux(last_x, run.columns == 1, x + 1 == run.columns - 1), last_x)),
+        ]
+        self._ahead(m, run, ahead)
         point = cfg.mode == Mode.POINT
-        executed = self.walking & (cycle < cfg.planes)
-
-        last_plane = Signal()
-        m.d.comb += last_plane.eq(executed & (cycle == cfg.planes - 1))
+        executed, last_plane = Signal(), Signal()
+        m.d.comb += [
+            executed.eq(self.walking & (plane >= first_plane) & (plane < cfg.planes)),
+            last_plane.eq(executed & (plane == cfg.planes - 1)),
+            self.skipped.eq(Mux(step_end, first_plane, 0)),
+        ]
         held, held_column, held_plane, held_point = Signal(ROW), Signal(ROW), Signal(4), Signal()
         held_beat, held_token = Signal(BEAT), Signal(TOKEN)
         window = held_beat.window
         m.d.sync += [
             held.eq(current),
             held_column.eq(column),
-            held_plane.eq(plane_address),
+            held_plane.eq(plane),
             held_point.eq(point),
             held_beat.reload.eq(begin & run.reload),
             held_beat.plane.valid.eq(executed),
-            held_beat.plane.first.eq(cycle == 0),
+            held_beat.plane.first.eq(plane == first_plane),
             held_beat.plane.last.eq(last_plane),
-            held_beat.plane.negate.eq(cfg.signed_in & (cycle == 0)),
+            held_beat.plane.negate.eq(cfg.signed_in & (plane == 0)),
             window.point.eq(point),
             window.stride2.eq(cfg.mode == Mode.STRIDE2),
             window.nearest.eq(cfg.mode == Mode.NEAREST),
@@ -239,10 +288,14 @@ class Compute(Component):
             window.odd_column.eq(column.odd),
             window.no_top.eq(run.top & (y == 0) & ~second),
             window.no_bottom.eq(run.bottom & last_y & last_second),
-            window.no_left.eq(run.left & (x == 0)),
+            window.no_left.eq(run.left & (x == 0) & ~cfg.split),
             window.no_right.eq(run.right & last_x),
             window.slice.eq(run.slice),
             window.substep.eq(substep),
+            window.plane.eq(plane),
+            window.second.eq(second),
+            window.split.eq(cfg.split),
+            window.edge.eq(x == 0),
             held_token.valid.eq(last_plane),
             held_token.half.eq(self._half),
             held_token.first.eq(run.first),
@@ -258,22 +311,18 @@ class Compute(Component):
         ]
         self._output_addresses(m, run, begin, step_end, last_substep, last_second, last_x, second, x, held_token)
         self._input_addresses(m, run, held, held_column, held_plane, held_point)
-        for early, late in ((held_beat, self.beat), (held_token, self.token)):
-            middle = Signal.like(early)
-            m.d.sync += [middle.eq(early), late.eq(middle)]
+        token, beat = Signal(TOKEN, name="middle_token"), Signal(BEAT, name="middle_beat")
+        m.d.sync += [token.eq(held_token), self.token.eq(token), beat.eq(held_beat)]
+        late_window = data.View(WINDOW, delayed(m, beat.window.as_value(), self.wait, "window"))
+        late_plane = data.View(PLANE, delayed(m, beat.plane.as_value(), self.wait, "plane", reset_less=False))
+        m.d.sync += [self.beat.reload.eq(beat.reload), self.beat.window.eq(late_window), self.beat.plane.eq(late_plane)]
 
     def _input_addresses(
         self, m: Module, run: data.View, row: data.View, column: data.View, plane: Signal, point: Signal
     ) -> None:
         """bank 3a+b reads row block of residue a plus column block of residue b plus the plane; two register stages."""
         cfg = self._configuration
-        above, below = Signal(ADDRESS_BITS), Signal(ADDRESS_BITS)
-        m.d.comb += [
-            above.eq(Mux(row.address == run.wrap_to, run.wrap_at, row.address) - cfg.pitch),
-            below.eq(row.address + cfg.pitch),
-        ]
-        before = Mux((row.phase == 0) & ~point, above, row.address)
-        after = Mux((row.phase == 2) & ~point, Mux(below == run.wrap_at, run.wrap_to, below), row.address)
+        before, after = self._row_blocks(m, run, row, point, "row")
         rows, columns = [], []
         for residue in range(3):
             # Centre at phase 0: residue 2 lies in the block before; centre at phase 2: residue 0 in the block after.
@@ -286,10 +335,51 @@ class Compute(Component):
             elif residue == 0:
                 neighbour = Mux((column.phase == 2) & ~point, cfg.planes, 0)
             m.d.sync += b.eq(column.address + neighbour + plane)
-            rows.append(a)
-            columns.append(b)
+            rows.append(delayed(m, a, self.wait, f"row_block_{residue}"))
+            columns.append(delayed(m, b, self.wait, f"column_block_{residue}"))
         for bank in range(BANKS):
             m.d.sync += self.addresses[bank].eq(rows[bank // 3] + columns[bank % 3])
+
+    def _row_blocks(
+        self, m: Module, run: data.View, row: data.View, point: Signal | int, name: str
+    ) -> tuple[Value, Value]:
+        """Block addresses of the rows above and below, where those lie in another block than the row itself."""
+        cfg = self._configuration
+        above, below = Signal(ADDRESS_BITS, name=f"{name}_above"), Signal(ADDRESS_BITS, name=f"{name}_below")
+        m.d.comb += [
+            above.eq(Mux(row.address == run.wrap_to, run.wrap_at, row.address) - cfg.pitch),
+            below.eq(row.address + cfg.pitch),
+        ]
+        before = Mux((row.phase == 0) & ~point, above, row.address)
+        after = Mux((row.phase == 2) & ~point, Mux(below == run.wrap_at, run.wrap_to, below), row.address)
+        return before, after
+
+    def _ahead(self, m: Module, run: data.View, ahead: data.View) -> None:
+        """Blocks of the next step's window, by residues modulo 3 as the banks are."""
+        cfg = self._configuration
+        nearest = cfg.mode == Mode.NEAREST
+        before, after = self._row_blocks(m, run, ahead.row, 0, "ahead")
+        top, bottom = ahead.top | (nearest & ahead.row.odd), ahead.bottom | (nearest & ~ahead.row.odd)
+        left, right = ahead.left | (nearest & ahead.column.odd), ahead.right | (nearest & ~ahead.column.odd)
+        column = ahead.column.address[COUNT_BITS:]
+        offsets = (
+            Mux(ahead.column.phase == 2, column + 1, column),
+            column,
+            Mux(ahead.column.phase == 0, column - 1, column),
+        )
+        for residue, row in enumerate((after, ahead.row.address, before)):
+            m.d.sync += [
+                self.ahead.rows[residue].eq(row[COUNT_BITS:]),
+                self.ahead.columns[residue].eq(offsets[residue]),
+                # The row above has the residue before the centre's, the row below the one behind it.
+                self.ahead.dark_rows[residue].eq(
+                    (top & (ahead.row.phase == (residue + 1) % 3)) | (bottom & (ahead.row.phase == (residue + 2) % 3))
+                ),
+                self.ahead.dark_columns[residue].eq(
+                    (left & (ahead.column.phase == (residue + 1) % 3))
+                    | (right & (ahead.column.phase == (residue + 2) % 3))
+                ),
+            ]
 
     def _output_addresses(
         self,
@@ -323,9 +413,9 @@ class Compute(Component):
         with m.If(step_end):
             m.d.sync += [psum.eq(psum + 1), raw.eq(raw + (cfg.raw_rows << exact_log2(max(1, self.config.pixels // 2))))]
             with m.If(last_substep & last_second):
-                with m.If(x[0] | scattered):
+                with m.If(x[0] | scattered | cfg.split):
                     m.d.sync += out_column.eq(out_column + cfg.out_planes)
-                with m.If(x[0]):
+                with m.If(x[0] | cfg.split):
                     m.d.sync += pool_column.eq(pool_column + cfg.out_planes)
                 with m.If(last_x):
                     m.d.sync += [

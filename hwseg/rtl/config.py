@@ -97,6 +97,11 @@ class EngineConfig:
         return WORD_PIXELS // self.pixels
 
     @property
+    def splits(self) -> bool:
+        """Whether layers of at most half as many channels as rows can use all rows, for two word columns a step."""
+        return self.sets % 2 == 0
+
+    @property
     def slices(self) -> int:
         """Tiles that one group of 8 input channels takes."""
         return WORD_CHANNELS // self.channels
@@ -109,6 +114,10 @@ class EngineConfig:
     @property
     def tile_words(self) -> int:
         return self.rows * self.row_words
+
+    def stored_words(self, packed: bool) -> int:
+        """Words of a weight tile in memory; packed: four bits a weight."""
+        return -(-self.tile_words // 2) if packed else self.tile_words
 
     @property
     def peak_macs(self) -> int:

@@ -15,6 +15,7 @@ from functools import lru_cache
 from typing import Any
 
 from amaranth.hdl import Cat, ClockDomain, ClockSignal, DomainRenamer, Module, Mux, ResetSignal, Signal
+from amaranth.lib import data
 from amaranth.lib.fifo import SyncFIFO
 from amaranth.lib.wiring import Component, In, Out
 
@@ -22,16 +23,18 @@ from hwseg.rtl.array import CoreArray
 from hwseg.rtl.bus import WINDOW_SHIFT
 from hwseg.rtl.compute import Compute
 from hwseg.rtl.config import ROWS_PER_PSUM, ROWS_PER_SET, SUFFIXES, EngineConfig
+from hwseg.rtl.cores import FAMILIES
 from hwseg.rtl.dispatch import Dispatcher
 from hwseg.rtl.emit import Library
 from hwseg.rtl.emit import verilog as emit_verilog
 from hwseg.rtl.latency import latencies
-from hwseg.rtl.layouts import TOKEN
+from hwseg.rtl.layouts import CONFIG_LAYOUT, LOAD_LAYOUT, RUN_LAYOUT, STORE_LAYOUT, TOKEN
 from hwseg.rtl.memory_unit import MemoryUnit
 from hwseg.rtl.output import OutputSet
 from hwseg.rtl.psum import PartialSums
 from hwseg.rtl.registers import Registers
 from hwseg.rtl.requantize import Requantizers
+from hwseg.rtl.skip import LeadingZeros
 from hwseg.rtl.weights import WeightMover
 from hwseg.rtl.window import Window
 
@@ -128,10 +131,12 @@ class Engine(Component):
         registers = Registers(array_code)
         dispatcher = Dispatcher()
         memory = MemoryUnit(config)
-        compute = Compute(config, reload=timing.reload, completion=timing.completion)
+        wait = FAMILIES[config.core].edge_wait
+        compute = Compute(config, reload=timing.reload, completion=timing.completion, wait=wait)
         mover = WeightMover(config, timing.hold)
-        window = Window(config)
+        zeros = LeadingZeros(config)
         array = CoreArray(config, library)
+        window = Window(config, array.skew)
         for name, part in (
             ("registers", registers),
             ("dispatcher", dispatcher),
@@ -139,6 +144,7 @@ class Engine(Component):
             ("compute_unit", compute),
             ("weight_mover", mover),
             ("window", window),
+            ("leading_zeros", zeros),
             ("array", array),
         ):
             instance = library.instance(part, f"hwseg_{name}")
@@ -152,9 +158,14 @@ class Engine(Component):
             mover.take.eq(compute.shadow_take),
             compute.shadow_full.eq(mover.full),
             window.write.eq(memory.bank_write),
+            zeros.write.eq(memory.bank_write),
+            zeros.position.eq(compute.ahead),
+            compute.count.eq(zeros.count),
             window.addresses.eq(compute.addresses),
             window.beat.eq(compute.beat),
             array.lanes.eq(window.lanes),
+            array.upper.eq(window.upper),
+            array.upper_valid.eq(window.upper_valid),
             array.plane.eq(window.plane),
             array.reload.eq(window.reload),
             array.chain.eq(mover.chain),
@@ -173,12 +184,12 @@ class Engine(Component):
     def _control(
         self, m: Module, registers: Registers, dispatcher: Dispatcher, memory: MemoryUnit, compute: Compute
     ) -> None:
-        for sink, name in (
-            (memory.read_instruction, "read"),
-            (memory.write_instruction, "store"),
-            (compute.instruction, "compute"),
+        for sink, name, width in (
+            (memory.read_instruction, "read", LOAD_LAYOUT.size),
+            (memory.write_instruction, "store", STORE_LAYOUT.size),
+            (compute.instruction, "compute", max(RUN_LAYOUT.size, CONFIG_LAYOUT.size)),
         ):
-            queue = SyncFIFO(width=256, depth=QUEUE_DEPTH)
+            queue = SyncFIFO(width=width, depth=QUEUE_DEPTH)
             m.submodules[f"{name}_queue"] = restarted(queue)
             source = getattr(dispatcher, name)
             m.d.comb += [
@@ -212,6 +223,8 @@ class Engine(Component):
             registers.error_cause.eq(memory.cause),
             registers.error_address.eq(memory.address),
             registers.walking.eq(compute.walking),
+            registers.skipped.eq(compute.skipped),
+            compute.skip.eq(registers.skip),
             registers.read_beat.eq(self.m_axi_rvalid & self.m_axi_rready),
             registers.write_beat.eq(self.m_axi_wvalid & self.m_axi_wready),
             registers.layer.eq(compute.layer),
@@ -269,7 +282,7 @@ class Engine(Component):
         """Tokens run beside the array; partial sums, requantizers and output sets take the sums row by row."""
         config, library = self.config, self.library
         token: Any = compute.token
-        for stage in range(Window.latency + array.latency - 1):
+        for stage in range(array.family.edge_wait + Window.latency + array.latency - 1):
             later = Signal(TOKEN, name=f"token_{stage}")
             m.d.sync += later.eq(token)
             token = later
@@ -311,26 +324,49 @@ class Engine(Component):
                 output.dot.eq(requantizers.out_dot),
                 output.dot_in.eq(outputs[-1].dot_out if outputs else 0),
                 output.dot_last.eq(number == config.sets - 1),
+                output.left.eq(number >= config.sets // 2),
                 output.token.eq(requantizers.out_token),
+                output.read_enable.eq(memory.output_read.enable),
                 output.read_address.eq(memory.output_read.address),
                 output.read_parity.eq(memory.output_read.parity),
                 output.read_pool.eq(memory.output_read.pool),
+                output.loop_enable.eq(memory.loop_read.enable),
                 output.loop_address.eq(memory.loop_read.address),
                 self.tap_layer[8 * number : 8 * (number + 1)].eq(output.tap_layer),
                 self.tap_valid[number].eq(output.tap_valid),
                 self.tap_data[512 * number : 512 * (number + 1)].eq(output.tap),
             ]
             outputs.append(output)
-        for request, sink, name in (
-            (memory.output_read, memory.output_data, "read_data"),
-            (memory.loop_read, memory.loop_data, "loop_data"),
-        ):
-            chosen, chosen_late = Signal(3, name=f"{name}_set"), Signal(3, name=f"{name}_set_late")
-            m.d.sync += [chosen.eq(request.set), chosen_late.eq(chosen)]
-            with m.Switch(chosen_late):
+        self._read_sets(m, memory, outputs)
+
+    def _read_sets(self, m: Module, memory: MemoryUnit, outputs: list[OutputSet]) -> None:
+        """The set that STORE and MOVE read from; of a split layer the even word columns lie half the sets further on,
+        and each set has one half of a pooled word's pixels.
+        """
+        half = self.config.sets // 2
+        store, move = memory.output_read, memory.loop_read
+        even, both = Signal(), Signal()
+        m.d.comb += even.eq(store.split & ~store.parity & ~store.pool)
+        m.d.sync += both.eq(store.split & store.pool)
+        both_late = Signal()
+        m.d.sync += both_late.eq(both)
+
+        def chosen(index: data.View, further: Signal | data.View, name: str) -> Signal:
+            early, late = Signal(3, name=f"{name}_set"), Signal(3, name=f"{name}_set_late")
+            m.d.sync += [early.eq(index + Mux(further, half, 0)), late.eq(early)]
+            return late
+
+        with m.Switch(chosen(store.set, even, "read")):
+            for number, output in enumerate(outputs):
+                with m.Case(number):
+                    other = outputs[(number + half) % len(outputs)].read_data if half else 0
+                    m.d.sync += memory.output_data.eq(output.read_data | Mux(both_late, other, 0))
+        for parity in range(2):
+            further = move.split & (1 - parity)
+            with m.Switch(chosen(move.set, further, f"loop_{parity}")):
                 for number, output in enumerate(outputs):
                     with m.Case(number):
-                        m.d.sync += sink.eq(getattr(output, name))
+                        m.d.sync += memory.loop_data[parity].eq(output.loop_data[parity])
 
 
 @lru_cache(maxsize=8)

@@ -6,7 +6,7 @@ from amaranth.hdl import Module
 from amaranth.lib import data
 from amaranth.lib.wiring import Component, In, Out
 
-from hwseg.rtl.array import Row
+from hwseg.rtl.array import Row, ordered
 from hwseg.rtl.config import EngineConfig
 from hwseg.rtl.emit import Library
 from hwseg.rtl.layouts import PLANE
@@ -36,7 +36,7 @@ class Group(Component):
             encoder = family.encoder(config.lanes)
             m.submodules[f"encoder_{pixel}"] = self.library.instance(encoder, "hwseg_encoder")
             m.d.comb += [
-                encoder.lanes.eq(self.lanes[pixel]),
+                encoder.lanes.eq(ordered(self.lanes[pixel], config)),
                 encoder.valid.eq(self.plane.valid),
                 encoder.reload.eq(self.reload),
                 rows[0].feed[pixel].eq(encoder.feed),

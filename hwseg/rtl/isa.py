@@ -40,7 +40,7 @@ class Target(IntEnum):
     POINT = 1
     """One bank, consecutive addresses (1x1 and transposed convolution: bank = channel group of the tile)."""
     WEIGHTS = 2
-    """Next words of the weight ring (address ignored)."""
+    """Next words of the weight ring (address ignored); `every_other`: two weights of four bits in a byte."""
     PARAMETERS = 3
     """Parameter slot `address`: two words per output channel, all rows of the array, slot after slot."""
     PROGRAM = 4
@@ -109,7 +109,7 @@ DESTINATION = {
     "bank": 4,  # POINT: bank 0..7
     "wrap_at": 14,  # a row that would start here
     "wrap_to": 14,  # starts here instead: rows go round in a ring
-    "every_other": 1,  # WINDOW: rows go to every other row of the buffer (one row phase of a transposed convolution)
+    "every_other": 1,  # WINDOW: rows go to every other row (a row phase of a transposed convolution); WEIGHTS: packed
 }
 """Where LOAD and MOVE put words in the banks."""
 
@@ -139,7 +139,8 @@ MOVE = Format(
         "wait_runs": 16,
         "source": 14,  # first address in the loop memory
         "set": 3,
-        "unused_ddr": 15,
+        "split": 1,  # even word columns come from the set half the sets further on
+        "unused_ddr": 14,
         "run_words": 16,  # steps of a row.  WINDOW: two word columns a step; POINT: one word
         "runs": 12,
         "source_pitch": 14,  # addresses from one row to the next in the loop memory
@@ -167,6 +168,7 @@ STORE = Format(
         "address": 14,  # first address in the source memory
         "pitch": 14,  # addresses from one run to the next in the source memory
         "planes": 4,  # output memory: words before the parity bank changes (raw: 1)
+        "split": 1,  # as in MOVE; pool memory: the words of both sets, one half each
         "cost": 20,  # as in LOAD
     },
 )
@@ -194,6 +196,8 @@ CONFIG = Format(
         "interval": 6,  # cycles of a step of a RUN that is not last, at least max(planes, 4)
         "last_interval": 6,  # of a last one: max(planes, 8), raw: max(planes, 8, raw_rows * max(1, pixels / 2))
         "drain": 1,  # first wait until every RUN is complete; else until those before the last CONFIG are
+        "skip": 1,  # leading planes that are zero in a whole window may be left out; the register `skip` decides
+        "split": 1,  # SAME: a step makes two word columns, the even one on the upper half of the rows
     },
 )
 

@@ -22,7 +22,7 @@ STORE_LAYOUT = layout(STORE)
 CONFIG_LAYOUT = layout(CONFIG)
 RUN_LAYOUT = layout(RUN)
 
-BACK_FIELDS = ("layer", "out_planes", "low", "high", "keep", "loop", "pool", "raw", "dot", "raw_rows")
+BACK_FIELDS = ("layer", "out_planes", "low", "high", "keep", "loop", "pool", "raw", "dot", "raw_rows", "split")
 BACK_LAYOUT = data.StructLayout({name: CONFIG.fields[name] for name in BACK_FIELDS})
 """What requantizers and output sets need of a CONFIG.  There are two, so that a new one need not wait for old RUNs."""
 
@@ -44,6 +44,10 @@ WINDOW = data.StructLayout(
         "no_right": 1,
         "slice": 3,
         "substep": 3,
+        "plane": 3,
+        "second": 1,
+        "split": 1,  # the upper rows take the left word, whose left neighbour is the step before's last pixel
+        "edge": 1,  # there is no step before in this row
     }
 )
 """How the nine words of a window become lanes."""

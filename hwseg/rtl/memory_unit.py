@@ -22,6 +22,7 @@ from hwseg.rtl.config import EngineConfig
 from hwseg.rtl.reader import LOOP_READ, WORD_WRITE, Reader
 from hwseg.rtl.registers import CAUSE_OUTSIDE, CAUSE_READ, CAUSE_STOPPED, CAUSE_WRITE
 from hwseg.rtl.requantize import PARAMETER_WRITE
+from hwseg.rtl.weights import WEIGHT
 from hwseg.rtl.window import BANK_WRITE
 from hwseg.rtl.writer import OUTPUT_READ, Writer
 
@@ -44,7 +45,7 @@ class MemoryUnit(Component):
                 "clear": In(1),
                 "axi": Out(AXI),
                 "bank_write": Out(BANK_WRITE),
-                "weight": Out(data.StructLayout({"enable": 1, "data": 64})),
+                "weight": Out(WEIGHT),
                 "parameter_write": Out(PARAMETER_WRITE),
                 "parameter_set": Out(3),
                 "program_write": Out(WORD_WRITE),

@@ -40,7 +40,8 @@ def plane(block: data.View, number: Signal) -> Value:
 
 class OutputSet(Component):
     """Packer, pool and memories of one set.  `read_*`: STORE's side, `loop_*`: MOVE's; data follows the address by two
-    cycles.  `back`: the two configurations that tokens name.
+    cycles.  `left`: in a split layer this set has the even word columns, else the odd ones.  `back`: the two
+    configurations that tokens name.
 
     latency: cycles from a step's last row at the input until all of its words are written (raw: see
     `hwseg.rtl.latency`).
@@ -61,10 +62,13 @@ class OutputSet(Component):
                 "dot_in": In(data.ArrayLayout(signed(DOT_BITS), config.pixels)),
                 "dot_out": Out(data.ArrayLayout(signed(DOT_BITS), config.pixels)),
                 "dot_last": In(1),
+                "read_enable": In(1),
                 "read_address": In(14),
                 "read_parity": In(1),
                 "read_pool": In(1),
+                "left": In(1),
                 "read_data": Out(64),
+                "loop_enable": In(1),
                 "loop_address": In(14),
                 "loop_data": Out(data.ArrayLayout(64, 2)),
                 "tap": Out(BLOCK),
@@ -76,7 +80,10 @@ class OutputSet(Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         masked = Signal(data.ArrayLayout(8, self.config.pixels))
-        token = self.token
+        # In a split layer a step makes an even and an odd word column, each in a set of its own.
+        self._token = token = Signal(TOKEN)
+        split = self._configuration(m, self.token, "incoming").split
+        m.d.comb += [token.eq(self.token), token.odd.eq(Mux(split, ~self.left, self.token.odd))]
         for pixel in range(self.config.pixels):
             position = Signal(4, name=f"position_{pixel}")
             m.d.comb += [
@@ -101,7 +108,7 @@ class OutputSet(Component):
 
     def _full(self, m: Module, values: data.View) -> list[data.View]:
         """Collect a block, then emit its planes into one bank, or scattered into both."""
-        token = self.token
+        token = self._token
         block, leaving, held = Signal(BLOCK), Signal(BLOCK), Signal(TOKEN)
         now, cfg = self._configuration(m, token, "arriving"), self._configuration(m, held, "complete")
         complete, busy, number, offset = Signal(), Signal(), Signal(4), Signal(4)
@@ -158,7 +165,7 @@ class OutputSet(Component):
         reader, writer = memory.read_port(), memory.write_port(granularity=8)
         m.d.comb += [
             reader.addr.eq(self.loop_address),
-            reader.en.eq(1),
+            reader.en.eq(self.loop_enable),
             writer.data.eq(write.data),
         ]
         late = Signal(8, name=f"loop_enable_{parity}")
@@ -167,7 +174,7 @@ class OutputSet(Component):
 
     def _pool(self, m: Module, values: data.View) -> data.View:
         """Running 2x2 maximum; two word columns of the map make one pooled word."""
-        token = self.token
+        token = self._token
         now = self._configuration(m, token, "pooling")
         is_signed = now.low[8]
         best, leaving = Signal(BLOCK), Signal(BLOCK)
@@ -183,6 +190,9 @@ class OutputSet(Component):
         with m.If(~token.odd & ~token.second):
             for column in range(4):
                 m.d.comb += updated[4 + column].eq(0)
+        with m.If(now.split & token.odd & ~token.second):
+            for column in range(4):
+                m.d.comb += updated[column].eq(0)
         pixels = self.config.pixels
         with m.Switch(token.substep):
             for s in range(self.config.substeps):
@@ -202,7 +212,7 @@ class OutputSet(Component):
                 with m.Case(r):
                     m.d.sync += best[r].eq(updated)
         finished = token.valid & (self.row == ROWS_PER_SET - 1) & (token.substep == self._last_substep) & token.second
-        m.d.sync += complete.eq(finished & (token.odd | token.end_of_row) & now.pool)
+        m.d.sync += complete.eq(finished & (token.odd | token.end_of_row | now.split) & now.pool)
         with m.If(finished):
             m.d.sync += held.eq(token)
         cfg = self._configuration(m, held, "pooled")
@@ -225,7 +235,7 @@ class OutputSet(Component):
 
         The rows of the next set follow those of this one by a cycle, so its sum begins where this one ends.
         """
-        token = self.token
+        token = self._token
         now = self._configuration(m, token, "dot")
         products = Signal(data.ArrayLayout(signed(17), self.config.pixels))
         for pixel in range(self.config.pixels):
@@ -259,7 +269,7 @@ class OutputSet(Component):
 
     def _raw(self, m: Module, dot: data.View) -> list[data.View]:
         """Accumulators, or the head's sums, queue up by rows and leave as words of two."""
-        token = self.token
+        token = self._token
         cfg = self._configuration(m, token, "raw")
         words = max(1, self.config.pixels // 2)
         width = self.config.pixels * RAW_BITS
@@ -309,7 +319,7 @@ class OutputSet(Component):
             port = data.View(MEMORY_WRITE, chosen)
             m.d.comb += [
                 read.addr.eq(self.read_address),
-                read.en.eq(1),
+                read.en.eq(self.read_enable & ~self.read_pool),
                 write.addr.eq(port.address),
                 write.data.eq(port.data),
                 write.en.eq(port.enable),
@@ -320,7 +330,7 @@ class OutputSet(Component):
         read, write = memory.read_port(), memory.write_port()
         m.d.comb += [
             read.addr.eq(self.read_address),
-            read.en.eq(1),
+            read.en.eq(self.read_enable & self.read_pool),
             write.addr.eq(pool_write.address),
             write.data.eq(pool_write.data),
             write.en.eq(pool_write.enable[0]),

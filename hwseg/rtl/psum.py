@@ -51,16 +51,18 @@ class PartialSums(Component):
 
         token, row = Signal(TOKEN), Signal(2)
         valids = Cat(*(self.early[r].valid for r in range(ROWS_PER_PSUM)))
-        chosen: object = 0
-        for r in range(ROWS_PER_PSUM):
-            chosen = chosen | Mux(self.early[r].valid, self.early[r].as_value(), 0)
+        # The four rows' tokens are one step's, a cycle apart, and steps are four cycles apart.
+        held = Signal(TOKEN)
+        with m.If(self.early[0].valid):
+            m.d.sync += held.eq(self.early[0])
         m.d.comb += [
-            token.eq(chosen),
+            token.eq(Mux(self.early[0].valid, self.early[0].as_value(), held.as_value())),
+            token.valid.eq(valids.any()),
             row.eq(Cat(valids[1] | valids[3], valids[2] | valids[3])),
             read.addr.eq(
                 token.psum[: (config.psum_steps - 1).bit_length()] | (row << (config.psum_steps - 1).bit_length())
             ),
-            read.en.eq(1),
+            read.en.eq(token.valid & ~token.first),
         ]
         # The token and its row, one register per cycle from here on: tokens[k] belongs to cycle k of the table above.
         tokens, rows = [token], [row]

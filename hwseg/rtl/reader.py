@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from amaranth.hdl import Cat, Module, Mux, Signal, unsigned
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, unsigned
 from amaranth.lib import data, stream
 from amaranth.lib.fifo import SyncFIFO
 from amaranth.lib.wiring import Component, In, Out
@@ -19,9 +19,10 @@ from amaranth.lib.wiring import Component, In, Out
 from hwseg.rtl.bus import ADDRESS_CHANNEL, FAULT, GRANT, READ_CHANNEL, Bursts
 from hwseg.rtl.compute import COUNTER_BITS
 from hwseg.rtl.config import BANKS, EngineConfig
-from hwseg.rtl.isa import PARAMETER, Opcode, Target
+from hwseg.rtl.isa import LOAD, PARAMETER, Opcode, Target
 from hwseg.rtl.layouts import LOAD_LAYOUT, MOVE_LAYOUT
 from hwseg.rtl.requantize import PARAMETER_WRITE, TRIPLE
+from hwseg.rtl.weights import WEIGHT
 from hwseg.rtl.window import ADDRESS_BITS, BANK_WRITE
 
 READ_INSTRUCTIONS = 16
@@ -29,10 +30,27 @@ LOOP_DELAY = 3
 """Cycles from the loop memory's address to its words."""
 
 WORD_WRITE = data.StructLayout({"enable": 1, "address": 10, "data": 64})
-LOOP_READ = data.StructLayout({"set": 3, "address": ADDRESS_BITS})
+LOOP_READ = data.StructLayout({"enable": 1, "set": 3, "split": 1, "address": ADDRESS_BITS})
 
 PLACE = data.StructLayout({"enable": BANKS, "column": 2, "near": ADDRESS_BITS, "far": ADDRESS_BITS, "parity": 1})
 """Where a step's words go: word column `column` (modulo 3) at address `near`, every other column at `far`."""
+
+
+KIND = LOAD.offsets["layer"]
+PLACING = slice(LOAD.offsets["ddr"], LOAD.offsets["wait_stores"])
+"""Bits of LOAD and MOVE: what it is, and where words come from and go; the rest only says when."""
+
+
+def placing(instruction: data.View) -> Value:
+    """What must be known of an instruction when its words arrive."""
+    bits = instruction.as_value()
+    return Cat(bits[:KIND], bits[PLACING])
+
+
+def whole(kept: Value) -> Value:
+    """An instruction with what `placing` keeps of it, each field in its place."""
+    missing = PLACING.start - KIND
+    return Cat(kept[:KIND], Const(0, missing), kept[KIND:], Const(0, LOAD_LAYOUT.size - missing - len(kept)))
 
 
 class Reader(Component):
@@ -57,7 +75,7 @@ class Reader(Component):
                 "ar": Out(stream.Signature(ADDRESS_CHANNEL)),
                 "r": In(stream.Signature(READ_CHANNEL)),
                 "bank_write": Out(BANK_WRITE),
-                "weight": Out(data.StructLayout({"enable": 1, "data": 64})),
+                "weight": Out(WEIGHT),
                 "parameter_write": Out(PARAMETER_WRITE),
                 "parameter_set": Out(3),
                 "program_write": Out(WORD_WRITE),
@@ -74,7 +92,9 @@ class Reader(Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         m.submodules.bursts = bursts = Bursts()
-        m.submodules.descriptors = descriptors = SyncFIFO(width=LOAD_LAYOUT.size, depth=READ_INSTRUCTIONS)
+        m.submodules.descriptors = descriptors = SyncFIFO(
+            width=len(placing(Signal(LOAD_LAYOUT))), depth=READ_INSTRUCTIONS
+        )
         loads_open, bursts_open = Signal(16), Signal(16)
         self._issue(m, bursts, descriptors, loads_open, bursts_open)
         landed = self._arrive(m, descriptors)
@@ -105,7 +125,7 @@ class Reader(Component):
             bursts.transfer.runs.eq(held.runs),
             bursts.transfer.stride.eq(held.ddr_stride),
             bursts.begin.eq(self.granted),
-            descriptors.w_data.eq(held),
+            descriptors.w_data.eq(placing(held)),
         ]
         with m.FSM():
             with m.State("IDLE"):
@@ -164,7 +184,9 @@ class Reader(Component):
             last_word.eq(words == 1),
             last.eq(step & last_word & (runs == 1)),
             landed.eq(Mux(moving, draining[-1], last)),
+            self.loop_read.enable.eq(step & moving),
             self.loop_read.set.eq(move.set),
+            self.loop_read.split.eq(move.split),
             self.loop_read.address.eq(source_row + source_column + number),
         ]
         m.d.sync += draining.eq(Cat(last & moving, draining[:-1]))
@@ -212,7 +234,8 @@ class Reader(Component):
             with m.If(load.target == Target.PROGRAM):
                 m.d.sync += self.pages.eq(self.pages + 1)
         with m.If(descriptors.r_rdy & descriptors.r_en):
-            new = data.View(LOAD_LAYOUT, descriptors.r_data)
+            taken = whole(descriptors.r_data)
+            new = data.View(LOAD_LAYOUT, taken)
             m.d.sync += [
                 active.eq(1),
                 load.eq(new),
@@ -223,7 +246,7 @@ class Reader(Component):
                 column_phase.eq(new.column_phase),
                 words.eq(new.run_words),
                 runs.eq(new.runs),
-                source_row.eq(data.View(MOVE_LAYOUT, descriptors.r_data).source),
+                source_row.eq(data.View(MOVE_LAYOUT, taken).source),
                 source_column.eq(0),
                 parity.eq(0),
                 self._word_at.eq(new.ddr + self.base),
@@ -287,6 +310,7 @@ class Reader(Component):
         m.d.sync += [
             self.weight.enable.eq(take & (load.target == Target.WEIGHTS)),
             self.weight.data.eq(word),
+            self.weight.packed.eq(load.every_other),
             self.program_write.enable.eq(take & (load.target == Target.PROGRAM)),
             self.program_write.address.eq(row + column),
             self.program_write.data.eq(word),

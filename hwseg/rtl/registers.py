@@ -53,6 +53,8 @@ REGISTERS = (
     ),
     Register(0x40, "error_cause", "ro", "0 none, else why the run ended early: see the causes"),
     Register(0x44, "error_address", "ro", "byte address of the fault (write error: of the transfer's first byte)"),
+    Register(0x48, "skip", "rw", "bit 0: leave out leading zero planes where the program allows it"),
+    Register(0x4C, "skipped", "ro", "digit planes of windows that were left out"),
 )
 OFFSETS = {register.name: register.offset for register in REGISTERS}
 CAUSE_READ, CAUSE_WRITE, CAUSE_OUTSIDE, CAUSE_STOPPED = 1, 2, 3, 4
@@ -97,6 +99,8 @@ class Registers(Component):
                 "error_cause": In(3),
                 "error_address": In(32),
                 "walking": In(1),
+                "skip": Out(1),
+                "skipped": In(4),
                 "read_beat": In(1),
                 "write_beat": In(1),
                 "layer": In(8),
@@ -106,7 +110,7 @@ class Registers(Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         bus = self.bus
-        cycles, walking = Signal(64), Signal(32)
+        cycles, walking, skipped = Signal(64), Signal(32), Signal(32)
         read_beats, write_beats = Signal(32), Signal(32)
         done, overrun, enable, pending, error = Signal(), Signal(), Signal(), Signal(), Signal()
 
@@ -115,11 +119,20 @@ class Registers(Component):
         m.d.sync += starting.eq(self.start)
         m.d.comb += active.eq(self.busy | self.start | starting)
         with m.If(self.start):
-            m.d.sync += [cycles.eq(0), walking.eq(0), read_beats.eq(0), write_beats.eq(0), done.eq(0), error.eq(0)]
+            m.d.sync += [
+                cycles.eq(0),
+                walking.eq(0),
+                skipped.eq(0),
+                read_beats.eq(0),
+                write_beats.eq(0),
+                done.eq(0),
+                error.eq(0),
+            ]
         with m.Elif(self.busy):
             m.d.sync += [
                 cycles.eq(cycles + 1),
                 walking.eq(walking + self.walking),
+                skipped.eq(skipped + self.skipped),
                 read_beats.eq(read_beats + self.read_beat),
                 write_beats.eq(write_beats + self.write_beat),
                 error.eq(error | self.error),
@@ -150,6 +163,8 @@ class Registers(Component):
                     m.d.sync += self.program_start.eq(value)
                 with m.Case(OFFSETS["program_words"]):
                     m.d.sync += self.program_words.eq(value)
+                with m.Case(OFFSETS["skip"]):
+                    m.d.sync += self.skip.eq(value[0])
                 with m.Case(OFFSETS["interrupt_enable"]):
                     m.d.sync += enable.eq(value[0])
                 with m.Case(OFFSETS["interrupt"]):
@@ -174,6 +189,8 @@ class Registers(Component):
                 "cycles": cycles[:32],
                 "cycles_high": cycles[32:],
                 "walking": walking,
+                "skip": self.skip,
+                "skipped": skipped,
                 "read_beats": read_beats,
                 "write_beats": write_beats,
                 "layer": self.layer,

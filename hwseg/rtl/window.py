@@ -9,6 +9,10 @@
 
     pipeline   0 beat and addresses in   1 memory read   2 output register   3 rotated and masked   4 lanes
 
+A layer of few output channels is *split*: the lower half of the array's rows makes the centre word's pixels and the
+upper half the left word's, from the same nine words.  Only the pixel column left of the left word is missing; it is the
+centre word's last one of the step before, of which one plane after the other is kept.
+
 Latency: `Window.latency` cycles from a beat to its lanes.  One beat per cycle.
 """
 
@@ -20,6 +24,7 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import Component, In, Out
 
 from hwseg.rtl.config import BANKS, TAPS, EngineConfig
+from hwseg.rtl.cores.pipeline import delayed
 from hwseg.rtl.layouts import BEAT, PLANE
 
 ADDRESS_BITS = 14
@@ -34,19 +39,22 @@ class Window(Component):
     """Nine input banks and the selection of lanes.
 
     `write`: one word per cycle into each enabled bank.  `addresses`: one per bank, with `beat`.  `lanes[pixel][tap * N
-    + c]` and `plane`, `reload` come out `latency` cycles later.
+    + c]` and `plane`, `reload` come out `latency` cycles later, the lanes `upper` of the left word `skew` cycles after
+    those.
     """
 
     latency = 4
 
-    def __init__(self, config: EngineConfig) -> None:
-        self.config = config
+    def __init__(self, config: EngineConfig, skew: int = 0) -> None:
+        self.config, self.skew = config, skew
         super().__init__(
             {
                 "write": In(BANK_WRITE),
                 "addresses": In(data.ArrayLayout(ADDRESS_BITS, BANKS)),
                 "beat": In(BEAT),
                 "lanes": Out(data.ArrayLayout(config.lanes, config.pixels)),
+                "upper": Out(data.ArrayLayout(config.lanes, config.pixels)),
+                "upper_valid": Out(1),
                 "plane": Out(PLANE),
                 "reload": Out(1),
             }
@@ -62,6 +70,8 @@ class Window(Component):
         m.d.comb += [self.plane.eq(beats[-1].plane), self.reload.eq(beats[-1].reload)]
         rotated, direct = self._rotate(m, words, beats[2].window)
         self._select(m, rotated, direct, beats[3].window)
+        if self.config.splits:
+            self._select_upper(m, rotated, beats[3])
         return m
 
     def _banks(self, m: Module) -> list[Signal]:
@@ -74,7 +84,7 @@ class Window(Component):
             word = Signal(64, name=f"word_{bank}")
             m.d.comb += [
                 read.addr.eq(self.addresses[bank]),
-                read.en.eq(1),
+                read.en.eq(self.beat.plane.valid),
                 write.addr.eq(self.write.address[bank % 3]),
                 write.data.eq(self.write.data[bank % 3]),
                 write.en.eq(self.write.enable[bank]),
@@ -129,17 +139,55 @@ class Window(Component):
     def _select(self, m: Module, rotated: list[list[Value]], direct: list[Signal], window: data.View) -> None:
         """lanes[pixel][tap, channel] of this substep; one register stage."""
         n, pixels = self.config.channels, self.config.pixels
+        # The ten pixel columns that eight neighbours read, enlarged if the layer wants that.
+        near: list[list[Value]] = []
+        for ky, line in enumerate(rotated):
+            columns = Signal(10 * n, name=f"columns_{ky}")
+            for j in range(10):
+                halves = [line[8 + 4 * half + ((j - 1) >> 1)] for half in (0, 1)]
+                enlarged = Mux(window.odd_column, halves[1], halves[0])
+                m.d.comb += columns[n * j : n * (j + 1)].eq(Mux(window.nearest, enlarged, line[7 + j]))
+            near.append([columns[n * j : n * (j + 1)] for j in range(10)])
         for pixel in range(pixels):
             for tap in range(TAPS):
                 ky, kx = divmod(tap, 3)
                 choices = []
                 for substep in range(self.config.substeps):
                     i = substep * pixels + pixel
-                    line = rotated[ky]
-                    nearest = [line[8 + 4 * half + ((i + kx - 1) >> 1)] for half in (0, 1)]
-                    same = Mux(window.nearest, Mux(window.odd_column, nearest[1], nearest[0]), line[7 + i + kx])
-                    lane = Mux(window.stride2, line[7 + 2 * i + kx], same)
+                    lane = Mux(window.stride2, rotated[ky][7 + 2 * i + kx], near[ky][i + kx])
                     point = direct[tap][n * i : n * (i + 1)] if tap < 8 else 0
                     choices.append(Mux(window.point, point, lane))
                 chosen = Array(choices)[window.substep] if len(choices) > 1 else choices[0]
                 m.d.sync += self.lanes[pixel][n * tap : n * (tap + 1)].eq(chosen)
+
+    def _select_upper(self, m: Module, rotated: list[list[Value]], beat: data.View) -> None:
+        """Lanes of the left word, and whether a split layer wants them; delayed to where the upper rows begin."""
+        n, pixels, window = self.config.channels, self.config.pixels, beat.window
+        left = Signal(3 * n, name="left_pixels")
+        m.submodules.left_pixels = memory = Memory(shape=3 * n, depth=16, init=[])
+        read, write = memory.read_port(domain="comb"), memory.write_port()
+        address = Cat(window.plane, window.second)
+        m.d.comb += [
+            read.addr.eq(address),
+            write.addr.eq(address),
+            write.data.eq(Cat(*(line[15] for line in rotated))),
+            write.en.eq(beat.plane.valid & (window.substep == self.config.substeps - 1)),
+            left.eq(Mux(window.edge, 0, read.data)),
+        ]
+        columns = []
+        for ky, line in enumerate(rotated):
+            whole = [left[n * ky : n * (ky + 1)], *line[: 8 + 1]]
+            choices = [Cat(*whole[s * pixels : s * pixels + pixels + 2]) for s in range(self.config.substeps)]
+            columns.append(Array(choices)[window.substep] if len(choices) > 1 else choices[0])
+        chosen = Signal((pixels + 2) * 3 * n)
+        m.d.comb += chosen.eq(Cat(*columns))
+        # A chain without reset becomes shift-register LUTs.
+        late = delayed(m, chosen, self.skew + 1, "upper_columns")
+        width = (pixels + 2) * n
+        for pixel in range(pixels):
+            for tap in range(TAPS):
+                ky, kx = divmod(tap, 3)
+                at = ky * width + n * (pixel + kx)
+                m.d.comb += self.upper[pixel][n * tap : n * (tap + 1)].eq(late[at : at + n])
+        valid = beat.plane.valid & window.split
+        m.d.comb += self.upper_valid.eq(delayed(m, valid, self.skew + 1, "upper_valid", reset_less=False))

@@ -25,7 +25,7 @@ READ_DELAY = 3
 """Cycles from an output memory's address to the word at the write queue."""
 BURST_COUNT_BITS = 20
 
-OUTPUT_READ = data.StructLayout({"set": 3, "pool": 1, "parity": 1, "address": ADDRESS_BITS})
+OUTPUT_READ = data.StructLayout({"enable": 1, "set": 3, "split": 1, "pool": 1, "parity": 1, "address": ADDRESS_BITS})
 OPEN_STORE = data.StructLayout({"bursts": BURST_COUNT_BITS, "address": 32})
 
 
@@ -117,7 +117,9 @@ class Writer(Component):
         """Source address of this cycle's beat: `planes` words per parity bank, runs `pitch` apart."""
         row, column, number, parity, words = Signal(14), Signal(14), Signal(4), Signal(), Signal(16)
         m.d.comb += [
+            self.output_read.enable.eq(bursts.beat),
             self.output_read.set.eq(store.set),
+            self.output_read.split.eq(store.split),
             self.output_read.pool.eq(store.pool),
             self.output_read.parity.eq(parity),
             self.output_read.address.eq(row + column + number),

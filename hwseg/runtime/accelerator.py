@@ -37,9 +37,7 @@ BACKENDS = {
 }
 """Module and function by name; the function takes a Package."""
 
-WINDOW_BYTES = 128
-"""The granted window is told in multiples of this."""
-COUNTERS = ("walking", "read_beats", "write_beats")
+COUNTERS = ("walking", "read_beats", "write_beats", "skipped")
 
 
 @dataclass(frozen=True)
@@ -68,10 +66,13 @@ class Accelerator:
             mask = accelerator.segment(pixels).mask
 
     One run at a time.  Every wait has a limit; every fault is an HwsegError that says what to do.
+
+    skip: leave out digit planes that are zero in a whole window.  The mask is the same, a run takes fewer cycles, how
+    many depends on the picture; without it every run takes the package's predicted ones.
     """
 
-    def __init__(self, package: Package, backend: Backend) -> None:
-        self.package, self.backend = package, backend
+    def __init__(self, package: Package, backend: Backend, skip: bool = True) -> None:
+        self.package, self.backend, self.skip = package, backend, skip
         self._loaded: dict[str, Loaded] = {}
         self._set: dict[str, int] = {}
         self._running: Run | None = None
@@ -81,7 +82,7 @@ class Accelerator:
         self._write("interrupt", 1)
 
     @classmethod
-    def open(cls, folder: str | Path, backend: str = "board") -> Accelerator:
+    def open(cls, folder: str | Path, backend: str = "board", skip: bool = True) -> Accelerator:
         """The accelerator of a package, by name of its backend: "board" or "simulation"."""
         require(backend in BACKENDS, "backend", f"must be {' or '.join(BACKENDS)}, is {backend!r}")
         package = read_package(folder)
@@ -91,7 +92,7 @@ class Accelerator:
         except ImportError as error:
             raise HwsegError(f"backend {backend}", f"must be installed: {error}", "pip install 'hwseg[sim]'") from error
         try:
-            return cls(package, opened)
+            return cls(package, opened, skip)
         except BaseException:
             opened.close()
             raise
@@ -167,7 +168,7 @@ class Accelerator:
         # The hardware lets no burst leave the window from base to limit.
         self._write_once("base", base)
         self._write_once("limit", base + -(-model.total_bytes // WINDOW_STEP) * WINDOW_STEP)
-        self._write_once("limit", base + loaded.buffer.array.size // WINDOW_BYTES * WINDOW_BYTES)
+        self._write_once("skip", int(self.skip))
         self._write_once("program", model.program.address)
         self._write_once("program_words", model.program.size // 8)
         self._write_once("interrupt_enable", 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,15 +10,18 @@ import pytest
 from PIL import Image
 
 from benchmarks.graphs import GraphBuilder
+from hwseg import golden
+from hwseg.compile.activity import skipping
 from hwseg.compile.api import compile_model
-from hwseg.energy.api import CALIBRATION, PICTURES, activity_of, energy_of, read_images
+from hwseg.compile.resources import PARAMETER_BITS, memory
+from hwseg.energy.api import CALIBRATION, PICTURES, activity_of, activity_of_program, energy_of, read_images
 from hwseg.energy.engine import Data, events
-from hwseg.energy.traffic import traffic
+from hwseg.energy.traffic import Traffic, traffic
 from hwseg.errors import HwsegError
 from hwseg.power.activity import PARTS
 from hwseg.power.cores import core_activity, measured
 from hwseg.quant.load import load
-from hwseg.rtl.config import parse_array
+from hwseg.rtl.config import BANKS, parse_array
 from tests.compile.proof import compiled
 
 MODEL = Path(__file__).parents[2] / "hwseg" / "models" / "nuclei-w8a8.onnx"
@@ -55,6 +59,8 @@ def test_counts_of_the_program_are_those_of_its_plan():
     assert count.cycles == timing.layers[1] > count.walking
     assert count.reloads >= 3
     assert count.weight_words == count.reloads * program.config.tile_words
+    assert count.ring_words == count.weight_words
+    assert count.first_steps == count.steps
     for number, one in found.items():
         assert one.read_words == timing.read_words[number]
         assert one.written_words == timing.write_words[number]
@@ -75,6 +81,63 @@ def test_events_grow_with_what_they_are_counted_from():
     assert calm["ddr"]["ddr_byte"] == 8 * (count.read_words + count.written_words)
     cores = program.config.rows * program.config.pixels
     assert calm["cores"]["ff_clock"] == cores * core.per_cycle["ff_clock"] * count.cycles
+
+
+def test_memories_are_read_where_the_engine_wants_their_words():
+    """Three groups of input channels, so that partial sums are read in two of three steps."""
+    b = GraphBuilder(16, 24, 3)
+    config = parse_array("8x8x8")
+    program = compiled(b.graph(b.sums(b.conv(b.conv("image", 24), 8, bits=5), 1)), config)
+    count = traffic(program.program, program.timing(), config)[1]
+    assert count.first_steps == count.last_steps == count.steps / 3
+    core = core_activity("table", config.lanes)
+
+    def reads(one: Traffic) -> float:
+        return events(config, one, Data(0.2, 0.2, 0.2), core)["memories"]["bram_read"]
+
+    idle = replace(count, cycles=0, plane_cycles=0, first_steps=count.steps)
+    idle = replace(idle, written_words=0, pool_words=0, moved_steps=0, ring_words=0)
+    assert reads(idle) == 0
+    assert reads(replace(idle, plane_cycles=10)) == 10 * BANKS * 4  # 2048 words x 64 bits: four block RAMs
+    assert reads(replace(idle, first_steps=count.first_steps)) == 8 * 8 * (count.steps - count.first_steps)
+    assert reads(replace(idle, written_words=7, pool_words=3)) == 4 * 2 * 1 + 3 * 1
+    assert reads(replace(idle, moved_steps=5)) == 5 * 2 * 1
+    assert reads(replace(idle, ring_words=6)) == 6 * 2
+    assert reads(replace(idle, cycles=9)) == 9 * (2 + memory(8 * config.param_slots, PARAMETER_BITS))
+
+
+def test_packed_weights_are_half_the_words_of_the_ring_and_all_of_the_shadow():
+    b = GraphBuilder(16, 24, 3)
+    config = parse_array("8x8x8")
+    program = compiled(b.graph(b.sums(b.conv("image", 8, weight_bits=4), 1)), config)
+    counts = traffic(program.program, program.timing(), config)
+    packed = [plan for plan in program.plans if plan.packed]
+    assert packed
+    for plan in packed:
+        count = counts[plan.index]
+        assert 2 * count.ring_words == count.weight_words == count.reloads * config.tile_words
+
+
+def test_planes_that_are_left_out_take_no_cycles_and_no_toggles_with_them():
+    """A picture that is black but for a corner: the same layers with less of everything that comes with a plane."""
+    b = GraphBuilder(32, 64, 1)
+    program = compiled(b.graph(b.sums(b.conv(b.conv("image", 16), 16), 1)), parse_array("8x8x8"))
+    picture = np.zeros((32, 64, 1), np.uint8)
+    picture[:8, :8] = np.random.default_rng(0).integers(0, 256, (8, 8, 1))
+    tensors = golden.run(program.graph, picture).tensors
+    left = skipping(program, picture)
+    assert left.skipped > 0
+    dense, fewer = (activity_of_program(program, [tensors], "full", full=True, skipping=one) for one in (None, left))
+    assert sum(a.cycles for a in fewer) == program.timing(saved=left.saved).total <= program.timing().total
+    for plan, before, after in zip(program.plans, dense[1:], fewer[1:], strict=True):
+        planes, out = left.planes[plan.index]
+        reads = BANKS * memory(program.config.bank_words, 64)
+        always = program.config.sets * memory(8 * program.config.param_slots, PARAMETER_BITS) + 2
+        saved = before.events["memories"]["bram_read"] - after.events["memories"]["bram_read"]
+        assert saved == out * reads + always * (before.cycles - after.cycles)
+        toggles = [a.events["operands"]["ff_toggle"] for a in (before, after)]
+        assert toggles[1] == pytest.approx(toggles[0])
+        assert 0 <= out < planes
 
 
 def test_cores_are_measured_and_scaled_to_other_lanes():

@@ -17,16 +17,17 @@ from hwseg.compile.machine import Machine
 from hwseg.energy.data import Counted, between, bootstrap, count, encoded, into_idle, observe, within
 from hwseg.energy.windows import bands, lanes
 from hwseg.ir import Graph
+from hwseg.rtl.array import lane_order
 from hwseg.rtl.config import parse_array
 from hwseg.rtl.cores import TABLE
 from tests.compile.proof import compiled, image_of
 
-ARRAYS = ("8x8x8", "8x4x4")
+ARRAYS = ("8x8x8", "8x4x4", "16x8x8", "16x4x4")
 
 
 def modes() -> Graph:
     """3x3 with pooling, of stride 2, on an enlarged map, on a concat; a transposed convolution of 64 channels."""
-    b = GraphBuilder(16, 24, 3)
+    b = GraphBuilder(16, 32, 3)
     wide = b.conv("image", 8)
     small = b.pool(wide)
     deep = b.conv(b.conv(small, 64), 64, bits=5)
@@ -35,16 +36,20 @@ def modes() -> Graph:
 
 
 def seen_by_program(program: Program, monkeypatch: pytest.MonkeyPatch) -> dict[int, list[np.ndarray]]:
-    """Lanes [step, pixel, lane] of every RUN that starts its partial sums anew or not, by layer."""
+    """Lanes [step, pixel, lane] of every RUN, by layer; of split layers the upper rows' pixels behind the lower's."""
     found: dict[int, list[np.ndarray]] = {}
     original = Machine._execute
 
     def record(self: Machine, i: dict[str, int]) -> None:
-        seen = self._lanes(i)
-        rows, words, _, width = seen.shape
         depth, c = (2 if i["pair"] else 1), self.config
-        order = seen.reshape(rows // depth, depth, words, c.substeps, c.pixels, width).transpose(0, 2, 1, 3, 4, 5)
-        found.setdefault(i["layer"], []).append(order.reshape(-1, c.pixels, width))
+        halves = []
+        for seen in self._lanes(i):
+            if seen is None:
+                continue
+            rows, words, _, width = seen.shape
+            order = seen.reshape(rows // depth, depth, words, c.substeps, c.pixels, width).transpose(0, 2, 1, 3, 4, 5)
+            halves.append(order.reshape(-1, c.pixels, width))
+        found.setdefault(i["layer"], []).append(np.concatenate(halves, axis=1))
         original(self, i)
 
     monkeypatch.setattr(Machine, "_execute", record)
@@ -74,6 +79,7 @@ def test_lanes_are_those_that_the_executed_program_multiplies(array, monkeypatch
         assert found.tolist() == wanted.tolist(), plan.layer.name
         compared.add(plan.sources[0].mode)
     assert len(compared) == 4
+    assert any(plan.split for plan in program.plans) == program.config.splits
 
 
 @pytest.mark.parametrize("array", ARRAYS)
@@ -91,11 +97,11 @@ def test_steps_follow_the_walk(array, monkeypatch):
 
 def test_the_feed_is_what_the_table_core_is_specified_to_read():
     config = parse_array("8x4x4")
-    spec = TableSpec(config.lanes)
+    spec, order = TableSpec(config.lanes), lane_order(config.channels)
     values = np.random.default_rng(0).integers(0, 32, (3, 4, config.lanes)).astype(np.uint8)
     feed, idle = encoded(values, 5, config)
     for step, pixel, plane in [(0, 0, 4), (2, 3, 0), (1, 1, 2)]:
-        addresses, signs = spec.encode((values[step, pixel] >> plane & 1).tolist())
+        addresses, signs = spec.encode((values[step, pixel, order] >> plane & 1).tolist())
         bits = [address >> i & 1 for address in addresses for i in range(LANES - 1)]
         bits += [signs[a] ^ signs[b] for a, b in spec.pairs] + [signs[0]]
         assert (feed[step, pixel] >> plane & 1).tolist() == bits
@@ -157,7 +163,8 @@ def test_the_gates_of_the_encoder_toggle_as_counted():
         planes = [step[0] >> bit & 1 for step in values for bit in range(7, -1, -1)]
         for cycle in range(len(planes) + TABLE.encoder_latency):
             if cycle < len(planes):
-                ctx.set(dut.lanes, sum(int(b) << i for i, b in enumerate(planes[cycle])))
+                taken = planes[cycle][lane_order(config.channels)]
+                ctx.set(dut.lanes, sum(int(b) << i for i, b in enumerate(taken)))
             await ctx.tick()
             if cycle >= TABLE.encoder_latency - 1:
                 seen.append(ctx.get(dut.feed))

@@ -25,7 +25,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from amaranth.hdl import Shape, ShapeLike, signed
+from amaranth.hdl import Shape, ShapeLike, Value, signed
 from amaranth.lib.data import ArrayLayout
 from amaranth.lib.wiring import Component, In, Member, Out
 
@@ -58,6 +58,10 @@ def core_ports(spec: CoreSpec, feed_bits: int, load: ShapeLike) -> dict[str, Mem
     }
 
 
+def _as_they_are(lanes: Value) -> Value:
+    return lanes
+
+
 def _no_drain(lanes: int, weight_bits: int = 8, weight_signed: bool = True) -> int:
     return 0
 
@@ -70,6 +74,9 @@ class Family:
     offset_binary: whether a sum is 2 * sum(w * x) + sum(w) instead of sum(w * x).
     order: how activations enter, planes from the "most" or the "least" significant on, or whole "words".
     drain: idle cycles that must pass between two sums.
+    encode: the feed of a valid plane as a function of the lanes, without registers.
+    edge: an encoder for an array whose planes come `edge_wait` cycles later after a reload than the contract says, so
+    that none need wait in it.
     """
 
     name: str
@@ -85,3 +92,6 @@ class Family:
     reload_lead: int = 0
     order: str = "most"
     drain: Callable[..., int] = _no_drain
+    encode: Callable[[Value], Value] = _as_they_are
+    edge: Callable[[int], Component] | None = None
+    edge_wait: int = 0

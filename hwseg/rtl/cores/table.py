@@ -61,36 +61,41 @@ def feed_bits(lanes: int) -> int:
     return TableSpec(lanes).tables * LANES
 
 
+def encode(lanes: Value) -> Value:
+    """The feed of a plane: of each table the address bits x_i XNOR x_0, then relative signs."""
+    spec = TableSpec(len(lanes))
+    padding = spec.tables * LANES - spec.lanes
+    lanes = Cat(lanes, Const(0, padding)) if padding else lanes
+    groups = [lanes[LANES * t : LANES * (t + 1)] for t in range(spec.tables)]
+    heads = [group[0] for group in groups]
+    addresses = [~(x ^ head) for head, *rest in groups for x in rest]
+    return Cat(*addresses, *(heads[a] ^ heads[b] for a, b in spec.pairs), ~heads[0])
+
+
 class Encoder(Component):
     """Lanes to table addresses and relative signs.  Idle cycles feed the all-ones plane; see the module for reloads.
 
-    The planes wait here while the loader adds up its first entries, once per pixel instead of in each core.
+    The planes wait here while the loader adds up its first entries, once per pixel instead of in each core; or they
+    have waited before they became lanes (`waited`), where they are fewer bits.
     """
 
-    def __init__(self, lanes: int, weight_bits: int = 8, weight_signed: bool = True) -> None:
-        self.spec = TableSpec(lanes, weight_bits, weight_signed)
+    def __init__(self, lanes: int, weight_bits: int = 8, weight_signed: bool = True, *, waited: bool = False) -> None:
+        self.spec, self.waited = TableSpec(lanes, weight_bits, weight_signed), waited
         super().__init__(encoder_ports(lanes, feed_bits(lanes)))
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        wait = Loader.lead
+        wait = 0 if self.waited else Loader.lead
         lanes = delayed(m, self.lanes, wait, "lanes")
         valid = delayed(m, self.valid, wait, "valid", reset_less=False)
         entry = Signal(ADDRESS_BITS)
-        reload = delayed(m, self.reload, wait, "reload", reset_less=False)
+        reload = delayed(m, self.reload, Loader.lead, "reload", reset_less=False)
         m.d.sync += entry.eq(entry + (reload | (entry != 0)))
         written = ~(entry ^ (entry >> 1))
 
-        padding = self.spec.tables * LANES - self.spec.lanes
-        lanes = Cat(lanes, Const(0, padding)) if padding else lanes
-        groups = [lanes[LANES * t : LANES * (t + 1)] for t in range(self.spec.tables)]
-        heads = [g[0] for g in groups]
-        addresses = []
-        for t, (head, *rest) in enumerate(groups):
-            idle = written if t in self.spec.write_side else Const(ENTRIES - 1, ADDRESS_BITS)
-            addresses += [Mux(valid, ~(x ^ head), bit) for x, bit in zip(rest, idle, strict=True)]
-        signs = [(heads[a] ^ heads[b]) & valid for a, b in self.spec.pairs]
-        m.d.sync += self.feed.eq(Cat(*addresses, *signs, ~heads[0] & valid))
+        ones = Const(ENTRIES - 1, ADDRESS_BITS)
+        idle = Cat(written if t in self.spec.write_side else ones for t in range(self.spec.tables))
+        m.d.sync += self.feed.eq(Mux(valid, encode(lanes), idle))
         return m
 
 
@@ -293,4 +298,7 @@ TABLE = Family(
     reload_cycles=Loader.reload_cycles,
     offset_binary=Core.offset_binary,
     reload_lead=Loader.lead,
+    encode=encode,
+    edge=lambda lanes: Encoder(lanes, waited=True),
+    edge_wait=Loader.lead,
 )

@@ -1,0 +1,83 @@
+"""Skipping, split layers and packed weights in the Verilog: every value, every plane left out, every cycle."""
+
+import numpy as np
+import pytest
+
+from benchmarks.graphs import GraphBuilder
+from hwseg.boards import load_board
+from hwseg.compile.api import compile_graph
+from hwseg.compile.engine_text import engine_verilog
+from hwseg.rtl.cells import sim_cells
+from hwseg.rtl.config import parse_array
+from hwseg.sim.simulate import simulate_program
+from tests.compile.test_packed import narrow
+from tests.compile.test_split import network
+
+pytestmark = [pytest.mark.verilator, pytest.mark.xdist_group("simulator")]
+
+
+def mixed(height, width):
+    """Strides, nearest enlargement, pooling, maps of eight and of four planes, 1x1 and transposed convolution."""
+    b = GraphBuilder(height, width, 3, seed=height)
+    x = b.conv("image", 8)
+    narrow = b.conv(b.conv(x, 12, bits=4), 12, 3, 2)
+    deep = b.conv(b.pool(x), 24)
+    up = b.up(b.conv(b.concat(narrow, deep), 8, 1))
+    return b.graph(b.sums(b.conv(b.concat(b.conv(up, 8), x, b.conv(deep, 8, 2)), 16), 2, 1))
+
+
+def dim(graph, shift, seed):
+    kind = graph.types[graph.input]
+    image = np.random.default_rng(seed).integers(0, 256, kind.shape) >> shift
+    image[: image.shape[0] // 2, : image.shape[1] // 2] = 0
+    return image
+
+
+def run(tmp_path, graph, array, image, **choices):
+    config = parse_array(array)
+    program = compile_graph(graph, config, load_board("zynq7020"))
+    top = engine_verilog(config)
+    (tmp_path / "top.v").write_text(top)
+    if cells := sim_cells(top):
+        (tmp_path / "sim_cells.v").write_text(cells)
+    (tmp_path / "program.bin").write_bytes(program.program)
+    (tmp_path / "weights.bin").write_bytes(program.weights)
+    return simulate_program(tmp_path, program, image, **choices)
+
+
+@pytest.mark.parametrize(
+    ("array", "make", "height", "width"),
+    [
+        ("8x4x4", mixed, 12, 40),
+        ("8x4x4", mixed, 22, 24),
+        ("8x2x2", mixed, 8, 16),
+        ("16x8x8-dsp", mixed, 16, 48),
+        ("16x8x8-dsp", network, 24, 64),
+    ],
+)
+@pytest.mark.parametrize("shift", [0, 4])
+def test_skipping_changes_cycles_and_nothing_else(tmp_path, array, make, height, width, shift):
+    graph = make(height, width)
+    image = dim(graph, shift, height)
+    skipping = run(tmp_path, graph, array, image, skip=True)
+    assert skipping.passed, (skipping.first_mismatch, skipping.counters, skipping.predicted_skipped)
+    assert [x.cycles for x in skipping.layers] == [x.predicted_cycles for x in skipping.layers]
+    assert skipping.counters["skipped"] > 0
+    dense = run(tmp_path, graph, array, image)
+    assert dense.passed
+    assert dense.counters["skipped"] == 0
+    assert skipping.cycles < dense.cycles
+    assert (skipping.mask == dense.mask).all()
+
+
+def test_skipping_under_random_latency_and_stalls(tmp_path):
+    graph = mixed(12, 40)
+    result = run(tmp_path, graph, "8x4x4", dim(graph, 3, 1), skip=True, latency=(3, 150))
+    assert result.passed, (result.first_mismatch, result.counters, result.predicted_skipped)
+
+
+@pytest.mark.parametrize("array", ["8x4x4", "8x2x2"])
+def test_packed_weights_reach_the_tables_in_the_predicted_cycles(tmp_path, array):
+    graph = narrow(12, 32)
+    result = run(tmp_path, graph, array, dim(graph, 0, 2))
+    assert result.passed, (result.first_mismatch, result.cycles, result.predicted_cycles)
