@@ -176,7 +176,7 @@ class CoreArray(Component):
                 m.d.comb += row.feed[pixel].eq(feeds[pixel] if r == 0 else rows[r - 1].feed_next[pixel])
         return m
 
-    def _upper_feed(self, m: Module, below: data.View) -> data.View:
+    def _upper_feed(self, m: Module, below: data.View) -> Any:
         """What the upper rows' first one takes: the second operands, or in idle cycles and where there are none the
         feed of the row below, one register later either way.
         """
