@@ -2,24 +2,26 @@
 
 Weights are random: cycles follow from shapes and digit planes alone. GOPS are 2 x multiply-accumulates of convolutions;
 residual additions and pooling take cycles and count nothing. Beside five drawn networks there are those that hwseg
-ships, at the bits they were trained with.
+ships, at the bits they were trained with. With `--images` these skip leading zero planes of real pictures, too.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 
+from benchmarks import skipping
 from benchmarks.graphs import GraphBuilder
 from benchmarks.measure import machine, table
 from benchmarks.verification import MOST_CYCLES, Check, verify_strips, verify_whole
 from hwseg import models
 from hwseg.boards import Board, load_board
 from hwseg.compile.api import Program, compile_graph
+from hwseg.image import read_input
 from hwseg.ir import Graph
 from hwseg.rtl.config import PRESETS, EngineConfig
 
@@ -146,6 +148,20 @@ def measure(name: str, bits: int | str, ddr_bits: int, config: EngineConfig, clo
     )
 
 
+def measure_skipping(
+    name: str, ddr_bits: int, config: EngineConfig, pictures: Sequence[Path], clock_mhz: float = CLOCK_MHZ
+) -> Row:
+    """A shipped network on pictures, resized to what it takes; cycles are the mean."""
+    dense = measure(name, SHIPPED[name], ddr_bits, config, clock_mhz)
+    program = compiled(graph_of(name, SHIPPED[name]), config, ddr_bits, clock_mhz)
+    found = [skipping.measure(program, p.name, read_input(p, program.graph, "resize")) for p in pictures]
+    cycles = round(sum(saved.cycles for saved in found) / len(found))
+    executed = sum(1 / saved.planes for saved in found) / len(found)
+    faster = dense.cycles / cycles
+    busy = dense.utilization * faster * executed
+    return replace(dense, mode="skip", cycles=cycles, utilization=busy, gops=dense.gops * faster)
+
+
 def verify(name: str, bits: int | str, config: EngineConfig, most_cycles: int) -> list[Check]:
     """The whole network, or strips of each of its layers, on a 16-bit DDR."""
     program = compiled(graph_of(name, bits), config, 16)
@@ -194,6 +210,8 @@ def main() -> None:
     parser.add_argument("--only", choices=[*NETWORKS, *SHIPPED], action="append")
     parser.add_argument("--bits", type=int, action="append", choices=range(2, 9))
     parser.add_argument("--clock", type=float, action="append", metavar="MHZ", help=f"[{CLOCK_MHZ:g}]")
+    parser.add_argument("--images", type=Path, metavar="DIR", help="pictures on which shipped networks skip")
+    parser.add_argument("--pictures", type=int, default=8, help="the first ones of them [8]")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--plot", type=Path, metavar="PNG")
     parser.add_argument("--verify", action="store_true", help="simulate in Verilator; resumes where it was interrupted")
@@ -211,6 +229,15 @@ def main() -> None:
         for name, bits in chosen
         for ddr_bits in DDR
     ]
+    if arguments.images is not None:
+        pictures = skipping.pictures_of(arguments.images, arguments.pictures)
+        rows += [
+            measure_skipping(name, ddr_bits, config, pictures, clock)
+            for clock in arguments.clock or [CLOCK_MHZ]
+            for name, _ in chosen
+            if name in SHIPPED
+            for ddr_bits in DDR
+        ]
     print(f"{machine()}, array {config.name}")
     print()
     print(table(HEAD, [cells(row) for row in rows]))
@@ -225,7 +252,7 @@ def main() -> None:
         raise SystemExit(bool(failed))
 
 
-HEAD = ["network", "bits", "DDR bits", "MHz", "GMAC", "cycles", "lanes busy", "GOPS", "DDR MB", "GB/s"]
+HEAD = ["network", "bits", "DDR bits", "mode", "MHz", "GMAC", "cycles", "lanes busy", "GOPS", "DDR MB", "GB/s"]
 
 
 def cells(row: Row) -> list[str]:
@@ -234,6 +261,7 @@ def cells(row: Row) -> list[str]:
         row.name,
         str(row.bits),
         str(row.ddr_bits),
+        row.mode,
         f"{row.clock_mhz:g}",
         f"{row.macs / 1e9:.3f}",
         f"{row.cycles:,}",

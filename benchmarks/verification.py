@@ -23,6 +23,8 @@ from hwseg.rtl.cells import sim_cells
 from hwseg.sim.simulate import simulate_program
 
 NOTES = Path(__file__).parents[1] / "build" / "benchmarks" / "verified.json"
+MEMORY = 1 << 25
+"""Bytes of the simulated memory: one simulator for all."""
 MOST_CYCLES = 1_000_000
 """Of a cut, where fewer rows can do that."""
 
@@ -96,7 +98,7 @@ def _simulated(network: str, what: str, program: Program) -> Check:
         (folder / "program.bin").write_bytes(program.program)
         (folder / "weights.bin").write_bytes(program.weights)
         started = time.perf_counter()
-        result = simulate_program(folder, program, image)
+        result = simulate_program(folder, program, image, least_bytes=MEMORY)
         seconds = time.perf_counter() - started - result.build_seconds
     passed = result.passed and all(layer.cycles == layer.predicted_cycles for layer in result.layers)
     speed = result.cycles / seconds

@@ -170,8 +170,12 @@ def simulate_program(
     seed: int = 1,
     skip: bool = False,
     progress: Progress | None = None,
+    least_bytes: int = 0,
 ) -> Simulation:
-    """`simulate` for a compiled program whose top.v, sim_cells.v, program.bin and weights.bin lie in `folder`."""
+    """`simulate` for a compiled program whose top.v, sim_cells.v, program.bin and weights.bin lie in `folder`.
+
+    least_bytes: of the simulated memory, so that programs of different size share a simulator.
+    """
     graph = program.graph
     bounds = latency or (program.board.ddr_latency,) * 2
     require(2 <= bounds[0] <= bounds[1] <= 10_000, "--latency", f"must be 2 <= MIN <= MAX, is {bounds[0]}:{bounds[1]}")
@@ -184,7 +188,9 @@ def simulate_program(
     started = time.perf_counter()
     with file_errors(folder):
         top = folder / "top.v"
-        simulator = build(top, sets=program.config.sets, memory_bytes=program.memory.end(len(program.program)))
+        simulator = build(
+            top, sets=program.config.sets, memory_bytes=max(least_bytes, program.memory.end(len(program.program)))
+        )
     built = time.perf_counter() - started
     with tempfile.TemporaryDirectory(prefix="hwseg-") as scratch:
         work = Path(scratch)

@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import asdict, replace
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from benchmarks import throughput, upsampling, verification
 from benchmarks.strips import cuts
@@ -48,6 +50,20 @@ def test_each_upsampling_has_a_line() -> None:
     assert [line[:3] for line in lines.values()] == [["unet8", "4", name] for name in lines]
     assert all(line[4].endswith(" %") == (name == "bilinear") for name, line in lines.items())
     assert int(lines["bilinear"][3].replace(",", "")) > int(lines["nearest"][3].replace(",", ""))
+
+
+def test_skipping_saves_cycles_on_a_dark_picture(tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 60, (128, 128)).astype(np.uint8)
+    pixels[:64] = 0
+    Image.fromarray(pixels).save(tmp_path / "dark.png")
+    config = PRESETS["zynq7020"]
+    dense = throughput.measure("nuclei-w8a8", 8, 16, config)
+    found = throughput.measure_skipping("nuclei-w8a8", 16, config, [tmp_path / "dark.png"])
+    assert found.mode == "skip"
+    assert found.macs == dense.macs
+    assert dense.cycles / 2 < found.cycles < dense.cycles
+    assert found.gops * found.cycles == pytest.approx(dense.gops * dense.cycles)
+    assert 0 < found.utilization < dense.utilization * dense.cycles / found.cycles
 
 
 def test_every_layer_is_cut_once_with_its_own_channels_and_weights(network: Program) -> None:
