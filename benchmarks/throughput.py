@@ -187,10 +187,11 @@ def plot(rows: list[Row], path: Path) -> None:
     from matplotlib import pyplot
 
     config = PRESETS["zynq7020"]
-    names = list(dict.fromkeys(row.name for row in rows if row.name in NETWORKS))
+    rows = [row for row in rows if row.name in NETWORKS and (row.ddr_bits, row.clock_mhz) == (16, CLOCK_MHZ)]
+    names = list(dict.fromkeys(row.name for row in rows))
     figure, axes = pyplot.subplots(figsize=(8, 4.2), layout="constrained")
     for offset, (bits, colour) in enumerate(((8, "#2b6ca3"), (4, "#5f9a45"))):
-        found = {row.name: row.gops for row in rows if (row.bits, row.ddr_bits) == (bits, 16) and row.name in names}
+        found = {row.name: row.gops for row in rows if row.bits == bits}
         places = [i + 0.36 * (offset - 0.5) for i, name in enumerate(names) if name in found]
         bars = axes.bar(places, list(found.values()), 0.34, color=colour, label=f"{bits}-bit activations")
         axes.bar_label(bars, fmt="%.0f", fontsize=9, color="white", label_type="center")
