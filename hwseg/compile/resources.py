@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from hwseg.rtl.config import ROWS_PER_PSUM, ROWS_PER_SET, EngineConfig
 from hwseg.rtl.isa import PARAMETER
+from hwseg.rtl.skip import PLANES
 
 MARGIN = 0.9
 """Share of a board's resources above which place and route may not close."""
@@ -58,18 +59,23 @@ LOADER = {
 }
 LOADER["table_dsp"] = LOADER["table"]
 ENCODER = {
-    "table": Line(Cost(0, 0, 19), Cost(2, 1, 1)),
+    "table": Line(Cost(0, 0, 19), Cost(1, 0, 1)),
     "merged": Line(Cost(), Cost(0.5, 0, 1)),
 }
 ENCODER["table_dsp"] = ENCODER["table"]
 # by pixels
 REQUANTIZERS = Line(Cost(-26, 0, 599), Cost(209, 0, 347))
 OUTPUT = Line(Cost(1800, 8, 3040), Cost(29, 22, 0))
-PARTIAL_SUMS = Line(Cost(117, 0, 252), Cost(60, 0, 132))
+PARTIAL_SUMS = Line(Cost(17, 0, 252), Cost(60, 0, 132))
 # by input channels; fewer pixels bring wider multiplexers in front of fewer lanes
 WINDOW = Line(Cost(160, 0, 500), Cost(304, 0, 136))
 
-FIXED = Cost(2150, 640, 5020)
+# by lanes of all pixels: the second operands' way to the upper rows
+SPLIT = Line(Cost(60, 12, 40), Cost(1.42, 0.42, 1))
+# by blocks of eight words in a bank
+LEADING_ZEROS = Line(Cost(250, 0, 150), Cost(0.5625, 0.5625, 0))
+
+FIXED = Cost(2410, 640, 5020)
 """Dispatcher, queues, compute and memory units, registers, weight mover; less what the parts share in the whole."""
 
 
@@ -94,7 +100,10 @@ def logic(config: EngineConfig) -> Cost:
     psums = ROWS_PER_SET // ROWS_PER_PSUM * PARTIAL_SUMS.at(pixels)
     one_set = REQUANTIZERS.at(pixels) + OUTPUT.at(pixels) + psums
     window = WINDOW.at(config.channels) + Cost(ff=pixels * lanes)
-    return config.rows * row + pixels * ENCODER[core].at(lanes) + config.sets * one_set + window + FIXED
+    array = config.rows * row + pixels * ENCODER[core].at(lanes)
+    if config.splits:
+        array += SPLIT.at(pixels * lanes)
+    return array + config.sets * one_set + window + LEADING_ZEROS.at(config.bank_words / PLANES) + FIXED
 
 
 def brams(config: EngineConfig) -> float:

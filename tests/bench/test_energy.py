@@ -118,13 +118,15 @@ def found_document() -> dict[str, object]:
     rivals = [core | {"core": name, "gops": 100.0 * (1 + (name == "table_dsp"))} | energies for name in CORES]
     head = {"clock_mhz": 150.0, "temperature_c": 50.0, "coefficients_sha256": "ab" * 32, "array": "a", "yosys": "0"}
     own = core | {"core": "merged", "gops": 53.0} | energies
-    return head | {"networks": rows, "rivals": rivals, "paper": own}
+    fewer = [row | {"cycles": 9 * 10**5, "left_out": 0.125} for row in rows]
+    return head | {"networks": rows, "skipping": fewer, "rivals": rivals, "paper": own}
 
 
 def test_the_document_says_what_was_found():
     text = energy_report.markdown(found_document())
     assert "| unet16-8bit | 1.000 | 300 | 20 (10 to 40) |" in text
     assert "| 8 bits, PL, middle | 20.0 | 120 | no |" in text
+    assert "| unet16-8bit | 12.5% | 10.0% | 20.0 | 20.0 | 20.0 | 20.0 |" in text
     assert "| unet16-8bit | cascaded | 2.00 | 1.00 | 1.00 | 1.00 | 2.52 |" in text
     assert "**Factor 1.32**: our middle is above the measurement, which lies within the band." in text
     alone = energy_report.markdown(found_document() | {"rivals": []})

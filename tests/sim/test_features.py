@@ -66,7 +66,8 @@ def test_skipping_changes_cycles_and_nothing_else(tmp_path, array, make, height,
     dense = run(tmp_path, graph, array, image)
     assert dense.passed
     assert dense.counters["skipped"] == 0
-    assert skipping.cycles < dense.cycles
+    # What is left out in the last tiles alone saves no cycle.
+    assert skipping.cycles <= dense.cycles
     assert (skipping.mask == dense.mask).all()
 
 
