@@ -19,8 +19,7 @@ from benchmarks.strips import Compile, cuts
 from hwseg.compile.api import Program
 from hwseg.compile.engine_text import engine_verilog
 from hwseg.files import write_whole
-from hwseg.rtl.cells import sim_cells
-from hwseg.sim.simulate import simulate_program
+from hwseg.sim.simulate import lay_out, simulate_program
 
 NOTES = Path(__file__).parents[1] / "build" / "benchmarks" / "verified.json"
 MEMORY = 1 << 25
@@ -90,13 +89,8 @@ def _simulated(network: str, what: str, program: Program) -> Check:
     kind = program.graph.types[program.graph.input]
     image = np.random.default_rng(0).integers(kind.low, kind.high + 1, kind.shape)
     with tempfile.TemporaryDirectory() as scratch:
-        top = engine_verilog(program.config)
         folder = Path(scratch)
-        (folder / "top.v").write_text(top)
-        if cells := sim_cells(top):
-            (folder / "sim_cells.v").write_text(cells)
-        (folder / "program.bin").write_bytes(program.program)
-        (folder / "weights.bin").write_bytes(program.weights)
+        lay_out(folder, program)
         started = time.perf_counter()
         result = simulate_program(folder, program, image, least_bytes=MEMORY)
         seconds = time.perf_counter() - started - result.build_seconds

@@ -28,11 +28,13 @@ from hwseg.boards import load_board
 from hwseg.compile.activity import skipping
 from hwseg.compile.api import Program, compile_graph
 from hwseg.compile.dial import turned
+from hwseg.compile.engine_text import engine_verilog
 from hwseg.compile.layout import HeadLayout, pack_input, unpack_head, unpack_tensor
 from hwseg.errors import require
 from hwseg.files import file_errors, verify_manifest
 from hwseg.ir import Graph
 from hwseg.quant.load import load
+from hwseg.rtl.cells import sim_cells
 from hwseg.rtl.config import parse_array
 from hwseg.rtl.registers import STATUS_ERROR
 from hwseg.sim.build import Simulator, build, run_cocotb
@@ -217,6 +219,16 @@ def simulate_program(
         counters={name: results[name] for name in ("read_beats", "write_beats", "walking", "skipped")},
         predicted_skipped=0 if left_out is None else left_out.skipped,
     )
+
+
+def lay_out(folder: Path, program: Program) -> None:
+    """Write what `simulate_program` reads: the engine, models of its cells, program and weights."""
+    top = engine_verilog(program.config)
+    (folder / "top.v").write_text(top)
+    if cells := sim_cells(top):
+        (folder / "sim_cells.v").write_text(cells)
+    (folder / "program.bin").write_bytes(program.program)
+    (folder / "weights.bin").write_bytes(program.weights)
 
 
 def memory_image(folder: Path, program: Program, image: np.ndarray, seed: int) -> np.ndarray:

@@ -6,10 +6,8 @@ import pytest
 from benchmarks.graphs import GraphBuilder
 from hwseg.boards import load_board
 from hwseg.compile.api import compile_graph
-from hwseg.compile.engine_text import engine_verilog
-from hwseg.rtl.cells import sim_cells
 from hwseg.rtl.config import parse_array
-from hwseg.sim.simulate import simulate_program
+from hwseg.sim.simulate import lay_out, simulate_program
 from tests.compile.test_packed import narrow
 from tests.compile.test_split import network
 
@@ -34,14 +32,8 @@ def dim(graph, shift, seed):
 
 
 def run(tmp_path, graph, array, image, **choices):
-    config = parse_array(array)
-    program = compile_graph(graph, config, load_board("zynq7020"))
-    top = engine_verilog(config)
-    (tmp_path / "top.v").write_text(top)
-    if cells := sim_cells(top):
-        (tmp_path / "sim_cells.v").write_text(cells)
-    (tmp_path / "program.bin").write_bytes(program.program)
-    (tmp_path / "weights.bin").write_bytes(program.weights)
+    program = compile_graph(graph, parse_array(array), load_board("zynq7020"))
+    lay_out(tmp_path, program)
     return simulate_program(tmp_path, program, image, **choices)
 
 
