@@ -71,7 +71,7 @@ PARTIAL_SUMS = Line(Cost(17, 0, 252), Cost(60, 0, 132))
 WINDOW = Line(Cost(160, 0, 500), Cost(304, 0, 136))
 
 # by lanes of all pixels: the second operands' way to the upper rows
-SPLIT = Line(Cost(60, 12, 40), Cost(1.42, 0.42, 1))
+SPLIT = Line(Cost(60, 12, 40), Cost(2.3, 0.5, 1))
 # by blocks of eight words in a bank
 LEADING_ZEROS = Line(Cost(250, 0, 150), Cost(0.5625, 0.5625, 0))
 
