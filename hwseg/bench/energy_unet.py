@@ -75,4 +75,7 @@ def unet(image: np.ndarray, bits: int = 8) -> Graph:
         joined = b.add(f"dec{level}/concat", Concat(), (up, skips[level]), 0, top)
         x = b.conv(f"dec{level}/conv1", b.conv(f"dec{level}/conv0", joined, WIDTH << level), WIDTH << level)
     head = b.sums("head", x, 1, 1)
-    return Graph(f"unet{WIDTH}-{bits}bit", "image", tuple(b.nodes), b.types, Head(head, (Fraction(1),), (Fraction(0),)))
+    size = "" if len(image) == SIZE else f"-{len(image)}"
+    return Graph(
+        f"unet{WIDTH}-{bits}bit{size}", "image", tuple(b.nodes), b.types, Head(head, (Fraction(1),), (Fraction(0),))
+    )

@@ -10,6 +10,7 @@ import numpy as np
 
 from hwseg import golden, models
 from hwseg.bench.energy_cores import Sample, samples
+from hwseg.bench.energy_unet import SIZE
 from hwseg.boards import load_board
 from hwseg.compile.api import Program, compile_graph
 from hwseg.image import fitted, quantize_pixels, read_input
@@ -43,13 +44,17 @@ def case(name: str, array: str = ARRAY, image: Path | None = None) -> Case:
     return Case(name, compile_graph(graph, parse_array(array), load_board(BOARD)), tensors)
 
 
-def paper_case(bits: int = 8, array: str = ARRAY) -> Case:
-    """The U-Net of the ICECS 2025 paper's work on the demo's picture; weights and activations of 8 or 4 bits."""
-    from hwseg import demo
-    from hwseg.bench.energy_unet import SIZE, unet
+def paper_case(bits: int = 8, array: str = ARRAY, size: int = SIZE) -> Case:
+    """The U-Net of the ICECS 2025 paper's work on the demo's picture; weights and activations of 8 or 4 bits.
 
-    pixels = demo.nuclei().crop(*CORNER, SIZE, SIZE).pixels
-    pixels = pixels.reshape(SIZE, SIZE, -1)[:, :, :1]
+    size: pixels of a side.  The paper's work fits 160, whose deeper maps fill words of 8 pixels badly; 256 fills them.
+    """
+    from hwseg import demo
+    from hwseg.bench.energy_unet import unet
+
+    row, column = (min(corner, side - size) for corner, side in zip(CORNER, demo.nuclei().pixels.shape, strict=False))
+    pixels = demo.nuclei().crop(row, column, size, size).pixels
+    pixels = pixels.reshape(size, size, -1)[:, :, :1]
     graph = unet(pixels, bits)
     tensors = dict(golden.run(graph, pixels).tensors)
     return Case(graph.name, compile_graph(graph, parse_array(array), load_board(BOARD)), tensors)
