@@ -175,10 +175,10 @@ def compile_model(
     clock = target.clock_mhz if clock_mhz is None else clock_mhz
     require(1 <= clock <= 1000, "--clock-mhz", f"must be from 1 to 1000, is {clock:g}", f"use {target.clock_mhz:g}")
     require_fit(config, target)
+    top = in_background(config)
     progress(f"reading {Path(path).name}")
     graph = turned(load(path), planes)
     picture = None if calibrate is None else read_fitting(Path(calibrate), graph)
-    top = in_background(config)
     program = compile_graph(graph, config, target, allow_inexact, progress, clock)
     folder = Path(path).with_suffix(".hwseg") if out is None else Path(out)
     with build_folder(folder) as scratch:

@@ -19,8 +19,6 @@ has no source positions, and depends on the components alone.
 from __future__ import annotations
 
 import re
-from collections import deque
-from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import fields, is_dataclass
 from typing import Any
@@ -34,13 +32,11 @@ from hwseg.rtl.blank import blank_memories
 from hwseg.rtl.cells import VERILOG
 
 CLOCK_AND_RESET = ("clk", "rst")
-MODULE = r"(?:^\(\*.*?\*\)\n)*^module (\S+?) ?\(.*?^endmodule\n"
-"""In Verilog: attributes, and up to its end; the name, with a backslash if it has a dot."""
 
 
 def verilog(component: Component, name: str) -> str:
     """Verilog-2005 of one component as module `name`, with the components below it that come from no library."""
-    return _verilog({name: _rtlil(component, name)})[name]
+    return _verilog(_rtlil(component, name), name)
 
 
 def _rtlil(component: Component, name: str) -> str:
@@ -50,29 +46,22 @@ def _rtlil(component: Component, name: str) -> str:
     return text
 
 
-def _verilog(components: Mapping[str, str]) -> dict[str, str]:
-    """What Yosys makes of components by name; one run for all, because starting it takes longest."""
-    converted: str = backend._convert_rtlil_text("\n".join(components.values()), strip_internal_attrs=True)
-    text = _without_zero_contents(converted)
-    modules = {match[1]: match[0] for match in re.finditer(MODULE, text, flags=re.S | re.M)}
-    found = {}
-    for name in components:
-        own = (module for key, module in modules.items() if key == name or key.startswith(f"\\{name}."))
-        found[name] = _plain("\n".join(own), name)
-    return found
+def _verilog(text: str, name: str) -> str:
+    """What Yosys makes of it."""
+    converted: str = backend._convert_rtlil_text(text, strip_internal_attrs=True)
+    return _plain(_without_zero_contents(re.sub(r"\A/\*.*?\*/\s*", "", converted, flags=re.S)), name)
 
 
 class Library:
     """Distinct modules by name.  flat: hand components back instead of instances (for the Amaranth simulator).
 
-    Yosys, a process of its own, converts modules while Amaranth elaborates further ones: all that wait, together.
+    Yosys, a process of its own, converts one module while Amaranth elaborates the next.
     """
 
     def __init__(self, flat: bool = False) -> None:
         self.flat = flat
         self._yosys = ThreadPoolExecutor(1)
         self._modules: dict[str, Future[str]] = {}
-        self._waiting: deque[tuple[str, str]] = deque()
         self._ports: dict[str, frozenset[str]] = {}
         self._parameters: dict[str, tuple[Any, ...]] = {}
 
@@ -100,24 +89,7 @@ class Library:
         if name not in self._modules:
             text = _rtlil(component, name)
             self._ports[name] = _ports(text, name)
-            self._modules[name] = Future()
-            self._waiting.append((name, text))
-            self._yosys.submit(self._convert)
-
-    def _convert(self) -> None:
-        """Everything that waits; nothing, where an earlier run has taken it along."""
-        taken: dict[str, str] = {}
-        while self._waiting:
-            name, text = self._waiting.popleft()
-            taken[name] = text
-        try:
-            found = _verilog(taken) if taken else {}
-        except BaseException as error:
-            for name in taken:
-                self._modules[name].set_exception(error)
-            return
-        for name, text in found.items():
-            self._modules[name].set_result(text)
+            self._modules[name] = self._yosys.submit(_verilog, text, name)
 
     def text(self) -> str:
         """Every module exactly once, children before parents; cells of the device: see `hwseg.rtl.cells.sim_cells`."""
