@@ -142,6 +142,10 @@ module bench #(
   reg [63:0] total  /*verilator public_flat_rd*/;
   reg begun;
   wire taking = dut.compute_unit.instruction__valid && dut.compute_unit.instruction__ready;
+  // Activity: bits that change, by layer, of the operands that enter the array's first row.
+  reg [63:0] feed_toggles[0:255]  /*verilator public_flat_rd*/;
+  wire [1023:0] feed = {512'b0, 512'b0} | dut.array.row_0.feed;
+  reg [1023:0] feed_before;
   integer number, handle, set;
   reg [8*1024-1:0] name;
   initial begin
@@ -154,12 +158,15 @@ module bench #(
       startup <= 0;
       total <= 0;
       for (number = 0; number < 256; number = number + 1) layer_cycles[number] <= 0;
+      for (number = 0; number < 256; number = number + 1) feed_toggles[number] <= 0;
     end else if (busy) begin
       total <= total + 1;
       if (taking) begun <= 1;
       if (!begun) startup <= startup + 1;
       else layer_cycles[layer] <= layer_cycles[layer] + 1;
+      feed_toggles[layer] <= feed_toggles[layer] + 64'($countones(feed ^ feed_before));
     end
+    feed_before <= feed;
     if (handle != 0)
       for (set = 0; set < SETS; set = set + 1)
         if (tap_valid[set]) $fdisplay(handle, "%0d %0d %x", set, tap_layer[8*set+:8], tap_data[512*set+:512]);

@@ -73,6 +73,7 @@ async def run(dut: Any) -> None:
         "skipped": await read("skipped"),
         "startup": int(dut.startup.value),
         "layers": [int(dut.layer_cycles[number].value) for number in range(job["layers"])],
+        "feed_toggles": [int(dut.feed_toggles[number].value) for number in range(job["layers"])],
     }
     await write("interrupt", 1)
     dut.finish.value = 1

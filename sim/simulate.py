@@ -68,10 +68,13 @@ class Mismatch:
 
 @dataclass(frozen=True)
 class LayerResult:
+    """feed_toggles: bits that changed of the operands entering the array's first row, while the layer was in work."""
+
     name: str
     mismatches: int
     cycles: int
     predicted_cycles: int
+    feed_toggles: int = 0
 
 
 @dataclass(frozen=True)
@@ -200,7 +203,13 @@ def simulate_program(
         compared = _compare(program, expected, dump, maps(program, work / "tap.txt"))
     head = _head(program, dump)
     layers = tuple(
-        LayerResult(plan.layer.name, compared[plan.index][0], results["layers"][plan.index], timing.layers[plan.index])
+        LayerResult(
+            plan.layer.name,
+            compared[plan.index][0],
+            results["layers"][plan.index],
+            timing.layers[plan.index],
+            results["feed_toggles"][plan.index],
+        )
         for plan in program.plans
     )
     return Simulation(

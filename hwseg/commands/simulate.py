@@ -109,6 +109,7 @@ def as_json(result: Simulation, paths: dict[str, Path]) -> dict[str, Any]:
                 "mismatches": layer.mismatches,
                 "cycles": layer.cycles,
                 "predicted_cycles": layer.predicted_cycles,
+                "feed_toggles": layer.feed_toggles,
             }
             for layer in result.layers
         ],
