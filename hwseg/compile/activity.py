@@ -28,7 +28,7 @@ class Skipping:
 def skipping(program: Program, image: np.ndarray) -> Skipping:
     """Leading zero planes of every window of integers [H, W, C] and of the maps that follow from them.
 
-    Cost: about a second for each 0.1 GMAC.
+    Cost: about a third of a second for each 0.1 GMAC.
     """
     ddr = memory_contents(program, image)
     machine = Machine(program.config, ddr, program.memory.program_address, len(program.program), skip=True)

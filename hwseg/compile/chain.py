@@ -18,20 +18,8 @@ from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
 from hwseg.compile.lower import Layer, Network
-from hwseg.compile.plan import (
-    DRAIN,
-    FILL,
-    LayerPlan,
-    Problem,
-    Rectangle,
-    Source,
-    cost,
-    plan_layer,
-    problem_of,
-    region_pitch,
-    span,
-    whole_blocks,
-)
+from hwseg.compile.plan import LayerPlan, Rectangle, Source, region_pitch, span, whole_blocks
+from hwseg.compile.problem import DRAIN, FILL, Problem, cost, plan_layer, problem_of
 from hwseg.compile.timing import Constants
 from hwseg.errors import HwsegError
 from hwseg.rtl.config import EngineConfig

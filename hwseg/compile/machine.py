@@ -317,10 +317,8 @@ class Machine:
                 lanes[:, :, :, tap] = self._word(tap, address)[..., channels]
             return lanes.reshape(*lanes.shape[:3], -1), None
         upper = np.zeros_like(lanes) if cfg["split"] else None
-        scale = {Mode.SAME: 1, Mode.STRIDE2: 2, Mode.NEAREST: 1}[mode]
-        rho, kappa = i["row_phase"] + scale * y, i["column_phase"] + (2 if cfg["split"] else scale) * x
-        if mode == Mode.NEAREST:
-            rho, kappa = i["row_phase"] + (i["odd_row"] + y >> 1), i["column_phase"] + (i["odd_column"] + x >> 1)
+        scale = 2 if mode == Mode.STRIDE2 else 1
+        rho, kappa = self._centres(i, y, x)
         for ky in range(3):
             row = rho + ky - 1
             if mode == Mode.NEAREST:
@@ -359,6 +357,14 @@ class Machine:
         shape = (*lanes.shape[:3], -1)
         return lanes.reshape(shape), None if upper is None else upper.reshape(shape)
 
+    def _centres(self, i: dict[str, int], y: np.ndarray, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Buffer row and word column of each step's centre word, for output rows y and steps x along them."""
+        mode = Mode(self.configuration["mode"])
+        if mode == Mode.NEAREST:
+            return i["row_phase"] + (i["odd_row"] + y >> 1), i["column_phase"] + (i["odd_column"] + x >> 1)
+        scale = 2 if mode == Mode.STRIDE2 else 1
+        return i["row_phase"] + scale * y, i["column_phase"] + (2 if self.configuration["split"] else scale) * x
+
     def _leave_out(self, i: dict[str, int]) -> None:
         """Count the leading planes that are zero in every window of a RUN; its first step is always dense."""
         substeps, cfg = self.config.substeps, self.configuration
@@ -378,11 +384,9 @@ class Machine:
         mode = Mode(self.configuration["mode"])
         rows = i["rows"] * (2 if i["pair"] else 1)
         y, x = np.arange(rows), np.arange(i["columns"])
-        scale = 2 if mode == Mode.STRIDE2 else 1
-        rho, kappa = i["row_phase"] + scale * y, i["column_phase"] + scale * x
+        rho, kappa = self._centres(i, y, x)
         dark_rows, dark_columns = np.zeros((3, rows), bool), np.zeros((3, len(x)), bool)
         if mode == Mode.NEAREST:
-            rho, kappa = i["row_phase"] + (i["odd_row"] + y >> 1), i["column_phase"] + (i["odd_column"] + x >> 1)
             for dark, half in ((dark_rows, i["odd_row"] + y & 1), (dark_columns, i["odd_column"] + x & 1)):
                 dark[0], dark[2] = half == 1, half == 0
         dark_rows[0, 0] |= bool(i["top"])

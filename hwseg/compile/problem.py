@@ -1,0 +1,366 @@
+"""The search for the cheapest cut of a layer: strips, blocks and residency, weighed with closed formulas.
+
+A `Problem` is a layer without a decision; `plan_layer` tries what fits the memories and returns the `LayerPlan` that is
+expected to take fewest cycles.  `hwseg.compile.chain` asks the same problems what layers cost that run fused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+
+from hwseg.compile.layout import PIXELS, TensorLayout, groups
+from hwseg.compile.lower import Layer, Network
+from hwseg.compile.plan import (
+    MIN_INTERVAL,
+    MIN_LAST_INTERVAL,
+    LayerPlan,
+    Pass,
+    Source,
+    Tile,
+    output_sets,
+    packs,
+    passes_of,
+    region_words,
+    sources_of,
+)
+from hwseg.compile.timing import Constants
+from hwseg.errors import require
+from hwseg.ops import Shape
+from hwseg.rtl.config import EngineConfig
+from hwseg.rtl.isa import Mode
+
+RUN_OVERHEAD = 6
+
+MEMORY_SHARE, FILL, DRAIN, TIGHT = 0.06, 1.0, 0.5, 0.1
+"""Weights of what `max(compute, memory)` leaves out: all traffic, first load, last store, fewer than three buffers."""
+
+
+def problem_of(layer: Layer, network: Network, config: EngineConfig, cycles_per_word: float) -> Problem:
+    """A layer, cut into what does not depend on strips."""
+    sources = sources_of(layer, network)
+    parts = (0, 1) if layer.low_weights is not None else (0,)
+    slices = [(part, s, n) for part in parts for s in range(len(sources)) for n in range(config.slices)]
+    tiles = tuple(
+        Tile(s, n, part)
+        for part, s, n in slices
+        if any(group.count > n * config.channels for group in sources[s].groups)
+    )
+    return Problem(
+        layer=layer,
+        sources=sources,
+        tiles=tiles,
+        passes=passes_of(layer, sources, tiles, config),
+        config=config,
+        shape=layer.input_shape if layer.kernel == 2 else layer.shape,
+        planes=8 if layer.requantize is None else output_layout(layer, network).planes,
+        split=splits(layer, sources, config),
+        head_rows=1 if layer.dot else min(8, layer.shape[2]) if layer.requantize is None else 0,
+        limits={
+            o.tensor: (network.tensors[o.tensor].shape[0], network.tensors[o.tensor].pixel_groups)
+            for o in layer.operands
+        },
+        cycles_per_word=cycles_per_word,
+    )
+
+
+def splits(layer: Layer, sources: tuple[Source, ...], config: EngineConfig) -> bool:
+    """Whether a layer of few output channels can be made two word columns at a time, by the two halves of the rows.
+
+    The window needs the pixel left of the left word, which only a walk from the map's left edge leaves behind; and
+    words come in pairs.
+    """
+    return (
+        config.splits
+        and not layer.repeat_rows
+        and all(source.mode == Mode.SAME for source in sources)
+        and layer.requantize is not None
+        and layer.dot is None
+        and 2 * groups(layer.shape[2]) <= config.sets
+        and layer.shape[1] % 16 == 0
+    )
+
+
+def plan_layer(index: int, problem: Problem) -> tuple[LayerPlan, float]:
+    """The cheapest cut that fits and its cost in cycles, or `HwsegError` naming the memory that is too small."""
+    best = min(problem.candidates(), default=None, key=lambda c: (c.cost, c.memory, c.rows))
+    if best is None and problem.split:
+        return plan_layer(index, replace(problem, split=False))
+    if best is None:
+        problem.refuse()
+        raise AssertionError
+    size = -(-len(problem.passes) // best.block)
+    per_block = -(-len(problem.passes) // size)
+    per_block += per_block % problem.scatters
+    numbers = range(len(problem.passes))
+    blocks = tuple(tuple(numbers[i : i + per_block]) for i in range(0, len(problem.passes), per_block))
+    return problem.plan(index, best.rows, best.columns, blocks, best.resident and len(blocks) > 1), best.cost
+
+
+def output_layout(layer: Layer, network: Network) -> TensorLayout:
+    name = layer.output or layer.pooled
+    assert name is not None
+    return network.tensors[name]
+
+
+@dataclass(frozen=True)
+class Candidate:
+    rows: int
+    columns: int
+    block: int
+    resident: bool
+    compute: float
+    memory: float
+    serial: float
+
+    @property
+    def cost(self) -> float:
+        return cost(self.compute, self.memory, self.serial)
+
+
+def cost(compute: float, memory: float, serial: float) -> float:
+    """Cycles that a plan is expected to take; `memory`: of the busiest of reader, writer and DDR."""
+    return max(compute, memory) + MEMORY_SHARE * memory + serial
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One layer's search."""
+
+    layer: Layer
+    sources: tuple[Source, ...]
+    tiles: tuple[Tile, ...]
+    passes: tuple[Pass, ...]
+    config: EngineConfig
+    shape: Shape
+    planes: int
+    head_rows: int
+    limits: dict[str, tuple[int, int]] = field(repr=False)
+    cycles_per_word: float
+    split: bool = False
+
+    @cached_property
+    def stored_tile(self) -> int:
+        """Words of a weight tile in memory."""
+        return self.config.stored_words(packs(self.layer))
+
+    def steps(self, rows: int, columns: int) -> int:
+        """Steps of the array for that many rows and word columns."""
+        return rows * (columns // 2 if self.split else columns) * self.config.substeps
+
+    def plan(
+        self,
+        index: int,
+        rows: int,
+        columns: int,
+        blocks: tuple[tuple[int, ...], ...],
+        resident: bool,
+        memory_words: int = 0,
+    ) -> LayerPlan:
+        return LayerPlan(
+            index,
+            self.layer,
+            self.sources,
+            self.tiles,
+            self.passes,
+            blocks,
+            rows,
+            columns,
+            resident,
+            self.chunk_rows(rows, columns, memory_words),
+            self.planes,
+            (self.shape[0], self.shape[1]),
+            self.limits,
+            self.out_pitch(columns),
+            -(-columns // 2) * self.planes if self.layer.pooled else 0,
+            self.head_rows,
+            stored=not self.head_rows and self.layer.output is not None,
+            split=self.split,
+        )
+
+    def busiest(self, reads: float, writes: float, moves: float = 0.0) -> float:
+        """Cycles of reader, writer or DDR, whichever is longest."""
+        return max(reads + moves, writes, (reads + writes) * self.cycles_per_word)
+
+    @property
+    def scatters(self) -> int:
+        return 2 if self.layer.kernel == 2 else 1
+
+    @property
+    def unit(self) -> int:
+        """Rows (and columns) come in pairs for pooling."""
+        return 2 if self.layer.pooled else 1
+
+    @property
+    def words(self) -> int:
+        """Word columns that the layer makes."""
+        first, end = self.layer.columns or (0, groups(self.shape[1]))
+        return end - first
+
+    @property
+    def deepest(self) -> int:
+        return max(len(p.tiles) for p in self.passes)
+
+    def out_pitch(self, columns: int) -> int:
+        """Output-memory addresses of one row, in each parity bank."""
+        if self.head_rows:
+            step = self.head_rows * max(1, self.config.pixels // 2)
+            return columns * self.config.substeps * step // 2
+        if self.layer.output is None:
+            return 0
+        return (columns if self.scatters == 2 else -(-columns // 2)) * self.planes
+
+    def chunk_rows(self, rows: int, columns: int, memory_words: int = 0) -> int:
+        """Rows that one RUN of the last tile may write: half of the output memories if possible; 0 if nothing fits.
+
+        memory_words: of a parity bank, by default the output memory's.
+        """
+        memory_words = memory_words or self.config.out_words
+        pooled = -(-columns // 2) * self.planes if self.layer.pooled else 0
+        for share in (2, 1):
+            count = rows
+            if pitch := self.out_pitch(columns):
+                count = min(count, memory_words // share // pitch)
+            if pooled:
+                count = min(count, 2 * (self.config.pool_words // share // pooled))
+            count -= count % self.unit
+            if count:
+                return min(count, 4094)
+        return 0
+
+    def candidates(self) -> Iterator[Candidate]:
+        parts = sorted({-(-self.words // n) for n in range(1, 2 if self.split else self.words + 1)}, reverse=True)
+        parts = sorted({min(self.words, w + w % self.unit) for w in parts}, reverse=True)
+        seen = 0
+        for columns in parts:
+            found = list(self._strips(columns))
+            yield from found
+            seen += bool(found)
+            if seen >= 6:
+                return
+
+    def _strips(self, columns: int) -> Iterator[Candidate]:
+        config = self.config
+        if columns > 1023:
+            return
+        for rows in range(self.unit, self.shape[0] + self.shape[0] % self.unit + 1, self.unit):
+            rows = min(rows, self.shape[0])
+            steps = self.steps(rows, columns)
+            largest = max(region_words(s, rows, columns) for s in self.sources)
+            total = sum(region_words(s, rows, columns) for s in self.sources)
+            if largest > config.bank_words or rows > 2048:
+                return
+            chunk = self.chunk_rows(rows, columns)
+            if not chunk or (self.scatters == 2 and self.deepest > 1 and chunk < rows):
+                return
+            if self.scatters == 2 and chunk < rows:
+                return
+            most = len(self.passes) if self.deepest == 1 else config.psum_steps // steps
+            most -= most % self.scatters
+            if most < self.scatters:
+                return
+            blocks = sorted({min(len(self.passes), most), self.scatters, *(b for b in (2, 4, 8, 16) if b < most)})
+            for block in blocks:
+                count = -(-len(self.passes) // block)
+                if self.layer.low_weights is not None:
+                    if block == self.scatters and self._live(rows, columns) <= config.bank_words:
+                        yield self._cost(rows, columns, block, count == 1, count)
+                    continue
+                if 2 * largest <= config.bank_words or (largest <= config.bank_words and len(self.sources) == 1):
+                    yield self._cost(rows, columns, block, count == 1, count)
+                if count > 1 and total + largest <= config.bank_words:
+                    yield self._cost(rows, columns, block, True, count)
+
+    def _live(self, rows: int, columns: int) -> int:
+        """Bank addresses that one pass needs when it visits every source twice."""
+        used = ({self.tiles[t].source for t in p.tiles} for p in self.passes)
+        return 2 * max(sum(region_words(self.sources[s], rows, columns) for s in found) for found in used)
+
+    def _cost(self, rows: int, columns: int, block: int, resident: bool, blocks: int) -> Candidate:
+        config = self.config
+        height, words = self.shape[0], self.words
+        strips, tiles_x = -(-height // rows), -(-words // columns)
+        rectangles = strips * tiles_x
+        loads = 0
+        for source in self.sources:
+            down, across = self._reach(source.mode, strips, height), self._reach(source.mode, tiles_x, words)
+            loads += len(source.groups) * source.planes * down * across
+        if not resident:
+            loads *= blocks
+        compute, weights = self.compute_cycles(rows, columns)
+        stores = self.stored_words()
+        memory = self.busiest(loads + rectangles * weights * self.stored_tile, stores)
+        largest = max(region_words(s, rows, columns) for s in self.sources)
+        regions = rectangles * len(self.sources) * (1 if resident else blocks)
+        serial = loads / regions * FILL + stores / rectangles * DRAIN
+        if regions > 1 and 2 * largest > config.bank_words:
+            serial += min(compute, float(loads))
+        elif regions > 2 and 3 * largest > config.bank_words:
+            serial += TIGHT * min(compute, float(loads))
+        compute += self.waits_for_writer(rows, columns, True)
+        return Candidate(rows, columns, block, resident, compute, memory, serial)
+
+    def compute_cycles(self, rows: int, columns: int) -> tuple[float, int]:
+        """Of all strips of that size, and the weight tiles of one strip."""
+        config = self.config
+        planes_in = max(s.planes for s in self.sources)
+        interval = max(planes_in, MIN_INTERVAL)
+        last = max(planes_in, MIN_LAST_INTERVAL, self.head_rows * max(1, config.pixels // 2))
+        rectangles = -(-self.shape[0] // rows) * -(-self.words // columns)
+        steps = self.steps(self.shape[0], self.words) / rectangles
+        gates = Constants.of(config)
+        reload = gates.reload + RUN_OVERHEAD
+        compute, weights = 0.0, 0
+        chunks = -(-rows // max(1, self.chunk_rows(rows, columns)))
+        for p in self.passes:
+            n = len(p.tiles)
+            weights += n
+            body = ((n - 1) * interval + last) * steps + n * reload + chunks * RUN_OVERHEAD
+            compute += max(body, n * float(gates.hold + config.tile_words))
+        return rectangles * compute, weights
+
+    def waits_for_writer(self, rows: int, columns: int, full: bool) -> float:
+        """Cycles of all strips in which the output memory is full: a last tile makes words faster than they leave."""
+        if self.head_rows:
+            return 0.0
+        config = self.config
+        rectangles = -(-self.shape[0] // rows) * -(-self.words // columns)
+        words = self.stored_words(full) / rectangles / len(self.passes)
+        last = max(MIN_LAST_INTERVAL, *(s.planes for s in self.sources)) * self.steps(rows, columns)
+        room = 2 * config.sets * config.out_words * 0.75
+        return max(0.0, words - last - room) * rectangles * len(self.passes)
+
+    def stored_words(self, full: bool = True) -> int:
+        """Words that go to DDR; `full`: with the full-resolution map."""
+        area, sets = self.shape[0] * self.words, len(output_sets(self.layer))
+        if self.head_rows:
+            sets = 1 if self.layer.dot else sets
+            return sets * area * self.config.substeps * self.head_rows * max(1, self.config.pixels // 2)
+        area *= self.planes * self.scatters
+        return sets * (area * (full and self.layer.output is not None) + area // 4 * (self.layer.pooled is not None))
+
+    @staticmethod
+    def _reach(mode: Mode, parts: int, outputs: int) -> int:
+        """Source positions along an axis, counted once per part."""
+        if mode == Mode.POINT:
+            return outputs
+        if mode == Mode.SAME:
+            return outputs + 2 * (parts - 1)
+        if mode == Mode.STRIDE2:
+            return 2 * outputs + parts - 1
+        return outputs // 2 + 2 * (parts - 1)
+
+    def refuse(self) -> None:
+        """Say which memory one row of the narrowest strip overflows."""
+        config, unit = self.config, self.unit
+        largest = max(region_words(s, unit, unit) for s in self.sources)
+        place = f"{self.layer.name} on array {config.name}"
+        strip = f"the smallest strip, {unit} rows of {8 * unit} pixels,"
+        rule = f"{strip} needs {2 * largest} bank words, has {config.bank_words}"
+        require(2 * largest <= config.bank_words, place, rule, "use an array with deeper input banks")
+        steps = unit * unit * config.substeps * self.scatters
+        rule = f"{strip} needs {steps} partial sums, has {config.psum_steps}"
+        require(steps <= config.psum_steps, place, rule, f"use {PIXELS} pixels per step, or a deeper store")
+        rule = f"{strip} does not fit {config.out_words} output words"
+        require(False, place, rule, "use fewer pixels per step or a larger array")
