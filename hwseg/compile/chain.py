@@ -329,12 +329,13 @@ def _expected(
 ) -> float:
     compute = reads = writes = moves = fill = 0.0
     times: list[float] = []
+    kept = sum(stage.plan.weight_words for stage in stages) <= config.weight_words
     for stage, problem in zip(stages, problems, strict=True):
         plan = stage.plan
         cycles, weights = problem.compute_cycles(plan.rows, plan.columns)
         times.append(cycles / len(stage.ends))
         compute += cycles + problem.waits_for_writer(plan.rows, plan.columns, plan.stored)
-        reads += len(stage.ends) * weights * problem.stored_tile
+        reads += (1 if kept else len(stage.ends)) * weights * problem.stored_tile
         for ring in stage.rings:
             words = ring.limit * problem.limits[ring.source.groups[0].tensor][1] * ring.source.planes
             for group in ring.source.groups:

@@ -36,8 +36,9 @@ def _walk_chain(walk: Walk, chain: Chain) -> None:
     walks: list[StageWalk] = []
     for stage in chain.stages:
         walks.append(StageWalk(walk, stage, walks))
-    for strip in chain.order:
-        walks[strip.stage].strip(strip)
+    with walk.weights.keeping(chain.plans):
+        for strip in chain.order:
+            walks[strip.stage].strip(strip)
     for found in walks:
         found.end()
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from hwseg.arith.requantize import apply
+from hwseg.compile.timing import jumped
 from hwseg.rtl.config import BANKS, PAGE_INSTRUCTIONS, PAGE_WORDS, PSUM_BITS, ROWS_PER_SET, EngineConfig
 from hwseg.rtl.isa import CONFIG, FORMATS, MOVE_TAIL, PARAMETER, Mode, Opcode, Scatter, Target
 from hwseg.rtl.skip import MOST, PLANES
@@ -69,6 +70,7 @@ class Machine:
         self.parameters = rng.integers(0, 1 << 63, (c.param_slots, c.rows, 2), np.uint64)
         self.instructions = np.zeros(2 * PAGE_WORDS, np.uint64)
         self.ring = rng.integers(0, 1 << 63, c.weight_words, np.uint64)
+        self.packed = np.zeros(c.weight_words, bool)
         self.ring_head = self.ring_tail = 0
         self.tables = np.zeros((c.rows, c.lanes), np.float64)
         self.configuration: dict[str, int] = {}
@@ -163,13 +165,9 @@ class Machine:
         self._flush(self.stores - (self.stores - i["wait_stores"] & 0xFFFF))
         words = self.memory[self._addresses(i)]
         target = Target(i["target"])
-        if target == Target.WEIGHTS and i["every_other"]:
-            nibbles = np.stack([words.view(np.uint8) & 15, words.view(np.uint8) >> 4], axis=-1).reshape(-1)
-            words = ((nibbles ^ 8).view(np.int8) - 8).astype(np.int8).view(np.uint64)[: self.config.tile_words]
         if target == Target.WEIGHTS:
-            if self.ring_head - self.ring_tail + words.size > self.config.weight_words:
-                raise MachineError("weight ring overflows")
-            self.ring[(self.ring_head + np.arange(words.size)) % self.config.weight_words] = words.reshape(-1)
+            places = (self.ring_head + np.arange(words.size)) % self.config.weight_words
+            self.ring[places], self.packed[places] = words.reshape(-1), i["every_other"]
             self.ring_head += words.size
         elif target == Target.PARAMETERS:
             if len(words) != 1:
@@ -250,19 +248,30 @@ class Machine:
         if not self._reached(self.loads, i["wait_loads"]) or not self._reached(self.stores, i["wait_stores"]):
             return False
         if i["reload"]:
-            if self.ring_head - self.ring_tail < self.config.tile_words:
+            if not self._reload(i):
                 return False
-            self._reload()
         self.compute_queue.popleft()
         self._execute(i)
         self.runs += 1
         return True
 
-    def _reload(self) -> None:
+    def _reload(self, i: dict[str, int]) -> bool:
+        """The tile at the ring's tail fills the tables; False if it is not there yet.
+
+        Nothing tells of a tile that was written over: it gives wrong sums.
+        """
         c = self.config
-        words = self.ring[(self.ring_tail + np.arange(c.tile_words)) % c.weight_words]
-        self.ring_tail += c.tile_words
+        packed = bool(self.packed[self.ring_tail % c.weight_words])
+        size = c.stored_words(packed)
+        if self.ring_head - self.ring_tail < size:
+            return False
+        words = self.ring[(self.ring_tail + np.arange(size)) % c.weight_words]
+        self.ring_tail = jumped(self.ring_tail, i["tile"], c) if i["jump"] else self.ring_tail + size
+        if packed:
+            nibbles = np.stack([words.view(np.uint8) & 15, words.view(np.uint8) >> 4], axis=-1).reshape(-1)
+            words = ((nibbles ^ 8).view(np.int8) - 8).astype(np.int8).view(np.uint64)[: c.tile_words]
         self.tables = words.view(np.int8).reshape(c.rows, -1)[:, : c.lanes].astype(np.float64)
+        return True
 
     def _execute(self, i: dict[str, int]) -> None:
         """One RUN: windows, sums, partial sums, and on the last tile the output path."""

@@ -149,6 +149,8 @@ class LayerPlan:
     """It goes from the loop memory to input banks."""
     split: bool = False
     """The upper half of the array's rows makes the even word columns, the lower half the odd ones."""
+    tile_words: int = 0
+    """Words of a weight tile in memory and in the ring."""
 
     @property
     def packed(self) -> bool:
@@ -162,6 +164,11 @@ class LayerPlan:
     @property
     def words(self) -> int:
         return groups(self.run_shape[1])
+
+    @property
+    def weight_words(self) -> int:
+        """Words of all its weight tiles in the ring."""
+        return sum(len(p.tiles) for p in self.passes) * self.tile_words
 
     def run_columns(self, rectangle: Rectangle) -> int:
         """Steps that a RUN walks along a row."""

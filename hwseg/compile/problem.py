@@ -177,11 +177,22 @@ class Problem:
             self.head_rows,
             stored=not self.head_rows and self.layer.output is not None,
             split=self.split,
+            tile_words=self.stored_tile,
         )
 
     def busiest(self, reads: float, writes: float, moves: float = 0.0) -> float:
         """Cycles of reader, writer or DDR, whichever is longest."""
         return max(reads + moves, writes, (reads + writes) * self.cycles_per_word)
+
+    @cached_property
+    def weight_tiles(self) -> int:
+        """Of all passes."""
+        return sum(len(p.tiles) for p in self.passes)
+
+    def loaded_tiles(self, strips: int) -> int:
+        """Weight tiles that are loaded when every strip needs all: once, if the ring holds them."""
+        fits = self.weight_tiles * self.stored_tile <= self.config.weight_words
+        return self.weight_tiles * (1 if fits else strips)
 
     @property
     def scatters(self) -> int:
@@ -290,7 +301,7 @@ class Problem:
             loads *= blocks
         compute, weights = self.compute_cycles(rows, columns)
         stores = self.stored_words()
-        memory = self.busiest(loads + rectangles * weights * self.stored_tile, stores)
+        memory = self.busiest(loads + self.loaded_tiles(rectangles) * self.stored_tile, stores)
         largest = max(region_words(s, rows, columns) for s in self.sources)
         regions = rectangles * len(self.sources) * (1 if resident else blocks)
         serial = loads / regions * FILL + stores / rectangles * DRAIN

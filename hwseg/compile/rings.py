@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+
+from hwseg.compile.plan import LayerPlan
 
 
 @dataclass(slots=True)
@@ -56,3 +60,44 @@ class Ring:
         old = self.spaces.popleft()
         assert not old.live, "no space is overwritten while the plan still reads it"
         self.released = max(self.released, old.until)
+
+
+class WeightSpaces:
+    """Where tiles lie in the weight ring, counted from the start of the program.
+
+    Tiles of layers that are walked many times stay, if all of them fit; every other one is used once.
+    """
+
+    def __init__(self, capacity: int) -> None:
+        self.capacity = capacity
+        self.end = 0
+        self.following = 0
+        """Where the mover reads on."""
+        self.spaces: deque[Space] = deque()
+        self.kept: dict[tuple[int, int, int], Space] | None = None
+        self.after = 0
+        """RUNs that must be complete before what was given out last may be written."""
+
+    @contextmanager
+    def keeping(self, plans: Sequence[LayerPlan]) -> Iterator[None]:
+        """While these layers are walked their tiles stay in the ring, if it holds them."""
+        if sum(plan.weight_words for plan in plans) <= self.capacity:
+            self.kept = {}
+        yield
+        self.kept = None
+
+    def find(self, tile: tuple[int, int, int], size: int, run: int) -> tuple[int, int | None]:
+        """A tile's place, for RUN number `run`; if it must be loaded, how many RUNs must be complete before."""
+        if self.kept and tile in self.kept:
+            self.kept[tile].until = run
+            return self.kept[tile].start, None
+        space = Space(self.end, size, run)
+        after = 0
+        while self.spaces and self.spaces[0].start < space.start + size - self.capacity:
+            after = self.spaces.popleft().until + 1
+        self.after = max(self.after, after)
+        self.spaces.append(space)
+        self.end += size
+        if self.kept is not None:
+            self.kept[tile] = space
+        return space.start, self.after

@@ -117,6 +117,13 @@ def predict(program: bytes, config: EngineConfig, latency: int = LATENCY, saved:
     return _Clock(config, constants, saved).run(opcodes, columns, len(program) // 8)
 
 
+def jumped(position: int, tile: int, config: EngineConfig) -> int:
+    """Where the weight ring is read on from `position`, counted from the start, when a RUN names `tile`."""
+    around = 2 * config.weight_words
+    ahead = (tile - position) % around
+    return position + ahead - (around if ahead >= config.weight_words else 0)
+
+
 class _Unit:
     """A unit's instructions in order: numbers of those dispatched, when each was sent and taken."""
 
@@ -149,8 +156,9 @@ class _Clock:
         self.runs: list[int] = []
         self.pages: list[int] = []
         self.popped: list[int] = []
-        self.weights: list[int] = []
-        self.landed = self.shadow_free = self.paced = self.reloads = 0
+        self.weights: dict[int, tuple[int, int]] = {}
+        """By its place in the weight ring: when a tile's last word landed, and the tile's words."""
+        self.landed = self.shadow_free = self.paced = self.ring_read = self.ring_written = 0
         self.writer_went = True
         self.interval = self.last_interval = self.mark = 0
         self.stalls: dict[int, dict[str, int]] = {}
@@ -254,19 +262,20 @@ class _Clock:
             self.interval, self.last_interval, self.mark = interval, last_interval, len(self.runs)
             unit.free = max(taken + 1, complete) + 1
             return True
-        _, layer, steps, last, reload, wait_loads, wait_stores = entry
+        _, layer, steps, last, reload, wait_loads, wait_stores, jump, tile = entry
         loaded, stored = self._reached(self.loads, wait_loads), self._reached(self.stores, wait_stores)
-        if loaded is None or stored is None or (reload and self.reloads >= len(self.weights)):
+        if loaded is None or stored is None or (reload and self.ring_read not in self.weights):
             return False
         taken = self._taken(layer)
         start = max(taken + 1, loaded, stored)
         self._stall(layer, "input" if loaded >= stored else "output", start - (taken + 1))
         if reload:
-            weights = max(start, self.shadow_free + self.config.tile_words, self.weights[self.reloads] + MOVED)
+            arrived, words = self.weights[self.ring_read]
+            weights = max(start, self.shadow_free + self.config.tile_words, arrived + MOVED)
             self._stall(layer, "weights", weights - start)
             self._stall(layer, "reload", c.reload - 1)
             start = weights
-            self.reloads += 1
+            self.ring_read = jumped(self.ring_read, tile, self.config) if jump else self.ring_read + words
             self.shadow_free = start + 1 + c.hold
             start += c.reload
         else:
@@ -322,7 +331,9 @@ class _Clock:
             # A packed word takes two cycles into the chain, so half of the last tile waits behind its words.
             size = self.config.stored_words(bool(packed))
             late = size if packed else 0
-            self.weights += [self.landed - beats + size * (i + 1) + late for i in range(beats // size)]
+            for words in range(size, beats + 1, size):
+                self.weights[self.ring_written] = self.landed - beats + words + late, size
+                self.ring_written += size
 
     def _write_start(self, taken: int | None) -> int | None:
         if taken is None:
@@ -366,7 +377,7 @@ class _Clock:
         put(Opcode.CONFIG, f["layer"], f["interval"], f["last_interval"], f["drain"])
         f = columns[Opcode.RUN][1]
         steps = f["rows"] * (1 + f["pair"]) * f["columns"] * substeps
-        put(Opcode.RUN, f["layer"], steps, f["last"], f["reload"], f["wait_loads"], f["wait_stores"])
+        put(Opcode.RUN, f["layer"], steps, f["last"], f["reload"], f["wait_loads"], f["wait_stores"], f["jump"], f["tile"])
         return entries
 
     def _timing(

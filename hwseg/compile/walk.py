@@ -13,12 +13,13 @@ from enum import IntEnum
 from hwseg.compile.layout import HeadLayout, TensorLayout
 from hwseg.compile.memory import MemoryMap
 from hwseg.compile.plan import LayerPlan, OutputSet, Pass, Rectangle, Source, Span, region_words
-from hwseg.compile.rings import Ring, Space
+from hwseg.compile.rings import Ring, Space, WeightSpaces
 from hwseg.rtl.config import EngineConfig
-from hwseg.rtl.isa import DESTINATION, LOAD, NO_WRAP, Mode, Opcode, Scatter, Target
+from hwseg.rtl.isa import DESTINATION, LOAD, NO_WRAP, RUN, Mode, Opcode, Scatter, Target
 from hwseg.rtl.skip import PLANES
 
 NEVER = 1 << 60
+JUMP, TILE = (list(RUN.fields).index(name) for name in ("jump", "tile"))
 
 
 class Queue(IntEnum):
@@ -82,35 +83,39 @@ class Walk:
         self.loop = Ring(config.loop_words)
         self.pool = Ring(config.pool_words)
         self.slots = Ring(config.param_slots)
-        self.reloads: list[int] = []
-        self.ring_tiles = config.weight_words // config.tile_words
+        self.weights = WeightSpaces(config.weight_words)
         self.written: dict[str, defaultdict[int, int]] = {}
         self.tables = (-1, -1, -1)
         self.written_by = ""
         """What RUNs under the last CONFIG put into the output memory."""
         self.key: object = None
         """What the last CONFIG said to read."""
+        self.reloaded: list[int] | None = None
+        """The last RUN with a reload."""
 
     def layer(self, plan: LayerPlan) -> None:
         """One layer alone."""
-        LayerWalk(self, plan).run()
+        with self.weights.keeping([plan]):
+            LayerWalk(self, plan).run()
 
     def load(self, queue: Queue, fields: list[int], after_run: int, after_store: int = 0) -> int:
         """Returns how many loads of this queue there are now."""
         self.loads[queue].append(Load(queue, fields, after_run, self.runs, after_store))
         return len(self.loads[queue])
 
-    def weights(self, layer: int, address: int, tile: tuple[int, int, int], packed: bool) -> bool:
+    def tile(self, layer: int, address: int, tile: tuple[int, int, int], packed: bool) -> bool:
         """Bring a weight tile for the next RUN, unless the tables hold it already; True if there is a reload."""
         if tile == self.tables:
             return False
         self.tables = tile
-        number = len(self.reloads)
-        after = self.reloads[number - self.ring_tiles] + 1 if number >= self.ring_tiles else 0
         words = self.config.stored_words(packed)
-        fields = load_fields(Target.WEIGHTS, layer, address, words, every_other=int(packed))
-        self.load(Queue.WEIGHTS, fields, after)
-        self.reloads.append(self.runs)
+        place, after = self.weights.find(tile, words, self.runs)
+        if after is not None:
+            fields = load_fields(Target.WEIGHTS, layer, address, words, every_other=int(packed))
+            self.load(Queue.WEIGHTS, fields, after)
+        if self.reloaded is not None and place != self.weights.following:
+            self.reloaded[JUMP], self.reloaded[TILE] = 1, place % (2 * self.config.weight_words)
+        self.weights.following = place + words
         return True
 
 
@@ -200,7 +205,7 @@ class LayerWalk:
         rows = plan.chunk_rows if last else rectangle.rows
         loads = [region.loads, 0, 0, region.moves]
         slot = self._slot(p, loads) if last else 0
-        reload = self.walk.weights(plan.index, self.addresses[p, t], (plan.index, p, t), plan.packed)
+        reload = self.walk.tile(plan.index, self.addresses[p, t], (plan.index, p, t), plan.packed)
         for start in range(0, rectangle.rows, rows):
             part = Rectangle(
                 rectangle.y0 + start, min(rectangle.y0 + start + rows, rectangle.y1), rectangle.x0, rectangle.x1
@@ -395,7 +400,11 @@ class LayerWalk:
             slot,
             where["wrap_at"],
             where["wrap_to"],
+            0,
+            0,
         ]
+        if reload:
+            walk.reloaded = fields
         moves = max(loads[3], walk.loop.released if last else 0)
         needs = (loads[0], len(walk.loads[Queue.WEIGHTS]), loads[2], moves)
         stores = max(walk.out.released, walk.pool.released) if last else 0

@@ -29,6 +29,7 @@ from hwseg.rtl.cores.pipeline import delayed
 from hwseg.rtl.isa import Mode, Opcode, Scatter
 from hwseg.rtl.layouts import BACK_FIELDS, BACK_LAYOUT, BEAT, CONFIG_LAYOUT, PLANE, RUN_LAYOUT, TOKEN, WINDOW
 from hwseg.rtl.skip import COUNT_BITS, MOST, POSITION
+from hwseg.rtl.weights import JUMP
 from hwseg.rtl.window import ADDRESS_BITS
 
 COUNTER_BITS = 16
@@ -90,6 +91,7 @@ class Compute(Component):
                 "stores": In(COUNTER_BITS),
                 "shadow_full": In(1),
                 "shadow_take": Out(1),
+                "jump": Out(JUMP),
                 "addresses": Out(data.ArrayLayout(ADDRESS_BITS, BANKS)),
                 "beat": Out(BEAT),
                 "token": Out(TOKEN),
@@ -116,7 +118,7 @@ class Compute(Component):
         begin, step_end, walk_end = Signal(), Signal(), Signal()
         issued, drained = Signal(COUNTER_BITS), Signal()
         timer = Signal(range(max(self.reload, 2) + 1))
-        m.d.comb += drained.eq(issued == self.done)
+        m.d.comb += [drained.eq(issued == self.done), self.jump.enable.eq(run.jump), self.jump.to.eq(run.tile)]
 
         def reached(counter: Signal, wait: Signal) -> Signal:
             return ~(counter - wait)[COUNTER_BITS - 1]

@@ -156,6 +156,7 @@ class Engine(Component):
         m.d.comb += [
             mover.write.eq(memory.weight),
             mover.take.eq(compute.shadow_take),
+            mover.jump.eq(compute.jump),
             compute.shadow_full.eq(mover.full),
             window.write.eq(memory.bank_write),
             zeros.write.eq(memory.bank_write),

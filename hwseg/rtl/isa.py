@@ -235,6 +235,8 @@ RUN = Format(
         "slot": 8,  # parameter slot
         "wrap_at": 14,  # as in LOAD
         "wrap_to": 14,
+        "jump": 1,  # reload: the tile that follows lies at `tile` of the weight ring, not behind this one
+        "tile": 14,  # modulo twice the ring's words
     },
 )
 

@@ -27,9 +27,6 @@ RAW_BITS = 32
 
 ACC_BITS = 32
 """Accumulators beyond 32 bits are refused where a model is read."""
-COARSE = 7
-"""Shifts by 0, 8, ... 48, and 0 to 7 more: 55 at most."""
-
 TRIPLE = data.StructLayout(
     {
         "offset": signed(PARAMETER.fields["offset"]),
@@ -39,6 +36,11 @@ TRIPLE = data.StructLayout(
     }
 )
 PARAMETER_WRITE = data.StructLayout({"enable": 1, "address": 11, "data": TRIPLE})
+
+
+def shifted(value: Value, unit: int, width: int, by: Value) -> Value:
+    """`width` bits of value >> unit * by, `by` of two bits."""
+    return Array([value[unit * k : unit * k + width] for k in range(4)])[by]
 
 
 class Requantizers(Component):
@@ -118,30 +120,30 @@ class Requantizers(Component):
         product = register(signed(PRODUCT_BITS), acc * triples[0].multiplier, "product")  # 2
         value = register(signed(PRODUCT_BITS), product + triples[1].offset, "value")  # 3
 
-        # Keep one fraction bit (half) and whether anything below it was dropped (sticky).  Only bits that can end up in
-        # the narrow result are shifted; above them it is enough to know that all equal the sign.
+        # Keep one fraction bit (half) and whether anything below it was dropped (sticky).  The shift is by 16s, by 4s and
+        # by 1s, each a choice of four.  Only bits that can end up in the narrow result are shifted; above them it is
+        # enough to know that all equal the sign.
         shift = triples[2].shift
-        doubled = value << 1
-        kept = NARROW_BITS + 7
-        bits = [doubled[k] if k < len(doubled) else doubled[-1] for k in range(8 * COARSE + kept)]
-        equal = [self._all_equal(value, 8 * k + kept) for k in range(COARSE)]
-        chosen = shift[3:6]
-        coarse = register(
-            signed(kept), Array([Cat(*bits[8 * k : 8 * k + kept]) for k in range(COARSE)])[chosen], "coarse"
-        )
-        fits_coarse = register(1, Array(equal)[chosen], "fits_coarse")  # 4
-        sticky_coarse = register(1, Array([self._dropped(value, k) for k in range(COARSE)])[chosen], "sticky_coarse")
+        width, middle_width = NARROW_BITS + 15, NARROW_BITS + 3
+        doubled = Cat(0, value, value[-1].replicate(3 * 16 + width - PRODUCT_BITS - 1))
+        coarse = register(width, shifted(doubled, 16, width, shift[4:6]), "coarse")  # 4
+        too_wide = register(1, Array(self._beyond(m, value, pixel, width - 2))[shift[4:6]], "too_wide")
+        sticky_coarse = register(1, Array(self._dropped(m, value, pixel))[shift[4:6]], "sticky_coarse")
         sign = register(1, value[-1], "sign")
         raw = register(RAW_BITS, value[:RAW_BITS], "raw_early")
-        fine_shift = triples[3].shift[0:3]
-        narrow_bits = Array([coarse[k : k + NARROW_BITS] for k in range(8)])[fine_shift]
-        above = Array([self._all_equal(coarse, k + NARROW_BITS - 1) for k in range(8)])[fine_shift]
-        sticky_fine = Array([Cat(coarse[:k], 0).any() for k in range(8)])[fine_shift]
-        fits = fits_coarse & above & (coarse[-1] == sign)
+        fours, ones = triples[3].shift[2:4], triples[3].shift[0:2]
+        middle = Signal(middle_width, name=f"middle_{pixel}")
+        m.d.comb += middle.eq(shifted(coarse, 4, middle_width, fours))
+        differs = coarse ^ sign.replicate(width)
+        wide = too_wide | Array(differs[middle_width - 1 + 4 * j :].any() for j in range(4))[fours]
+        differs = middle ^ sign.replicate(middle_width)
+        wide = wide | Array(differs[NARROW_BITS - 1 + i :].any() for i in range(4))[ones]
+        lost = Array(Cat(coarse[: 4 * j], 0).any() for j in range(4))[fours]
+        lost = lost | Array(Cat(middle[:i], 0).any() for i in range(4))[ones]
         limit = Mux(sign, 1 << (NARROW_BITS - 1), (1 << (NARROW_BITS - 1)) - 1)
         raw = register(RAW_BITS, raw, "raw_middle")
-        narrow = register(NARROW_BITS, Mux(fits, narrow_bits, limit), "narrow")  # 5
-        sticky = register(1, sticky_coarse | sticky_fine, "sticky")
+        narrow = register(NARROW_BITS, Mux(wide, limit, shifted(middle, 1, NARROW_BITS, ones)), "narrow")  # 5
+        sticky = register(1, sticky_coarse | lost, "sticky")
 
         whole = narrow.as_signed() >> 1
         rounded = register(signed(NARROW_BITS), whole + (narrow[0] & (sticky | narrow[1])), "rounded")  # 6
@@ -152,12 +154,24 @@ class Requantizers(Component):
         m.d.sync += [self.y[pixel].eq(y), self.raw[pixel].eq(raw)]  # 8
 
     @staticmethod
-    def _all_equal(value: Signal, first: int) -> Value:
-        """Whether the bits from `first` up (of twice a value: one lower) are all sign."""
-        top = value[max(0, first - 1) :] if len(value) == PRODUCT_BITS else value[first:]
-        return top.all() | ~top.any() if len(top) else C(1)
+    def _beyond(m: Module, value: Signal, pixel: int, first: int) -> list[Value]:
+        """For each coarse shift: is any bit from `first` of the shifted value up not the sign."""
+        found: list[Value] = []
+        above: Value = C(0)
+        for k in reversed(range(4)):
+            chunk = value[first + 16 * k : first + 16 * (k + 1)]
+            here = Signal(name=f"beyond_{pixel}_{k}")
+            m.d.comb += here.eq(above | (chunk ^ value[-1].replicate(len(chunk))).any())
+            above = here
+            found.append(here)
+        return found[::-1]
 
     @staticmethod
-    def _dropped(value: Signal, k: int) -> Signal:
-        """Whether doubled >> 8k loses a one: doubled's low 8k bits are value's low 8k - 1."""
-        return value[: max(0, 8 * k - 1)].any()
+    def _dropped(m: Module, value: Signal, pixel: int) -> list[Value]:
+        """For each coarse shift: does it lose a one; twice the value's low 16k bits are its own low 16k - 1."""
+        found: list[Value] = [C(0)]
+        for k in range(1, 4):
+            here = Signal(name=f"dropped_{pixel}_{k}")
+            m.d.comb += here.eq(found[-1] | value[max(0, 16 * k - 17) : 16 * k - 1].any())
+            found.append(here)
+        return found

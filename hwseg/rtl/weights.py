@@ -5,25 +5,71 @@
 Weights of at most four bits lie packed, two in a byte: such a word fills two places of the chain, in two cycles.
 
 A tile enters the chain while the array still computes with the tile before; `full` says that it stands complete.  After
-`take` the shadow stays still for `hold` cycles, until the last row's loader has read it.
+`take` the shadow stays still for `hold` cycles, until the last row's loader has read it.  Tiles follow each other in
+the ring, unless a RUN says where the next one lies: so tiles that many strips need are loaded once.
 """
 
 from __future__ import annotations
 
 from amaranth.hdl import Cat, Module, Mux, Signal, Value
 from amaranth.lib import data
-from amaranth.lib.fifo import SyncFIFOBuffered
+from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import Component, In, Out
+from amaranth.utils import exact_log2
 
 from hwseg.rtl.config import EngineConfig
 
 WEIGHT = data.StructLayout({"enable": 1, "packed": 1, "data": 64})
 """A word for the ring; `packed`: sixteen weights of four bits instead of eight of eight."""
 
+JUMP = data.StructLayout({"enable": 1, "to": 14})
+"""With `take`: where in the ring the next tile begins, modulo twice its words."""
+
 
 def unpacked(half: Value) -> Value:
     """Eight bytes of 32 bits: every four bits with their sign."""
     return Cat(*(Cat(half[4 * i : 4 * i + 4], half[4 * i + 3].replicate(4)) for i in range(8)))
+
+
+class WeightRing(Component):
+    """Words in the order of writing; `jump` takes the reader to any place of which the words are still there.
+
+    Positions count modulo twice the words, so that a full ring differs from an empty one.  Two cycles from a write to
+    `r_rdy`, as from a jump; the compiler sees to it that no word is written over one that will be read.
+    """
+
+    def __init__(self, words: int) -> None:
+        self.words = words
+        super().__init__(
+            {
+                "write": In(WEIGHT),
+                "jump": In(JUMP),
+                "word": Out(64),
+                "packed": Out(1),
+                "r_rdy": Out(1),
+                "r_en": In(1),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        memory = Memory(shape=65, depth=self.words, init=[])
+        m.submodules.words = memory
+        read, write = memory.read_port(), memory.write_port()
+        bits = exact_log2(self.words)
+        written, here, following = Signal(bits + 1), Signal(bits + 1), Signal(bits + 1)
+        m.d.comb += [
+            write.addr.eq(written[:bits]),
+            write.data.eq(Cat(self.write.data, self.write.packed)),
+            write.en.eq(self.write.enable),
+            following.eq(Mux(self.jump.enable, self.jump.to, here + (self.r_en & self.r_rdy))),
+            read.addr.eq(following[:bits]),
+            read.en.eq(1),
+            self.word.eq(read.data[:64]),
+            self.packed.eq(read.data[64]),
+        ]
+        m.d.sync += [here.eq(following), self.r_rdy.eq(following != written), written.eq(written + self.write.enable)]
+        return m
 
 
 class WeightMover(Component):
@@ -35,32 +81,31 @@ class WeightMover(Component):
             {
                 "write": In(WEIGHT),
                 "take": In(1),
+                "jump": In(JUMP),
                 "full": Out(1),
                 "chain": Out(64),
                 "chain_enable": Out(1),
-                "empty": Out(1),
             }
         )
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        m.submodules.ring = ring = SyncFIFOBuffered(width=65, depth=self.config.weight_words)
+        m.submodules.ring = ring = WeightRing(self.config.weight_words)
         moved = Signal(range(self.config.tile_words + 1))
         hold = Signal(range(self.hold + 1))
         moving, second = Signal(), Signal()
-        word, packed = ring.r_data[:64], ring.r_data[64]
         m.d.comb += [
-            ring.w_data.eq(Cat(self.write.data, self.write.packed)),
-            ring.w_en.eq(self.write.enable),
+            ring.write.eq(self.write),
+            ring.jump.to.eq(self.jump.to),
+            ring.jump.enable.eq(self.jump.enable & self.take),
             moving.eq((hold == 0) & (moved != self.config.tile_words) & ring.r_rdy),
-            ring.r_en.eq(moving & (second | ~packed)),
+            ring.r_en.eq(moving & (second | ~ring.packed)),
             self.full.eq((moved == self.config.tile_words) & (hold == 0)),
-            self.empty.eq(~ring.r_rdy & (ring.level == 0) & (moved == 0)),
         ]
-        halves = Mux(second, unpacked(word[32:]), unpacked(word[:32]))
-        m.d.sync += [self.chain.eq(Mux(packed, halves, word)), self.chain_enable.eq(moving)]
+        halves = Mux(second, unpacked(ring.word[32:]), unpacked(ring.word[:32]))
+        m.d.sync += [self.chain.eq(Mux(ring.packed, halves, ring.word)), self.chain_enable.eq(moving)]
         with m.If(moving):
-            m.d.sync += [moved.eq(moved + 1), second.eq(packed & ~second)]
+            m.d.sync += [moved.eq(moved + 1), second.eq(ring.packed & ~second)]
         with m.If(hold != 0):
             m.d.sync += hold.eq(hold - 1)
         with m.If(self.take):
