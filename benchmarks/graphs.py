@@ -78,8 +78,17 @@ class GraphBuilder:
         low, high = min(self.types[x].low for x in xs), max(self.types[x].high for x in xs)
         return self._node(Concat(), xs, low, high)
 
-    def add(self, a: str, b: str, m1: Fraction, m2: Fraction, low: int = 0, high: int = 255) -> str:
-        return self._node(Add((m1, m2), Fraction(1, 3), low, high), (a, b), low, high)
+    def add(
+        self,
+        a: str,
+        b: str,
+        m1: Fraction,
+        m2: Fraction,
+        low: int = 0,
+        high: int = 255,
+        offset: Fraction = Fraction(1, 3),
+    ) -> str:
+        return self._node(Add((m1, m2), offset, low, high), (a, b), low, high)
 
     def graph(self, head: str) -> Graph:
         return Graph("built", "image", tuple(self.nodes), self.types, Head(head, (Fraction(1),), (Fraction(0),)))

@@ -86,7 +86,7 @@ def resunet(bits: int, side: int = 0) -> Graph:
 
     def block(x: str, width: int) -> str:
         first = b.conv(x, width, bits=bits)
-        return b.add(first, b.conv(first, width, bits=bits), half, half, 0, high)
+        return b.add(first, b.conv(first, width, bits=bits), half, half, 0, high, Fraction(0))
 
     x, skips = "image", []
     for width in RESIDUAL_WIDTHS[:-1]:

@@ -13,18 +13,19 @@ from hwseg import golden
 from hwseg.boards import Board, load_board
 from hwseg.compile.advice import idle_lanes
 from hwseg.compile.array import choose_array, require_fit
-from hwseg.compile.chain import Chain, plan_network, plans_of
+from hwseg.compile.chain import Chain, plans_of
 from hwseg.compile.dial import turned
 from hwseg.compile.emit import graph_json, json_bytes
 from hwseg.compile.engine_text import in_background
 from hwseg.compile.explain import Explanation, explain
 from hwseg.compile.fused import walk_network
-from hwseg.compile.lower import Network, fuse_head, lower
+from hwseg.compile.lower import Network, lower
 from hwseg.compile.memory import MemoryMap, map_memory
 from hwseg.compile.parameters import images, layer_triples
 from hwseg.compile.plan import LayerPlan
 from hwseg.compile.report import build_report
 from hwseg.compile.report_energy import with_energy
+from hwseg.compile.residual import plan_with_additions
 from hwseg.compile.report_html import CALIBRATED, html, segmented, timeline_svg
 from hwseg.compile.report_text import csv_text, markdown
 from hwseg.compile.schedule import Pace, schedule
@@ -117,7 +118,6 @@ def compile_graph(
     """Plan, schedule and encode.  The program paces itself to the board's memory at `clock_mhz` (the board's own)."""
     progress("planning layers")
     network, inexact = lower(graph, allow_inexact)
-    network = fuse_head(network, config.rows)
     require(
         len(network.layers) <= MAX_LAYERS,
         graph.name,
@@ -125,7 +125,7 @@ def compile_graph(
         "use a smaller network",
     )
     pace = Pace.of(board.ddr_bytes_per_second, clock_mhz or board.clock_mhz)
-    chains = plan_network(network, config, pace.cycles_per_word)
+    network, chains = plan_with_additions(network, config, pace.cycles_per_word)
     plans = tuple(plans_of(chains))
     memory = map_memory(network, plans, config, board.ddr_bytes)
     tiles, parameters = [], []

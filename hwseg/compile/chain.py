@@ -304,7 +304,8 @@ def _stage(
     chunk = problem.chunk_rows(tallest, columns, min(sizes))
     if columns > 1023 or not chunk or (problem.scatters == 2 and chunk < tallest):
         return None
-    if problem.deepest > 1 and problem.steps(tallest, columns) * len(problem.passes) > config.psum_steps:
+    together = len(problem.passes) if layer.residual is None else 1
+    if problem.deepest > 1 and problem.steps(tallest, columns) * together > config.psum_steps:
         return None
     rings = []
     for source in problem.sources:

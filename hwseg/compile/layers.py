@@ -33,6 +33,19 @@ class Dot:
 
 
 @dataclass(frozen=True)
+class Residual:
+    """An addition of the layer's own input to its requantized values: clamp(sum), or of half the sum.
+
+    name: of the addition.  low, high: its clamp; the layer's requantizer has its own.
+    """
+
+    name: str
+    halve: bool
+    low: int
+    high: int
+
+
+@dataclass(frozen=True)
 class Layer:
     """One convolution with everything that happens before its result is stored.
 
@@ -61,6 +74,7 @@ class Layer:
     """Word columns of the map that this layer makes; None: all."""
     repeat_rows: bool = False
     """Above and below the map lie its first and its last row, not zeros."""
+    residual: Residual | None = None
 
     @property
     def interval(self) -> tuple[int, int]:

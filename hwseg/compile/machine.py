@@ -18,6 +18,7 @@ from hwseg.arith.requantize import apply
 from hwseg.compile.timing import jumped
 from hwseg.rtl.config import BANKS, PAGE_INSTRUCTIONS, PAGE_WORDS, PSUM_BITS, ROWS_PER_SET, EngineConfig
 from hwseg.rtl.isa import CONFIG, FORMATS, MOVE_TAIL, PARAMETER, Mode, Opcode, Scatter, Target
+from hwseg.rtl.residual import WAITING
 from hwseg.rtl.skip import MOST, PLANES
 
 NEVER = 1 << 60
@@ -68,6 +69,7 @@ class Machine:
         self.loop = rng.integers(0, 1 << 63, (c.sets, 2, c.loop_words), np.uint64)
         self.pool = rng.integers(0, 1 << 63, (c.sets, c.pool_words), np.uint64)
         self.parameters = rng.integers(0, 1 << 63, (c.param_slots, c.rows, 2), np.uint64)
+        self.queues: tuple[deque[np.ndarray], ...] = (deque(), deque())
         self.instructions = np.zeros(2 * PAGE_WORDS, np.uint64)
         self.ring = rng.integers(0, 1 << 63, c.weight_words, np.uint64)
         self.packed = np.zeros(c.weight_words, bool)
@@ -292,6 +294,8 @@ class Machine:
             steps = steps + (before << 8 if i["shift"] else before)
         if np.abs(steps).max(initial=0) >= 1 << PSUM_BITS - 1:
             raise MachineError("partial sum overflows")
+        if i["residual"]:
+            self._put_by(i["residual_set"], lanes.reshape(y // depth, depth, x, 8, -1).swapaxes(1, 2))
         if not i["last"]:
             self.psums[at] = steps
             return
@@ -301,6 +305,9 @@ class Machine:
             return
         quantized = self._requantize(i, steps).reshape(shape).transpose(0, 2, 1, 3, 4, 5)
         quantized = quantized.reshape(y, x, 8, rows).copy()
+        if cfg["residual"]:
+            pairs = quantized.reshape(y // depth, depth, x, 8, rows).swapaxes(1, 2)
+            quantized = self._added(pairs).swapaxes(1, 2).reshape(quantized.shape)
         quantized[:, x - 1, i["tail"] :] = 0
         if cfg["dot"]:
             self._write_dot(i, quantized)
@@ -445,9 +452,32 @@ class Machine:
     def _requantize(self, i: dict[str, int], acc: np.ndarray) -> np.ndarray:
         cfg = self.configuration
         multiplier, offset, shift = self._triples(i["slot"])
-        low, high = (signed(cfg[name], CONFIG.fields[name]) for name in ("low", "high"))
+        low, high = (signed(cfg[name], CONFIG.fields[name]) for name in ("first_low", "first_high"))
         used = shift < 48
         return apply(acc, multiplier * used, offset * used, shift * used, low, high)
+
+    def _put_by(self, number: int, lanes: np.ndarray) -> None:
+        """The centre words of a RUN's windows, [row or pair, word column, row of the pair], wait for a set's sums."""
+        n = self.config.channels
+        self.queues[number].extend(lanes[..., 4 * n : 5 * n].astype(np.int64).reshape(-1, 8, n))
+        if len(self.queues[number]) > WAITING:
+            raise MachineError("more input waits for a residual addition than the queue holds")
+
+    def _added(self, values: np.ndarray) -> np.ndarray:
+        """Requantized sums [row or pair, word column, row of the pair, pixel, channel] with what waits for them."""
+        cfg = self.configuration
+        low, high = (signed(cfg[name], CONFIG.fields[name]) for name in ("low", "high"))
+        total = values.astype(np.int64)
+        count = total[..., 0, 0].size
+        for s, queue in enumerate(self.queues):
+            if len(queue) < count:
+                continue  # a set without channels
+            words = np.array([queue.popleft() for _ in range(count)])
+            total[..., ROWS_PER_SET * s : ROWS_PER_SET * (s + 1)] += words.reshape(*total.shape[:-1], ROWS_PER_SET)
+        if cfg["halve"]:
+            total = (total >> 1) + (total & total >> 1 & 1)
+        clipped: np.ndarray = np.clip(total, low, high)
+        return clipped
 
     def _planes(self, values: np.ndarray) -> np.ndarray:
         """uint64 [..., plane] of values [..., pixel, channel]."""

@@ -289,6 +289,10 @@ def passes_of(
             for t, nonzero in enumerate(occupied)
             if any(nonzero[s.first : s.first + s.count, s.phase].any() for s in chosen)
         ]
+        if layer.residual is not None:
+            # The last tiles read the channel groups that the pass makes.
+            own = [s.channel_group for s in chosen]
+            used = [*(t for t in used if t not in own), *own]
         if layer.low_weights is not None and not any(tiles[t].part for t in used):
             used.append(next(t for t, tile in enumerate(tiles) if tile.part))
         passes += [Pass(chosen, scatter, tuple(used) or (0,)) for scatter in scatters]

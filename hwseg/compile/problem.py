@@ -30,6 +30,7 @@ from hwseg.errors import require
 from hwseg.ops import Shape
 from hwseg.rtl.config import EngineConfig
 from hwseg.rtl.isa import Mode
+from hwseg.rtl.residual import WAITING
 
 RUN_OVERHEAD = 6
 
@@ -77,6 +78,7 @@ def splits(layer: Layer, sources: tuple[Source, ...], config: EngineConfig) -> b
         and all(source.mode == Mode.SAME for source in sources)
         and layer.requantize is not None
         and layer.dot is None
+        and layer.residual is None
         and 2 * groups(layer.shape[2]) <= config.sets
         and layer.shape[1] % 16 == 0
     )
@@ -84,6 +86,8 @@ def splits(layer: Layer, sources: tuple[Source, ...], config: EngineConfig) -> b
 
 def plan_layer(index: int, problem: Problem) -> tuple[LayerPlan, float]:
     """The cheapest cut that fits and its cost in cycles, or `HwsegError` naming the memory that is too small."""
+    place = f"{problem.layer.name} on array {problem.config.name}"
+    require(problem.layer.residual is None, place, "an addition on the way out needs all operands at once")
     best = min(problem.candidates(), default=None, key=lambda c: (c.cost, c.memory, c.rows))
     if best is None and problem.split:
         return plan_layer(index, replace(problem, split=False))
@@ -96,6 +100,15 @@ def plan_layer(index: int, problem: Problem) -> tuple[LayerPlan, float]:
     numbers = range(len(problem.passes))
     blocks = tuple(tuple(numbers[i : i + per_block]) for i in range(0, len(problem.passes), per_block))
     return problem.plan(index, best.rows, best.columns, blocks, best.resident and len(blocks) > 1), best.cost
+
+
+def even_parts(total: int, most: int, unit: int) -> int:
+    """The size of equal parts of at most `most`, a multiple of `unit`; 0 if there is none."""
+    most -= most % unit
+    if most <= 0:
+        return 0
+    size = -(-total // -(-total // most))
+    return min(most, size + -size % unit)
 
 
 def output_layout(layer: Layer, network: Network) -> TensorLayout:
@@ -235,6 +248,8 @@ class Problem:
                 count = min(count, memory_words // share // pitch)
             if pooled:
                 count = min(count, 2 * (self.config.pool_words // share // pooled))
+            if self.layer.residual is not None:
+                count = even_parts(rows, min(count, WAITING // (columns * self.config.substeps)), self.unit)
             count -= count % self.unit
             if count:
                 return min(count, 4094)
@@ -326,8 +341,11 @@ class Problem:
         chunks = -(-rows // max(1, self.chunk_rows(rows, columns)))
         for p in self.passes:
             n = len(p.tiles)
+            if self.layer.residual is not None:
+                # The tiles that it adds come once for each chunk.
+                n += len(p.sets) * (chunks - 1)
             weights += n
-            body = ((n - 1) * interval + last) * steps + n * reload + chunks * RUN_OVERHEAD
+            body = ((len(p.tiles) - 1) * interval + last) * steps + n * reload + chunks * RUN_OVERHEAD
             compute += max(body, n * float(gates.hold + config.tile_words))
         return rectangles * compute, weights
 

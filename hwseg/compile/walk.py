@@ -174,6 +174,10 @@ class LayerWalk:
         wanted = {p: [t for t in order if t in passes[p].tiles] for p in block}
         needed = [t for t in order if any(t in wanted[p] for p in block)]
         steps = rectangle.rows * plan.run_columns(rectangle) * self.config.substeps
+        if self.layer.residual is not None:
+            for p in block:
+                self._adding_pass(rectangle, p)
+            return
         last_use = {plan.tiles[t].source: t for t in needed}
         for t in needed:
             source = plan.tiles[t].source
@@ -183,6 +187,20 @@ class LayerWalk:
                     self._tile(rectangle, p, t, wanted[p], psum)
             if last_use[source] == t and source not in later:
                 self.regions.pop(source).space.live = False
+
+    def _adding_pass(self, rectangle: Rectangle, p: int) -> None:
+        """A pass that ends with the tiles whose input it adds, for a few rows at a time: so many wait in the queue."""
+        plan, chosen = self.plan, self.plan.passes[p]
+        for number in range(len(plan.sources)):
+            self._region(rectangle, number)
+        tiles, own = list(chosen.tiles), len(chosen.sets)
+        for t in tiles[:-own]:
+            self._tile(rectangle, p, t, tiles, 0)
+        for y in range(rectangle.y0, rectangle.y1, plan.chunk_rows):
+            part = Rectangle(y, min(y + plan.chunk_rows, rectangle.y1), rectangle.x0, rectangle.x1)
+            psum = (y - rectangle.y0) * plan.run_columns(rectangle) * self.config.substeps
+            for number, t in enumerate(tiles[-own:]):
+                self._tile(part, p, t, tiles, psum, number)
 
     def _tile_order(self, block: tuple[int, ...], number: int) -> list[int]:
         """All tiles; every other block starts with the operand that the block before ended with."""
@@ -194,7 +212,10 @@ class LayerWalk:
             order.sort(key=lambda t: rank[plan.sources[plan.tiles[t].source].key])
         return order
 
-    def _tile(self, rectangle: Rectangle, p: int, t: int, wanted: list[int], psum: int) -> None:
+    def _tile(
+        self, rectangle: Rectangle, p: int, t: int, wanted: list[int], psum: int, added: int | None = None
+    ) -> None:
+        """A tile for a rectangle; `added`: the set that a residual addition gives its input to."""
         plan, tile = self.plan, self.plan.tiles[t]
         source = plan.sources[tile.source]
         region = self._region(rectangle, tile.source)
@@ -211,7 +232,8 @@ class LayerWalk:
                 rectangle.y0 + start, min(rectangle.y0 + start + rows, rectangle.y1), rectangle.x0, rectangle.x1
             )
             offset = psum + start * plan.run_columns(rectangle) * self.config.substeps
-            self._run(rectangle, part, source, region, p, tile.slice, (reload, first, last, shift), offset, slot, loads)
+            flags = (reload, first, last, shift)
+            self._run(rectangle, part, source, region, p, tile.slice, flags, offset, slot, loads, added)
             reload = False
         region.space.until = self.walk.runs
         if last:
@@ -297,8 +319,10 @@ class LayerWalk:
         if self.walk.key == (self.plan.index, source.key):
             return
         self.walk.key = self.plan.index, source.key
-        plan, config, op = self.plan, self.config, self.layer.requantize
+        plan, config, op, residual = self.plan, self.config, self.layer.requantize, self.layer.residual
         raw = op is None
+        first = (0, 0) if op is None else (op.low & 0x1FF, op.high & 0x1FF)
+        bounds = first if residual is None else (residual.low & 0x1FF, residual.high & 0x1FF)
         # Sums and planes have one way into the output memory.
         writes = "sums" if plan.head_rows else "planes" if plan.stored else ""
         step = plan.head_rows * max(1, config.pixels // 2)
@@ -310,8 +334,10 @@ class LayerWalk:
             source.mode,
             plan.pitch(source),
             plan.out_planes,
-            0 if op is None else op.low & 0x1FF,
-            0 if op is None else op.high & 0x1FF,
+            *bounds,
+            int(residual is not None),
+            int(residual is not None and residual.halve),
+            *first,
             int(plan.stored),
             int(plan.moved),
             int(self.layer.pooled is not None),
@@ -341,6 +367,7 @@ class LayerWalk:
         psum: int,
         slot: int,
         loads: list[int],
+        added: int | None = None,
     ) -> None:
         walk, plan, config = self.walk, self.plan, self.config
         reload, first, last, shift = flags
@@ -402,6 +429,8 @@ class LayerWalk:
             where["wrap_to"],
             0,
             0,
+            int(added is not None),
+            added or 0,
         ]
         if reload:
             walk.reloaded = fields

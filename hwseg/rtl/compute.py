@@ -298,6 +298,8 @@ class Compute(Component):
             window.second.eq(second),
             window.split.eq(cfg.split),
             window.edge.eq(x == 0),
+            window.residual.eq(run.residual),
+            window.residual_set.eq(run.residual_set),
             held_token.valid.eq(last_plane),
             held_token.half.eq(self._half),
             held_token.first.eq(run.first),

@@ -102,6 +102,11 @@ class EngineConfig:
         return self.sets % 2 == 0
 
     @property
+    def adds(self) -> bool:
+        """Whether a layer's own input can be added to its requantized sums: whole words in a step, two sets."""
+        return self.sets == 2 and self.pixels == WORD_PIXELS and self.channels == WORD_CHANNELS
+
+    @property
     def slices(self) -> int:
         """Tiles that one group of 8 input channels takes."""
         return WORD_CHANNELS // self.channels

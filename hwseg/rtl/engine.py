@@ -34,6 +34,7 @@ from hwseg.rtl.output import OutputSet
 from hwseg.rtl.psum import PartialSums
 from hwseg.rtl.registers import Registers
 from hwseg.rtl.requantize import Requantizers
+from hwseg.rtl.residual import ResidualQueues
 from hwseg.rtl.skip import LeadingZeros
 from hwseg.rtl.weights import WeightMover
 from hwseg.rtl.window import Window
@@ -172,7 +173,19 @@ class Engine(Component):
             array.chain.eq(mover.chain),
             array.chain_enable.eq(mover.chain_enable),
         ]
-        self._back(m, compute, array, memory)
+        sets = self._back(m, compute, array, memory)
+        if config.adds:
+            queues = ResidualQueues()
+            m.submodules.residual = restarted(library.instance(queues, "hwseg_residual"))
+            m.d.comb += [
+                queues.word.eq(window.centre),
+                queues.valid.eq(window.residual.valid),
+                queues.first.eq(window.residual.first),
+                queues.last.eq(window.residual.last),
+                queues.set.eq(window.residual_set),
+            ]
+            for number, requantizers in enumerate(sets):
+                m.d.comb += [queues.take[number].eq(requantizers.take), requantizers.addend.eq(queues.rows[number])]
         return m
 
     def _restart(self, m: Module, registers: Registers) -> None:
@@ -279,7 +292,7 @@ class Engine(Component):
             lite.r.ready.eq(self.s_axi_rready),
         ]
 
-    def _back(self, m: Module, compute: Compute, array: CoreArray, memory: MemoryUnit) -> None:
+    def _back(self, m: Module, compute: Compute, array: CoreArray, memory: MemoryUnit) -> list[Requantizers]:
         """Tokens run beside the array; partial sums, requantizers and output sets take the sums row by row."""
         config, library = self.config, self.library
         token: Any = compute.token
@@ -293,7 +306,7 @@ class Engine(Component):
             m.d.sync += later.eq(early[-1])
             early.append(later)
 
-        outputs = []
+        outputs, sets = [], []
         for number in range(config.sets):
             banks = []
             for bank in range(ROWS_PER_SET // ROWS_PER_PSUM):
@@ -305,6 +318,7 @@ class Engine(Component):
                 banks.append(part)
             requantizers = Requantizers(config)
             m.submodules[f"requantizers_{number}"] = restarted(library.instance(requantizers, "hwseg_requantizers"))
+            sets.append(requantizers)
             low, high = banks
             upper = high.out_token.valid
             m.d.comb += [
@@ -339,6 +353,7 @@ class Engine(Component):
             ]
             outputs.append(output)
         self._read_sets(m, memory, outputs)
+        return sets
 
     def _read_sets(self, m: Module, memory: MemoryUnit, outputs: list[OutputSet]) -> None:
         """The set that STORE and MOVE read from; of a split layer the even word columns lie half the sets further on,

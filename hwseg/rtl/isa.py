@@ -185,6 +185,10 @@ CONFIG = Format(
         "out_planes": 4,  # planes written, 1..8
         "low": 9,  # clamp, two's complement
         "high": 9,
+        "residual": 1,  # centre words that RUNs have put by are added to the requantized sums
+        "halve": 1,  # half of that sum is meant, rounded to the nearest, ties to even
+        "first_low": 9,  # clamp before the addition; without one the same as `low` and `high`
+        "first_high": 9,
         "keep": 1,  # write the full-resolution map to the output memory
         "loop": 1,  # write the full-resolution map to the loop memory
         "pool": 1,  # write the 2x2 maximum to the pool memory
@@ -237,6 +241,8 @@ RUN = Format(
         "wrap_to": 14,
         "jump": 1,  # reload: the tile that follows lies at `tile` of the weight ring, not behind this one
         "tile": 14,  # modulo twice the ring's words
+        "residual": 1,  # put the windows' centre words by, for the requantizers
+        "residual_set": 1,  # of this set
     },
 )
 

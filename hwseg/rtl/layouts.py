@@ -22,7 +22,23 @@ STORE_LAYOUT = layout(STORE)
 CONFIG_LAYOUT = layout(CONFIG)
 RUN_LAYOUT = layout(RUN)
 
-BACK_FIELDS = ("layer", "out_planes", "low", "high", "keep", "loop", "pool", "raw", "dot", "raw_rows", "split")
+BACK_FIELDS = (
+    "layer",
+    "out_planes",
+    "low",
+    "high",
+    "residual",
+    "halve",
+    "first_low",
+    "first_high",
+    "keep",
+    "loop",
+    "pool",
+    "raw",
+    "dot",
+    "raw_rows",
+    "split",
+)
 BACK_LAYOUT = data.StructLayout({name: CONFIG.fields[name] for name in BACK_FIELDS})
 """What requantizers and output sets need of a CONFIG.  There are two, so that a new one need not wait for old RUNs."""
 
@@ -48,6 +64,8 @@ WINDOW = data.StructLayout(
         "second": 1,
         "split": 1,  # the upper rows take the left word, whose left neighbour is the step before's last pixel
         "edge": 1,  # there is no step before in this row
+        "residual": 1,  # the centre word is wanted behind the requantizers
+        "residual_set": 1,
     }
 )
 """How the nine words of a window become lanes."""

@@ -24,6 +24,8 @@ from hwseg.rtl.layouts import BACK_LAYOUT, TOKEN
 PRODUCT_BITS = 62
 NARROW_BITS = 12
 RAW_BITS = 32
+TOTAL_BITS = 10
+"""Of a requantized sum, at most 9 bits with its sign, and an addend of 8 bits without."""
 
 ACC_BITS = 32
 """Accumulators beyond 32 bits are refused where a model is read."""
@@ -43,14 +45,20 @@ def shifted(value: Value, unit: int, width: int, by: Value) -> Value:
     return Array([value[unit * k : unit * k + width] for k in range(4)])[by]
 
 
+def clamped(value: Value, low: Value, high: Value) -> Value:
+    """The value, or the bound that it passes."""
+    return Mux(value < low, low, Mux(value > high, high, value))
+
+
 class Requantizers(Component):
     """The requantizers of one set: 8 rows of the array take turns, C pixels at once.
 
     `acc`, `row`, `token`: an accumulator row, its number in the set and its token.  Parameters live in `slots` x 8
-    entries.
+    entries.  `addend`: of a residual addition, taken with `take`; the sum is halved where the configuration says so,
+    and clamped once more.
     """
 
-    latency = 8
+    latency = 10
 
     def __init__(self, config: EngineConfig) -> None:
         self.config = config
@@ -62,6 +70,8 @@ class Requantizers(Component):
                 "token": In(TOKEN),
                 "back": In(data.ArrayLayout(BACK_LAYOUT, 2)),
                 "write": In(PARAMETER_WRITE),
+                "addend": In(data.ArrayLayout(8, pixels)),
+                "take": Out(1),
                 "y": Out(data.ArrayLayout(8, pixels)),
                 "raw": Out(data.ArrayLayout(RAW_BITS, pixels)),
                 "out_row": Out(3),
@@ -89,13 +99,14 @@ class Requantizers(Component):
             m.d.sync += [tokens[-1].eq(tokens[-2]), rows[-1].eq(rows[-2])]
         m.d.comb += [self.out_token.eq(tokens[-1]), self.out_row.eq(rows[-1])]
 
-        # The clamp is in cycle 6, behind a register of its own.
-        self._low, self._high = Signal(signed(9)), Signal(signed(9))
-        half = tokens[5].half
-        m.d.sync += [
-            self._low.eq(Mux(half, self.back[1].low, self.back[0].low)),
-            self._high.eq(Mux(half, self.back[1].high, self.back[0].high)),
-        ]
+        # What the cycles behind a register of their own need: 6 clamp, 7 addend, 9 halve, 10 clamp.
+        self._first = self._bounds(m, tokens[5].half, "first_low", "first_high")
+        self._adds = Signal()
+        m.d.comb += self._adds.eq(Mux(tokens[6].half, self.back[1].residual, self.back[0].residual))
+        m.d.comb += self.take.eq(tokens[6].valid & self._adds)
+        self._halve = Signal()
+        m.d.sync += self._halve.eq(Mux(tokens[7].half, self.back[1].halve, self.back[0].halve))
+        self._last = self._bounds(m, tokens[8].half, "low", "high")
         triples = [read.data]  # of cycle 1
         for stage in range(4):
             triples.append(Signal(TRIPLE, name=f"triple_{stage}"))
@@ -110,6 +121,13 @@ class Requantizers(Component):
             self._one(m, pixel, triples)
         return m
 
+    def _bounds(self, m: Module, half: Value, low: str, high: str) -> tuple[Signal, Signal]:
+        """A clamp's bounds, one register behind the token."""
+        bounds = Signal(signed(9), name=low), Signal(signed(9), name=high)
+        for bound, name in zip(bounds, (low, high), strict=True):
+            m.d.sync += bound.eq(Mux(half, getattr(self.back[1], name), getattr(self.back[0], name)))
+        return bounds
+
     def _one(self, m: Module, pixel: int, triples: list[data.View]) -> None:
         def register(shape: object, value: object, name: str) -> Signal:
             signal = Signal(shape, name=f"{name}_{pixel}")  # type: ignore[arg-type]
@@ -120,9 +138,9 @@ class Requantizers(Component):
         product = register(signed(PRODUCT_BITS), acc * triples[0].multiplier, "product")  # 2
         value = register(signed(PRODUCT_BITS), product + triples[1].offset, "value")  # 3
 
-        # Keep one fraction bit (half) and whether anything below it was dropped (sticky).  The shift is by 16s, by 4s and
-        # by 1s, each a choice of four.  Only bits that can end up in the narrow result are shifted; above them it is
-        # enough to know that all equal the sign.
+        # Keep one fraction bit (half) and whether anything below it was dropped (sticky).  The shift is by 16s, by 4s
+        # and by 1s, each a choice of four.  Only bits that can end up in the narrow result are shifted; above them it
+        # is enough to know that all equal the sign.
         shift = triples[2].shift
         width, middle_width = NARROW_BITS + 15, NARROW_BITS + 3
         doubled = Cat(0, value, value[-1].replicate(3 * 16 + width - PRODUCT_BITS - 1))
@@ -147,11 +165,19 @@ class Requantizers(Component):
 
         whole = narrow.as_signed() >> 1
         rounded = register(signed(NARROW_BITS), whole + (narrow[0] & (sticky | narrow[1])), "rounded")  # 6
-        raw = register(RAW_BITS, raw, "raw_late")
-        clamped = Mux(rounded < self._low, self._low, Mux(rounded > self._high, self._high, rounded))
-        y = register(8, clamped, "clamped")  # 7
-        raw = register(RAW_BITS, raw, "raw_last")
-        m.d.sync += [self.y[pixel].eq(y), self.raw[pixel].eq(raw)]  # 8
+        y = register(signed(9), clamped(rounded, *self._first), "clamped")  # 7
+        if self.config.adds:
+            addend = register(8, Mux(self._adds, self.addend[pixel], 0), "addend")
+            total = register(signed(TOTAL_BITS), y + addend, "total")  # 8
+            halved = (total >> 1) + (total[0] & total[1])
+            y = register(signed(TOTAL_BITS), Mux(self._halve, halved, total), "halved")  # 9
+            y = clamped(y, *self._last)
+        else:
+            for stage in range(7, 9):
+                y = register(8, y, f"y_{stage}")
+        for stage in range(5, 9):
+            raw = register(RAW_BITS, raw, f"raw_{stage}")
+        m.d.sync += [self.y[pixel].eq(y), self.raw[pixel].eq(raw)]  # 10
 
     @staticmethod
     def _beyond(m: Module, value: Signal, pixel: int, first: int) -> list[Value]:

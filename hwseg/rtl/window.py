@@ -40,7 +40,7 @@ class Window(Component):
 
     `write`: one word per cycle into each enabled bank.  `addresses`: one per bank, with `beat`.  `lanes[pixel][tap * N
     + c]` and `plane`, `reload` come out `latency` cycles later, the lanes `upper` of the left word `skew` cycles after
-    those.
+    those.  `centre`: whole words for a residual addition, with `residual` and `residual_set`, a cycle before the lanes.
     """
 
     latency = 4
@@ -55,6 +55,9 @@ class Window(Component):
                 "lanes": Out(data.ArrayLayout(config.lanes, config.pixels)),
                 "upper": Out(data.ArrayLayout(config.lanes, config.pixels)),
                 "upper_valid": Out(1),
+                "centre": Out(64),
+                "residual": Out(PLANE),
+                "residual_set": Out(1),
                 "plane": Out(PLANE),
                 "reload": Out(1),
             }
@@ -72,6 +75,14 @@ class Window(Component):
         self._select(m, rotated, direct, beats[3].window)
         if self.config.splits:
             self._select_upper(m, rotated, beats[3])
+        if self.config.adds:
+            plane, window = beats[3].plane, beats[3].window
+            m.d.comb += [
+                self.centre.eq(Cat(*rotated[1][8:16])),
+                self.residual.eq(plane),
+                self.residual.valid.eq(plane.valid & window.residual),
+                self.residual_set.eq(window.residual_set),
+            ]
         return m
 
     def _banks(self, m: Module) -> list[Signal]:

@@ -1,0 +1,119 @@
+"""Residual additions that cost no time: y = clamp((x + f(x)) / 2**k) moves into the layer that makes f(x).
+
+The engine adds the centre words of a layer's own input to its requantized sums (`hwseg.rtl.residual`), if
+
+    f is one 3x3 convolution of stride 1 that reads x alone, and nothing else reads f(x)
+    x is unsigned; x, f(x) and y have one scale, or y twice that of the other two (k = 1, ties to even)
+    its input fits the banks as a whole strip (a chain of one layer at least)
+
+Every other addition is a 1x1 layer over both operands.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from hwseg.compile.chain import Chain, plan_chain, plan_network
+from hwseg.compile.layers import Layer, Network, Residual
+from hwseg.compile.lower import fuse_head
+from hwseg.compile.problem import problem_of
+from hwseg.rtl.config import EngineConfig
+
+Pair = tuple[Layer, Layer]
+"""A convolution and the addition that can move into it."""
+
+
+def plan_with_additions(
+    network: Network, config: EngineConfig, cycles_per_word: float
+) -> tuple[Network, tuple[Chain, ...]]:
+    """The network with its head and additions moved into other layers, and its chains.
+
+    Additions are tried one after the other; one moves if that is expected to take fewer cycles.
+    """
+
+    def planned(pairs: Sequence[Pair]) -> tuple[float, Network, tuple[Chain, ...]]:
+        moved = fuse_head(with_moved(network, pairs), config.rows)
+        chains = plan_network(moved, config, cycles_per_word)
+        return sum(chain.expected for chain in chains), moved, chains
+
+    chosen: list[Pair] = []
+    best = planned(chosen)
+    for pair in additions(network) if config.adds else ():
+        if not _fits(pair, network, config, cycles_per_word):
+            continue
+        found = planned([*chosen, pair])
+        if found[0] < best[0]:
+            best = found
+            chosen.append(pair)
+    return best[1:]
+
+
+def additions(network: Network) -> list[Pair]:
+    """Every addition that the engine could do on the way out."""
+    makers = {layer.output: layer for layer in network.layers if layer.output}
+    found = []
+    for add in network.layers:
+        if add.op == "add" and len(add.operands) == 2:
+            for x, made in (add.operands, add.operands[::-1]):
+                maker = makers.get(made.tensor)
+                if maker is not None and maker.operands == (x,) and _movable(maker, add, network):
+                    found.append((maker, add))
+                    break
+    return found
+
+
+def _movable(maker: Layer, add: Layer, network: Network) -> bool:
+    readers = [layer for layer in network.layers if any(o.tensor == maker.output for o in layer.operands)]
+    channels, op = add.shape[2], add.requantize
+    ones = np.concatenate([np.eye(channels), np.eye(channels)], axis=1)
+    return (
+        op is not None
+        and readers == [add]
+        and maker.output != network.head
+        and (maker.kernel, maker.stride, maker.pooled, maker.residual) == (3, 1, None, None)
+        and not any(operand.upsampled for operand in (*add.operands, *maker.operands))
+        and not network.tensors[maker.operands[0].tensor].signed
+        and add.low_weights is None
+        and np.array_equal(add.weights[:, :, 0, 0], ones)
+        and _halved(maker, add, network) is not None
+    )
+
+
+def _halved(maker: Layer, add: Layer, network: Network) -> bool | None:
+    """Whether half of every possible sum is meant, or the sum itself; None if the engine does neither."""
+    x = network.tensors[maker.operands[0].tensor]
+    assert maker.requantize is not None and add.requantize is not None
+    op, (m,), (offset,) = add.requantize, add.requantize.multiplier, add.requantize.offset
+    sums = range(maker.requantize.low, maker.requantize.high + (1 << x.planes))
+    exact = [min(op.high, max(op.low, round(m * s + offset))) for s in sums]
+    for halve in (False, True):
+        made = [(s >> 1) + (s & s >> 1 & 1) if halve else s for s in sums]
+        if exact == [min(op.high, max(op.low, value)) for value in made]:
+            return halve
+    return None
+
+
+def with_moved(network: Network, pairs: Sequence[Pair]) -> Network:
+    """The network without these additions, which their convolutions do."""
+    layers = list(network.layers)
+    for maker, add in pairs:
+        assert add.requantize is not None
+        residual = Residual(add.name, bool(_halved(maker, add, network)), add.requantize.low, add.requantize.high)
+        stored = {"output": add.output, "pooled": add.pooled, "macs": maker.macs + add.macs}
+        moved = replace(maker, op=f"{maker.op}+add", residual=residual, **stored)
+        layers[next(i for i, layer in enumerate(layers) if layer is maker)] = moved
+        layers = [layer for layer in layers if layer is not add]
+    gone = {maker.output for maker, _ in pairs}
+    tensors = {name: layout for name, layout in network.tensors.items() if name not in gone}
+    return replace(network, layers=tuple(layers), tensors=tensors)
+
+
+def _fits(pair: Pair, network: Network, config: EngineConfig, cycles_per_word: float) -> bool:
+    """Whether the layer with the addition has a plan on its own."""
+    moved = with_moved(network, [pair])
+    index = next(i for i, layer in enumerate(moved.layers) if layer.residual is not None)
+    problem = problem_of(moved.layers[index], moved, config, cycles_per_word)
+    return plan_chain(index, [problem], moved, config) is not None
