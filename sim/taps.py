@@ -66,9 +66,7 @@ def _words(plan: LayerPlan, part: Rectangle, upper: int) -> Iterator[tuple[int, 
 
 
 def _signed(chunk: np.ndarray, plan: LayerPlan) -> np.ndarray:
-    op = plan.layer.requantize
-    assert op is not None
-    return chunk.view(np.int8).astype(np.int16) if op.low < 0 else chunk.astype(np.int16)
+    return chunk.view(np.int8).astype(np.int16) if plan.layer.clamp[0] < 0 else chunk.astype(np.int16)
 
 
 def _place(

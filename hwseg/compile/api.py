@@ -25,9 +25,9 @@ from hwseg.compile.parameters import images, layer_triples
 from hwseg.compile.plan import LayerPlan
 from hwseg.compile.report import build_report
 from hwseg.compile.report_energy import with_energy
-from hwseg.compile.residual import plan_with_additions
 from hwseg.compile.report_html import CALIBRATED, html, segmented, timeline_svg
 from hwseg.compile.report_text import csv_text, markdown
+from hwseg.compile.residual import plan_with_additions
 from hwseg.compile.schedule import Pace, schedule
 from hwseg.compile.spans import Spans, record
 from hwseg.compile.timeline import Timeline, timeline

@@ -7,7 +7,7 @@ A map inside a chain is written to DDR only if somebody outside reads it.  Each 
 ring of rows in the banks: rows enter once, by LOAD or MOVE, and leave when the last strip that reads them is done.
 
 Strips of a layer end where the next layer's strips need them: a 3x3 convolution reads one row beyond its strip, so the
-layer before it is `offset` rows ahead.  `plan_network` weighs every chain of neighbouring layers against its layers
+layer before it is `offset` rows ahead.  `Planner` weighs every chain of neighbouring layers against its layers
 alone, with closed formulas, and takes the cheapest division of the network.
 """
 
@@ -153,33 +153,82 @@ def turns(stages: Sequence[Stage], lead: bool) -> tuple[Strip, ...] | None:
     return tuple(order)
 
 
-def plan_network(network: Network, config: EngineConfig, cycles_per_word: float) -> tuple[Chain, ...]:
-    """The cheapest division into chains, or `HwsegError` for a layer that fits in no way."""
-    problems = [problem_of(layer, network, config, cycles_per_word) for layer in network.layers]
-    count = len(problems)
-    best: list[tuple[float, tuple[Chain, ...]]] = [(0.0, ())]
-    for end in range(1, count + 1):
-        found: list[tuple[float, tuple[Chain, ...]]] = []
-        refusal: HwsegError | None = None
-        try:
-            plan, expected = plan_layer(end - 1, problems[end - 1])
-            chains = (*best[end - 1][1], Chain((plan,), expected=expected))
-            found.append((best[end - 1][0] + expected, chains))
-        except HwsegError as error:
-            refusal = error
-        for start in range(max(0, end - LONGEST), end):
-            chain = plan_chain(start, problems[start:end], network, config)
-            if chain is not None:
-                found.append((best[start][0] + chain.expected, (*best[start][1], chain)))
-        if not found:
-            assert refusal is not None
-            raise refusal
-        best.append(min(found, key=lambda item: item[0]))
-    return best[count][1]
+class Planner:
+    """Plans networks, and remembers what it planned: networks that differ in few layers share the rest."""
+
+    def __init__(self, config: EngineConfig, cycles_per_word: float) -> None:
+        self.config, self.cycles_per_word = config, cycles_per_word
+        self.problems: dict[int, Problem] = {}
+        self.alone: dict[int, Chain | HwsegError] = {}
+        self.fused: dict[tuple[tuple[int, ...], frozenset[str]], Chain | None] = {}
+
+    def network(self, network: Network) -> tuple[Chain, ...]:
+        """The cheapest division into chains, or `HwsegError` for a layer that fits in no way."""
+        problems = [self.problem(layer, network) for layer in network.layers]
+        best: list[tuple[float, tuple[Chain, ...]]] = [(0.0, ())]
+        for end in range(1, len(problems) + 1):
+            found: list[tuple[float, tuple[Chain, ...]]] = []
+            alone = self._alone(problems[end - 1])
+            if isinstance(alone, Chain):
+                found.append((best[end - 1][0] + alone.expected, (*best[end - 1][1], alone)))
+            for start in range(max(0, end - LONGEST), end):
+                chain = self.chain(start, problems[start:end], network)
+                if chain is not None:
+                    found.append((best[start][0] + chain.expected, (*best[start][1], chain)))
+            if not found:
+                assert isinstance(alone, HwsegError)
+                raise alone
+            best.append(min(found, key=lambda item: item[0]))
+        return numbered(best[-1][1])
+
+    def problem(self, layer: Layer, network: Network) -> Problem:
+        """Problems stay, so no other layer gets the identity of one that is remembered."""
+        if id(layer) not in self.problems:
+            self.problems[id(layer)] = problem_of(layer, network, self.config, self.cycles_per_word)
+        return self.problems[id(layer)]
+
+    def _alone(self, problem: Problem) -> Chain | HwsegError:
+        key = id(problem.layer)
+        if key not in self.alone:
+            try:
+                plan, expected = plan_layer(0, problem)
+                self.alone[key] = Chain((plan,), expected=expected)
+            except HwsegError as error:
+                self.alone[key] = error
+        return self.alone[key]
+
+    def chain(self, start: int, problems: Sequence[Problem], network: Network) -> Chain | None:
+        """Layers start, start + 1, ... run together."""
+        read = {
+            o.tensor
+            for i, layer in enumerate(network.layers)
+            if not start <= i < start + len(problems)
+            for o in layer.operands
+        }
+        made = {problem.layer.output for problem in problems if problem.layer.output}
+        outside = frozenset((read | {network.head}) & made)
+        key = tuple(id(problem.layer) for problem in problems), outside
+        if key not in self.fused:
+            self.fused[key] = plan_chain(problems, outside, self.config)
+        return self.fused[key]
 
 
-def plan_chain(start: int, problems: Sequence[Problem], network: Network, config: EngineConfig) -> Chain | None:
-    """The cheapest strips for layers start, start + 1, ... run together; None if that is impossible."""
+def numbered(chains: Sequence[Chain]) -> tuple[Chain, ...]:
+    """With the layers' numbers in the network."""
+    found, index = [], 0
+    for chain in chains:
+        plans = tuple(replace(plan, index=index + i) for i, plan in enumerate(chain.plans))
+        stages = tuple(replace(stage, plan=plan) for stage, plan in zip(chain.stages, plans, strict=False))
+        found.append(replace(chain, plans=plans, stages=stages))
+        index += len(plans)
+    return tuple(found)
+
+
+def plan_chain(problems: Sequence[Problem], outside: frozenset[str], config: EngineConfig) -> Chain | None:
+    """The cheapest strips for layers run together, numbered from 0; None if that is impossible.
+
+    outside: their maps that others read, too.
+    """
     layers = [problem.layer for problem in problems]
     if not chainable(layers, problems):
         return None
@@ -188,17 +237,11 @@ def plan_chain(start: int, problems: Sequence[Problem], network: Network, config
     read_inside = {t for t in inside if any(t in r for r in readers)}
     if any(layer.output not in read_inside for layer in layers[:-1]):
         return None
-    outside = {
-        o.tensor
-        for i, layer in enumerate(network.layers)
-        if not start <= i < start + len(layers)
-        for o in layer.operands
-    } | {network.head}
     best: Chain | None = None
     for rows in STRIPS:
         for lead in (False, True):
             for slack in (0, 2, 4):
-                chain = _with_strips(start, rows, slack + lead * rows, lead, problems, config, read_inside, outside)
+                chain = _with_strips(rows, slack + lead * rows, lead, problems, config, read_inside, outside)
                 if chain is not None:
                     if best is None or chain.expected < best.expected:
                         best = chain
@@ -231,21 +274,20 @@ def chainable(layers: Sequence[Layer], problems: Sequence[Problem]) -> bool:
 
 
 def _with_strips(
-    start: int,
     rows: int,
     slack: int,
     lead: bool,
     problems: Sequence[Problem],
     config: EngineConfig,
     read_inside: set[str],
-    outside: set[str],
+    outside: frozenset[str],
 ) -> Chain | None:
     divided = _ends(rows, problems)
     for ahead in (2, 1):
         # Loaded rows come a whole strip ahead where there is room, else half a one.
         stages: list[Stage] = []
         for number, (problem, ends) in enumerate(zip(problems, divided, strict=True)):
-            stage = _stage(start + number, problem, ends, slack, ahead, config, read_inside, outside)
+            stage = _stage(number, problem, ends, slack, ahead, config, read_inside, outside)
             if stage is None:
                 return None
             stages.append(stage)
@@ -292,7 +334,7 @@ def _stage(
     ahead: int,
     config: EngineConfig,
     read_inside: set[str],
-    outside: set[str],
+    outside: frozenset[str],
 ) -> Stage | None:
     tallest = max(b - a for a, b in zip((0, *ends[:-1]), ends, strict=True))
     columns = problem.words
@@ -336,7 +378,7 @@ def _expected(
         cycles, weights = problem.compute_cycles(plan.rows, plan.columns)
         times.append(cycles / len(stage.ends))
         compute += cycles + problem.waits_for_writer(plan.rows, plan.columns, plan.stored)
-        reads += (1 if kept else len(stage.ends)) * weights * problem.stored_tile
+        reads += (problem.weight_tiles if kept else len(stage.ends) * weights) * problem.stored_tile
         for ring in stage.rings:
             words = ring.limit * problem.limits[ring.source.groups[0].tensor][1] * ring.source.planes
             for group in ring.source.groups:

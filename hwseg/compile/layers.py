@@ -77,6 +77,14 @@ class Layer:
     residual: Residual | None = None
 
     @property
+    def clamp(self) -> tuple[int, int]:
+        """Smallest and largest value that is stored."""
+        if self.residual is not None:
+            return self.residual.low, self.residual.high
+        assert self.requantize is not None, "sums are not clamped"
+        return self.requantize.low, self.requantize.high
+
+    @property
     def interval(self) -> tuple[int, int]:
         return int(self.intervals[0].min()), int(self.intervals[1].max())
 

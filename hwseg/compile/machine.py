@@ -249,9 +249,8 @@ class Machine:
             return True
         if not self._reached(self.loads, i["wait_loads"]) or not self._reached(self.stores, i["wait_stores"]):
             return False
-        if i["reload"]:
-            if not self._reload(i):
-                return False
+        if i["reload"] and not self._reload(i):
+            return False
         self.compute_queue.popleft()
         self._execute(i)
         self.runs += 1

@@ -314,7 +314,7 @@ class Problem:
             loads += len(source.groups) * source.planes * down * across
         if not resident:
             loads *= blocks
-        compute, weights = self.compute_cycles(rows, columns)
+        compute, _ = self.compute_cycles(rows, columns)
         stores = self.stored_words()
         memory = self.busiest(loads + self.loaded_tiles(rectangles) * self.stored_tile, stores)
         largest = max(region_words(s, rows, columns) for s in self.sources)

@@ -12,18 +12,23 @@ Every other addition is a 1x1 layer over both operands.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from hwseg.compile.chain import Chain, plan_chain, plan_network
+from hwseg.compile.chain import Chain, Planner
 from hwseg.compile.layers import Layer, Network, Residual
 from hwseg.compile.lower import fuse_head
-from hwseg.compile.problem import problem_of
 from hwseg.rtl.config import EngineConfig
 
-Pair = tuple[Layer, Layer]
-"""A convolution and the addition that can move into it."""
+
+@dataclass(frozen=True)
+class Move:
+    """A convolution, an addition that can move into it, and the layer that does both."""
+
+    maker: Layer
+    add: Layer
+    both: Layer
 
 
 def plan_with_additions(
@@ -34,24 +39,26 @@ def plan_with_additions(
     Additions are tried one after the other; one moves if that is expected to take fewer cycles.
     """
 
-    def planned(pairs: Sequence[Pair]) -> tuple[float, Network, tuple[Chain, ...]]:
-        moved = fuse_head(with_moved(network, pairs), config.rows)
-        chains = plan_network(moved, config, cycles_per_word)
+    planner = Planner(config, cycles_per_word)
+
+    def planned(moves: Sequence[Move]) -> tuple[float, Network, tuple[Chain, ...]]:
+        moved = fuse_head(with_moved(network, moves), config.rows)
+        chains = planner.network(moved)
         return sum(chain.expected for chain in chains), moved, chains
 
-    chosen: list[Pair] = []
+    chosen: list[Move] = []
     best = planned(chosen)
-    for pair in additions(network) if config.adds else ():
-        if not _fits(pair, network, config, cycles_per_word):
+    for move in additions(network) if config.adds else ():
+        if not _fits(move, network, planner):
             continue
-        found = planned([*chosen, pair])
+        found = planned([*chosen, move])
         if found[0] < best[0]:
             best = found
-            chosen.append(pair)
+            chosen.append(move)
     return best[1:]
 
 
-def additions(network: Network) -> list[Pair]:
+def additions(network: Network) -> list[Move]:
     """Every addition that the engine could do on the way out."""
     makers = {layer.output: layer for layer in network.layers if layer.output}
     found = []
@@ -60,9 +67,24 @@ def additions(network: Network) -> list[Pair]:
             for x, made in (add.operands, add.operands[::-1]):
                 maker = makers.get(made.tensor)
                 if maker is not None and maker.operands == (x,) and _movable(maker, add, network):
-                    found.append((maker, add))
+                    found.append(Move(maker, add, _together(maker, add, network)))
                     break
     return found
+
+
+def _together(maker: Layer, add: Layer, network: Network) -> Layer:
+    assert add.requantize is not None
+    halve = _halved(maker, add, network)
+    assert halve is not None
+    residual = Residual(add.name, halve, add.requantize.low, add.requantize.high)
+    return replace(
+        maker,
+        op=f"{maker.op}+add",
+        output=add.output,
+        pooled=add.pooled,
+        macs=maker.macs + add.macs,
+        residual=residual,
+    )
 
 
 def _movable(maker: Layer, add: Layer, network: Network) -> bool:
@@ -85,7 +107,8 @@ def _movable(maker: Layer, add: Layer, network: Network) -> bool:
 def _halved(maker: Layer, add: Layer, network: Network) -> bool | None:
     """Whether half of every possible sum is meant, or the sum itself; None if the engine does neither."""
     x = network.tensors[maker.operands[0].tensor]
-    assert maker.requantize is not None and add.requantize is not None
+    assert maker.requantize is not None
+    assert add.requantize is not None
     op, (m,), (offset,) = add.requantize, add.requantize.multiplier, add.requantize.offset
     sums = range(maker.requantize.low, maker.requantize.high + (1 << x.planes))
     exact = [min(op.high, max(op.low, round(m * s + offset))) for s in sums]
@@ -96,24 +119,18 @@ def _halved(maker: Layer, add: Layer, network: Network) -> bool | None:
     return None
 
 
-def with_moved(network: Network, pairs: Sequence[Pair]) -> Network:
+def with_moved(network: Network, moves: Sequence[Move]) -> Network:
     """The network without these additions, which their convolutions do."""
-    layers = list(network.layers)
-    for maker, add in pairs:
-        assert add.requantize is not None
-        residual = Residual(add.name, bool(_halved(maker, add, network)), add.requantize.low, add.requantize.high)
-        stored = {"output": add.output, "pooled": add.pooled, "macs": maker.macs + add.macs}
-        moved = replace(maker, op=f"{maker.op}+add", residual=residual, **stored)
-        layers[next(i for i, layer in enumerate(layers) if layer is maker)] = moved
-        layers = [layer for layer in layers if layer is not add]
-    gone = {maker.output for maker, _ in pairs}
-    tensors = {name: layout for name, layout in network.tensors.items() if name not in gone}
-    return replace(network, layers=tuple(layers), tensors=tensors)
+    both = {id(move.maker): move.both for move in moves}
+    gone = {id(move.add) for move in moves}
+    layers = tuple(both.get(id(layer), layer) for layer in network.layers if id(layer) not in gone)
+    passing = {move.maker.output for move in moves}
+    tensors = {name: layout for name, layout in network.tensors.items() if name not in passing}
+    return replace(network, layers=layers, tensors=tensors)
 
 
-def _fits(pair: Pair, network: Network, config: EngineConfig, cycles_per_word: float) -> bool:
+def _fits(move: Move, network: Network, planner: Planner) -> bool:
     """Whether the layer with the addition has a plan on its own."""
-    moved = with_moved(network, [pair])
-    index = next(i for i, layer in enumerate(moved.layers) if layer.residual is not None)
-    problem = problem_of(moved.layers[index], moved, config, cycles_per_word)
-    return plan_chain(index, [problem], moved, config) is not None
+    moved = with_moved(network, [move])
+    index = next(i for i, layer in enumerate(moved.layers) if layer is move.both)
+    return planner.chain(index, [planner.problem(move.both, moved)], moved) is not None

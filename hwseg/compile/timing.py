@@ -377,7 +377,17 @@ class _Clock:
         put(Opcode.CONFIG, f["layer"], f["interval"], f["last_interval"], f["drain"])
         f = columns[Opcode.RUN][1]
         steps = f["rows"] * (1 + f["pair"]) * f["columns"] * substeps
-        put(Opcode.RUN, f["layer"], steps, f["last"], f["reload"], f["wait_loads"], f["wait_stores"], f["jump"], f["tile"])
+        put(
+            Opcode.RUN,
+            f["layer"],
+            steps,
+            f["last"],
+            f["reload"],
+            f["wait_loads"],
+            f["wait_stores"],
+            f["jump"],
+            f["tile"],
+        )
         return entries
 
     def _timing(

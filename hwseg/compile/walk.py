@@ -321,8 +321,7 @@ class LayerWalk:
         self.walk.key = self.plan.index, source.key
         plan, config, op, residual = self.plan, self.config, self.layer.requantize, self.layer.residual
         raw = op is None
-        first = (0, 0) if op is None else (op.low & 0x1FF, op.high & 0x1FF)
-        bounds = first if residual is None else (residual.low & 0x1FF, residual.high & 0x1FF)
+        first, bounds = ((0, 0), (0, 0)) if op is None else ((op.low, op.high), self.layer.clamp)
         # Sums and planes have one way into the output memory.
         writes = "sums" if plan.head_rows else "planes" if plan.stored else ""
         step = plan.head_rows * max(1, config.pixels // 2)
@@ -334,10 +333,10 @@ class LayerWalk:
             source.mode,
             plan.pitch(source),
             plan.out_planes,
-            *bounds,
+            *(bound & 0x1FF for bound in bounds),
             int(residual is not None),
             int(residual is not None and residual.halve),
-            *first,
+            *(bound & 0x1FF for bound in first),
             int(plan.stored),
             int(plan.moved),
             int(self.layer.pooled is not None),

@@ -1,5 +1,7 @@
 """Skipping, split layers and packed weights in the Verilog: every value, every plane left out, every cycle."""
 
+from fractions import Fraction
+
 import numpy as np
 import pytest
 
@@ -9,6 +11,7 @@ from hwseg.compile.api import compile_graph
 from hwseg.rtl.config import parse_array
 from hwseg.sim.simulate import lay_out, simulate_program
 from tests.compile.test_packed import narrow
+from tests.compile.test_residual import network as residual
 from tests.compile.test_split import network
 
 pytestmark = [pytest.mark.verilator, pytest.mark.xdist_group("simulator")]
@@ -74,3 +77,16 @@ def test_packed_weights_reach_the_tables_in_the_predicted_cycles(tmp_path, array
     graph = narrow(12, 32)
     result = run(tmp_path, graph, array, dim(graph, 0, 2))
     assert result.passed, (result.first_mismatch, result.cycles, result.predicted_cycles)
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "channels", "bits", "signed"),
+    [(16, 48, 16, 8, False), (12, 20, 24, 8, True), (8, 24, 8, 4, True), (24, 64, 40, 8, False)],
+)
+def test_residual_additions_on_the_way_out(tmp_path, height, width, channels, bits, signed):
+    graph = residual(height, width, channels, Fraction(1) if signed else Fraction(1, 2), bits, signed)
+    result = run(tmp_path, graph, "16x8x8-dsp", dim(graph, 0, 3))
+    assert result.passed, (result.first_mismatch, result.cycles, result.predicted_cycles)
+    assert not any("Add" in layer.name for layer in result.layers)
+    stalled = run(tmp_path, graph, "16x8x8-dsp", dim(graph, 2, 4), latency=(3, 120))
+    assert stalled.passed, stalled.first_mismatch
