@@ -132,7 +132,7 @@ def memories(config: EngineConfig, traffic: Traffic) -> dict[str, float]:
     read += config.sets * pool * traffic.pool_words + ring * traffic.ring_words + always * traffic.cycles
     written = psum * (traffic.steps - traffic.last_steps) + bank * traffic.window_words
     written += out * (traffic.written_words - traffic.pool_words) + pool * traffic.pool_words
-    written += 2 * loop * traffic.moved_steps + ring * traffic.ring_words
+    written += 2 * loop * traffic.moved_steps + ring * traffic.ring_written
     return {"bram_read": float(read), "bram_write": float(written)}
 
 

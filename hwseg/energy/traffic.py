@@ -17,7 +17,8 @@ class Traffic:
 
     plane_cycles: cycles in which a plane is executed.  steps, first_steps, last_steps: of the array, those of them
     whose partial sums start at zero, and those whose sums go to the requantizers.  reloads: tiles taken.  ring_words:
-    through the weight ring, half as many where weights are packed.  weight_words: pushed into the shadow registers.
+    read from the weight ring, half as many where weights are packed; ring_written: loaded into it, fewer where tiles
+    stay.  weight_words: pushed into the shadow registers.
     window_words: written to input banks, from DDR and from the loop memory.  moved_steps: cycles in which the loop
     memory is read.  read_words, written_words: of 8 bytes, over the memory port; pool_words: of those written, from
     pool memories.
@@ -31,6 +32,7 @@ class Traffic:
     last_steps: int
     reloads: int
     ring_words: int
+    ring_written: int
     weight_words: int
     window_words: int
     moved_steps: int
@@ -41,7 +43,7 @@ class Traffic:
 
 def startup(timing: Timing) -> Traffic:
     """Before the first compute instruction: its words are counted with the layer that they are for."""
-    return Traffic(timing.startup, *(0,) * 13)
+    return Traffic(timing.startup, *(0,) * 14)
 
 
 def traffic(program: bytes, timing: Timing, config: EngineConfig) -> dict[int, Traffic]:
@@ -61,7 +63,9 @@ def traffic(program: bytes, timing: Timing, config: EngineConfig) -> dict[int, T
     planes = by_layer(run["layer"], steps * configuration["planes"][current])
     every, first, last = (by_layer(run["layer"], steps * one) for one in (1, run["first"], run["last"]))
     reloads = by_layer(run["layer"], run["reload"])
-    ring = by_layer(loads["layer"], words * (loads["target"] == Target.WEIGHTS))
+    to_ring = loads["target"] == Target.WEIGHTS
+    ring = by_layer(loads["layer"], words * to_ring)
+    packed = by_layer(loads["layer"], to_ring * loads["every_other"]) > 0
     # two word columns in a step of a MOVE in 3x3 order
     window = by_layer(loads["layer"], words * to_banks)
     window += by_layer(moves["layer"], moved * (1 + (moves["target"] == Target.WINDOW)))
@@ -76,7 +80,8 @@ def traffic(program: bytes, timing: Timing, config: EngineConfig) -> dict[int, T
             first_steps=int(first[n]),
             last_steps=int(last[n]),
             reloads=int(reloads[n]),
-            ring_words=int(ring[n]),
+            ring_words=int(reloads[n]) * config.stored_words(bool(packed[n])),
+            ring_written=int(ring[n]),
             weight_words=int(reloads[n]) * config.tile_words,
             window_words=int(window[n]),
             moved_steps=int(moves_steps[n]),

@@ -12,6 +12,8 @@ Latency: `Requantizers.latency` cycles; one row per cycle.
 
 from __future__ import annotations
 
+from typing import Any
+
 from amaranth.hdl import Array, C, Cat, Module, Mux, Signal, Value, signed
 from amaranth.lib import data
 from amaranth.lib.memory import Memory
@@ -165,7 +167,7 @@ class Requantizers(Component):
 
         whole = narrow.as_signed() >> 1
         rounded = register(signed(NARROW_BITS), whole + (narrow[0] & (sticky | narrow[1])), "rounded")  # 6
-        y = register(signed(9), clamped(rounded, *self._first), "clamped")  # 7
+        y: Any = register(signed(9), clamped(rounded, *self._first), "clamped")  # 7
         if self.config.adds:
             addend = register(8, Mux(self._adds, self.addend[pixel], 0), "addend")
             total = register(signed(TOTAL_BITS), y + addend, "total")  # 8

@@ -49,7 +49,7 @@ class RowQueue(Component):
             write.data.eq(self.value.as_value()),
             write.en.eq(self.put),
             read.addr.eq(following[:bits]),
-            read.en.eq(1),
+            read.en.eq(following != written),
             self.row.eq(read.data),
         ]
         m.d.sync += [written.eq(written + self.put), taken.eq(following)]

@@ -64,7 +64,7 @@ class WeightRing(Component):
             write.en.eq(self.write.enable),
             following.eq(Mux(self.jump.enable, self.jump.to, here + (self.r_en & self.r_rdy))),
             read.addr.eq(following[:bits]),
-            read.en.eq(1),
+            read.en.eq(self.jump.enable | self.r_en | (~self.r_rdy & (here != written))),
             self.word.eq(read.data[:64]),
             self.packed.eq(read.data[64]),
         ]

@@ -60,6 +60,7 @@ def test_counts_of_the_program_are_those_of_its_plan():
     assert count.reloads >= 3
     assert count.weight_words == count.reloads * program.config.tile_words
     assert count.ring_words == count.weight_words
+    assert count.ring_written == 3 * program.config.tile_words
     assert count.first_steps == count.steps
     for number, one in found.items():
         assert one.read_words == timing.read_words[number]
