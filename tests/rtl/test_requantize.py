@@ -20,7 +20,8 @@ def results(cases, low, high):
 
     async def bench(ctx):
         # The other half of the configuration must not matter.
-        ctx.set(dut.back, [{"low": 1, "high": 2}, {"low": low & 0x1FF, "high": high & 0x1FF}])
+        bounds = {"low": low & 0x1FF, "high": high & 0x1FF}
+        ctx.set(dut.back, [{"low": 1, "high": 2}, bounds | {f"first_{name}": b for name, b in bounds.items()}])
         ctx.set(dut.token.half, 1)
         for entry, (triple, _) in enumerate(cases):
             ctx.set(
@@ -86,3 +87,53 @@ def test_fitted_triples_round_ties_to_even():
     triple = fit(Fraction(1, 8), Fraction(0), 0, 255, -100, 3000)
     cases = [(triple, a) for a in range(0, 120)]
     assert [ys[0] for ys, _ in results(cases, 0, 255)] == [round(Fraction(a, 8)) for a in range(120)]
+
+
+@pytest.mark.parametrize(("first", "last"), [((0, 255), (0, 255)), ((-128, 127), (0, 255)), ((-128, 127), (-100, 90))])
+@pytest.mark.parametrize("halve", [0, 1])
+def test_residual_additions(first, last, halve):
+    """Every addend with requantized values over the whole range; the next row has another configuration."""
+    dut = Requantizers(EngineConfig(rows=16, pixels=8, channels=8, param_slots=16))
+    rng = random.Random(first[0] + halve)
+    sums = [[rng.randrange(first[0] - 9, first[1] + 9) for _ in range(8)] for _ in range(256)]
+    addends = [[(row + 31 * pixel) % 256 for pixel in range(8)] for row in range(256)]
+    plain = [rng.random() < 0.3 for _ in sums]
+    found = []
+
+    def bounds(low, high, name=""):
+        return {f"{name}low": low & 0x1FF, f"{name}high": high & 0x1FF}
+
+    def expected(acc, addend, alone):
+        value = min(max(acc, first[0]), first[1])
+        if alone:
+            return value & 0xFF
+        total = value + addend
+        return min(max(round(Fraction(total, 2)) if halve else total, last[0]), last[1]) & 0xFF
+
+    async def bench(ctx):
+        adding = {"residual": 1, "halve": halve} | bounds(*first, "first_") | bounds(*last)
+        ctx.set(dut.back, [adding, bounds(*first, "first_") | bounds(*first)])
+        parameters = {"offset": 0, "shift": 0, "multiplier": 1, "dot": 0}
+        ctx.set(dut.write, {"enable": 1, "address": 0, "data": parameters})
+        await ctx.tick()
+        ctx.set(dut.write.enable, 0)
+        taken = iter([row for row, alone in zip(addends, plain, strict=True) if not alone])
+        following = next(taken)
+        for cycle in range(len(sums) + dut.latency):
+            ctx.set(dut.token.valid, cycle < len(sums))
+            if cycle < len(sums):
+                ctx.set(dut.token.half, plain[cycle])
+                ctx.set(dut.acc, sums[cycle])
+            ctx.set(dut.addend, following)
+            if ctx.get(dut.take):
+                following = next(taken, [0] * 8)
+            await ctx.tick()
+            if ctx.get(dut.out_token.valid):
+                found.append([ctx.get(y) for y in dut.y])
+
+    simulator = Simulator(dut)
+    simulator.add_clock(1e-6)
+    simulator.add_testbench(bench)
+    simulator.run()
+    rows = zip(sums, addends, plain, strict=True)
+    assert found == [[expected(a, b, alone) for a, b in zip(acc, row, strict=True)] for acc, row, alone in rows]
