@@ -34,12 +34,13 @@ class Dot:
 
 @dataclass(frozen=True)
 class Residual:
-    """An addition of the layer's own input to its requantized values: clamp(sum), or of half the sum.
+    """An addition of the layer's own input x to its requantized values q: clamp((x + q * 2**double) / 2**halve).
 
     name: of the addition.  low, high: its clamp; the layer's requantizer has its own.
     """
 
     name: str
+    double: bool
     halve: bool
     low: int
     high: int

@@ -466,7 +466,7 @@ class Machine:
         """Requantized sums [row or pair, word column, row of the pair, pixel, channel] with what waits for them."""
         cfg = self.configuration
         low, high = (signed(cfg[name], CONFIG.fields[name]) for name in ("low", "high"))
-        total = values.astype(np.int64)
+        total = values.astype(np.int64) << cfg["double"]
         count = total[..., 0, 0].size
         for s, queue in enumerate(self.queues):
             if len(queue) < count:

@@ -1,9 +1,9 @@
-"""Residual additions that cost no time: y = clamp((x + f(x)) / 2**k) moves into the layer that makes f(x).
+"""Residual additions that cost no time: y = clamp((x + f(x) * 2**j) / 2**k) moves into the layer that makes f(x).
 
 The engine adds the centre words of a layer's own input to its requantized sums (`hwseg.rtl.residual`), if
 
     f is one 3x3 convolution of stride 1 that reads x alone, and nothing else reads f(x)
-    x is unsigned; x, f(x) and y have one scale, or y twice that of the other two (k = 1, ties to even)
+    x is unsigned; the scales of f(x) and of y are that of x, or twice it (j, k = 0 or 1; ties to even)
     its input fits the banks as a whole strip (a chain of one layer at least)
 
 Every other addition is a 1x1 layer over both operands.
@@ -74,9 +74,9 @@ def additions(network: Network) -> list[Move]:
 
 def _together(maker: Layer, add: Layer, network: Network) -> Layer:
     assert add.requantize is not None
-    halve = _halved(maker, add, network)
-    assert halve is not None
-    residual = Residual(add.name, halve, add.requantize.low, add.requantize.high)
+    scales = _scales(maker, add, network)
+    assert scales is not None
+    residual = Residual(add.name, *scales, add.requantize.low, add.requantize.high)
     return replace(
         maker,
         op=f"{maker.op}+add",
@@ -89,33 +89,37 @@ def _together(maker: Layer, add: Layer, network: Network) -> Layer:
 
 def _movable(maker: Layer, add: Layer, network: Network) -> bool:
     readers = [layer for layer in network.layers if any(o.tensor == maker.output for o in layer.operands)]
-    channels, op = add.shape[2], add.requantize
-    ones = np.concatenate([np.eye(channels), np.eye(channels)], axis=1)
     return (
-        op is not None
-        and readers == [add]
+        readers == [add]
         and maker.output != network.head
         and (maker.kernel, maker.stride, maker.pooled, maker.residual) == (3, 1, None, None)
         and not any(operand.upsampled for operand in (*add.operands, *maker.operands))
         and not network.tensors[maker.operands[0].tensor].signed
         and add.low_weights is None
-        and np.array_equal(add.weights[:, :, 0, 0], ones)
-        and _halved(maker, add, network) is not None
+        and _scales(maker, add, network) is not None
     )
 
 
-def _halved(maker: Layer, add: Layer, network: Network) -> bool | None:
-    """Whether half of every possible sum is meant, or the sum itself; None if the engine does neither."""
+def _scales(maker: Layer, add: Layer, network: Network) -> tuple[bool, bool] | None:
+    """Whether f(x) is doubled and the sum halved; None if the addition means something else for any possible sum."""
     x = network.tensors[maker.operands[0].tensor]
     assert maker.requantize is not None
     assert add.requantize is not None
+    channels = add.shape[2]
+    weights = [add.weights[:, :channels, 0, 0], add.weights[:, channels:, 0, 0]]
+    (of_x, of_f) = weights if add.operands[0] == maker.operands[0] else weights[::-1]
+    eye = np.eye(channels)
+    double = next((j for j in (0, 1) if np.array_equal(of_f, eye * 2**j)), None)
+    if double is None or not np.array_equal(of_x, eye):
+        return None
     op, (m,), (offset,) = add.requantize, add.requantize.multiplier, add.requantize.offset
-    sums = range(maker.requantize.low, maker.requantize.high + (1 << x.planes))
+    low, high = (bound << double for bound in (maker.requantize.low, maker.requantize.high))
+    sums = range(low, high + (1 << x.planes))
     exact = [min(op.high, max(op.low, round(m * s + offset))) for s in sums]
     for halve in (False, True):
         made = [(s >> 1) + (s & s >> 1 & 1) if halve else s for s in sums]
         if exact == [min(op.high, max(op.low, value)) for value in made]:
-            return halve
+            return bool(double), halve
     return None
 
 

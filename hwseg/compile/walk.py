@@ -335,6 +335,7 @@ class LayerWalk:
             plan.out_planes,
             *(bound & 0x1FF for bound in bounds),
             int(residual is not None),
+            int(residual is not None and residual.double),
             int(residual is not None and residual.halve),
             *(bound & 0x1FF for bound in first),
             int(plan.stored),

@@ -186,6 +186,7 @@ CONFIG = Format(
         "low": 9,  # clamp, two's complement
         "high": 9,
         "residual": 1,  # centre words that RUNs have put by are added to the requantized sums
+        "double": 1,  # twice the requantized sums are added
         "halve": 1,  # half of that sum is meant, rounded to the nearest, ties to even
         "first_low": 9,  # clamp before the addition; without one the same as `low` and `high`
         "first_high": 9,

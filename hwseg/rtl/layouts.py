@@ -28,6 +28,7 @@ BACK_FIELDS = (
     "low",
     "high",
     "residual",
+    "double",
     "halve",
     "first_low",
     "first_high",

@@ -26,8 +26,8 @@ from hwseg.rtl.layouts import BACK_LAYOUT, TOKEN
 PRODUCT_BITS = 62
 NARROW_BITS = 12
 RAW_BITS = 32
-TOTAL_BITS = 10
-"""Of a requantized sum, at most 9 bits with its sign, and an addend of 8 bits without."""
+TOTAL_BITS = 11
+"""Of twice a requantized sum, at most 9 bits with its sign, and an addend of 8 bits without."""
 
 ACC_BITS = 32
 """Accumulators beyond 32 bits are refused where a model is read."""
@@ -56,8 +56,8 @@ class Requantizers(Component):
     """The requantizers of one set: 8 rows of the array take turns, C pixels at once.
 
     `acc`, `row`, `token`: an accumulator row, its number in the set and its token.  Parameters live in `slots` x 8
-    entries.  `addend`: of a residual addition, taken with `take`; the sum is halved where the configuration says so,
-    and clamped once more.
+    entries.  `addend`: of a residual addition, taken with `take`; the row is doubled before and the sum halved after
+    it where the configuration says so, and clamped once more.
     """
 
     latency = 10
@@ -101,13 +101,16 @@ class Requantizers(Component):
             m.d.sync += [tokens[-1].eq(tokens[-2]), rows[-1].eq(rows[-2])]
         m.d.comb += [self.out_token.eq(tokens[-1]), self.out_row.eq(rows[-1])]
 
-        # What the cycles behind a register of their own need: 6 clamp, 7 addend, 9 halve, 10 clamp.
+        # What the cycles behind a register of their own need: 6 clamp, 7 addend, 8 double, 9 halve, 10 clamp.
         self._first = self._bounds(m, tokens[5].half, "first_low", "first_high")
         self._adds = Signal()
         m.d.comb += self._adds.eq(Mux(tokens[6].half, self.back[1].residual, self.back[0].residual))
         m.d.comb += self.take.eq(tokens[6].valid & self._adds)
-        self._halve = Signal()
-        m.d.sync += self._halve.eq(Mux(tokens[7].half, self.back[1].halve, self.back[0].halve))
+        self._double, self._halve = Signal(), Signal()
+        m.d.sync += [
+            self._double.eq(Mux(tokens[6].half, self.back[1].double, self.back[0].double)),
+            self._halve.eq(Mux(tokens[7].half, self.back[1].halve, self.back[0].halve)),
+        ]
         self._last = self._bounds(m, tokens[8].half, "low", "high")
         triples = [read.data]  # of cycle 1
         for stage in range(4):
@@ -170,7 +173,7 @@ class Requantizers(Component):
         y: Any = register(signed(9), clamped(rounded, *self._first), "clamped")  # 7
         if self.config.adds:
             addend = register(8, Mux(self._adds, self.addend[pixel], 0), "addend")
-            total = register(signed(TOTAL_BITS), y + addend, "total")  # 8
+            total = register(signed(TOTAL_BITS), addend + Mux(self._double, y << 1, y), "total")  # 8
             halved = (total >> 1) + (total[0] & total[1])
             y = register(signed(TOTAL_BITS), Mux(self._halve, halved, total), "halved")  # 9
             y = clamped(y, *self._last)

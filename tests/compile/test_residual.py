@@ -22,18 +22,23 @@ ARRAY = parse_array("16x8x8")
 WHOLE, HALF = Fraction(1), Fraction(1, 2)
 
 
-def block(b: GraphBuilder, x: str, m: Fraction, low: int, high: int, bits: int = 8, signed: bool = False) -> str:
-    """clamp(m * (x + f(x)))"""
-    return b.add(x, b.conv(x, b.types[x].shape[2], bits=bits, signed=signed), m, m, low, high, Fraction(0))
+def block(
+    b: GraphBuilder, x: str, m: Fraction, low: int, high: int, bits: int = 8, signed: bool = False, twice: bool = False
+) -> str:
+    """clamp(m * (x + f(x))), or with twice f(x)"""
+    f = b.conv(x, b.types[x].shape[2], bits=bits, signed=signed)
+    return b.add(x, f, m, m * (1 + twice), low, high, Fraction(0))
 
 
-def network(height: int, width: int, channels: int, m: Fraction, bits: int = 8, signed: bool = False) -> Graph:
+def network(
+    height: int, width: int, channels: int, m: Fraction, bits: int = 8, signed: bool = False, twice: bool = False
+) -> Graph:
     """Two blocks, the first one pooled and kept, the second under the head."""
     b = GraphBuilder(height, width, 3, seed=height + width + channels)
     high = (1 << bits) - 1
-    x = block(b, b.conv("image", channels, bits=bits), m, 0, high, bits, signed)
+    x = block(b, b.conv("image", channels, bits=bits), m, 0, high, bits, signed, twice)
     y = b.conv(b.concat(b.up(b.pool(x)), x), channels, bits=bits)
-    return b.graph(b.sums(block(b, y, m, 0, high, bits, signed), 1, 1))
+    return b.graph(b.sums(block(b, y, m, 0, high, bits, signed, twice), 1, 1))
 
 
 def moved(graph: Graph, config: EngineConfig) -> list[str]:
@@ -42,9 +47,11 @@ def moved(graph: Graph, config: EngineConfig) -> list[str]:
 
 @pytest.mark.parametrize("channels", [1, 8, 13, 16, 24, 40])
 @pytest.mark.parametrize(("height", "width"), [(6, 8), (10, 20), (4, 48)])
-@pytest.mark.parametrize(("m", "signed"), [(HALF, False), (WHOLE, True)])
-def test_every_value(channels: int, height: int, width: int, m: Fraction, signed: bool) -> None:
-    graph = network(height, width, channels, m, signed=signed)
+@pytest.mark.parametrize(
+    ("m", "signed", "twice"), [(HALF, False, False), (WHOLE, True, False), (HALF, True, True), (WHOLE, True, True)]
+)
+def test_every_value(channels: int, height: int, width: int, m: Fraction, signed: bool, twice: bool) -> None:
+    graph = network(height, width, channels, m, signed=signed, twice=twice)
     program = compiled(graph, ARRAY)
     assert any(plan.layer.residual for plan in plans_of(program.chains))
     for policy in ("eager", "lazy", "random"):
@@ -107,6 +114,10 @@ def test_which_additions_can_move() -> None:
     assert pairs(b, b.add(x, b.conv(x, 8, 1), HALF, HALF, 0, 255, Fraction(0))) == 0, "a 1x1 convolution"
     b, x = fresh()
     assert pairs(b, b.add(x, b.conv(x, 8), HALF, Fraction(1, 4), 0, 255, Fraction(0))) == 0, "unlike scales"
+    b, x = fresh()
+    assert pairs(b, b.add(x, b.conv(x, 8), HALF, WHOLE, 0, 255, Fraction(0))) == 1, "f(x) at twice the scale"
+    b, x = fresh()
+    assert pairs(b, b.add(b.conv(x, 8), x, WHOLE, HALF, 0, 255, Fraction(0))) == 1, "the same in the other order"
     b, x = fresh()
     assert pairs(b, block(b, x, Fraction(1, 4), 0, 255)) == 0, "a quarter"
     b, x = fresh()

@@ -90,8 +90,9 @@ def test_fitted_triples_round_ties_to_even():
 
 
 @pytest.mark.parametrize(("first", "last"), [((0, 255), (0, 255)), ((-128, 127), (0, 255)), ((-128, 127), (-100, 90))])
+@pytest.mark.parametrize("double", [0, 1])
 @pytest.mark.parametrize("halve", [0, 1])
-def test_residual_additions(first, last, halve):
+def test_residual_additions(first, last, halve, double):
     """Every addend with requantized values over the whole range; the next row has another configuration."""
     dut = Requantizers(EngineConfig(rows=16, pixels=8, channels=8, param_slots=16))
     rng = random.Random(first[0] + halve)
@@ -107,11 +108,11 @@ def test_residual_additions(first, last, halve):
         value = min(max(acc, first[0]), first[1])
         if alone:
             return value & 0xFF
-        total = value + addend
+        total = (value << double) + addend
         return min(max(round(Fraction(total, 2)) if halve else total, last[0]), last[1]) & 0xFF
 
     async def bench(ctx):
-        adding = {"residual": 1, "halve": halve} | bounds(*first, "first_") | bounds(*last)
+        adding = {"residual": 1, "halve": halve, "double": double} | bounds(*first, "first_") | bounds(*last)
         ctx.set(dut.back, [adding, bounds(*first, "first_") | bounds(*first)])
         parameters = {"offset": 0, "shift": 0, "multiplier": 1, "dot": 0}
         ctx.set(dut.write, {"enable": 1, "address": 0, "data": parameters})

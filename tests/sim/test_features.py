@@ -80,11 +80,16 @@ def test_packed_weights_reach_the_tables_in_the_predicted_cycles(tmp_path, array
 
 
 @pytest.mark.parametrize(
-    ("height", "width", "channels", "bits", "signed"),
-    [(16, 48, 16, 8, False), (12, 20, 24, 8, True), (8, 24, 8, 4, True), (24, 64, 40, 8, False)],
+    ("height", "width", "channels", "bits", "signed", "twice"),
+    [
+        (16, 48, 16, 8, False, True),
+        (12, 20, 24, 8, True, False),
+        (8, 24, 8, 4, True, True),
+        (24, 64, 40, 8, False, False),
+    ],
 )
-def test_residual_additions_on_the_way_out(tmp_path, height, width, channels, bits, signed):
-    graph = residual(height, width, channels, Fraction(1) if signed else Fraction(1, 2), bits, signed)
+def test_residual_additions_on_the_way_out(tmp_path, height, width, channels, bits, signed, twice):
+    graph = residual(height, width, channels, Fraction(1) if signed else Fraction(1, 2), bits, signed, twice)
     result = run(tmp_path, graph, "16x8x8-dsp", dim(graph, 0, 3))
     assert result.passed, (result.first_mismatch, result.cycles, result.predicted_cycles)
     assert not any("Add" in layer.name for layer in result.layers)
