@@ -18,6 +18,7 @@ from hwseg.compile.dial import turned
 from hwseg.compile.emit import graph_json, json_bytes
 from hwseg.compile.engine_text import in_background
 from hwseg.compile.explain import Explanation, explain
+from hwseg.compile.fold import fold_input
 from hwseg.compile.fused import walk_network
 from hwseg.compile.lower import Network, fuse_head, lower
 from hwseg.compile.memory import MemoryMap, map_memory
@@ -117,7 +118,7 @@ def compile_graph(
     """Plan, schedule and encode.  The program paces itself to the board's memory at `clock_mhz` (the board's own)."""
     progress("planning layers")
     network, inexact = lower(graph, allow_inexact)
-    network = fuse_head(network, config.rows)
+    network = fold_input(fuse_head(network, config.rows))
     require(
         len(network.layers) <= MAX_LAYERS,
         graph.name,

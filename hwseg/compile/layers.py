@@ -61,6 +61,42 @@ class Layer:
     """Word columns of the map that this layer makes; None: all."""
     repeat_rows: bool = False
     """Above and below the map lie its first and its last row, not zeros."""
+    fold: int = 1
+    """Neighbouring rows of the input that are stored as channels (`TensorLayout.fold`)."""
+
+    @property
+    def row_phases(self) -> int:
+        """Rows of the map that one row of RUN makes, each with weights of its own: output sets apart."""
+        return 2 if self.kernel == 2 else self.fold
+
+    @property
+    def column_phases(self) -> int:
+        """Pixels of the map that one pixel of RUN makes, each with weights of its own: passes apart."""
+        return 2 if self.kernel == 2 else 1
+
+    @property
+    def run_shape(self) -> tuple[int, int]:
+        """Rows and pixels that RUNs walk over."""
+        return self.shape[0] // self.row_phases, self.shape[1] // self.column_phases
+
+    def phase(self, row: int, column: int, part: int = 0) -> np.ndarray:
+        """int8 [out, stored in, k, k]: the convolution, k 3 or 1, that makes one row phase and one column phase.
+
+        part: 1 for the low weights.  Folded: the kernel's row ky of row phase r reads row r + ky - 1 of the folded row,
+        which is row (r + ky - 1) % fold of the folded row (r + ky - 1) // fold; every other weight is zero.
+        """
+        weights = self.low_weights if part else self.weights
+        assert weights is not None
+        if self.kernel == 2:
+            return weights[:, :, row : row + 1, column : column + 1]
+        if self.fold == 1:
+            return weights
+        count = weights.shape[1]
+        found = np.zeros((len(weights), self.fold * count, 3, 3), np.int8)
+        for ky in range(3):
+            down, channel = divmod(row + ky - 1, self.fold)
+            found[:, channel * count : (channel + 1) * count, 1 + down] = weights[:, :, ky]
+        return found
 
     @property
     def interval(self) -> tuple[int, int]:
