@@ -4,8 +4,8 @@
     head      sum[set][row][word column][substep][channel of the set][pixel], int32; with one pixel per step the value
               fills the low half of a 64-bit word
 
-A tensor of few channels may be *folded*: `fold` neighbouring rows are stored as one row of so many times more channels,
-which fills the words' 8 channels.  `TensorLayout` is the only place that knows how.
+A tensor of few channels may be *folded*: neighbouring pixels, of one or two rows and columns, are stored as channels of
+one pixel, which fills the words' 8 channels.  This file is the only place that knows how.
 
 Everything is little-endian; unused pixels and channels of a tensor are zero.
 """
@@ -24,6 +24,9 @@ from hwseg.errors import require
 Shape = tuple[int, int, int]
 """(height, width, channels)."""
 
+Fold = tuple[int, int]
+"""Neighbouring rows and columns of a tensor that are stored as channels of one pixel."""
+
 WORD_BYTES = 8
 PIXELS = 8
 CHANNELS = 8
@@ -38,18 +41,19 @@ def groups(count: int) -> int:
 class TensorLayout:
     """An integer tensor as digit planes; `signed` planes are two's complement.
 
-    fold: channel c of row y is stored as channel (y % fold) * channels + c of row y // fold.  Whatever counts rows or
-    channel groups here means the stored ones; `shape` is the tensor's own.
+    fold: rows and columns that are channels, see `folded`.  Rows, groups and offsets here are those of the stored
+    tensor; `shape` is the tensor's own.
     """
 
     shape: Shape
     planes: int
     signed: bool
-    fold: int = 1
+    fold: Fold = (1, 1)
 
     @property
     def stored_shape(self) -> Shape:
-        return self.shape[0] // self.fold, self.shape[1], self.shape[2] * self.fold
+        (height, width, channels), (down, across) = self.shape, self.fold
+        return height // down, width // across, channels * down * across
 
     @property
     def rows(self) -> int:
@@ -61,7 +65,7 @@ class TensorLayout:
 
     @property
     def pixel_groups(self) -> int:
-        return groups(self.shape[1])
+        return groups(self.stored_shape[1])
 
     @property
     def group_bytes(self) -> int:
@@ -81,14 +85,14 @@ class TensorLayout:
         return row * self.row_bytes + channel_group * self.group_bytes + pixel_group * self.planes * WORD_BYTES
 
     def to_json(self) -> dict[str, Any]:
-        return {"shape": list(self.shape), "planes": self.planes, "signed": self.signed, "fold": self.fold}
+        return {"shape": list(self.shape), "planes": self.planes, "signed": self.signed, "fold": list(self.fold)}
 
     @staticmethod
     def from_json(entry: Mapping[str, Any]) -> TensorLayout:
-        """What `to_json` wrote; without an entry `fold` every row is stored as a row."""
+        """What `to_json` wrote; without an entry `fold` nothing is folded."""
         height, width, channels = map(int, entry["shape"])
-        planes, fold = int(entry["planes"]), int(entry.get("fold", 1))
-        return TensorLayout((height, width, channels), planes, bool(entry["signed"]), fold)
+        down, across = map(int, entry.get("fold", (1, 1)))
+        return TensorLayout((height, width, channels), int(entry["planes"]), bool(entry["signed"]), (down, across))
 
 
 @dataclass(frozen=True)
@@ -120,17 +124,21 @@ class HeadLayout:
         return {"shape": list(self.shape), "sets": self.sets, "set_rows": self.set_rows, "pixels": self.pixels}
 
 
-def folded(values: np.ndarray, fold: int) -> np.ndarray:
-    """Integers [row, column, channel] as they are stored: `fold` neighbouring rows are channels of one."""
-    height, width, channels = values.shape
-    rows = values.reshape(height // fold, fold, width, channels)
-    return rows.swapaxes(1, 2).reshape(height // fold, width, fold * channels)
+def folded(values: np.ndarray, fold: Fold) -> np.ndarray:
+    """Integers [row, column, channel] as they are stored.
+
+    With fold (f, g), channel c of pixel (f * y + r, g * x + s) is channel (r * g + s) * channels + c of pixel (y, x).
+    """
+    (height, width, channels), (down, across) = values.shape, fold
+    blocks = values.reshape(height // down, down, width // across, across, channels)
+    return blocks.transpose(0, 2, 1, 3, 4).reshape(height // down, width // across, -1)
 
 
-def unfolded(values: np.ndarray, fold: int) -> np.ndarray:
+def unfolded(values: np.ndarray, fold: Fold) -> np.ndarray:
     """What `folded` was made of."""
-    rows, width, channels = values.shape
-    return values.reshape(rows, width, fold, -1).swapaxes(1, 2).reshape(rows * fold, width, channels // fold)
+    (rows, columns, _), (down, across) = values.shape, fold
+    blocks = values.reshape(rows, columns, down, across, -1)
+    return blocks.transpose(0, 2, 1, 3, 4).reshape(rows * down, columns * across, -1)
 
 
 def pack_tensor(values: np.ndarray, layout: TensorLayout) -> bytes:

@@ -13,12 +13,12 @@ from hwseg import golden
 from hwseg.boards import Board, load_board
 from hwseg.compile.advice import idle_lanes
 from hwseg.compile.array import choose_array, require_fit
-from hwseg.compile.chain import Chain, plan_network, plans_of
+from hwseg.compile.chain import Chain, plans_of
 from hwseg.compile.dial import turned
 from hwseg.compile.emit import graph_json, json_bytes
 from hwseg.compile.engine_text import in_background
 from hwseg.compile.explain import Explanation, explain
-from hwseg.compile.fold import fold_input
+from hwseg.compile.fold import plan_folded
 from hwseg.compile.fused import walk_network
 from hwseg.compile.lower import Network, fuse_head, lower
 from hwseg.compile.memory import MemoryMap, map_memory
@@ -118,7 +118,7 @@ def compile_graph(
     """Plan, schedule and encode.  The program paces itself to the board's memory at `clock_mhz` (the board's own)."""
     progress("planning layers")
     network, inexact = lower(graph, allow_inexact)
-    network = fold_input(fuse_head(network, config.rows))
+    network = fuse_head(network, config.rows)
     require(
         len(network.layers) <= MAX_LAYERS,
         graph.name,
@@ -126,7 +126,7 @@ def compile_graph(
         "use a smaller network",
     )
     pace = Pace.of(board.ddr_bytes_per_second, clock_mhz or board.clock_mhz)
-    chains = plan_network(network, config, pace.cycles_per_word)
+    network, chains = plan_folded(network, config, pace.cycles_per_word)
     plans = tuple(plans_of(chains))
     memory = map_memory(network, plans, config, board.ddr_bytes)
     tiles, parameters = [], []

@@ -1,35 +1,64 @@
-"""A picture of few channels is stored folded: two neighbouring rows are channels of one row, so that words are full.
+"""A picture of few channels is stored folded: neighbouring pixels are channels of one, so that words are full.
 
-The convolution that reads it walks over half as many rows and makes two rows of its map at each, by two sets of weights
-(`Layer.phase`): as a transposed convolution does, with nothing new in the engine.  The picture takes half the words.
+The convolution that reads it walks over half as many rows, perhaps columns too, and makes two of each by weights of
+their own (`Layer.phase`), as a transposed convolution does; nothing in the engine is new.  The picture takes a half or
+a quarter of the words.  A folded layer reloads its tables more often and cannot run fused with a 1x1 layer, so both
+ways are planned and the cheaper one is taken.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 
+from hwseg.compile.chain import Chain, plan_network
 from hwseg.compile.layers import Layer, Network
 from hwseg.compile.layout import CHANNELS
+from hwseg.errors import HwsegError
+from hwseg.rtl.config import EngineConfig
 
-FOLD = 2
-"""Rows.  The loop memory's rows go to every row or every other row of the banks: more than two could not run fused."""
+FOLDS = ((2, 1), (2, 2))
+"""Rows and columns.  Rows of the map come in every other row of what is stored or moved, and pixels in every other
+pixel: the engine knows no larger step.
+"""
 
 
-def fold_input(network: Network) -> Network:
-    """The network with its picture folded, if all that read it can read it so."""
+def plan_folded(network: Network, config: EngineConfig, cycles_per_word: float) -> tuple[Network, tuple[Chain, ...]]:
+    """The network, its picture folded or not, and its chains: what is expected to take fewest cycles.
+
+    Raises HwsegError as `plan_network` does for the network as it is, if no way fits.
+    """
+    found, refusals = [], []
+    for candidate in (network, *foldings(network)):
+        try:
+            chains = plan_network(candidate, config, cycles_per_word)
+            found.append((candidate, chains))
+        except HwsegError as error:
+            refusals.append(error)
+    if not found:
+        raise refusals[0]
+    return min(found, key=lambda one: sum(chain.expected for chain in one[1]))
+
+
+def foldings(network: Network) -> Iterator[Network]:
+    """The network with its picture folded, in each way in which all that read it can read it."""
     layout = network.tensors[network.input]
-    height, _, channels = layout.shape
+    height, width, channels = layout.shape
     readers = [layer for layer in network.layers if any(o.tensor == network.input for o in layer.operands)]
-    if height % FOLD or FOLD * channels > CHANNELS or not all(map(folds, readers)):
-        return network
-    layers = tuple(replace(layer, fold=FOLD) if layer in readers else layer for layer in network.layers)
-    return replace(network, layers=layers, tensors=network.tensors | {network.input: replace(layout, fold=FOLD)})
+    for down, across in FOLDS:
+        whole = height % down == 0 and width % across == 0 and down * across * channels <= CHANNELS
+        if whole and all(map(folds, readers)):
+            layers = tuple(replace(x, fold=(down, across)) if x in readers else x for x in network.layers)
+            stored = replace(layout, fold=(down, across))
+            yield replace(network, layers=layers, tensors=network.tensors | {network.input: stored})
 
 
 def folds(layer: Layer) -> bool:
-    """Whether a layer can make two rows of its map from each folded row: it reads nothing else, as a plain 3x3
-    convolution, and stores every row of planes.  A pooling RUN makes two rows at once already, and they would not be
-    neighbours; sums are stored row after row; 16-bit weights and edges of bilinear maps do not read pictures this way.
+    """Whether a layer can make neighbouring pixels of its map from one folded pixel: it reads nothing else, as a plain
+    3x3 convolution, and stores all of its map as planes.
+
+    A pooling RUN takes the maximum of neighbours in the walk, which are none in the map then, and sums are stored in
+    the order of the walk.  16-bit weights and parts of bilinear maps do not read pictures this way.
     """
     return (
         layer.kernel == 3

@@ -218,12 +218,10 @@ def sources_of(layer: Layer, network: Network) -> tuple[Source, ...]:
     """Channel groups in the order of the operands; for 1x1 eight at a time, alike in planes and sign."""
     first, found = 0, []
     for operand in layer.operands:
-        layout, channels = network.tensors[operand.tensor], layer.fold * operand.channels
+        layout, channels = network.tensors[operand.tensor], layer.stored_factor * operand.channels
         mode = Mode.NEAREST if operand.upsampled else Mode.STRIDE2 if layer.stride == 2 else Mode.SAME
         mode = mode if layer.kernel == 3 else Mode.POINT
-        members = [
-            Group(operand.tensor, g, first + 8 * g, min(8, channels - 8 * g)) for g in range(groups(channels))
-        ]
+        members = [Group(operand.tensor, g, first + 8 * g, min(8, channels - 8 * g)) for g in range(groups(channels))]
         found.append(((mode, layout.planes, layout.signed), members))
         first += channels
     if layer.kernel == 3:

@@ -58,8 +58,7 @@ def problem_of(layer: Layer, network: Network, config: EngineConfig, cycles_per_
         split=splits(layer, sources, config),
         head_rows=1 if layer.dot else min(8, layer.shape[2]) if layer.requantize is None else 0,
         limits={
-            o.tensor: (network.tensors[o.tensor].rows, network.tensors[o.tensor].pixel_groups)
-            for o in layer.operands
+            o.tensor: (network.tensors[o.tensor].rows, network.tensors[o.tensor].pixel_groups) for o in layer.operands
         },
         cycles_per_word=cycles_per_word,
     )
@@ -74,6 +73,8 @@ def splits(layer: Layer, sources: tuple[Source, ...], config: EngineConfig) -> b
     return (
         config.splits
         and not layer.repeat_rows
+        and layer.columns is None
+        and layer.column_phases == 1
         and all(source.mode == Mode.SAME for source in sources)
         and layer.requantize is not None
         and layer.dot is None
@@ -225,7 +226,9 @@ class Problem:
             if pooled:
                 count = min(count, 2 * (self.config.pool_words // share // pooled))
             count -= count % self.unit
-            if count:
+            # With two column phases a RUN must write its whole strip.  Where these are the only passes, nothing waits
+            # for the memory before the next strip, so the strip may fill all of it.
+            if count and (count == rows or len(self.passes) != 2 or self.scatters == 1):
                 return min(count, 4094)
         return 0
 
