@@ -4,11 +4,15 @@
     head      sum[set][row][word column][substep][channel of the set][pixel], int32; with one pixel per step the value
               fills the low half of a 64-bit word
 
+A tensor of few channels may be *folded*: neighbouring pixels, of one or two rows and columns, are stored as channels of
+one pixel, which fills the words' 8 channels.  This file is the only place that knows how.
+
 Everything is little-endian; unused pixels and channels of a tensor are zero.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -19,6 +23,9 @@ from hwseg.errors import require
 
 Shape = tuple[int, int, int]
 """(height, width, channels)."""
+
+Fold = tuple[int, int]
+"""Neighbouring rows and columns of a tensor that are stored as channels of one pixel."""
 
 WORD_BYTES = 8
 PIXELS = 8
@@ -32,19 +39,33 @@ def groups(count: int) -> int:
 
 @dataclass(frozen=True)
 class TensorLayout:
-    """An integer tensor as digit planes; `signed` planes are two's complement."""
+    """An integer tensor as digit planes; `signed` planes are two's complement.
+
+    fold: rows and columns that are channels, see `folded`.  Rows, groups and offsets here are those of the stored
+    tensor; `shape` is the tensor's own.
+    """
 
     shape: Shape
     planes: int
     signed: bool
+    fold: Fold = (1, 1)
+
+    @property
+    def stored_shape(self) -> Shape:
+        (height, width, channels), (down, across) = self.shape, self.fold
+        return height // down, width // across, channels * down * across
+
+    @property
+    def rows(self) -> int:
+        return self.stored_shape[0]
 
     @property
     def channel_groups(self) -> int:
-        return groups(self.shape[2])
+        return groups(self.stored_shape[2])
 
     @property
     def pixel_groups(self) -> int:
-        return groups(self.shape[1])
+        return groups(self.stored_shape[1])
 
     @property
     def group_bytes(self) -> int:
@@ -57,14 +78,21 @@ class TensorLayout:
 
     @property
     def bytes(self) -> int:
-        return self.shape[0] * self.row_bytes
+        return self.rows * self.row_bytes
 
     def offset(self, row: int, channel_group: int, pixel_group: int) -> int:
         """Byte offset of plane 0 of a word."""
         return row * self.row_bytes + channel_group * self.group_bytes + pixel_group * self.planes * WORD_BYTES
 
     def to_json(self) -> dict[str, Any]:
-        return {"shape": list(self.shape), "planes": self.planes, "signed": self.signed}
+        return {"shape": list(self.shape), "planes": self.planes, "signed": self.signed, "fold": list(self.fold)}
+
+    @staticmethod
+    def from_json(entry: Mapping[str, Any]) -> TensorLayout:
+        """What `to_json` wrote; without an entry `fold` nothing is folded."""
+        height, width, channels = map(int, entry["shape"])
+        down, across = map(int, entry.get("fold", (1, 1)))
+        return TensorLayout((height, width, channels), int(entry["planes"]), bool(entry["signed"]), (down, across))
 
 
 @dataclass(frozen=True)
@@ -96,6 +124,23 @@ class HeadLayout:
         return {"shape": list(self.shape), "sets": self.sets, "set_rows": self.set_rows, "pixels": self.pixels}
 
 
+def folded(values: np.ndarray, fold: Fold) -> np.ndarray:
+    """Integers [row, column, channel] as they are stored.
+
+    With fold (f, g), channel c of pixel (f * y + r, g * x + s) is channel (r * g + s) * channels + c of pixel (y, x).
+    """
+    (height, width, channels), (down, across) = values.shape, fold
+    blocks = values.reshape(height // down, down, width // across, across, channels)
+    return blocks.transpose(0, 2, 1, 3, 4).reshape(height // down, width // across, -1)
+
+
+def unfolded(values: np.ndarray, fold: Fold) -> np.ndarray:
+    """What `folded` was made of."""
+    (rows, columns, _), (down, across) = values.shape, fold
+    blocks = values.reshape(rows, columns, down, across, -1)
+    return blocks.transpose(0, 2, 1, 3, 4).reshape(rows * down, columns * across, -1)
+
+
 def pack_tensor(values: np.ndarray, layout: TensorLayout) -> bytes:
     """The memory image of integers [row, column, channel]."""
     image = np.empty(layout.bytes, np.uint8)
@@ -117,6 +162,8 @@ def pack_into(out: np.ndarray, values: np.ndarray, layout: TensorLayout) -> None
     least, most = int(values.min()), int(values.max())
     require(low <= least and most <= high, "tensor", f"values must be in [{low}, {high}], are in [{least}, {most}]")
     codes = values.astype(np.uint8, copy=False) & np.uint8((1 << layout.planes) - 1)
+    codes = folded(codes, layout.fold)
+    height, width, channels = layout.stored_shape
     spread = _planes_as_bytes(layout.planes)
     words = np.zeros((height, layout.channel_groups, layout.pixel_groups * PIXELS), "<u8")
     for channel in range(channels):
@@ -135,7 +182,7 @@ def _planes_as_bytes(planes: int) -> np.ndarray:
 
 def unpack_tensor(image: bytes | memoryview, layout: TensorLayout) -> np.ndarray:
     """int16 [row, column, channel] from its memory image."""
-    height, width, channels = layout.shape
+    height, width, channels = layout.stored_shape
     stored = np.frombuffer(image, np.uint8, layout.bytes).reshape(
         height, layout.channel_groups, layout.pixel_groups, layout.planes, PIXELS
     )
@@ -146,7 +193,7 @@ def unpack_tensor(image: bytes | memoryview, layout: TensorLayout) -> np.ndarray
         bits = np.unpackbits(stored[:, :, :, plane, :, None], axis=-1, bitorder="little")
         values += np.where(bits, np.int16(digit), np.int16(0))
     ordered = values.transpose(0, 2, 3, 1, 4).reshape(height, layout.pixel_groups * PIXELS, -1)
-    return np.ascontiguousarray(ordered[:, :width, :channels])
+    return np.ascontiguousarray(unfolded(ordered[:, :width, :channels], layout.fold))
 
 
 def unpack_head(image: bytes | memoryview, layout: HeadLayout) -> np.ndarray:

@@ -84,10 +84,9 @@ def _place(
         pixels = block[:count].T
         if scatter == Scatter.NONE:
             columns = slice(8 * x, min(8 * x + 8, width))
-            row = y
         else:
             start = 16 * x + (scatter == Scatter.ODD)
             columns = slice(start, min(start + 16, width), 2)
-            row = 2 * y + chosen.phase
+        row = plan.layer.row_phases * y + chosen.phase
         stop = len(range(*columns.indices(width)))
         target[row, columns, first : first + count] = pixels[:stop]

@@ -27,11 +27,11 @@ from hwseg.compile.report import build_report
 from hwseg.compile.report_energy import with_energy
 from hwseg.compile.report_html import CALIBRATED, html, segmented, timeline_svg
 from hwseg.compile.report_text import csv_text, markdown
-from hwseg.compile.residual import plan_with_additions
 from hwseg.compile.schedule import Pace, schedule
 from hwseg.compile.spans import Spans, record
 from hwseg.compile.timeline import Timeline, timeline
 from hwseg.compile.timing import Timing, predict
+from hwseg.compile.variants import plan_cheapest
 from hwseg.errors import require
 from hwseg.files import build_folder
 from hwseg.ir import Graph
@@ -125,7 +125,7 @@ def compile_graph(
         "use a smaller network",
     )
     pace = Pace.of(board.ddr_bytes_per_second, clock_mhz or board.clock_mhz)
-    network, chains = plan_with_additions(network, config, pace.cycles_per_word)
+    network, chains = plan_cheapest(network, config, pace.cycles_per_word)
     plans = tuple(plans_of(chains))
     memory = map_memory(network, plans, config, board.ddr_bytes)
     tiles, parameters = [], []

@@ -85,7 +85,7 @@ class Stage:
     @property
     def rows_made(self) -> int:
         """Rows of the map that a row of RUN makes."""
-        return 2 if self.plan.layer.kernel == 2 else 1
+        return self.plan.layer.row_phases
 
     def keeps(self, ring: Ring, done: int) -> int:
         """First row of the ring's tensor that is still needed when outputs [0, done) exist."""
@@ -255,7 +255,7 @@ def chainable(layers: Sequence[Layer], problems: Sequence[Problem]) -> bool:
     """What the engine can fuse at all."""
     made: set[str] = set()
     pooled = {layer.pooled for layer in layers}
-    kernels: dict[str, int] = {}
+    phases: dict[str, int] = {}
     for layer, problem in zip(layers, problems, strict=True):
         if layer.columns or layer.repeat_rows:
             return False
@@ -265,11 +265,11 @@ def chainable(layers: Sequence[Layer], problems: Sequence[Problem]) -> bool:
             for group in source.groups:
                 if group.tensor in pooled:
                     return False
-                if group.tensor in made and source.mode == Mode.POINT and kernels[group.tensor] == 2:
+                if group.tensor in made and source.mode == Mode.POINT and phases[group.tensor] > 1:
                     return False
         if layer.output:
             made.add(layer.output)
-            kernels[layer.output] = layer.kernel
+            phases[layer.output] = layer.row_phases
     return True
 
 
@@ -310,7 +310,7 @@ def _ends(rows: int, problems: Sequence[Problem]) -> list[tuple[int, ...]]:
     for problem, after in zip(reversed(problems), [None, *reversed(problems[1:])], strict=True):
         if after is not None:
             offset += _ahead(problem, after)
-        made = 2 if problem.layer.kernel == 2 else 1
+        made = problem.layer.row_phases
         unit = problem.unit * made
         offset += -offset % unit
         step = max(unit, height - height % unit)
@@ -415,7 +415,7 @@ def _waits_for_moves(
         if strip.stage in ready:
             plan = stage.plan
             chunk = min(plan.chunk_rows, strip.y1 - strip.y0) * stage.rows_made
-            words = chunk * plan.words * stage.rows_made * plan.out_planes * -(-plan.layer.shape[2] // 8)
+            words = chunk * plan.words * plan.layer.column_phases * plan.out_planes * -(-plan.layer.shape[2] // 8)
             ready[strip.stage].append((strip.y1 * stage.rows_made, clock + completion + words / 2 + 2 * MOVE_TAIL + 60))
     return waits
 

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from hwseg.compile.chain import Chain
+from hwseg.compile.layers import Layer
 from hwseg.compile.timing import CAUSES, Timing
-from hwseg.rtl.isa import Scatter
 
 BUSY = 0.9
 """Share of cycles from which a layer counts as bound by the array itself."""
@@ -59,7 +59,7 @@ def explain(chains: Sequence[Chain], timing: Timing, lane_cycles: Sequence[float
             lanes = lane_cycles[plan.index] / walking
             bound = max(CAUSES, key=lambda cause: stalls[cause])
             if shares["compute"] >= BUSY:
-                bound = "compute" if lanes >= BUSY * _reachable(plan.passes[0].scatter) else "lanes"
+                bound = "compute" if lanes >= BUSY * _reachable(plan.layer) else "lanes"
             found.append(
                 Explanation(
                     plan.layer.name,
@@ -76,6 +76,6 @@ def explain(chains: Sequence[Chain], timing: Timing, lane_cycles: Sequence[float
     return tuple(found)
 
 
-def _reachable(scatter: Scatter) -> float:
-    """Lanes of a tile that can be busy: transposed and 1x1 convolutions use 64 of 72."""
-    return 1.0 if scatter == Scatter.NONE else 64 / 72
+def _reachable(layer: Layer) -> float:
+    """Lanes of a tile that can be busy: transposed convolutions use 64 of 72."""
+    return 64 / 72 if layer.kernel == 2 else 1.0

@@ -169,14 +169,14 @@ class StageWalk(LayerWalk):
     def _move(self, number: int, chosen: OutputSet, part: Rectangle, loop: int) -> None:
         """The part's rows go to every ring that wants them."""
         walk, plan = self.walk, self.plan
-        wide = self.layer.kernel == 2
+        down = self.layer.row_phases
         for feed, bank, channel_group in self.readers:
             if channel_group != chosen.channel_group:
                 continue
             source = feed.ring.source
-            first = 2 * part.y0 + chosen.phase if wide else part.y0
-            last = first + (part.rows - 1) * (2 if wide else 1)
-            columns = groups(plan.run_shape[1] * (2 if wide else 1))
+            first = down * part.y0 + chosen.phase
+            last = first + (part.rows - 1) * down
+            columns = groups(plan.run_shape[1] * self.layer.column_phases)
             point = source.mode == Mode.POINT
             steps = (columns if point else -(-columns // 2)) * source.planes
             fields = load_fields(
@@ -186,7 +186,7 @@ class StageWalk(LayerWalk):
                 steps,
                 part.rows,
                 plan.out_pitch,
-                every_other=int(wide),
+                every_other=down - 1,
                 **self._destination(feed, bank, first),
             )
             fields[0], fields[-1] = Opcode.MOVE, steps * part.rows + MOVE_TAIL

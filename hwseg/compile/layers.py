@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from hwseg.compile.bilinear import Columns
-from hwseg.compile.layout import TensorLayout
+from hwseg.compile.layout import Fold, TensorLayout
 from hwseg.ops import Requantize, Shape
 
 
@@ -76,6 +76,8 @@ class Layer:
     repeat_rows: bool = False
     """Above and below the map lie its first and its last row, not zeros."""
     residual: Residual | None = None
+    fold: Fold = (1, 1)
+    """Rows and columns of the input that are stored as channels (`TensorLayout.fold`)."""
 
     @property
     def clamp(self) -> tuple[int, int]:
@@ -84,6 +86,45 @@ class Layer:
             return self.residual.low, self.residual.high
         assert self.requantize is not None, "sums are not clamped"
         return self.requantize.low, self.requantize.high
+
+    @property
+    def row_phases(self) -> int:
+        """Rows of the map that one row of RUN makes, each with weights of its own: output sets apart."""
+        return 2 if self.kernel == 2 else self.fold[0]
+
+    @property
+    def column_phases(self) -> int:
+        """Pixels of the map that one pixel of RUN makes, each with weights of its own: passes apart."""
+        return 2 if self.kernel == 2 else self.fold[1]
+
+    @property
+    def run_shape(self) -> tuple[int, int]:
+        """Rows and pixels that RUNs walk over."""
+        return self.shape[0] // self.row_phases, self.shape[1] // self.column_phases
+
+    def phase(self, row: int, column: int, part: int = 0) -> np.ndarray:
+        """int8 [out, stored in, k, k]: the convolution, k 3 or 1, that makes one row phase and one column phase.
+
+        part: 1 for the low weights.  Where f rows are folded into one, phase r at folded row y makes row f * y + r; its
+        tap t reads row f * y + r + t - 1, which is part (r + t - 1) % f of folded row y + (r + t - 1) // f.  Columns
+        alike.  Every other weight is zero.
+        """
+        weights = self.low_weights if part else self.weights
+        assert weights is not None
+        if self.kernel == 2:
+            return weights[:, :, row : row + 1, column : column + 1]
+        if self.fold == (1, 1):
+            return weights
+        found = np.zeros((len(weights), *self.fold, weights.shape[1], 3, 3), np.int8)
+        for ky, kx in np.ndindex(3, 3):
+            (y, r), (x, s) = divmod(row + ky - 1, self.fold[0]), divmod(column + kx - 1, self.fold[1])
+            found[:, r, s, :, 1 + y, 1 + x] = weights[:, :, ky, kx]
+        return found.reshape(len(weights), -1, 3, 3)
+
+    @property
+    def stored_factor(self) -> int:
+        """Stored channels of each channel of the input."""
+        return self.fold[0] * self.fold[1]
 
     @property
     def interval(self) -> tuple[int, int]:

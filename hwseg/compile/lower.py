@@ -391,7 +391,7 @@ def fuse_head(network: Network, rows: int) -> Network:
         return network
     maker, tensor = makers[0], head.operands[0].tensor
     alone = sum(operand.tensor == tensor for layer in network.layers for operand in layer.operands) == 1
-    fits = maker.shape[2] <= rows and maker.kernel != 2 and maker.pooled is None and maker.low_weights is None
+    fits = maker.shape[2] <= rows and maker.row_phases == 1 and maker.pooled is None and maker.low_weights is None
     if not alone or not fits or head.operands[0].upsampled or head.low_weights is not None:
         return network
     dot = Dot(head.name, head.output or network.head, head.weights[0, :, 0, 0])

@@ -20,22 +20,15 @@ FIELDS = PARAMETER.fields
 def weight_bytes(plan: LayerPlan, p: Pass, tile: Tile, config: EngineConfig) -> np.ndarray:
     """uint8 [row, padded lane] of one weight tile; both halves of the rows have a split layer's weights."""
     layer, source = plan.layer, plan.sources[tile.source]
-    weights = layer.low_weights if tile.part else layer.weights
-    assert weights is not None
     lanes = np.zeros((config.rows, config.row_words * 8), np.int8)
     for number, chosen in enumerate(p.sets):
         rows = slice(ROWS_PER_SET * number, ROWS_PER_SET * number + chosen.count)
+        weights = layer.phase(chosen.phase, int(p.scatter == Scatter.ODD), tile.part)
         outputs = weights[chosen.first : chosen.first + chosen.count]
         for lane, first, count in tile_lanes(source, tile, config.channels):
-            part = outputs[:, first : first + count]
-            if layer.kernel == 3:
-                for tap in range(9):
-                    at = lane + tap * config.channels
-                    lanes[rows, at : at + count] = part[:, :, tap // 3, tap % 3]
-            elif layer.kernel == 2:
-                lanes[rows, lane : lane + count] = part[:, :, chosen.phase, int(p.scatter == Scatter.ODD)]
-            else:
-                lanes[rows, lane : lane + count] = part[:, :, 0, 0]
+            for tap, (ky, kx) in enumerate(np.ndindex(outputs.shape[2:])):
+                at = lane + tap * config.channels
+                lanes[rows, at : at + count] = outputs[:, first : first + count, ky, kx]
     if plan.split:
         lanes[config.rows // 2 :] = lanes[: config.rows // 2]
     return lanes.view(np.uint8)

@@ -77,7 +77,7 @@ class Pass:
 
 @dataclass(frozen=True)
 class Rectangle:
-    """Rows [y0, y1) and word columns [x0, x1), in coordinates of RUN (transposed convolution: of its input)."""
+    """Rows [y0, y1) and word columns [x0, x1), in coordinates of RUN: the map's, divided by the layer's phases."""
 
     y0: int
     y1: int
@@ -225,15 +225,12 @@ def sources_of(layer: Layer, network: Network) -> tuple[Source, ...]:
     """Channel groups in the order of the operands; for 1x1 eight at a time, alike in planes and sign."""
     first, found = 0, []
     for operand in layer.operands:
-        layout = network.tensors[operand.tensor]
+        layout, channels = network.tensors[operand.tensor], layer.stored_factor * operand.channels
         mode = Mode.NEAREST if operand.upsampled else Mode.STRIDE2 if layer.stride == 2 else Mode.SAME
         mode = mode if layer.kernel == 3 else Mode.POINT
-        members = [
-            Group(operand.tensor, g, first + 8 * g, min(8, operand.channels - 8 * g))
-            for g in range(groups(operand.channels))
-        ]
+        members = [Group(operand.tensor, g, first + 8 * g, min(8, channels - 8 * g)) for g in range(groups(channels))]
         found.append(((mode, layout.planes, layout.signed), members))
-        first += operand.channels
+        first += channels
     if layer.kernel == 3:
         return tuple(Source(*key, (group,)) for key, members in found for group in members)
     merged: dict[tuple[Mode, int, bool], list[list[Group]]] = {}
@@ -268,9 +265,10 @@ def tile_lanes(source: Source, tile: Tile, channels: int) -> list[tuple[int, int
 
 def output_sets(layer: Layer) -> list[OutputSet]:
     channels = layer.shape[2]
-    phases = 2 if layer.kernel == 2 else 1
     return [
-        OutputSet(8 * g, min(8, channels - 8 * g), g, phase) for phase in range(phases) for g in range(groups(channels))
+        OutputSet(8 * g, min(8, channels - 8 * g), g, phase)
+        for phase in range(layer.row_phases)
+        for g in range(groups(channels))
     ]
 
 
@@ -279,7 +277,7 @@ def passes_of(
 ) -> tuple[Pass, ...]:
     """Output sets R/8 at a time; tiles whose weights are all zero are left out, except one."""
     sets = output_sets(layer)
-    scatters = (Scatter.EVEN, Scatter.ODD) if layer.kernel == 2 else (Scatter.NONE,)
+    scatters = (Scatter.EVEN, Scatter.ODD) if layer.column_phases == 2 else (Scatter.NONE,)
     occupied = [occupancy(layer, sources[tile.source], tile, config.channels) for tile in tiles]
     passes = []
     for i in range(0, len(sets), config.sets):
@@ -301,15 +299,13 @@ def passes_of(
 
 def occupancy(layer: Layer, source: Source, tile: Tile, channels: int) -> np.ndarray:
     """bool [output channel, row phase]: is any weight of the tile nonzero."""
-    weights = layer.low_weights if tile.part else layer.weights
-    assert weights is not None
-    found: np.ndarray = np.zeros((len(weights), 2), bool)
-    for _, first, count in tile_lanes(source, tile, channels):
-        part = weights[:, first : first + count]
-        if layer.kernel == 2:
-            found |= part.any(axis=(1, 3))
-        else:
-            found |= np.asarray(part.reshape(len(part), -1).any(axis=1))[:, None]
+    found: np.ndarray = np.zeros((layer.shape[2], layer.row_phases), bool)
+    lanes = tile_lanes(source, tile, channels)
+    for row in range(layer.row_phases):
+        for column in range(layer.column_phases):
+            weights = layer.phase(row, column, tile.part)
+            for _, first, count in lanes:
+                found[:, row] |= weights[:, first : first + count].any(axis=(1, 2, 3))
     return found
 
 

@@ -54,13 +54,12 @@ def problem_of(layer: Layer, network: Network, config: EngineConfig, cycles_per_
         tiles=tiles,
         passes=passes_of(layer, sources, tiles, config),
         config=config,
-        shape=layer.input_shape if layer.kernel == 2 else layer.shape,
+        shape=(*layer.run_shape, layer.shape[2]),
         planes=8 if layer.requantize is None else output_layout(layer, network).planes,
         split=splits(layer, sources, config),
         head_rows=1 if layer.dot else min(8, layer.shape[2]) if layer.requantize is None else 0,
         limits={
-            o.tensor: (network.tensors[o.tensor].shape[0], network.tensors[o.tensor].pixel_groups)
-            for o in layer.operands
+            o.tensor: (network.tensors[o.tensor].rows, network.tensors[o.tensor].pixel_groups) for o in layer.operands
         },
         cycles_per_word=cycles_per_word,
     )
@@ -75,11 +74,13 @@ def splits(layer: Layer, sources: tuple[Source, ...], config: EngineConfig) -> b
     return (
         config.splits
         and not layer.repeat_rows
+        and layer.columns is None
+        and layer.column_phases == 1
         and all(source.mode == Mode.SAME for source in sources)
         and layer.requantize is not None
         and layer.dot is None
         and layer.residual is None
-        and 2 * groups(layer.shape[2]) <= config.sets
+        and 2 * len(output_sets(layer)) <= config.sets
         and layer.shape[1] % 16 == 0
     )
 
@@ -209,7 +210,7 @@ class Problem:
 
     @property
     def scatters(self) -> int:
-        return 2 if self.layer.kernel == 2 else 1
+        return self.layer.column_phases
 
     @property
     def unit(self) -> int:
@@ -251,7 +252,10 @@ class Problem:
             if self.layer.residual is not None:
                 count = even_parts(rows, min(count, WAITING // (columns * self.config.substeps)), self.unit)
             count -= count % self.unit
-            if count:
+            # With two column phases a RUN must write its whole strip.  Where these are a folded layer's only passes,
+            # nothing waits for the memory before the next strip, so the strip may fill all of it.
+            whole = self.scatters == 2 and self.layer.kernel == 3 and len(self.passes) == 2
+            if count and (count == rows or not whole):
                 return min(count, 4094)
         return 0
 

@@ -11,15 +11,11 @@ Every other addition is a 1x1 layer over both operands.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from hwseg.compile.chain import Chain, Planner
 from hwseg.compile.layers import Layer, Network, Residual
-from hwseg.compile.lower import fuse_head
-from hwseg.rtl.config import EngineConfig
 
 
 @dataclass(frozen=True)
@@ -29,33 +25,6 @@ class Move:
     maker: Layer
     add: Layer
     both: Layer
-
-
-def plan_with_additions(
-    network: Network, config: EngineConfig, cycles_per_word: float
-) -> tuple[Network, tuple[Chain, ...]]:
-    """The network with its head and additions moved into other layers, and its chains.
-
-    Additions are tried one after the other; one moves if that is expected to take fewer cycles.
-    """
-
-    planner = Planner(config, cycles_per_word)
-
-    def planned(moves: Sequence[Move]) -> tuple[float, Network, tuple[Chain, ...]]:
-        moved = fuse_head(with_moved(network, moves), config.rows)
-        chains = planner.network(moved)
-        return sum(chain.expected for chain in chains), moved, chains
-
-    chosen: list[Move] = []
-    best = planned(chosen)
-    for move in additions(network) if config.adds else ():
-        if not _fits(move, network, planner):
-            continue
-        found = planned([*chosen, move])
-        if found[0] < best[0]:
-            best = found
-            chosen.append(move)
-    return best[1:]
 
 
 def additions(network: Network) -> list[Move]:
@@ -123,18 +92,8 @@ def _scales(maker: Layer, add: Layer, network: Network) -> tuple[bool, bool] | N
     return None
 
 
-def with_moved(network: Network, moves: Sequence[Move]) -> Network:
-    """The network without these additions, which their convolutions do."""
-    both = {id(move.maker): move.both for move in moves}
-    gone = {id(move.add) for move in moves}
-    layers = tuple(both.get(id(layer), layer) for layer in network.layers if id(layer) not in gone)
-    passing = {move.maker.output for move in moves}
-    tensors = {name: layout for name, layout in network.tensors.items() if name not in passing}
-    return replace(network, layers=layers, tensors=tensors)
-
-
-def _fits(move: Move, network: Network, planner: Planner) -> bool:
-    """Whether the layer with the addition has a plan on its own."""
-    moved = with_moved(network, [move])
-    index = next(i for i, layer in enumerate(moved.layers) if layer is move.both)
-    return planner.chain(index, [planner.problem(move.both, moved)], moved) is not None
+def with_moved(network: Network, move: Move) -> Network:
+    """The network without an addition, which its convolution does."""
+    layers = [move.both if layer is move.maker else layer for layer in network.layers if layer is not move.add]
+    tensors = {name: layout for name, layout in network.tensors.items() if name != move.maker.output}
+    return replace(network, layers=tuple(layers), tensors=tensors)

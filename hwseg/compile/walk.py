@@ -513,16 +513,12 @@ class LayerWalk:
     def _store_map(self, name: str, i: int, chosen: OutputSet, part: Rectangle, out: int) -> None:
         plan = self.plan
         layout, base = self._tensor(name)
-        if self.layer.kernel == 2:
-            x0, x1 = 2 * part.x0, min(2 * part.x1, layout.pixel_groups)
-            ddr = base + layout.offset(2 * part.y0 + chosen.phase, chosen.channel_group, x0)
-            y0, y1, stride = 2 * part.y0, 2 * part.y1, 2 * layout.row_bytes
-        else:
-            x0, x1, y0, y1, stride = part.x0, part.x1, part.y0, part.y1, layout.row_bytes
-            ddr = base + layout.offset(y0, chosen.channel_group, x0)
+        down, across = self.layer.row_phases, self.layer.column_phases
+        x0, x1 = across * part.x0, min(across * part.x1, layout.pixel_groups)
+        ddr = base + layout.offset(down * part.y0 + chosen.phase, chosen.channel_group, x0)
         words = (x1 - x0) * layout.planes
-        self._emit_store(0, ddr, words, part.rows, stride, i, out, plan.out_pitch, layout.planes)
-        self._wrote(name, y0, y1)
+        self._emit_store(0, ddr, words, part.rows, down * layout.row_bytes, i, out, plan.out_pitch, layout.planes)
+        self._wrote(name, down * part.y0, down * part.y1)
 
     def _store_head(self, i: int, chosen: OutputSet, part: Rectangle, out: int) -> None:
         plan, head = self.plan, self.walk.memory.head

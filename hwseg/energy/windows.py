@@ -10,6 +10,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from hwseg.compile.layout import folded
 from hwseg.compile.plan import LayerPlan, Tile
 from hwseg.rtl.config import TAPS, WORD_CHANNELS, WORD_PIXELS, EngineConfig
 from hwseg.rtl.isa import Mode
@@ -56,11 +57,12 @@ def lanes(
                 found[:, :, tap, :count] = _gather(tensors[group.tensor], y[:, None], x, first, count)
     else:
         (group,) = source.groups
+        stored = folded(tensors[group.tensor], plan.layer.fold)
         count = min(group.count - start, config.channels)
         first = WORD_CHANNELS * group.channel_group + start
         for tap in range(TAPS):
             row, column = _read_at(source.mode, y[:, None], x, *divmod(tap, 3))
-            found[:, :, tap, :count] = _gather(tensors[group.tensor], row, column, first, count)
+            found[:, :, tap, :count] = _gather(stored, row, column, first, count)
     mask = (1 << source.planes) - 1
     return found.reshape(*x.shape, config.lanes) & np.uint8(mask), source.planes
 

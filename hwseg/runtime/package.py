@@ -17,8 +17,8 @@ from hwseg.layout import HeadLayout, TensorLayout
 
 PACKAGE = "package.json"
 MODEL = "model.json"
-FORMAT = 1
-"""Version of the two files; a driver reads no other."""
+FORMAT, READABLE = 2, (1, 2)
+"""Version of the two files that is written, and those that a driver reads: in 1 no picture is folded."""
 
 ALL_PLANES = 8
 """The accuracy dial's end: no activation loses a digit plane."""
@@ -209,9 +209,9 @@ def read_model(folder: Path, array: str) -> Model:
             program=images["program"],
             weights=images["weights"],
             input_address=int(memory["input"]["address"]),
-            input=_tensor(memory["input"]),
+            input=TensorLayout.from_json(memory["input"]),
             head_address=int(result["address"]),
-            head_layout=_sums(result) if result["kind"] == "sums" else _tensor(result),
+            head_layout=_sums(result) if result["kind"] == "sums" else TensorLayout.from_json(result),
             head=Head(
                 tuple(map(int, head["factors"])),
                 tuple(map(int, head["addends"])),
@@ -236,13 +236,8 @@ def _json(path: Path) -> Any:
     except ValueError as error:
         raise HwsegError(str(path), f"must be JSON: {error}", CURE) from error
     known = content.get("format") if isinstance(content, dict) else None
-    require(known == FORMAT, str(path), f"must have format {FORMAT}, has {known}", CURE)
+    require(known in READABLE, str(path), f"must have format {FORMAT}, has {known}", CURE)
     return content
-
-
-def _tensor(entry: Mapping[str, Any]) -> TensorLayout:
-    height, width, channels = map(int, entry["shape"])
-    return TensorLayout((height, width, channels), int(entry["planes"]), bool(entry["signed"]))
 
 
 def _sums(entry: Mapping[str, Any]) -> HeadLayout:

@@ -20,6 +20,7 @@ from hwseg.ir import Graph
 from hwseg.rtl.array import lane_order
 from hwseg.rtl.config import parse_array
 from hwseg.rtl.cores import TABLE
+from tests.compile.folding import force
 from tests.compile.proof import compiled, image_of
 
 ARRAYS = ("8x8x8", "8x4x4", "16x8x8", "16x4x4")
@@ -57,13 +58,10 @@ def seen_by_program(program: Program, monkeypatch: pytest.MonkeyPatch) -> dict[i
     return found
 
 
-@pytest.mark.parametrize("array", ARRAYS)
-def test_lanes_are_those_that_the_executed_program_multiplies(array, monkeypatch):
+def require_lanes_of(program: Program, monkeypatch: pytest.MonkeyPatch) -> None:
     """Bits that are 1, and bits that change within a step: over all RUNs of a layer, equal integers."""
-    program = compiled(modes(), parse_array(array))
     executed = seen_by_program(program, monkeypatch)
     tensors = golden.run(program.graph, image_of(program.graph)).tensors
-    compared = set()
     for plan in program.plans:
         passes = [sum(t in p.tiles for p in plan.passes) for t in range(len(plan.tiles))]
         planes = plan.sources[0].planes
@@ -77,9 +75,24 @@ def test_lanes_are_those_that_the_executed_program_multiplies(array, monkeypatch
             values = seen.astype(np.int64).astype(np.uint8)
             found += np.array([int(np.bitwise_count(values).sum()), within(values, planes)])
         assert found.tolist() == wanted.tolist(), plan.layer.name
-        compared.add(plan.sources[0].mode)
-    assert len(compared) == 4
+
+
+@pytest.mark.parametrize("array", ARRAYS)
+def test_lanes_are_those_that_the_executed_program_multiplies(array, monkeypatch):
+    program = compiled(modes(), parse_array(array))
+    require_lanes_of(program, monkeypatch)
+    assert len({plan.sources[0].mode for plan in program.plans}) == 4
     assert any(plan.split for plan in program.plans) == program.config.splits
+
+
+@pytest.mark.parametrize("array", ARRAYS)
+@pytest.mark.parametrize("fold", [(2, 1), (2, 2)])
+def test_lanes_of_a_folded_picture(array, fold, monkeypatch):
+    force(monkeypatch, fold)
+    b = GraphBuilder(12, 32, 2)
+    program = compiled(b.graph(b.conv(b.conv(b.conv("image", 8), 16), 8)), parse_array(array))
+    assert program.plans[0].layer.fold == fold
+    require_lanes_of(program, monkeypatch)
 
 
 @pytest.mark.parametrize("array", ARRAYS)

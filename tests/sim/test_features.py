@@ -10,6 +10,9 @@ from hwseg.boards import load_board
 from hwseg.compile.api import compile_graph
 from hwseg.rtl.config import parse_array
 from hwseg.sim.simulate import lay_out, simulate_program
+from tests.compile.folding import force
+from tests.compile.proof import image_of
+from tests.compile.test_fold import two_layers
 from tests.compile.test_packed import narrow
 from tests.compile.test_residual import network as residual
 from tests.compile.test_split import network
@@ -95,3 +98,27 @@ def test_residual_additions_on_the_way_out(tmp_path, height, width, channels, bi
     assert not any("Add" in layer.name for layer in result.layers)
     stalled = run(tmp_path, graph, "16x8x8-dsp", dim(graph, 2, 4), latency=(3, 120))
     assert stalled.passed, stalled.first_mismatch
+
+
+@pytest.mark.parametrize(
+    ("array", "height", "width", "channels", "fold"),
+    [
+        ("8x4x4", 12, 40, 1, (2, 1)),
+        ("8x4x4", 12, 40, 1, (2, 2)),
+        ("8x4x4", 14, 22, 2, (2, 2)),
+        ("8x4x4", 4, 18, 3, (2, 1)),
+        ("16x8x8-dsp", 24, 64, 1, (2, 1)),
+        ("16x8x8-dsp", 24, 64, 1, (2, 2)),
+        ("16x8x8-dsp", 16, 48, 4, (2, 1)),
+    ],
+)
+def test_folded_pictures(tmp_path, monkeypatch, array, height, width, channels, fold):
+    force(monkeypatch, fold)
+    graph = two_layers(height, width, channels)
+    result = run(tmp_path, graph, array, image_of(graph, height))
+    assert result.passed, result.first_mismatch
+    assert [x.cycles for x in result.layers] == [x.predicted_cycles for x in result.layers]
+    assert result.cycles == result.predicted_cycles
+    skipping = run(tmp_path, graph, array, dim(graph, 4, height), skip=True)
+    assert skipping.passed, (skipping.first_mismatch, skipping.counters, skipping.predicted_skipped)
+    assert [x.cycles for x in skipping.layers] == [x.predicted_cycles for x in skipping.layers]

@@ -1,0 +1,72 @@
+"""Which form of a network takes fewest cycles: additions on the way out or as layers, the picture folded or not.
+
+Every choice is planned with and without, one after the other, and kept where that is expected to save cycles.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from hwseg.compile.chain import Chain, Planner
+from hwseg.compile.fold import foldings
+from hwseg.compile.layers import Network
+from hwseg.compile.lower import fuse_head
+from hwseg.compile.residual import Move, additions, with_moved
+from hwseg.errors import HwsegError
+from hwseg.rtl.config import EngineConfig
+
+Change = Callable[[Network], Iterator[Network]]
+"""Other forms of a network."""
+
+
+@dataclass(frozen=True)
+class Form:
+    """A network with its head still a layer, what is compiled of it, and its chains."""
+
+    network: Network
+    compiled: Network
+    chains: tuple[Chain, ...]
+
+    @property
+    def cycles(self) -> float:
+        """By the planner's formulas."""
+        return sum(chain.expected for chain in self.chains)
+
+
+def plan_cheapest(network: Network, config: EngineConfig, cycles_per_word: float) -> tuple[Network, tuple[Chain, ...]]:
+    """The network with additions, head and picture in the cheapest form, and its chains.
+
+    Raises HwsegError for a layer that fits in no form.
+    """
+    planner = Planner(config, cycles_per_word)
+
+    def planned(form: Network) -> Form:
+        compiled = fuse_head(form, config.rows)
+        return Form(form, compiled, planner.network(compiled))
+
+    refusal: HwsegError | None = None
+    best: Form | None = None
+    try:
+        best = planned(network)
+    except HwsegError as error:
+        refusal = error
+    for change in (*map(_moving, additions(network) if config.adds else ()), foldings):
+        for form in change(best.network if best else network):
+            try:
+                found = planned(form)
+            except HwsegError:
+                continue
+            if best is None or found.cycles < best.cycles:
+                best = found
+    if best is None:
+        assert refusal is not None
+        raise refusal
+    return best.compiled, best.chains
+
+
+def _moving(move: Move) -> Change:
+    def change(network: Network) -> Iterator[Network]:
+        yield with_moved(network, move)
+
+    return change
