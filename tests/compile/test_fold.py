@@ -12,7 +12,7 @@ from benchmarks.graphs import GraphBuilder
 from hwseg.compile.chain import Planner
 from hwseg.compile.fold import FOLDS, foldings
 from hwseg.compile.layout import Fold, TensorLayout, folded, pack_tensor, unpack_tensor
-from hwseg.compile.lower import Layer, Network, lower
+from hwseg.compile.lower import Layer, Network, fuse_head, lower
 from hwseg.compile.variants import plan_cheapest
 from hwseg.ir import Graph
 from hwseg.layout import unfolded
@@ -219,7 +219,7 @@ def test_with_two_column_phases_halves_of_words_are_written_by_two_passes(monkey
 
 
 def cost(layers: Network, config: EngineConfig) -> float:
-    return sum(chain.expected for chain in Planner(config, CYCLES_PER_WORD).network(layers))
+    return sum(chain.expected for chain in Planner(config, CYCLES_PER_WORD).network(fuse_head(layers, config.rows)))
 
 
 @pytest.mark.parametrize("array", ["16x8x8", "8x8x8", "8x1x1"])
