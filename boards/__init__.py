@@ -23,6 +23,8 @@ PART = re.compile(r"(xc7z\d{3}s?)([a-z]{2,3}\d{3,4})(-[123])")
 """Device, package, speed grade."""
 
 PLLS = ("io", "arm", "ddr")
+PORTS = ("HP0", "HP1", "HP2", "HP3")
+"""High-performance ports of the processing system."""
 
 
 @dataclass(frozen=True)
@@ -43,13 +45,16 @@ class ProcessingSystem:
     """What the top level and the driver know of it.  registers: first address of general-purpose port 0.
 
     interrupt: number of IRQF2P[0] at the interrupt controller.  ddr_first, ddr_last: byte addresses that the
-    high-performance ports reach.
+    high-performance ports reach.  read_ports, write_ports: which of them each manager port of the engine reads and
+    writes through, in the order of the engine's.
     """
 
     registers: int
     interrupt: int
     ddr_first: int
     ddr_last: int
+    read_ports: tuple[str, ...]
+    write_ports: tuple[str, ...]
     crystal_mhz: float
     fclk: Clock
 
@@ -164,6 +169,10 @@ def read_board(own: Path, generic: Path) -> Board:
         f"ddr.accelerator_bytes must fit between ps.ddr_first and ps.ddr_last, is {granted}",
         cure,
     )
+    ports = {key: entry(list, "ps", key) for key in ("read_ports", "write_ports")}
+    for key, names in ports.items():
+        fits = bool(names) and all(names.count(name) == 1 and name in PORTS for name in names)
+        require(fits, place, f"ps.{key} must be different ones of {', '.join(PORTS)}, are {names!r}", cure)
     leds = entry(list, "pins", "leds")
     require(all(isinstance(pin, str) for pin in leds), place, f"pins.leds must be package pins, are {leds!r}", cure)
     return Board(
@@ -181,6 +190,8 @@ def read_board(own: Path, generic: Path) -> Board:
             positive(int, "ps", "interrupt"),
             first,
             last,
+            tuple(ports["read_ports"]),
+            tuple(ports["write_ports"]),
             positive(float, "ps", "crystal_mhz"),
             fclk,
         ),

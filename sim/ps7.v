@@ -3,11 +3,13 @@
 //
 //   general-purpose port 0   AXI3 manager; cocotbext-axi drives it through the signals gp0_*
 //   high-performance ports   AXI3 subordinates on one memory of 2^HWSEG_LOG2_WORDS 64-bit words from HWSEG_BASE on;
-//                            +latency_min, +latency_max: cycles to the first word of a read, and to a write's response;
+//                            +latency_min, +latency_max: cycles to the first word of a read, drawn for every burst;
+//                            +write_latency_min, +write_latency_max: to a write's response, by default the same;
+//                            +read_ports, +write_ports: bit n: HPn may be asked to read, to write; by default all;
 //                            +stalls=1: every ready and valid of this side drops at random; +seed
 //   outside that memory      DECERR, and nothing is written; a beat on the word at `bad_address` gets SLVERR
 //   fabric_reset             resets the fabric, but not the ports: bursts that it has begun go on
-//   violations               beats and bursts that break the rules of AXI3, counted
+//   violations               beats and bursts that break the rules of AXI3 or come where they may not, counted
 //   load, dump               a rising edge copies `count` words from (to) the file +exchange=NAME, beginning at word `first`
 `timescale 1ns / 1ps
 `ifndef HWSEG_LOG2_WORDS
@@ -322,7 +324,8 @@ module PS7 (
   reg [31:0] bad_address  /*verilator public_flat_rw*/;
   reg [31:0] violations  /*verilator public_flat_rd*/;
   reg [63:0] cycles  /*verilator public_flat_rd*/;
-  integer latency_min, latency_max, stalls, seed, handle, got, index;
+  integer latency_min, latency_max, write_latency_min, write_latency_max, stalls, seed, handle, got, index;
+  reg [3:0] read_ports, write_ports;
   reg [8*1024-1:0] exchange;
 
   function [63:0] swap(input [63:0] word);
@@ -334,6 +337,10 @@ module PS7 (
   initial begin
     if (!$value$plusargs("latency_min=%d", latency_min)) latency_min = 40;
     if (!$value$plusargs("latency_max=%d", latency_max)) latency_max = latency_min;
+    if (!$value$plusargs("write_latency_min=%d", write_latency_min)) write_latency_min = latency_min;
+    if (!$value$plusargs("write_latency_max=%d", write_latency_max)) write_latency_max = latency_max;
+    if (!$value$plusargs("read_ports=%d", read_ports)) read_ports = 15;
+    if (!$value$plusargs("write_ports=%d", write_ports)) write_ports = 15;
     if (!$value$plusargs("stalls=%d", stalls)) stalls = 0;
     if (!$value$plusargs("seed=%d", seed)) seed = 1;
     if (!$value$plusargs("exchange=%s", exchange)) exchange = "exchange";
@@ -356,31 +363,63 @@ module PS7 (
     $fclose(handle);
   end
 
+  // Words that bursts will read, by port, burst and beat, and words that wait for their burst's response.
+  reg [63:0] seen[0:4*8*16-1];
+  reg [31:0] pending_address[0:4*16*16-1];
+  reg [63:0] pending_data[0:4*16*16-1];
+  reg [7:0] pending_strobe[0:4*16*16-1];
   wire [4*32-1:0] read_address, write_address;
-  wire [4*64-1:0] write_data;
+  wire [4*64-1:0] read_data, write_data;
   wire [4*8-1:0] write_strobe;
-  wire [3:0] write_enable, broken;
-  wire [4*64-1:0] read_data;
+  wire [4*3-1:0] read_new, read_slot;
+  wire [4*4-1:0] read_beat, write_new, write_beat, answer_slot, answer_last;
+  wire [3:0] read_taken, write_taken, answered, broken;
+  assign read_address = {SAXIHP3ARADDR, SAXIHP2ARADDR, SAXIHP1ARADDR, SAXIHP0ARADDR};
+  assign write_data = {SAXIHP3WDATA, SAXIHP2WDATA, SAXIHP1WDATA, SAXIHP0WDATA};
   genvar port;
   generate
-    for (port = 0; port < 4; port = port + 1) begin : memory_of
-      wire [31:0] place = read_address[32*port+:32] - `HWSEG_BASE;
-      assign read_data[64*port+:64] = memory[place[`HWSEG_LOG2_WORDS+2:3]];
+    for (port = 0; port < 4; port = port + 1) begin : data_of
+      assign read_data[64*port+:64] = seen[{port[1:0], read_slot[3*port+:3], read_beat[4*port+:4]}];
     end
   endgenerate
 
-  integer number, lane;
-  reg [31:0] offset;
+  function [63:0] lanes(input [7:0] strobe);
+    integer lane;
+    for (lane = 0; lane < 8; lane = lane + 1) lanes[8*lane+:8] = {8{strobe[lane]}};
+  endfunction
+  function [`HWSEG_LOG2_WORDS-1:0] word_at(input [31:0] address);
+    reg [31:0] offset;
+    begin
+      offset = address - `HWSEG_BASE;
+      word_at = offset[`HWSEG_LOG2_WORDS+2:3];
+    end
+  endfunction
+
+  integer number, beat;
+  reg [9:0] waiting;
   always @(posedge clk) begin
     cycles <= cycles + 1;
     if (!rst) violations <= violations + {31'd0, broken[0]} + {31'd0, broken[1]} + {31'd0, broken[2]} + {31'd0, broken[3]};
-    for (number = 0; number < 4; number = number + 1)
-      if (write_enable[number]) begin
-        offset = write_address[32*number+:32] - `HWSEG_BASE;
-        for (lane = 0; lane < 8; lane = lane + 1)
-          if (write_strobe[8*number+lane])
-            memory[offset[`HWSEG_LOG2_WORDS+2:3]][8*lane+:8] <= write_data[64*number+8*lane+:8];
+    for (number = 0; number < 4; number = number + 1) begin
+      if (read_taken[number])
+        for (beat = 0; beat < 16; beat = beat + 1)
+          seen[{number[1:0], read_new[3*number+:3], beat[3:0]}] <=
+              memory[word_at(read_address[32*number+:32]+8*beat)];
+      if (write_taken[number]) begin
+        waiting = {number[1:0], write_new[4*number+:4], write_beat[4*number+:4]};
+        pending_address[waiting] <= write_address[32*number+:32];
+        pending_data[waiting] <= write_data[64*number+:64];
+        pending_strobe[waiting] <= write_strobe[8*number+:8];
       end
+      if (answered[number])
+        for (beat = 0; beat < 16; beat = beat + 1) begin
+          waiting = {number[1:0], answer_slot[4*number+:4], beat[3:0]};
+          if (beat[3:0] <= answer_last[4*number+:4])
+            memory[word_at(pending_address[waiting])] <=
+                memory[word_at(pending_address[waiting])] & ~lanes(pending_strobe[waiting]) |
+                pending_data[waiting] & lanes(pending_strobe[waiting]);
+        end
+    end
   end
 
   ps7_port #(
@@ -390,15 +429,26 @@ module PS7 (
       .rst(rst),
       .latency_min(latency_min),
       .latency_max(latency_max),
+      .write_latency_min(write_latency_min),
+      .write_latency_max(write_latency_max),
       .stalls(stalls != 0),
       .seed(seed),
       .bad_address(bad_address),
-      .read_address(read_address[0+:32]),
+      .may_read(read_ports[0]),
+      .may_write(write_ports[0]),
+      .read_taken(read_taken[0]),
+      .read_new(read_new[0+:3]),
+      .read_slot(read_slot[0+:3]),
+      .read_beat(read_beat[0+:4]),
       .read_data(read_data[0+:64]),
+      .write_taken(write_taken[0]),
+      .write_new(write_new[0+:4]),
+      .write_beat(write_beat[0+:4]),
       .write_address(write_address[0+:32]),
-      .write_data(write_data[0+:64]),
       .write_strobe(write_strobe[0+:8]),
-      .write_enable(write_enable[0]),
+      .answered(answered[0]),
+      .answer_slot(answer_slot[0+:4]),
+      .answer_last(answer_last[0+:4]),
       .broken(broken[0]),
       .araddr(SAXIHP0ARADDR),
       .arid(SAXIHP0ARID),
@@ -418,6 +468,7 @@ module PS7 (
       .awlen(SAXIHP0AWLEN),
       .awsize(SAXIHP0AWSIZE),
       .awburst(SAXIHP0AWBURST),
+      .awcache(SAXIHP0AWCACHE),
       .awvalid(SAXIHP0AWVALID),
       .awready(SAXIHP0AWREADY),
       .wid(SAXIHP0WID),
@@ -432,19 +483,8 @@ module PS7 (
       .bready(SAXIHP0BREADY)
   );
   assign SAXIHP0ARESETN = ~rst;
-  assign SAXIHP0ARREADY = 0;
-  assign SAXIHP0AWREADY = 0;
-  assign SAXIHP0BVALID = 0;
-  assign SAXIHP0RLAST = 0;
-  assign SAXIHP0RVALID = 0;
-  assign SAXIHP0WREADY = 0;
-  assign SAXIHP0BRESP = 0;
-  assign SAXIHP0RRESP = 0;
   assign SAXIHP0RACOUNT = 0;
-  assign SAXIHP0BID = 0;
-  assign SAXIHP0RID = 0;
   assign SAXIHP0WACOUNT = 0;
-  assign SAXIHP0RDATA = 0;
   assign SAXIHP0RCOUNT = 0;
   assign SAXIHP0WCOUNT = 0;
   ps7_port #(
@@ -454,15 +494,26 @@ module PS7 (
       .rst(rst),
       .latency_min(latency_min),
       .latency_max(latency_max),
+      .write_latency_min(write_latency_min),
+      .write_latency_max(write_latency_max),
       .stalls(stalls != 0),
       .seed(seed),
       .bad_address(bad_address),
-      .read_address(read_address[32+:32]),
+      .may_read(read_ports[1]),
+      .may_write(write_ports[1]),
+      .read_taken(read_taken[1]),
+      .read_new(read_new[3+:3]),
+      .read_slot(read_slot[3+:3]),
+      .read_beat(read_beat[4+:4]),
       .read_data(read_data[64+:64]),
+      .write_taken(write_taken[1]),
+      .write_new(write_new[4+:4]),
+      .write_beat(write_beat[4+:4]),
       .write_address(write_address[32+:32]),
-      .write_data(write_data[64+:64]),
       .write_strobe(write_strobe[8+:8]),
-      .write_enable(write_enable[1]),
+      .answered(answered[1]),
+      .answer_slot(answer_slot[4+:4]),
+      .answer_last(answer_last[4+:4]),
       .broken(broken[1]),
       .araddr(SAXIHP1ARADDR),
       .arid(SAXIHP1ARID),
@@ -482,6 +533,7 @@ module PS7 (
       .awlen(SAXIHP1AWLEN),
       .awsize(SAXIHP1AWSIZE),
       .awburst(SAXIHP1AWBURST),
+      .awcache(SAXIHP1AWCACHE),
       .awvalid(SAXIHP1AWVALID),
       .awready(SAXIHP1AWREADY),
       .wid(SAXIHP1WID),
@@ -496,19 +548,8 @@ module PS7 (
       .bready(SAXIHP1BREADY)
   );
   assign SAXIHP1ARESETN = ~rst;
-  assign SAXIHP1ARREADY = 0;
-  assign SAXIHP1AWREADY = 0;
-  assign SAXIHP1BVALID = 0;
-  assign SAXIHP1RLAST = 0;
-  assign SAXIHP1RVALID = 0;
-  assign SAXIHP1WREADY = 0;
-  assign SAXIHP1BRESP = 0;
-  assign SAXIHP1RRESP = 0;
   assign SAXIHP1RACOUNT = 0;
-  assign SAXIHP1BID = 0;
-  assign SAXIHP1RID = 0;
   assign SAXIHP1WACOUNT = 0;
-  assign SAXIHP1RDATA = 0;
   assign SAXIHP1RCOUNT = 0;
   assign SAXIHP1WCOUNT = 0;
   ps7_port #(
@@ -518,15 +559,26 @@ module PS7 (
       .rst(rst),
       .latency_min(latency_min),
       .latency_max(latency_max),
+      .write_latency_min(write_latency_min),
+      .write_latency_max(write_latency_max),
       .stalls(stalls != 0),
       .seed(seed),
       .bad_address(bad_address),
-      .read_address(read_address[64+:32]),
+      .may_read(read_ports[2]),
+      .may_write(write_ports[2]),
+      .read_taken(read_taken[2]),
+      .read_new(read_new[6+:3]),
+      .read_slot(read_slot[6+:3]),
+      .read_beat(read_beat[8+:4]),
       .read_data(read_data[128+:64]),
+      .write_taken(write_taken[2]),
+      .write_new(write_new[8+:4]),
+      .write_beat(write_beat[8+:4]),
       .write_address(write_address[64+:32]),
-      .write_data(write_data[128+:64]),
       .write_strobe(write_strobe[16+:8]),
-      .write_enable(write_enable[2]),
+      .answered(answered[2]),
+      .answer_slot(answer_slot[8+:4]),
+      .answer_last(answer_last[8+:4]),
       .broken(broken[2]),
       .araddr(SAXIHP2ARADDR),
       .arid(SAXIHP2ARID),
@@ -546,6 +598,7 @@ module PS7 (
       .awlen(SAXIHP2AWLEN),
       .awsize(SAXIHP2AWSIZE),
       .awburst(SAXIHP2AWBURST),
+      .awcache(SAXIHP2AWCACHE),
       .awvalid(SAXIHP2AWVALID),
       .awready(SAXIHP2AWREADY),
       .wid(SAXIHP2WID),
@@ -560,19 +613,8 @@ module PS7 (
       .bready(SAXIHP2BREADY)
   );
   assign SAXIHP2ARESETN = ~rst;
-  assign SAXIHP2ARREADY = 0;
-  assign SAXIHP2AWREADY = 0;
-  assign SAXIHP2BVALID = 0;
-  assign SAXIHP2RLAST = 0;
-  assign SAXIHP2RVALID = 0;
-  assign SAXIHP2WREADY = 0;
-  assign SAXIHP2BRESP = 0;
-  assign SAXIHP2RRESP = 0;
   assign SAXIHP2RACOUNT = 0;
-  assign SAXIHP2BID = 0;
-  assign SAXIHP2RID = 0;
   assign SAXIHP2WACOUNT = 0;
-  assign SAXIHP2RDATA = 0;
   assign SAXIHP2RCOUNT = 0;
   assign SAXIHP2WCOUNT = 0;
   ps7_port #(
@@ -582,15 +624,26 @@ module PS7 (
       .rst(rst),
       .latency_min(latency_min),
       .latency_max(latency_max),
+      .write_latency_min(write_latency_min),
+      .write_latency_max(write_latency_max),
       .stalls(stalls != 0),
       .seed(seed),
       .bad_address(bad_address),
-      .read_address(read_address[96+:32]),
+      .may_read(read_ports[3]),
+      .may_write(write_ports[3]),
+      .read_taken(read_taken[3]),
+      .read_new(read_new[9+:3]),
+      .read_slot(read_slot[9+:3]),
+      .read_beat(read_beat[12+:4]),
       .read_data(read_data[192+:64]),
+      .write_taken(write_taken[3]),
+      .write_new(write_new[12+:4]),
+      .write_beat(write_beat[12+:4]),
       .write_address(write_address[96+:32]),
-      .write_data(write_data[192+:64]),
       .write_strobe(write_strobe[24+:8]),
-      .write_enable(write_enable[3]),
+      .answered(answered[3]),
+      .answer_slot(answer_slot[12+:4]),
+      .answer_last(answer_last[12+:4]),
       .broken(broken[3]),
       .araddr(SAXIHP3ARADDR),
       .arid(SAXIHP3ARID),
@@ -610,6 +663,7 @@ module PS7 (
       .awlen(SAXIHP3AWLEN),
       .awsize(SAXIHP3AWSIZE),
       .awburst(SAXIHP3AWBURST),
+      .awcache(SAXIHP3AWCACHE),
       .awvalid(SAXIHP3AWVALID),
       .awready(SAXIHP3AWREADY),
       .wid(SAXIHP3WID),
@@ -624,19 +678,8 @@ module PS7 (
       .bready(SAXIHP3BREADY)
   );
   assign SAXIHP3ARESETN = ~rst;
-  assign SAXIHP3ARREADY = 0;
-  assign SAXIHP3AWREADY = 0;
-  assign SAXIHP3BVALID = 0;
-  assign SAXIHP3RLAST = 0;
-  assign SAXIHP3RVALID = 0;
-  assign SAXIHP3WREADY = 0;
-  assign SAXIHP3BRESP = 0;
-  assign SAXIHP3RRESP = 0;
   assign SAXIHP3RACOUNT = 0;
-  assign SAXIHP3BID = 0;
-  assign SAXIHP3RID = 0;
   assign SAXIHP3WACOUNT = 0;
-  assign SAXIHP3RDATA = 0;
   assign SAXIHP3RCOUNT = 0;
   assign SAXIHP3WCOUNT = 0;
 endmodule

@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from multiprocessing.connection import Connection, Listener
 from pathlib import Path
@@ -39,7 +40,20 @@ ANSWER_SECONDS = 3600
 def open_simulation(package: Package) -> SimulatedBoard:
     """The packaged hardware, with memory for all models of the package."""
     pages = sum(-(-package.model(name).total_bytes // 4096) for name in package.models)
-    return SimulatedBoard(package.folder / "hardware", memory_bytes=4096 * pages, clock_mhz=package.board.clock_mhz)
+    return SimulatedBoard(
+        package.folder / "hardware",
+        memory_bytes=4096 * pages,
+        ports=ports_of(package),
+        clock_mhz=package.board.clock_mhz,
+    )
+
+
+def ports_of(package: Package) -> dict[str, int]:
+    """High-performance ports that the package's hardware reads and writes at: bit n of each mask is HPn."""
+    return {
+        what: sum(1 << int(name.removeprefix("HP")) for name in names)
+        for what, names in (("read_ports", package.board.read_ports), ("write_ports", package.board.write_ports))
+    }
 
 
 def build_zynq(hardware: Path, memory_bytes: int) -> Simulator:
@@ -51,8 +65,9 @@ def build_zynq(hardware: Path, memory_bytes: int) -> Simulator:
 class SimulatedBoard:
     """A backend of `hwseg.runtime.Accelerator`.
 
-    latency: bounds of the memory's latency in cycles, drawn for every burst.  stalls: random ones on every channel.
-    clock_mhz: what turns the driver's seconds into cycles.
+    ports: masks of the ports that may be asked, `read_ports` and `write_ports`; a request elsewhere is a violation.
+    latency: bounds of the memory's latency in cycles, drawn for every burst; write_latency: of the answers to writes,
+    by default the same.  stalls: random ones on every channel.  clock_mhz: what turns the driver's seconds into cycles.
     """
 
     grace = 0.001
@@ -63,7 +78,9 @@ class SimulatedBoard:
         hardware: Path,
         *,
         memory_bytes: int,
+        ports: Mapping[str, int],
         latency: tuple[int, int] = (40, 40),
+        write_latency: tuple[int, int] | None = None,
         stalls: bool = False,
         seed: int = 1,
         clock_mhz: float = 150.0,
@@ -78,8 +95,10 @@ class SimulatedBoard:
         self._exchange = work / "exchange"
         try:
             simulator = build_zynq(hardware, memory_bytes)
+            answers = write_latency or latency
             options = {"exchange": self._exchange, "latency_min": latency[0], "latency_max": latency[1]}
-            options |= {"stalls": int(stalls), "seed": seed}
+            options |= {"write_latency_min": answers[0], "write_latency_max": answers[1]}
+            options |= {**ports, "stalls": int(stalls), "seed": seed}
             self._start(simulator, work, [f"+{name}={value}" for name, value in options.items()])
         except BaseException:
             self.close()

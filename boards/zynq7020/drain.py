@@ -5,10 +5,13 @@ data and responses would meet an engine that knows nothing of them, and a write 
 port for good.  So a reset is a request first: `stop` holds back new addresses, the engine runs on until every burst has
 its beats and responses, and `idle` then allows the reset.
 
-An address that is already being offered stays offered until it is taken; data that run ahead of their address get it.
+Reads and writes go through different ports, so each direction has its own drain.  An address that is already being
+offered stays offered until it is taken; data that run ahead of their address get it.
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 from amaranth.hdl import Module, Signal
 from amaranth.lib.wiring import Component, In, Out
@@ -17,55 +20,75 @@ COUNT = 10
 """Bits of the counters of open bursts; the ports take a few."""
 
 
+def signature(channels: tuple[str, ...], seen: tuple[str, ...]) -> dict[str, Any]:
+    """Ports of a drain that gates `channels`, so has their handshakes at both sides, and looks at the wires `seen`."""
+    gated = {
+        f"{side}_{channel}{wire}": (In if (side == "engine") == (wire == "valid") else Out)(1)
+        for channel in channels
+        for side in ("engine", "port")
+        for wire in ("valid", "ready")
+    }
+    return gated | {name: In(1) for name in seen} | {"stop": In(1), "idle": Out(1)}
+
+
 class Drain(Component):
-    """Between one manager port's handshakes (`engine_*`) and the processing system's (`port_*`).
+    """Between the handshakes of one direction at the engine (`engine_*`) and at the processing system (`port_*`).
 
     No latency: valid and ready pass through a gate.
     """
 
+    def _gate(self, m: Module, channel: str, waited: Signal, allowed: Any) -> Any:
+        """Closed by `stop`, but for what is `allowed`; whether the channel's payload is taken in this cycle.
+
+        waited: whether an offer was not taken.
+        """
+        offered, ready = getattr(self, f"port_{channel}valid"), getattr(self, f"port_{channel}ready")
+        open_ = ~self.stop | allowed
+        m.d.comb += [
+            offered.eq(getattr(self, f"engine_{channel}valid") & open_),
+            getattr(self, f"engine_{channel}ready").eq(ready & open_),
+        ]
+        m.d.sync += waited.eq(offered & ~ready)
+        return offered & ready
+
+
+class ReadDrain(Drain):
+    """Of addresses to read, and the data that come back."""
+
     def __init__(self) -> None:
-        gated = {
-            f"{side}_{channel}{wire}": (In if (side == "engine") == (wire == "valid") else Out)(1)
-            for channel in ("ar", "aw", "w")
-            for side in ("engine", "port")
-            for wire in ("valid", "ready")
-        }
-        seen = {name: In(1) for name in ("wlast", "rvalid", "rready", "rlast", "bvalid", "bready")}
-        super().__init__({**gated, **seen, "stop": In(1), "idle": Out(1)})
+        super().__init__(signature(("ar",), ("rvalid", "rready", "rlast")))
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        reads, writes = Signal(COUNT, name="reads"), Signal(COUNT, name="writes")
+        reads, waited = Signal(COUNT, name="reads"), Signal(name="ar_waited")
+        taken = self._gate(m, "ar", waited, waited)
+        m.d.sync += reads.eq(reads + taken - (self.rvalid & self.rready & self.rlast))
+        m.d.comb += self.idle.eq(~reads.any() & ~waited)
+        return m
+
+
+class WriteDrain(Drain):
+    """Of addresses to write, their data, and the responses that come back."""
+
+    def __init__(self) -> None:
+        super().__init__(signature(("aw", "w"), ("wlast", "bvalid", "bready")))
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        writes = Signal(COUNT, name="writes")
         # Bursts whose address is taken less bursts whose data are: negative where data run ahead.
         owed = Signal(COUNT, name="owed")
-        waited = {channel: Signal(name=f"{channel}_waited") for channel in ("ar", "aw", "w")}
+        address_waited, data_waited = Signal(name="aw_waited"), Signal(name="w_waited")
         partial = Signal(name="partial")
-        begun = partial | waited["w"]
+        begun = partial | data_waited
         ahead = owed[-1] | ((owed == 0) & begun)
-        allowed = {
-            "ar": waited["ar"],
-            "aw": waited["aw"] | ahead,
-            "w": begun | ((owed != 0) & ~owed[-1]),
-        }
-        taken = {}
-        for channel in ("ar", "aw", "w"):
-            offered, ready = getattr(self, f"port_{channel}valid"), getattr(self, f"port_{channel}ready")
-            open_ = ~self.stop | allowed[channel]
-            m.d.comb += [
-                offered.eq(getattr(self, f"engine_{channel}valid") & open_),
-                getattr(self, f"engine_{channel}ready").eq(ready & open_),
-            ]
-            m.d.sync += waited[channel].eq(offered & ~ready)
-            taken[channel] = offered & ready
-        read = self.rvalid & self.rready & self.rlast
-        written = self.bvalid & self.bready
+        address = self._gate(m, "aw", address_waited, address_waited | ahead)
+        beat = self._gate(m, "w", data_waited, begun | ((owed != 0) & ~owed[-1]))
         m.d.sync += [
-            reads.eq(reads + taken["ar"] - read),
-            writes.eq(writes + taken["aw"] - written),
-            owed.eq(owed + taken["aw"] - (taken["w"] & self.wlast)),
+            writes.eq(writes + address - (self.bvalid & self.bready)),
+            owed.eq(owed + address - (beat & self.wlast)),
         ]
-        with m.If(taken["w"]):
+        with m.If(beat):
             m.d.sync += partial.eq(~self.wlast)
-        open_bursts = reads.any() | writes.any() | owed.any()
-        m.d.comb += self.idle.eq(~open_bursts & ~waited["ar"] & ~waited["aw"] & ~begun)
+        m.d.comb += self.idle.eq(~writes.any() & ~owed.any() & ~address_waited & ~begun)
         return m

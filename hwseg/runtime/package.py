@@ -111,7 +111,8 @@ class Model:
 class BoardFacts:
     """What the driver must know of the board.  registers: first address of the accelerator's registers.
 
-    ddr_first, ddr_last: what the accelerator's ports reach.  fclk_divisors: of `fclk_pll`, for `clock_mhz`.
+    ddr_first, ddr_last: what the accelerator's ports reach.  read_ports, write_ports: their names, "HP0" for example.
+    fclk_divisors: of `fclk_pll`, for `clock_mhz`.
     """
 
     name: str
@@ -121,6 +122,8 @@ class BoardFacts:
     interrupt: int
     ddr_first: int
     ddr_last: int
+    read_ports: tuple[str, ...]
+    write_ports: tuple[str, ...]
     clock_mhz: float
     fclk_pll: str
     fclk_divisors: tuple[int, int]
@@ -174,6 +177,8 @@ def read_package(folder: str | Path) -> Package:
                 int(board["interrupt"]),
                 int(board["ddr_first"]),
                 int(board["ddr_last"]),
+                tuple(board["read_ports"]),
+                tuple(board["write_ports"]),
                 float(board["clock_mhz"]),
                 fclk["pll"],
                 (int(fclk["divisors"][0]), int(fclk["divisors"][1])),

@@ -1,4 +1,4 @@
-"""The bridge and the drain, proven for every input by induction.
+"""The bridge and the drains, proven for every input by induction.
 
 Handshakes, beats per burst, what reaches a register; and that no burst is open when a reset is granted.
 """
@@ -10,7 +10,7 @@ import re
 import pytest
 
 from hwseg.boards.zynq7020.axi3 import Axi3ToLite
-from hwseg.boards.zynq7020.drain import Drain
+from hwseg.boards.zynq7020.drain import ReadDrain, WriteDrain
 from hwseg.errors import HwsegError
 from hwseg.rtl.emit import verilog
 from hwseg.toolchain import yosys
@@ -123,8 +123,10 @@ def test_a_bridge_that_breaks_a_rule_is_not_proven(text, right, wrong, tmp_path)
         induct(with_assertions(mutant, handshakes() + BEATS + REFUSED + ASSUMED), tmp_path)
 
 
-OBEDIENT = "".join(
-    f"""
+def obedient(*channels: str) -> str:
+    """The engine keeps what it offers; so does the port see it, whatever `stop` does."""
+    return "".join(
+        f"""
   reg {c}_asked = 0, {c}_offered = 0;
   always @(posedge clk) begin
     {c}_asked <= engine_{c}valid && !engine_{c}ready;
@@ -134,51 +136,84 @@ OBEDIENT = "".join(
   always @* if ({c}_offered) assert (port_{c}valid);
   always @* assert ({c}_offered == {c}_waited);
   always @* assert ((engine_{c}valid && engine_{c}ready) == (port_{c}valid && port_{c}ready));"""
-    for c in ("ar", "aw", "w")
-)
-"""The engine keeps what it offers; so does the port see it, whatever `stop` does."""
+        for c in channels
+    )
+
 
 SETTLED = """
-  always @* if (reads == 0) assume (!(rvalid && rready && rlast));
-  always @* if (writes == 0) assume (!bvalid);
   reg was_settled = 0;
   always @(posedge clk) was_settled <= stop && idle;
   always @* if (was_settled && stop) assert (idle);
-  always @* if (stop && idle) assert (!port_arvalid && !port_awvalid && !port_wvalid);
-  always @* if (idle) assert (reads == 0 && writes == 0 && owed == 0);
 """
 
+READ_SETTLED = """
+  always @* if (reads == 0) assume (!(rvalid && rready && rlast));
+  always @* if (stop && idle) assert (!port_arvalid);
+  always @* if (idle) assert (reads == 0);
+"""
 
-@pytest.fixture(scope="module")
-def drain() -> str:
-    return verilog(Drain(), "core")
+READ_COUNTED = """
+  // Every burst, counted apart.
+  reg [9:0] asked = 0, given = 0;
+  always @(posedge clk) begin
+    if (port_arvalid && port_arready) asked <= asked + 1;
+    if (rvalid && rready && rlast) given <= given + 1;
+  end
+  always @* assert (reads == asked - given);
+  always @* if (idle) assert (asked == given);
+"""
 
+WRITE_SETTLED = """
+  always @* if (writes == 0) assume (!bvalid);
+  always @* if (stop && idle) assert (!port_awvalid && !port_wvalid);
+  always @* if (idle) assert (writes == 0 && owed == 0);
+"""
 
-def test_a_drain_keeps_every_offer_and_stays_idle_once_it_is(drain, tmp_path):
-    induct(with_assertions(drain, OBEDIENT + SETTLED + ASSUMED), tmp_path)
-
-
-@pytest.mark.parametrize("forgotten", ["ar_waited", "partial", "owed"])
-def test_a_drain_that_forgets_something_is_not_proven(drain, forgotten, tmp_path):
-    mutant, count = re.subn(rf"(    {forgotten} <= )[^;]*;", r"\g<1>0;", drain)
-    assert count == 1
-    with pytest.raises(HwsegError, match="must not fail"):
-        induct(with_assertions(mutant, OBEDIENT + SETTLED + COUNTED + ASSUMED), tmp_path)
-
-
-COUNTED = """
-  // Every beat and burst, counted apart.
-  reg [9:0] asked = 0, sent = 0; reg middle = 0;
+WRITE_COUNTED = """
+  // Every beat, burst and response, counted apart.
+  reg [9:0] asked = 0, sent = 0, answered = 0; reg middle = 0;
   always @(posedge clk) begin
     if (port_awvalid && port_awready) asked <= asked + 1;
     if (port_wvalid && port_wready && wlast) sent <= sent + 1;
     if (port_wvalid && port_wready) middle <= !wlast;
+    if (bvalid && bready) answered <= answered + 1;
   end
   always @* assert (owed == asked - sent);
-  always @* if (idle) assert (!middle);
+  always @* assert (writes == asked - answered);
+  always @* if (idle) assert (!middle && asked == sent && asked == answered);
   always @* assert (middle == partial);
 """
 
+DRAINS = {
+    ReadDrain: (obedient("ar") + SETTLED + READ_SETTLED, READ_COUNTED),
+    WriteDrain: (obedient("aw", "w") + SETTLED + WRITE_SETTLED, WRITE_COUNTED),
+}
+"""What each keeps to, and what it counts."""
 
-def test_a_drain_counts_what_it_lets_through(drain, tmp_path):
-    induct(with_assertions(drain, COUNTED + ASSUMED), tmp_path)
+
+@pytest.mark.parametrize("kind", DRAINS)
+def test_a_drain_keeps_every_offer_and_stays_idle_once_it_is(kind, tmp_path):
+    induct(with_assertions(verilog(kind(), "core"), DRAINS[kind][0] + ASSUMED), tmp_path)
+
+
+@pytest.mark.parametrize("kind", DRAINS)
+def test_a_drain_counts_what_it_lets_through(kind, tmp_path):
+    induct(with_assertions(verilog(kind(), "core"), DRAINS[kind][1] + ASSUMED), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("kind", "forgotten"),
+    [
+        (ReadDrain, "ar_waited"),
+        (ReadDrain, "reads"),
+        (WriteDrain, "aw_waited"),
+        (WriteDrain, "partial"),
+        (WriteDrain, "owed"),
+        (WriteDrain, "writes"),
+    ],
+)
+def test_a_drain_that_forgets_something_is_not_proven(kind, forgotten, tmp_path):
+    mutant, count = re.subn(rf"(    {forgotten} <= )[^;]*;", r"\g<1>0;", verilog(kind(), "core"))
+    assert count == 1
+    with pytest.raises(HwsegError, match="must not fail"):
+        induct(with_assertions(mutant, "".join(DRAINS[kind]) + ASSUMED), tmp_path)

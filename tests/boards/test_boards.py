@@ -43,6 +43,10 @@ def test_boards_differ_where_their_makers_say_so():
         ('[resources]\nlut = "many"', r"resources.lut must be of type int, is 'many'"),
         ("[ddr]\nbytes_per_second = 0.0", r"ddr.bytes_per_second must be positive, is 0.0; compare it with board.toml"),
         ("[resources]\nlut = -1", r"resources.lut must be positive, is -1"),
+        ('[ps]\nread_ports = ["HP4"]', r"ps.read_ports must be different ones of HP0, HP1, HP2, HP3, are \['HP4'\]"),
+        ('[ps]\nwrite_ports = ["HP2", "HP2"]', r"ps.write_ports must be different ones of .*, are \['HP2', 'HP2'\]"),
+        ("[ps]\nread_ports = []", r"ps.read_ports must be different ones"),
+        ('[ps]\nwrite_ports = "HP2"', r"ps.write_ports must be of type list, is 'HP2'"),
         ("[pins]\nleds = [1]", r"pins.leds must be package pins"),
         ("name = ", r"must be TOML"),
     ],
@@ -53,6 +57,14 @@ def test_a_wrong_board_file_is_refused_with_file_entry_and_value(line: str, sent
     with pytest.raises(HwsegError, match=sentence) as caught:
         read_board(own, GENERIC)
     assert caught.value.place == str(own)
+
+
+@pytest.mark.parametrize("name", board_names())
+def test_reads_and_writes_meet_the_ddr_controller_at_different_ports(name):
+    """HP0 and HP1 share one of its ports, HP2 and HP3 the other."""
+    ps = load_board(name).ps
+    pairs = [{int(port[2:]) // 2 for port in ports} for ports in (ps.read_ports, ps.write_ports)]
+    assert pairs == [{0}, {1}]
 
 
 def test_an_entry_that_is_missing_is_named(tmp_path):

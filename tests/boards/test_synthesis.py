@@ -33,7 +33,7 @@ def mapped(request, tmp_path_factory):
     config = parse_array(request.param)
     text = verilog(config)
     (folder / "top.v").write_text(text)
-    (folder / "hwseg_zynq.v").write_text(zynq_verilog(text, len(BOARD.pins.leds)))
+    (folder / "hwseg_zynq.v").write_text(zynq_verilog(text, BOARD))
     netlist = folder / "netlist.json"
     files = [folder / "top.v", folder / "hwseg_zynq.v"]
     found = yosys.synth_xilinx(files, "hwseg_zynq", ("hwseg_*",), extra=[f"write_json {netlist}"])

@@ -1,11 +1,14 @@
-"""The top level around engines of one and of several ports, and what is refused."""
+"""The top level around engines of one and of several ports, at the ports that the board names, and what is refused."""
 
 from __future__ import annotations
 
 import re
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
+from hwseg.boards import load_board
 from hwseg.boards.zynq7020.top import engine_ports, zynq_verilog
 from hwseg.errors import HwsegError
 from hwseg.rtl.config import parse_array
@@ -32,6 +35,9 @@ WRITE = """
 """
 
 
+CACHE = "output [3:0] m_axi_awcache; output [3:0] m_axi_arcache;"
+
+
 def engine(*ports: str) -> str:
     """The header of an engine, one declaration a line as Yosys writes them."""
     wires = ["input clk;", "input rst;", "output busy;", "output interrupt;"]
@@ -49,26 +55,83 @@ def connections(text: str) -> dict[str, str]:
     return dict(re.findall(r"\.(\w+)\((.*?)\),?$", instance[1], re.M))
 
 
+def board(read=("HP0",), write=("HP2",), leds=0):
+    generic = load_board("zynq7020")
+    pins = replace(generic.pins, leds=tuple(f"A{n}" for n in range(leds)))
+    return replace(generic, pins=pins, ps=replace(generic.ps, read_ports=tuple(read), write_ports=tuple(write)))
+
+
+def inputs(port: str, channels: tuple[str, ...]) -> set[str]:
+    """Inputs of one direction of a port of PS7, from the library that synthesis takes it from."""
+    pyosys = pytest.importorskip("pyosys")
+    library = (Path(pyosys.__file__).parent / "share" / "xilinx" / "cells_xtra.v").read_text()
+    cell = re.search(r"^module PS7\(.*?^endmodule", library, re.S | re.M)
+    assert cell is not None
+    return {
+        name
+        for name in re.findall(rf"input (?:\[\d+:0\] )?(SAXI{port}\w+);", cell[0])
+        if name.removeprefix(f"SAXI{port}").startswith(channels)
+    }
+
+
+READS, WRITES = ("AR", "R"), ("AW", "W", "B")
+
+
+def test_reads_go_through_one_port_and_writes_through_another():
+    """The other direction of each asks for nothing, and takes whatever comes."""
+    wires = connections(zynq_verilog(engine(both("m_axi")), load_board("pynq-z2")))
+    used = {re.sub(r"(SAXI|MAXI)(HP|GP)(\d).*", r"\2\3", name) for name in wires if "AXI" in name}
+    assert used == {"GP0", "HP0", "HP2"}
+    for port, busy, quiet in (("HP0", READS, WRITES), ("HP2", WRITES, READS)):
+        assert wires[f"SAXI{port}ACLK"] == "clk"
+        for name in inputs(port, quiet):
+            ready = name.endswith(("RREADY", "BREADY"))
+            assert re.fullmatch(r"1'h1" if ready else r"\d+'[hd]0+", wires[name]), name
+        assert inputs(port, busy) <= set(wires)
+        outputs = {name for name in wires if name.startswith(f"SAXI{port}")} - inputs(port, ("",))
+        assert all(name.removeprefix(f"SAXI{port}").startswith(busy) for name in outputs)
+    assert wires["SAXIHP0ARVALID"] == "port_arvalid"
+    assert (wires["SAXIHP2AWVALID"], wires["SAXIHP2WVALID"]) == ("port_awvalid", "port_wvalid")
+    assert wires["SAXIHP0ARLEN"].endswith("arlen[3:0]")
+    assert (wires["SAXIHP0ARID"], wires["SAXIHP2AWID"], wires["SAXIHP2WID"]) == ("6'h00",) * 3
+    assert (wires["SAXIHP0ARQOS"], wires["SAXIHP2AWQOS"]) == ("4'h0",) * 2
+
+
+def test_nothing_on_the_way_may_answer_a_write():
+    wires = connections(zynq_verilog(engine(both("m_axi"), CACHE), board()))
+    assert wires["SAXIHP2AWCACHE"] == "{ m_axi_awcache[3:1], 1'h0 }"
+    assert wires["SAXIHP0ARCACHE"] == "m_axi_arcache"
+
+
+def test_the_same_name_twice_is_one_port_for_both_directions():
+    wires = connections(zynq_verilog(engine(both("m_axi")), board(["HP3"], ["HP3"])))
+    assert inputs("HP3", ("",)) == {name for name in wires if name in inputs("HP3", ("",))}
+    assert (wires["SAXIHP3ARVALID"], wires["SAXIHP3AWVALID"]) == ("port_arvalid", "port_awvalid")
+    assert not [name for name in wires if "HP0" in name or "HP2" in name]
+
+
 @pytest.mark.parametrize("count", [1, 2, 4])
-def test_every_manager_port_has_its_high_performance_port_and_its_drain(count):
-    text = zynq_verilog(engine(*(both(f"m_axi{n}") for n in range(count))), 2)
+def test_every_manager_port_has_its_ports_and_drains(count):
+    ports = [f"HP{n}" for n in range(count)]
+    text = zynq_verilog(engine(*(both(f"m_axi{n}") for n in range(count))), board(ports, ports[::-1], leds=2))
     wires = connections(text)
     for port in range(4):
         assert (f"SAXIHP{port}ACLK" in wires) == (port < count)
     for port in range(count):
-        assert wires[f"SAXIHP{port}ACLK"] == "clk"
-        assert wires[f"SAXIHP{port}ARLEN"].endswith("arlen[3:0]")
-        assert wires[f"SAXIHP{port}WID"] == "6'h00"
-    assert len(re.findall(r"hwseg_zynq__drain_\d\s+drain_\d\s+\(", text)) == count
+        assert wires[f"SAXIHP{port}ARADDR"] == f"m_axi{port}_araddr"
+        assert wires[f"SAXIHP{port}AWADDR"] == f"m_axi{count - 1 - port}_awaddr"
+    for what in ("read", "write"):
+        assert len(re.findall(rf"hwseg_zynq__{what}_drain_\d\s+{what}_drain_\d\s+\(", text)) == count
 
 
-def test_ports_that_only_read_or_only_write_are_quiet_in_the_other_direction():
-    wires = connections(zynq_verilog(engine(READ.format(p="m_axi_r"), WRITE.format(p="m_axi_w")), 0))
-    assert wires["SAXIHP0AWVALID"] == "1'h0"
-    assert wires["SAXIHP0BREADY"] == "1'h0"
-    assert wires["SAXIHP1ARVALID"] == "1'h0"
-    assert "valid" in wires["SAXIHP0ARVALID"]
-    assert "valid" in wires["SAXIHP1AWVALID"]
+def test_a_reset_waits_for_the_bridge_and_for_both_directions():
+    text = zynq_verilog(engine(both("m_axi")), board())
+    granted = re.search(r"assign \w+\s*= & \{([^}]*)\};", text)
+    assert granted is not None
+    idle = {name.strip() for name in re.findall(r"\.idle\(([^)]*)\)", text)}
+    assert len(idle) == 3
+    assert {name.strip() for name in granted[1].split(",")} == idle
+    assert re.findall(r"\.stop\(([^)]*)\)", text) == ["stop"] * 3
 
 
 @pytest.mark.skipif(yosys.version() is None, reason="needs pyosys (extra synth)")
@@ -76,16 +139,18 @@ def test_every_connection_fits_the_devices_cells_and_the_engine(tmp_path):
     """Names, widths and drivers, checked by Yosys against its library of the device's cells."""
     text = verilog(parse_array("8x1x1"))
     (tmp_path / "top.v").write_text(text)
-    (tmp_path / "hwseg_zynq.v").write_text(zynq_verilog(text, 4))
+    (tmp_path / "hwseg_zynq.v").write_text(zynq_verilog(text, board(leds=4)))
     commands = ["read_verilog -lib +/xilinx/cells_sim.v +/xilinx/cells_xtra.v", "read_verilog top.v hwseg_zynq.v"]
     log = yosys.run_script([*commands, "hierarchy -check -top hwseg_zynq", "proc", "check -assert"], tmp_path)
     assert "Warning" not in log
 
 
-def test_an_engine_without_ports_or_with_too_many_is_refused():
-    with pytest.raises(HwsegError, match=r"must have registers at s_axi and 1 to 4 manager ports, has 0"):
-        engine_ports(engine())
-    with pytest.raises(HwsegError, match=r"has 5"):
-        engine_ports(engine(*(both(f"m{n}") for n in range(5))))
+def test_an_engine_whose_ports_are_not_as_many_as_the_boards_is_refused():
+    with pytest.raises(HwsegError, match=r"must read at 1 manager ports \(HP0\), does so at 0; name as many in"):
+        zynq_verilog(engine(), board())
+    with pytest.raises(HwsegError, match=r"must write at 1 manager ports \(HP2\), does so at 2; .* ps.write_ports"):
+        zynq_verilog(engine(both("m0"), WRITE.format(p="m1")), board())
+    with pytest.raises(HwsegError, match=r"must have registers at s_axi"):
+        engine_ports(engine().replace("s_axi_", "other_"))
     with pytest.raises(HwsegError, match=r"must have a module hwseg"):
         engine_ports("module other(); endmodule\n")

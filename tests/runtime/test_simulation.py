@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from hwseg.errors import HwsegError
+from hwseg.rtl.isa import LOAD, Opcode
 from hwseg.runtime import Accelerator, read_package
 
 pytestmark = [pytest.mark.verilator]
@@ -19,10 +22,11 @@ SIM = Path(__file__).parents[2] / "sim"
 
 
 def opened(folder, **options):
-    from hwseg.sim.zynq import SimulatedBoard
+    from hwseg.sim.zynq import SimulatedBoard, ports_of
 
     package = read_package(folder)
     memory_bytes = sum(package.model(name).total_bytes + 4096 for name in package.models)
+    options = {"ports": ports_of(package), **options}
     return Accelerator(package, SimulatedBoard(folder / "hardware", memory_bytes=memory_bytes, **options))
 
 
@@ -34,6 +38,62 @@ def test_slow_memory_and_stalls_change_no_value_and_no_rule_of_axi3_is_broken(fo
             result = accelerator.segment(pixels[0], name)
             assert (result.sums == sums[0]).all()
             assert (result.mask == masks[0]).all()
+        assert accelerator.backend.state()["violations"] == 0
+
+
+@pytest.mark.parametrize(
+    ("wrong", "broken"),
+    [({}, False), ({"read_ports": 0b0100}, True), ({"write_ports": 0b0001}, True)],
+    ids=["as packaged", "no reads at HP0", "no writes at HP2"],
+)
+def test_a_request_at_a_port_that_is_not_the_boards_is_a_violation(folder, expected, wrong, broken):
+    """And as it is packaged, nothing is ever asked of the other direction of either port."""
+    from hwseg.sim.zynq import ports_of
+
+    ports = ports_of(read_package(folder))
+    assert ports == {"read_ports": 0b0001, "write_ports": 0b0100}
+    with opened(folder, ports=ports | wrong) as accelerator:
+        pixels, sums, _ = expected[accelerator.package.models[0]]
+        assert (accelerator.segment(pixels[0]).sums == sums[0]).all()
+        assert (accelerator.backend.state()["violations"] > 0) == broken
+
+
+@pytest.mark.parametrize("ordered", [True, False])
+def test_only_loads_that_wait_for_the_answer_at_the_other_port_read_what_was_written(folder, expected, ordered):
+    """Answers are slow.  The same program whose LOADs wait for no STORE gets words from before."""
+    place = LOAD.offsets["wait_stores"]
+    with opened(folder, write_latency=(400, 500)) as accelerator:
+        board, model = accelerator.backend, accelerator.load()
+        pixels, sums, _ = expected[model.name]
+        address = accelerator._prepared(model.name).buffer.address + model.program.address
+        words = board.copy_out(address, model.program.size).view("<u8").reshape(-1, 4).copy()
+        waits = ((words[:, 0] & 15) == Opcode.LOAD) & ((words[:, place // 64] >> place % 64 & 0xFFFF) != 0)
+        assert waits.any()
+        if not ordered:
+            words[waits, place // 64] &= ~np.uint64(0xFFFF << place % 64)
+            board.copy_in(address, words.reshape(-1).view(np.uint8))
+        assert (accelerator.segment(pixels[0]).sums == sums[0]).all() == ordered
+        assert board.state()["violations"] == 0
+
+
+@pytest.mark.slow
+def test_one_port_for_both_directions_gives_the_same_sums_in_the_same_cycles(folder, expected, tmp_path):
+    from hwseg.boards import load_board
+    from hwseg.boards.zynq7020.top import zynq_verilog
+
+    board = load_board("pynq-z2")
+    one = replace(board, ps=replace(board.ps, read_ports=("HP1",), write_ports=("HP1",)))
+    copy = shutil.copytree(folder, tmp_path / "one")
+    (copy / "hardware" / "hwseg_zynq.v").write_text(zynq_verilog((copy / "hardware" / "top.v").read_text(), one))
+    with (
+        opened(folder) as two,
+        opened(copy, ports={"read_ports": 0b0010, "write_ports": 0b0010}) as accelerator,
+    ):
+        pixels, sums, _ = expected[accelerator.package.models[0]]
+        for number in range(len(pixels)):
+            result = accelerator.segment(pixels[number])
+            assert (result.sums == sums[number]).all()
+            assert result.cycles == two.segment(pixels[number]).cycles
         assert accelerator.backend.state()["violations"] == 0
 
 
