@@ -19,6 +19,9 @@ FOLDS = ((2, 1), (2, 2))
 pixel: the engine knows no larger step.
 """
 
+GAIN = 0.005
+"""Share of the whole network's cycles that folding must save: less is within the error of the planner's formulas."""
+
 
 def foldings(network: Network) -> Iterator[Network]:
     """The network with its picture folded, in each way in which all that read it can read it."""

@@ -5,11 +5,12 @@ Every choice is planned with and without, one after the other, and kept where th
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from hwseg.compile.chain import Chain, Planner
-from hwseg.compile.fold import foldings
+from hwseg.compile.fold import GAIN, foldings
 from hwseg.compile.layers import Network
 from hwseg.compile.lower import fuse_head
 from hwseg.compile.residual import Move, additions, with_moved
@@ -51,13 +52,16 @@ def plan_cheapest(network: Network, config: EngineConfig, cycles_per_word: float
         best = planned(network)
     except HwsegError as error:
         refusal = error
-    for change in (*map(_moving, additions(network) if config.adds else ()), foldings):
-        for form in change(best.network if best else network):
+    changes = [(_moving(move), 0.0) for move in (additions(network) if config.adds else ())]
+    for change, gain in (*changes, (foldings, GAIN)):
+        before = best
+        for form in change(before.network if before else network):
             try:
                 found = planned(form)
             except HwsegError:
                 continue
-            if best is None or found.cycles < best.cycles:
+            limit = before.cycles / (1 + gain) if before else math.inf
+            if found.cycles < limit and (best is None or found.cycles < best.cycles):
                 best = found
     if best is None:
         assert refusal is not None
