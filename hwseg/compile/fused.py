@@ -11,11 +11,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from hwseg.compile.chain import Chain, Ring, Stage, Strip, rectangle
+from hwseg.compile.layer_walk import LayerWalk, Region
 from hwseg.compile.layout import groups
 from hwseg.compile.memory import MemoryMap
 from hwseg.compile.plan import OutputSet, Rectangle, Source
 from hwseg.compile.rings import Space
-from hwseg.compile.walk import NEVER, LayerWalk, Queue, Region, Walk, load_fields
+from hwseg.compile.walk import NEVER, Queue, Walk, load_fields
 from hwseg.rtl.config import EngineConfig
 from hwseg.rtl.isa import MOVE_TAIL, Mode, Opcode, Target
 
@@ -27,7 +28,8 @@ def walk_network(chains: Sequence[Chain], config: EngineConfig, memory: MemoryMa
         if chain.stages:
             _walk_chain(walk, chain)
         else:
-            walk.layer(chain.plans[0])
+            with walk.weights.keeping(chain.plans):
+                LayerWalk(walk, chain.plans[0]).run()
     return walk
 
 
