@@ -45,20 +45,21 @@ def maps(program: Program, path: Path) -> dict[int, np.ndarray]:
             found[index] = np.full(plan.layer.shape, -999, np.int16)
         half = program.config.sets // 2
         for position in range(program.config.sets):
-            words = list(_words(plan, part, 0 if position < half else 1))
+            chosen = plan.passes[number]
+            words = list(_words(plan, part, chosen.split, 0 if position < half else 1))
             start = taken[position]
             taken[position] += len(words)
             chunk = blocks[position][start : start + len(words)]
-            sets, which = plan.passes[number].sets, position % half if plan.split else position
+            sets, which = chosen.sets, position % half if chosen.split else position
             if which < len(sets) and len(chunk) == len(words):
-                _place(found[index], plan, sets[which], plan.passes[number].scatter, words, _signed(chunk, plan))
+                _place(found[index], plan, sets[which], chosen.scatter, words, _signed(chunk, plan))
     return found
 
 
-def _words(plan: LayerPlan, part: Rectangle, upper: int) -> Iterator[tuple[int, int]]:
-    """Row and word column of each step of a RUN; `upper`: in a split layer, of the upper half of the rows."""
+def _words(plan: LayerPlan, part: Rectangle, split: bool, upper: int) -> Iterator[tuple[int, int]]:
+    """Row and word column of each step of a RUN; `upper`: in a split pass, of the upper half of the rows."""
     rows = 2 if plan.pair else 1
-    columns = range(part.x0 + 1 - upper, part.x1, 2) if plan.split else range(part.x0, part.x1)
+    columns = range(part.x0 + 1 - upper, part.x1, 2) if split else range(part.x0, part.x1)
     for y in range(part.y0, part.y1, rows):
         for x in columns:
             for d in range(rows):

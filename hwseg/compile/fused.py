@@ -168,7 +168,7 @@ class StageWalk(LayerWalk):
         row = {Mode.NEAREST: part.y0 >> 1, Mode.STRIDE2: 2 * part.y0}.get(source.mode, part.y0)
         return feed.place(row)
 
-    def _move(self, number: int, chosen: OutputSet, part: Rectangle, loop: int) -> None:
+    def _move(self, number: int, chosen: OutputSet, part: Rectangle, loop: int, split: bool) -> None:
         """The part's rows go to every ring that wants them."""
         walk, plan = self.walk, self.plan
         down = self.layer.row_phases
@@ -184,7 +184,7 @@ class StageWalk(LayerWalk):
             fields = load_fields(
                 Target.POINT if point else Target.WINDOW,
                 plan.index,
-                loop | number << 14 | int(plan.split) << 17,
+                loop | number << 14 | int(split) << 17,
                 steps,
                 part.rows,
                 plan.out_pitch,

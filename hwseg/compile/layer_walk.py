@@ -57,7 +57,8 @@ class LayerWalk:
         order = self._tile_order(block, number)
         wanted = {p: [t for t in order if t in passes[p].tiles] for p in block}
         needed = [t for t in order if any(t in wanted[p] for p in block)]
-        steps = rectangle.rows * plan.run_columns(rectangle) * self.config.substeps
+        split = all(passes[p].split for p in block)
+        steps = rectangle.rows * plan.run_columns(rectangle.columns, split) * self.config.substeps
         if self.layer.residual is not None:
             for p in block:
                 self._adding_pass(rectangle, p)
@@ -82,7 +83,7 @@ class LayerWalk:
             self._tile(rectangle, p, t, tiles, 0)
         for y in range(rectangle.y0, rectangle.y1, plan.chunk_rows):
             part = Rectangle(y, min(y + plan.chunk_rows, rectangle.y1), rectangle.x0, rectangle.x1)
-            psum = (y - rectangle.y0) * plan.run_columns(rectangle) * self.config.substeps
+            psum = (y - rectangle.y0) * rectangle.columns * self.config.substeps
             for number, t in enumerate(tiles[-own:]):
                 self._tile(part, p, t, tiles, psum, number)
 
@@ -103,7 +104,7 @@ class LayerWalk:
         plan, tile = self.plan, self.plan.tiles[t]
         source = plan.sources[tile.source]
         region = self._region(rectangle, tile.source)
-        self._configure(source)
+        self._configure(source, plan.passes[p].split)
         first, last = t == wanted[0], t == wanted[-1]
         shift = tile.part == 1 and not any(plan.tiles[u].part for u in wanted[: wanted.index(t)])
         shift = shift and not first
@@ -115,7 +116,8 @@ class LayerWalk:
             part = Rectangle(
                 rectangle.y0 + start, min(rectangle.y0 + start + rows, rectangle.y1), rectangle.x0, rectangle.x1
             )
-            offset = psum + start * plan.run_columns(rectangle) * self.config.substeps
+            columns = plan.run_columns(rectangle.columns, plan.passes[p].split)
+            offset = psum + start * columns * self.config.substeps
             flags = (reload, first, last, shift)
             self._run(rectangle, part, source, region, p, tile.slice, flags, offset, slot, loads, added)
             reload = False
@@ -198,11 +200,11 @@ class LayerWalk:
         for space, _ in self.parameters.values():
             space.live = False
 
-    def _configure(self, source: Source) -> None:
+    def _configure(self, source: Source, split: bool) -> None:
         """CONFIG when the way of reading changes."""
-        if self.walk.key == (self.plan.index, source.key):
+        if self.walk.key == (self.plan.index, source.key, split):
             return
-        self.walk.key = self.plan.index, source.key
+        self.walk.key = self.plan.index, source.key, split
         plan, config, op, residual = self.plan, self.config, self.layer.requantize, self.layer.residual
         raw = op is None
         first, bounds = ((0, 0), (0, 0)) if op is None else ((op.low, op.high), self.layer.clamp)
@@ -233,8 +235,8 @@ class LayerWalk:
             max(source.planes, 4),
             max(source.planes, 8, step),
             int("" not in (self.walk.written_by, writes) and self.walk.written_by != writes),
-            int(skips(source) and not plan.split),
-            int(plan.split),
+            int(skips(source) and not split),
+            int(split),
         ]
         self.walk.written_by = writes
         self.walk.steps.append(Step(fields, self.walk.runs))
@@ -260,8 +262,9 @@ class LayerWalk:
         top = bottom = left = right = False
         b = source.planes
         # The first centre word: the buffer begins one word to the left of the map.
-        column = 0 if source.mode == Mode.POINT else 2 if plan.split else 1
-        columns = plan.run_columns(part)
+        split = plan.passes[p].split
+        column = 0 if source.mode == Mode.POINT else 2 if split else 1
+        columns = plan.run_columns(part.columns, split)
         where = self._first_row(source, region, part.y0 - whole.y0, part)
         if source.mode != Mode.POINT:
             if source.mode == Mode.STRIDE2:
@@ -369,15 +372,16 @@ class LayerWalk:
                 self._store_head(i, chosen, part, out)
                 continue
             if self.layer.output is not None and plan.stored:
-                self._store_map(self.layer.output, i, chosen, part, out)
+                self._store_map(self.layer.output, i, chosen, part, out, p.split)
             if plan.moved:
-                self._move(i, chosen, part, loop)
+                self._move(i, chosen, part, loop, p.split)
             if self.layer.pooled is not None:
                 half = Rectangle(part.y0 // 2, part.y1 // 2, part.x0 // 2, -(-part.x1 // 2))
                 layout, base = self._tensor(self.layer.pooled)
                 ddr = base + layout.offset(half.y0, chosen.channel_group, half.x0)
                 words = half.columns * layout.planes
-                self._emit_store(1, ddr, words, half.rows, layout.row_bytes, i, pool, plan.pool_pitch, layout.planes)
+                place = pool, plan.pool_pitch, layout.planes, p.split
+                self._emit_store(1, ddr, words, half.rows, layout.row_bytes, i, *place)
                 self._wrote(self.layer.pooled, half.y0, half.y1)
         for ring, used, until in (
             (walk.out, plan.out_pitch and (plan.stored or plan.head_rows), len(walk.stores)),
@@ -388,20 +392,21 @@ class LayerWalk:
                 ring.spaces[-1].until = until
                 ring.spaces[-1].live = False
 
-    def _move(self, number: int, chosen: OutputSet, part: Rectangle, loop: int) -> None:
+    def _move(self, number: int, chosen: OutputSet, part: Rectangle, loop: int, split: bool) -> None:
         raise AssertionError("a layer alone moves nothing")
 
     def _tensor(self, name: str) -> tuple[TensorLayout, int]:
         return self.walk.memory.layouts[name], self.walk.memory.tensors[name]
 
-    def _store_map(self, name: str, i: int, chosen: OutputSet, part: Rectangle, out: int) -> None:
+    def _store_map(self, name: str, i: int, chosen: OutputSet, part: Rectangle, out: int, split: bool) -> None:
         plan = self.plan
         layout, base = self._tensor(name)
         down, across = self.layer.row_phases, self.layer.column_phases
         x0, x1 = across * part.x0, min(across * part.x1, layout.pixel_groups)
         ddr = base + layout.offset(down * part.y0 + chosen.phase, chosen.channel_group, x0)
         words = (x1 - x0) * layout.planes
-        self._emit_store(0, ddr, words, part.rows, down * layout.row_bytes, i, out, plan.out_pitch, layout.planes)
+        place = out, plan.out_pitch, layout.planes, split
+        self._emit_store(0, ddr, words, part.rows, down * layout.row_bytes, i, *place)
         self._wrote(name, down * part.y0, down * part.y1)
 
     def _store_head(self, i: int, chosen: OutputSet, part: Rectangle, out: int) -> None:
@@ -424,9 +429,10 @@ class LayerWalk:
         address: int,
         pitch: int,
         planes: int,
+        split: bool = False,
     ) -> None:
         fields = [Opcode.STORE, pool, self.plan.index, 0, ddr, words, runs, stride, number, address, pitch, planes]
-        fields += [int(self.plan.split), 0]
+        fields += [int(split), 0]
         self.walk.stores.append(Store(fields, self.walk.runs))
 
     def _wrote(self, name: str, y0: int, y1: int) -> None:

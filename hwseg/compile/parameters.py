@@ -29,7 +29,7 @@ def weight_bytes(plan: LayerPlan, p: Pass, tile: Tile, config: EngineConfig) -> 
             for tap, (ky, kx) in enumerate(np.ndindex(outputs.shape[2:])):
                 at = lane + tap * config.channels
                 lanes[rows, at : at + count] = outputs[:, first : first + count, ky, kx]
-    if plan.split:
+    if p.split:
         lanes[config.rows // 2 :] = lanes[: config.rows // 2]
     return lanes.view(np.uint8)
 
@@ -95,8 +95,8 @@ def parameter_words(plan: LayerPlan, triples: Sequence[Triple], config: EngineCo
             for i in range(chosen.count):
                 value = packed[chosen.first + i]
                 words[number, ROWS_PER_SET * s + i] = value & (1 << 64) - 1, value >> 64
-    if plan.split:
-        words[:, config.rows // 2 :] = words[:, : config.rows // 2]
+        if p.split:
+            words[number, config.rows // 2 :] = words[number, : config.rows // 2]
     return words
 
 

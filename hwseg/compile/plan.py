@@ -70,9 +70,12 @@ class OutputSet:
 
 @dataclass(frozen=True)
 class Pass:
+    """`split`: the upper half of the array's rows makes the even word columns, the lower half the odd ones."""
+
     sets: tuple[OutputSet, ...]
     scatter: Scatter
     tiles: tuple[int, ...]
+    split: bool = False
 
 
 @dataclass(frozen=True)
@@ -147,8 +150,6 @@ class LayerPlan:
     """The full-resolution map goes to DDR."""
     moved: bool = False
     """It goes from the loop memory to input banks."""
-    split: bool = False
-    """The upper half of the array's rows makes the even word columns, the lower half the odd ones."""
     tile_words: int = 0
     """Words of a weight tile in memory and in the ring."""
 
@@ -170,9 +171,15 @@ class LayerPlan:
         """Words of all its weight tiles in the ring."""
         return sum(len(p.tiles) for p in self.passes) * self.tile_words
 
-    def run_columns(self, rectangle: Rectangle) -> int:
-        """Steps that a RUN walks along a row."""
-        return rectangle.columns // 2 if self.split else rectangle.columns
+    @property
+    def split(self) -> bool:
+        """Whether every pass is."""
+        return all(p.split for p in self.passes)
+
+    @staticmethod
+    def run_columns(columns: int, split: bool) -> int:
+        """Steps that a RUN walks along a row of so many word columns."""
+        return columns // 2 if split else columns
 
     def rectangles(self) -> Iterator[Rectangle]:
         first, end = self.layer.columns or (0, self.words)

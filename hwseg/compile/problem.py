@@ -52,11 +52,13 @@ def problem_of(layer: Layer, network: Network, config: EngineConfig, cycles_per_
         layer=layer,
         sources=sources,
         tiles=tiles,
-        passes=passes_of(layer, sources, tiles, config),
+        passes=tuple(
+            replace(p, split=splits(layer, sources, config) and 2 * len(p.sets) <= config.sets)
+            for p in passes_of(layer, sources, tiles, config)
+        ),
         config=config,
         shape=(*layer.run_shape, layer.shape[2]),
         planes=8 if layer.requantize is None else output_layout(layer, network).planes,
-        split=splits(layer, sources, config),
         head_rows=1 if layer.dot else min(8, layer.shape[2]) if layer.requantize is None else 0,
         limits={
             o.tensor: (network.tensors[o.tensor].rows, network.tensors[o.tensor].pixel_groups) for o in layer.operands
@@ -66,7 +68,7 @@ def problem_of(layer: Layer, network: Network, config: EngineConfig, cycles_per_
 
 
 def splits(layer: Layer, sources: tuple[Source, ...], config: EngineConfig) -> bool:
-    """Whether a layer of few output channels can be made two word columns at a time, by the two halves of the rows.
+    """Whether passes of few output channels can be made two word columns at a time, by the two halves of the rows.
 
     The window needs the pixel left of the left word, which only a walk from the map's left edge leaves behind; and
     words come in pairs.
@@ -80,7 +82,6 @@ def splits(layer: Layer, sources: tuple[Source, ...], config: EngineConfig) -> b
         and layer.requantize is not None
         and layer.dot is None
         and layer.residual is None
-        and 2 * len(output_sets(layer)) <= config.sets
         and layer.shape[1] % 16 == 0
     )
 
@@ -89,12 +90,11 @@ def plan_layer(index: int, problem: Problem) -> tuple[LayerPlan, float]:
     """The cheapest cut that fits and its cost in cycles, or `HwsegError` naming the memory that is too small."""
     place = f"{problem.layer.name} on array {problem.config.name}"
     require(problem.layer.residual is None, place, "an addition on the way out needs all operands at once")
-    best = min(problem.candidates(), default=None, key=lambda c: (c.cost, c.memory, c.rows))
-    if best is None and problem.split:
-        return plan_layer(index, replace(problem, split=False))
-    if best is None:
+    found = [(candidate, form) for form in problem.forms for candidate in form.candidates()]
+    if not found:
         problem.refuse()
         raise AssertionError
+    best, problem = min(found, key=lambda one: (one[0].cost, one[0].memory, one[0].rows))
     size = -(-len(problem.passes) // best.block)
     per_block = -(-len(problem.passes) // size)
     per_block += per_block % problem.scatters
@@ -152,16 +152,23 @@ class Problem:
     head_rows: int
     limits: dict[str, tuple[int, int]] = field(repr=False)
     cycles_per_word: float
-    split: bool = False
+
+    @property
+    def forms(self) -> tuple[Problem, ...]:
+        """With split passes, which walk whole rows, and without: then strips may have fewer columns."""
+        if not any(p.split for p in self.passes):
+            return (self,)
+        return self, replace(self, passes=tuple(replace(p, split=False) for p in self.passes))
 
     @cached_property
     def stored_tile(self) -> int:
         """Words of a weight tile in memory."""
         return self.config.stored_words(packs(self.layer))
 
-    def steps(self, rows: int, columns: int) -> int:
-        """Steps of the array for that many rows and word columns."""
-        return rows * (columns // 2 if self.split else columns) * self.config.substeps
+    def steps(self, rows: int, columns: int, split: bool | None = None) -> int:
+        """Steps of the array for that many rows and word columns, in split passes or others; None: the longest."""
+        split = all(p.split for p in self.passes) if split is None else split
+        return rows * LayerPlan.run_columns(columns, split) * self.config.substeps
 
     def plan(
         self,
@@ -190,7 +197,6 @@ class Problem:
             -(-columns // 2) * self.planes if self.layer.pooled else 0,
             self.head_rows,
             stored=not self.head_rows and self.layer.output is not None,
-            split=self.split,
             tile_words=self.stored_tile,
         )
 
@@ -260,7 +266,8 @@ class Problem:
         return 0
 
     def candidates(self) -> Iterator[Candidate]:
-        parts = sorted({-(-self.words // n) for n in range(1, 2 if self.split else self.words + 1)}, reverse=True)
+        most = 1 if any(p.split for p in self.passes) else self.words
+        parts = sorted({-(-self.words // n) for n in range(1, most + 1)}, reverse=True)
         parts = sorted({min(self.words, w + w % self.unit) for w in parts}, reverse=True)
         seen = 0
         for columns in parts:
@@ -338,7 +345,6 @@ class Problem:
         interval = max(planes_in, MIN_INTERVAL)
         last = max(planes_in, MIN_LAST_INTERVAL, self.head_rows * max(1, config.pixels // 2))
         rectangles = -(-self.shape[0] // rows) * -(-self.words // columns)
-        steps = self.steps(self.shape[0], self.words) / rectangles
         gates = Constants.of(config)
         reload = gates.reload + RUN_OVERHEAD
         compute, weights = 0.0, 0
@@ -349,6 +355,7 @@ class Problem:
                 # The tiles that it adds come once for each chunk.
                 n += len(p.sets) * (chunks - 1)
             weights += n
+            steps = self.steps(self.shape[0], self.words, p.split) / rectangles
             body = ((len(p.tiles) - 1) * interval + last) * steps + n * reload + chunks * RUN_OVERHEAD
             compute += max(body, n * float(gates.hold + config.tile_words))
         return rectangles * compute, weights

@@ -49,6 +49,36 @@ def test_odd_word_columns_and_tails_are_not_split() -> None:
         assert not any(plan.split for plan in plans_of(program.chains))
 
 
+def tails(height: int, width: int, bits: int = 8) -> Graph:
+    """Layers whose last pass has work for half of the rows or less: fused, pooled, stored, under a raw head."""
+    b = GraphBuilder(height, width, 2, seed=height + width + bits)
+    x = b.conv(b.conv("image", 24, bits=bits), 20, bits=bits)
+    deep = b.conv(b.conv(b.pool(x), 37, bits=bits), 24, bits=bits)
+    x = b.concat(b.conv(deep, 24, 2, bits=bits), x)
+    return b.graph(b.sums(b.conv(b.conv(x, 24, bits=bits), 40, bits=bits), 9, 1))
+
+
+@pytest.mark.parametrize("array", ["16x8x8", "16x2x2", "32x4x2"])
+@pytest.mark.parametrize(("height", "width"), [(4, 16), (12, 32), (6, 48), (26, 64)])
+def test_the_last_pass_alone_is_split_where_only_it_has_few_channels(array: str, height: int, width: int) -> None:
+    program = compiled(tails(height, width), parse_array(array))
+    assert any(plan.passes[-1].split and not plan.split for plan in plans_of(program.chains))
+    for policy in ("eager", "lazy", "random"):
+        assert differences(program, policy) == {}
+
+
+def test_a_split_tail_takes_half_the_steps() -> None:
+    b = GraphBuilder(16, 64, 8)
+    program = compiled(b.graph(b.conv("image", 24)), parse_array("16x8x8"))
+    (plan,) = plans_of(program.chains)
+    assert program.timing().walking[plan.index] == 16 * (8 + 4) * 8
+
+
+def test_tails_with_small_memories() -> None:
+    tight = replace(EngineConfig(), bank_words=256, psum_steps=32, out_words=128, pool_words=64, loop_words=64)
+    assert differences(compiled(tails(26, 64), tight), "lazy") == {}
+
+
 def test_a_split_layer_takes_half_the_steps() -> None:
     b = GraphBuilder(16, 64, 8)
     graph = b.graph(b.conv("image", 8))

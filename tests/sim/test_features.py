@@ -15,7 +15,7 @@ from tests.compile.proof import image_of
 from tests.compile.test_fold import two_layers
 from tests.compile.test_packed import narrow
 from tests.compile.test_residual import network as residual
-from tests.compile.test_split import network
+from tests.compile.test_split import network, tails
 
 pytestmark = [pytest.mark.verilator, pytest.mark.xdist_group("simulator")]
 
@@ -122,3 +122,11 @@ def test_folded_pictures(tmp_path, monkeypatch, array, height, width, channels, 
     skipping = run(tmp_path, graph, array, dim(graph, 4, height), skip=True)
     assert skipping.passed, (skipping.first_mismatch, skipping.counters, skipping.predicted_skipped)
     assert [x.cycles for x in skipping.layers] == [x.predicted_cycles for x in skipping.layers]
+
+
+@pytest.mark.parametrize(("height", "width"), [(12, 32), (6, 48)])
+def test_split_tails(tmp_path, height, width):
+    graph = tails(height, width)
+    result = run(tmp_path, graph, "16x8x8-dsp", dim(graph, 0, 3), skip=True)
+    assert result.passed, (result.first_mismatch, result.cycles, result.predicted_cycles)
+    assert [x.cycles for x in result.layers] == [x.predicted_cycles for x in result.layers]
