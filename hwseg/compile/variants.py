@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from hwseg.compile.chain import Chain, Planner
 from hwseg.compile.fold import GAIN, foldings
-from hwseg.compile.layers import Network
+from hwseg.compile.layers import Layer, Network
 from hwseg.compile.lower import fuse_head
 from hwseg.compile.residual import Move, additions, with_moved
 from hwseg.errors import HwsegError
@@ -41,9 +41,14 @@ def plan_cheapest(network: Network, config: EngineConfig, cycles_per_word: float
     Raises HwsegError for a layer that fits in no form.
     """
     planner = Planner(config, cycles_per_word)
+    heads: dict[int, tuple[Layer, Layer]] = {}
 
     def planned(form: Network) -> Form:
-        compiled = fuse_head(form, config.rows)
+        # The planner remembers layers as objects: one with the head in it must be the same one every time.
+        compiled, layers = fuse_head(form, config.rows), []
+        for before, after in zip(form.layers, compiled.layers, strict=False):
+            layers.append(after if after is before else heads.setdefault(id(before), (before, after))[1])
+        compiled = replace(compiled, layers=tuple(layers))
         return Form(form, compiled, planner.network(compiled))
 
     refusal: HwsegError | None = None
