@@ -32,17 +32,17 @@ ORIGIN = (4, 8)
 """First column, and rows of logic before the first."""
 GLOBAL = (67, 2)
 """Beside the buffers of the global nets."""
-SOURCE = "source"
-"""The net in front of the harness's global net."""
 
 
 def fix(netlist: dict[str, Any], places: Mapping[Bits, Sequence[Tile]]) -> None:
     """Set the place of registers in a module of Yosys's JSON: those that drive the bits of nets, eight per tile.
 
-    A bit that no register drives leaves its place empty.  Raises HwsegError where a net is missing, or a tile is none
-    of logic or taken.
+    Of a global net it is the register before its buffer.  A bit that no register drives leaves its place empty.
+    Raises HwsegError where a net is missing, or a tile is none of logic or taken.
     """
     drivers = {c["connections"]["Q"][0]: c for c in netlist["cells"].values() if c["type"] == "TRELLIS_FF"}
+    for buffer in (c["connections"] for c in netlist["cells"].values() if c["type"] == "DCCA"):
+        drivers[buffer["CLKO"][0]] = drivers[buffer["CLKI"][0]]
     taken: set[Tile] = set()
     for (net, low, count), tiles in places.items():
         require(net in netlist["netnames"], "floorplan", f"{net} must be a net of the design")
@@ -60,7 +60,7 @@ def group(rows: int, pixels: int, lanes: int = 72) -> dict[Bits, list[Tile]]:
     """Places for `hwseg.rtl.group.Group` in its harness: rows side by side, each a square of cores round its loader."""
     if rows > (COLUMNS.stop - ORIGIN[0]) // (CELLS * CELL[0]) or pixels > CELLS**2 - 1 or lanes > 72:
         raise HwsegError("floorplan", f"{rows} rows of {pixels} cores of {lanes} lanes must be 4 of 8 of 72 at most")
-    places = {(SOURCE, 0, 1): [GLOBAL]}
+    places = {("dut.chain_enable", 0, 1): [GLOBAL]}
     middle = CELLS**2 // 2
     for row in range(rows):
         for pixel in range(pixels):

@@ -21,7 +21,7 @@ from functools import cache
 from importlib import metadata, util
 from pathlib import Path
 
-from hwseg.bench.floorplan import SOURCE, Bits, Tile, fix
+from hwseg.bench.floorplan import Bits, Tile, fix
 from hwseg.errors import HwsegError
 from hwseg.rtl.cells import ACCUMULATOR
 from hwseg.toolchain import yosys
@@ -93,8 +93,8 @@ def harness(text: str, top: str, spread: str = "") -> str:
     for n, wire in enumerate(wires):
         if wire.startswith(f".{spread}("):
             wires[n] = f".{spread}(everywhere)"
-            buffer = f"  wire {SOURCE} = {wire[len(spread) + 2 : -1]}, everywhere;\n"
-            buffer += f"  DCCA buffer(.CLKI({SOURCE}), .CE(1'b1), .CLKO(everywhere));\n"
+            source = wire[len(spread) + 2 : -1]
+            buffer = f"  wire everywhere;\n  DCCA buffer(.CLKI({source}), .CE(1'b1), .CLKO(everywhere));\n"
     return f"""{text}
 module harness(input clk, input rst, input in, output reg out);
   reg [{inputs - 1}:0] chain;

@@ -44,6 +44,14 @@ def test_what_is_no_register_keeps_its_place_empty():
     assert places(found) == {"q3": "X7/Y20/SLICEB.FF0"}
 
 
+def test_the_register_before_a_global_net_is_placed():
+    found = netlist()
+    found["cells"]["buffer"] = {"type": "DCCA", "connections": {"CLKI": [4], "CLKO": [40]}, "attributes": {}}
+    found["netnames"]["go"] = {"bits": [40]}
+    floorplan.fix(found, {("go", 0, 1): [(67, 2)]})
+    assert places(found) == {"q4": "X67/Y2/SLICEA.FF0"}
+
+
 @pytest.mark.parametrize(
     ("wanted", "told"),
     [
@@ -70,7 +78,7 @@ def test_a_group_has_a_tile_for_every_eight_registers():
 
 def test_an_input_takes_a_global_net():
     text = harness("module part(clk, a, go);\n  input clk;\n  input [3:0] a;\n  input go;\nendmodule\n", "part", "go")
-    assert "wire source = chain[4:4], everywhere;" in text
+    assert "DCCA buffer(.CLKI(chain[4:4]), .CE(1'b1), .CLKO(everywhere));" in text
     assert "part dut(.clk(clk), .a(chain[3:0]), .go(everywhere));" in text
 
 
