@@ -5,6 +5,7 @@ No tool in the package index places and routes for 7-series parts.  An ECP5 has 
 
 A design stands in a harness: one pin shifts its inputs in, one takes its outputs folded together, so that pins and the
 way to them are not on the critical path.  Modules stay apart until they are mapped; see `hwseg.toolchain.yosys`.
+Large designs need a floorplan; see `hwseg.bench.floorplan`.
 """
 
 from __future__ import annotations
@@ -14,12 +15,13 @@ import re
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import metadata, util
 from pathlib import Path
 
+from hwseg.bench.floorplan import Bits, Tile, fix
 from hwseg.errors import HwsegError
 from hwseg.rtl.cells import ACCUMULATOR
 from hwseg.toolchain import yosys
@@ -75,8 +77,8 @@ def version() -> str:
     return metadata.version(PACKAGE.replace("_", "-")) if installed() else "missing"
 
 
-def harness(text: str, top: str) -> str:
-    """`text` and a module `harness` around its module `top`."""
+def harness(text: str, top: str, spread: str = "") -> str:
+    """`text` and a module `harness` around its module `top`.  spread: an input of one bit that takes a global net."""
     body = re.split(rf"^module {top}\b", text, flags=re.M)[1].split("\nendmodule")[0]
     found = re.findall(r"^  (input|output) (?:signed )?(?:\[(\d+):0\] )?(\w+);", body, re.M)
     ports = [(way, int(high or 0) + 1, name) for way, high, name in found if name not in ("clk", "rst")]
@@ -87,6 +89,12 @@ def harness(text: str, top: str) -> str:
         wires.append(f".{name}({'chain' if way == 'input' else 'seen'}[{low + bits - 1}:{low}])")
         sizes[way] += bits
     inputs, outputs = sizes["input"], sizes["output"]
+    buffer = ""
+    for n, wire in enumerate(wires):
+        if wire.startswith(f".{spread}("):
+            wires[n] = f".{spread}(everywhere)"
+            source = wire[len(spread) + 2 : -1]
+            buffer = f"  wire everywhere;\n  DCCA buffer(.CLKI({source}), .CE(1'b1), .CLKO(everywhere));\n"
     return f"""{text}
 module harness(input clk, input rst, input in, output reg out);
   reg [{inputs - 1}:0] chain;
@@ -97,14 +105,23 @@ module harness(input clk, input rst, input in, output reg out);
     folded <= {{folded, 1'b0}} ^ seen;
     out <= folded[{outputs - 1}];
   end
-  {top} dut({", ".join(wires)});
+{buffer}  {top} dut({", ".join(wires)});
 endmodule
 """
 
 
-def route(text: str, top: str, keep_hierarchy: Sequence[str] = (), timeout: float = 600) -> Route:
+def route(
+    text: str,
+    top: str,
+    keep_hierarchy: Sequence[str] = (),
+    timeout: float = 600,
+    *,
+    spread: str = "",
+    places: Mapping[Bits, Sequence[Tile]] | None = None,
+) -> Route:
     """Synthesize module `top` in its harness, place and route it.
 
+    spread: see `harness`.  places: registers that stand where they are told; see `hwseg.bench.floorplan`.
     Raises HwsegError where a tool is missing, takes longer than `timeout` seconds, or finds no way.
     """
     if not installed():
@@ -112,8 +129,9 @@ def route(text: str, top: str, keep_hierarchy: Sequence[str] = (), timeout: floa
     cells = [model for name, model in (("RAM32M", PORTABLE_RAM32M), ("DSP48E1", ACCUMULATOR)) if name in text]
     with tempfile.TemporaryDirectory(prefix="hwseg-route-") as scratch:
         folder = Path(scratch)
-        (folder / "top.v").write_text("".join(cells) + harness(text, top))
+        (folder / "top.v").write_text("".join(cells) + harness(text, top, spread))
         _synthesize(folder, keep_hierarchy, timeout)
+        _fix(folder / "top.json", places or {})
         _place_and_route(folder, timeout)
         report = json.loads((folder / "report.json").read_text())
         counted = json.loads((folder / "stat.json").read_text())["design"]["num_cells_by_type"]
@@ -128,6 +146,12 @@ def _synthesize(folder: Path, keep_hierarchy: Sequence[str], timeout: float) -> 
     commands += ["flatten", "opt_clean"] if keep_hierarchy else []
     commands += ["delete t:$scopeinfo", "tee -q -o stat.json stat -json", "write_json top.json"]
     yosys.run_script(commands, folder, timeout)
+
+
+def _fix(netlist: Path, places: Mapping[Bits, Sequence[Tile]]) -> None:
+    design = json.loads(netlist.read_text())
+    fix(design["modules"]["harness"], places)
+    netlist.write_text(json.dumps(design))
 
 
 def _place_and_route(folder: Path, timeout: float) -> None:

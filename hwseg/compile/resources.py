@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from hwseg.rtl.config import ROWS_PER_PSUM, ROWS_PER_SET, EngineConfig
 from hwseg.rtl.isa import PARAMETER
+from hwseg.rtl.residual import WAITING
 from hwseg.rtl.skip import PLANES
 
 MARGIN = 0.9
@@ -64,7 +65,7 @@ ENCODER = {
 }
 ENCODER["table_dsp"] = ENCODER["table"]
 # by pixels
-REQUANTIZERS = Line(Cost(-26, 0, 599), Cost(209, 0, 347))
+REQUANTIZERS = Line(Cost(-26, 0, 813), Cost(166, 0, 414.5))
 OUTPUT = Line(Cost(1800, 8, 3040), Cost(29, 22, 0))
 PARTIAL_SUMS = Line(Cost(17, 0, 252), Cost(60, 0, 132))
 # by input channels; fewer pixels bring wider multiplexers in front of fewer lanes
@@ -75,7 +76,10 @@ SPLIT = Line(Cost(60, 12, 40), Cost(2.3, 0.5, 1))
 # by blocks of eight words in a bank
 LEADING_ZEROS = Line(Cost(250, 0, 150), Cost(0.5625, 0.5625, 0))
 
-FIXED = Cost(2410, 640, 5020)
+# an addend for each requantizer, clamped once more; the queues' registers
+RESIDUAL = Cost(820, 44, 1090)
+
+FIXED = Cost(2447, 660, 5020)
 """Dispatcher, queues, compute and memory units, registers, weight mover; less what the parts share in the whole."""
 
 
@@ -103,6 +107,8 @@ def logic(config: EngineConfig) -> Cost:
     array = config.rows * row + pixels * ENCODER[core].at(lanes)
     if config.splits:
         array += SPLIT.at(pixels * lanes)
+    if config.adds:
+        array += RESIDUAL
     return array + config.sets * one_set + window + LEADING_ZEROS.at(config.bank_words / PLANES) + FIXED
 
 
@@ -118,6 +124,7 @@ def brams(config: EngineConfig) -> float:
         + outputs
         + parameters
         + memory(config.weight_words, 64)
+        + (memory(ROWS_PER_SET * WAITING, 64) if config.adds else 0)
         + memory(1024, 64)
     )
 

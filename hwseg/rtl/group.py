@@ -33,7 +33,7 @@ class Group(Component):
         m = Module()
         config, family, rows = self.config, self.members[0].family, self.members
         for pixel in range(config.pixels):
-            encoder = family.encoder(config.lanes)
+            encoder = (family.edge or family.encoder)(config.lanes)
             m.submodules[f"encoder_{pixel}"] = self.library.instance(encoder, "hwseg_encoder")
             m.d.comb += [
                 encoder.lanes.eq(ordered(self.lanes[pixel], config)),
