@@ -9,10 +9,11 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
-from hwseg.compile.chain import Chain, Planner
+from hwseg.compile.chain import Chain
 from hwseg.compile.fold import GAIN, foldings
 from hwseg.compile.layers import Layer, Network
 from hwseg.compile.lower import fuse_head
+from hwseg.compile.planner import Planner
 from hwseg.compile.residual import Move, additions, with_moved
 from hwseg.errors import HwsegError
 from hwseg.rtl.config import EngineConfig

@@ -5,10 +5,11 @@ from __future__ import annotations
 import pytest
 
 from hwseg.compile import api
-from hwseg.compile.chain import Chain, Planner
+from hwseg.compile.chain import Chain
 from hwseg.compile.fold import foldings
 from hwseg.compile.layout import Fold
 from hwseg.compile.lower import Network
+from hwseg.compile.planner import Planner
 from hwseg.rtl.config import EngineConfig
 
 

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from benchmarks.graphs import GraphBuilder
-from hwseg.compile.chain import Planner
 from hwseg.compile.fold import FOLDS, GAIN, foldings
 from hwseg.compile.layout import Fold, TensorLayout, folded, pack_tensor, unpack_tensor
 from hwseg.compile.lower import Layer, Network, fuse_head, lower
+from hwseg.compile.planner import Planner
 from hwseg.compile.variants import plan_cheapest
 from hwseg.ir import Graph
 from hwseg.layout import unfolded
