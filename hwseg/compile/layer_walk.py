@@ -6,11 +6,27 @@ from collections import defaultdict
 from dataclasses import dataclass
 
 from hwseg.compile.layout import HeadLayout, TensorLayout
-from hwseg.compile.plan import LayerPlan, OutputSet, Pass, Rectangle, Source, Span, region_words
+from hwseg.compile.plan import (
+    MIN_INTERVAL,
+    MIN_LAST_INTERVAL,
+    LayerPlan,
+    OutputSet,
+    Pass,
+    Rectangle,
+    Source,
+    Span,
+    region_words,
+)
 from hwseg.compile.rings import Space
 from hwseg.compile.walk import Queue, Step, Store, Walk, load_fields
+from hwseg.rtl.config import ROWS_PER_SET
 from hwseg.rtl.isa import LOAD, NO_WRAP, Mode, Opcode, Scatter, Target
 from hwseg.rtl.skip import PLANES
+
+
+def shortest(added: int | None) -> int:
+    """Cycles of a step that is not last, at least; what waits for a residual addition leaves row by row of eight."""
+    return MIN_INTERVAL if added is None else ROWS_PER_SET
 
 
 def skips(source: Source) -> bool:
@@ -104,7 +120,7 @@ class LayerWalk:
         plan, tile = self.plan, self.plan.tiles[t]
         source = plan.sources[tile.source]
         region = self._region(rectangle, tile.source)
-        self._configure(source, plan.passes[p].split)
+        self._configure(source, plan.passes[p].split, shortest(added))
         first, last = t == wanted[0], t == wanted[-1]
         shift = tile.part == 1 and not any(plan.tiles[u].part for u in wanted[: wanted.index(t)])
         shift = shift and not first
@@ -200,11 +216,12 @@ class LayerWalk:
         for space, _ in self.parameters.values():
             space.live = False
 
-    def _configure(self, source: Source, split: bool) -> None:
-        """CONFIG when the way of reading changes."""
-        if self.walk.key == (self.plan.index, source.key, split):
+    def _configure(self, source: Source, split: bool, least: int) -> None:
+        """CONFIG when the way of reading changes; least: cycles of a step."""
+        interval = max(source.planes, least)
+        if self.walk.key == (self.plan.index, source.key, split, interval):
             return
-        self.walk.key = self.plan.index, source.key, split
+        self.walk.key = self.plan.index, source.key, split, interval
         plan, config, op, residual = self.plan, self.config, self.layer.requantize, self.layer.residual
         raw = op is None
         first, bounds = ((0, 0), (0, 0)) if op is None else ((op.low, op.high), self.layer.clamp)
@@ -232,8 +249,8 @@ class LayerWalk:
             plan.head_rows,
             plan.out_pitch if not raw else 0,
             plan.pool_pitch,
-            max(source.planes, 4),
-            max(source.planes, 8, step),
+            interval,
+            max(source.planes, MIN_LAST_INTERVAL, step),
             int("" not in (self.walk.written_by, writes) and self.walk.written_by != writes),
             int(skips(source) and not split),
             int(split),
@@ -279,9 +296,9 @@ class LayerWalk:
         tail = plan.run_shape[1] - 8 * (plan.words - 1) if part.x1 == plan.words else 8
         out, loop, pool = self._outputs(plan.passes[p], part) if last else (0, 0, 0)
         steps = part.rows * columns * config.substeps
-        interval = max(b, 4)
+        interval = max(b, shortest(added))
         if last:
-            interval = max(b, 8, plan.head_rows * max(1, config.pixels // 2))
+            interval = max(b, MIN_LAST_INTERVAL, plan.head_rows * max(1, config.pixels // 2))
         fields = [
             Opcode.RUN,
             plan.index,

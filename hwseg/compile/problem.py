@@ -28,7 +28,7 @@ from hwseg.compile.plan import (
 from hwseg.compile.timing import Constants
 from hwseg.errors import require
 from hwseg.ops import Shape
-from hwseg.rtl.config import EngineConfig
+from hwseg.rtl.config import ROWS_PER_SET, EngineConfig
 from hwseg.rtl.isa import Mode
 from hwseg.rtl.residual import WAITING
 
@@ -356,7 +356,9 @@ class Problem:
                 n += len(p.sets) * (chunks - 1)
             weights += n
             steps = self.steps(self.shape[0], self.words, p.split) / rectangles
-            body = ((len(p.tiles) - 1) * interval + last) * steps + n * reload + chunks * RUN_OVERHEAD
+            slow = len(p.sets) - 1 if self.layer.residual is not None else 0
+            walk = (len(p.tiles) - 1 - slow) * interval + slow * max(interval, ROWS_PER_SET) + last
+            body = walk * steps + n * reload + chunks * RUN_OVERHEAD
             compute += max(body, n * float(gates.hold + config.tile_words))
         return rectangles * compute, weights
 

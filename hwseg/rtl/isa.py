@@ -198,7 +198,7 @@ CONFIG = Format(
         "raw_rows": 4,  # raw: channels per set that are written, 1..8; dot: 1
         "out_pitch": 14,  # addresses from one output row to the next, in each parity bank
         "pool_pitch": 14,
-        "interval": 6,  # cycles of a step of a RUN that is not last, at least max(planes, 4)
+        "interval": 6,  # cycles of a step of a RUN that is not last, at least max(planes, 4); with `residual` 8
         "last_interval": 6,  # of a last one: max(planes, 8), raw: max(planes, 8, raw_rows * max(1, pixels / 2))
         "drain": 1,  # first wait until every RUN is complete; else until those before the last CONFIG are
         "skip": 1,  # leading planes that are zero in a whole window may be left out; the register `skip` decides

@@ -88,6 +88,8 @@ def test_packed_weights_reach_the_tables_in_the_predicted_cycles(tmp_path, array
         (16, 48, 16, 8, False, True),
         (12, 20, 24, 8, True, False),
         (8, 24, 8, 4, True, True),
+        (12, 40, 16, 4, False, False),
+        (10, 24, 24, 3, True, False),
         (24, 64, 40, 8, False, False),
     ],
 )
