@@ -91,7 +91,7 @@ class Program:
     def explain(self) -> tuple[Explanation, ...]:
         """Where each layer's predicted cycles go, and what would help."""
         lanes = self.config.rows * self.config.pixels * self.config.lanes
-        busy = [p.layer.macs * max(s.planes for s in p.sources) / lanes for p in self.plans]
+        busy = [p.layer.array_macs * max(s.planes for s in p.sources) / lanes for p in self.plans]
         return explain(self.chains, self.timing(), busy)
 
     def memory_json(self) -> dict[str, Any]:

@@ -127,6 +127,12 @@ class Layer:
         return self.fold[0] * self.fold[1]
 
     @property
+    def array_macs(self) -> int:
+        """Without those of a head that the requantizers' slices multiply."""
+        height, width, channels = self.shape
+        return self.macs - (height * width * channels if self.dot is not None else 0)
+
+    @property
     def interval(self) -> tuple[int, int]:
         return int(self.intervals[0].min()), int(self.intervals[1].max())
 

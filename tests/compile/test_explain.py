@@ -45,6 +45,13 @@ def test_a_single_input_channel_leaves_lanes_idle() -> None:
     assert row.lanes == pytest.approx(1 / 8)
 
 
+def test_a_head_that_the_requantizers_compute_keeps_no_lanes_busy() -> None:
+    b = GraphBuilder(32, 64, 8)
+    graph = b.graph(b.sums(b.conv(b.conv("image", 16), 16), 1, 1))
+    (first, last) = compile_graph(graph, parse_array("16x8x8"), BOARD).explain()
+    assert first.lanes == last.lanes == 1
+
+
 def test_a_slow_memory_is_named() -> None:
     slow = program(64, 64, 64, rate=0.02).explain()
     assert {row.bound for row in slow} <= {"input", "output", "weights"}
