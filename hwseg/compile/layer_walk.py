@@ -252,7 +252,8 @@ class LayerWalk:
             interval,
             max(source.planes, MIN_LAST_INTERVAL, step),
             int("" not in (self.walk.written_by, writes) and self.walk.written_by != writes),
-            int(skips(source) and not split),
+            # What waits for an addition takes eight cycles a step to leave.
+            int(skips(source) and not split and residual is None),
             int(split),
         ]
         self.walk.written_by = writes

@@ -294,7 +294,7 @@ class Machine:
         if np.abs(steps).max(initial=0) >= 1 << PSUM_BITS - 1:
             raise MachineError("partial sum overflows")
         if i["residual"]:
-            if not i["last"] and cfg["interval"] < ROWS_PER_SET:
+            if not i["last"] and (cfg["interval"] < ROWS_PER_SET or cfg["skip"]):
                 raise MachineError("a step's rows do not leave before the next step's come")
             self._put_by(i["residual_set"], lanes.reshape(y // depth, depth, x, 8, -1).swapaxes(1, 2))
         if not i["last"]:

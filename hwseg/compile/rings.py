@@ -92,10 +92,8 @@ class WeightSpaces:
             self.kept[tile].until = run
             return self.kept[tile].start, None
         space = Space(self.end, size, run)
-        after = 0
         while self.spaces and self.spaces[0].start < space.start + size - self.capacity:
-            after = self.spaces.popleft().until + 1
-        self.after = max(self.after, after)
+            self.after = max(self.after, self.spaces.popleft().until + 1)
         self.spaces.append(space)
         self.end += size
         if self.kept is not None:

@@ -85,6 +85,16 @@ def test_places_in_the_ring() -> None:
     assert spaces.find((0, 0, 3), 40, 3) == (120, 2)
 
 
+def test_a_tile_over_two_kept_ones_waits_for_the_later_use_of_both() -> None:
+    spaces = WeightSpaces(100)
+    with spaces.keeping([]):
+        spaces.find((0, 0, 0), 20, 0)
+        spaces.find((0, 0, 1), 20, 1)
+        spaces.find((0, 0, 0), 20, 7)
+    assert spaces.find((1, 0, 0), 60, 8) == (40, 0)
+    assert spaces.find((1, 0, 1), 40, 9) == (100, 8)
+
+
 def test_a_position_counts_modulo_twice_the_ring() -> None:
     config = EngineConfig()
     words = config.weight_words
