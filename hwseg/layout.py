@@ -92,6 +92,8 @@ class TensorLayout:
         """What `to_json` wrote; without an entry `fold` nothing is folded."""
         height, width, channels = map(int, entry["shape"])
         down, across = map(int, entry.get("fold", (1, 1)))
+        divides = down > 0 and across > 0 and height % down == 0 and width % across == 0
+        require(divides, "tensor", f"fold must divide {height}x{width} pixels, is {down}x{across}", "make it again")
         return TensorLayout((height, width, channels), int(entry["planes"]), bool(entry["signed"]), (down, across))
 
 

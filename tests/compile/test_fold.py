@@ -14,6 +14,7 @@ from hwseg.compile.layout import Fold, TensorLayout, folded, pack_tensor, unpack
 from hwseg.compile.lower import Layer, Network, fuse_head, lower
 from hwseg.compile.planner import Planner
 from hwseg.compile.variants import plan_cheapest
+from hwseg.errors import HwsegError
 from hwseg.ir import Graph
 from hwseg.layout import unfolded
 from hwseg.rtl.config import EngineConfig, parse_array
@@ -262,3 +263,10 @@ def network_of_one() -> Network:
     b = GraphBuilder(8, 16, 1)
     b.conv("image", 8)
     return network_of(b)
+
+
+@pytest.mark.parametrize("fold", [(0, 1), (2, -1), (3, 1), (1, 5)])
+def test_a_layout_from_a_file_must_divide_the_picture(fold: Fold) -> None:
+    entry = {"shape": [8, 16, 1], "planes": 8, "signed": False, "fold": list(fold)}
+    with pytest.raises(HwsegError, match=f"fold must divide 8x16 pixels, is {fold[0]}x{fold[1]}"):
+        TensorLayout.from_json(entry)
