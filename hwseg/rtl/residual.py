@@ -7,7 +7,8 @@ the sums that come a RUN later, the second is there in time for its own.
     plane by plane     [64 pixel and channel bits] -> 64 shift registers of 8 bits
     block complete     -> held for eight cycles -> row by row (8 pixels of a channel) -> the set's queue -> requantizers
 
-A queue gives its rows in the order in which they came, one for each that the requantizers take.
+A queue gives its rows in the order in which they came, one for each that the requantizers take.  A block takes eight
+cycles to leave, so no step of a RUN that puts words by may be shorter: the program sees to it (interval, no skipping).
 """
 
 from __future__ import annotations
