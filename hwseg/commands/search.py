@@ -56,7 +56,7 @@ def command(base: Path, data: Path, out: Path, **options: Any) -> int:
     """
     warnings.filterwarnings("ignore", "fast_hadamard_transform")  # Brevitas, on import
     try:
-        from hwseg.quant.checkpoint import load_network
+        from hwseg.quant.train.checkpoint import load_network
     except ModuleNotFoundError as error:
         raise HwsegError("hwseg search", f"needs the package {error.name}", "pip install 'hwseg[train]'") from error
     checkpoint = base / "best.pt" if base.is_dir() else base
@@ -72,9 +72,9 @@ def command(base: Path, data: Path, out: Path, **options: Any) -> int:
 
 def _search(model: Any, meta: Mapping[str, Any], source: Path, out: Path, options: Mapping[str, Any]) -> Any:
     from hwseg.files import write_whole
-    from hwseg.quant import data as sets
-    from hwseg.quant import plots, search
-    from hwseg.quant.config import to_toml
+    from hwseg.quant.train import data as sets
+    from hwseg.quant.train import plots, search
+    from hwseg.quant.train.config import to_toml
 
     unet = model.config
     parts = sets.load(source, unet.in_channels, unet.out_channels, options["seed"], meta["excluded"])
@@ -140,9 +140,9 @@ class _Engine:
     def __init__(self, model: Any, meta: Mapping[str, Any], out: Path, options: Mapping[str, Any]) -> None:
         from hwseg.boards import load_board
         from hwseg.compile.activation_cost import activation_nodes
-        from hwseg.compile.array import choose_array
-        from hwseg.quant.export import export_qonnx, parse_size
-        from hwseg.quant.load import load
+        from hwseg.quant.read.load import load
+        from hwseg.quant.train.export import export_qonnx, parse_size
+        from hwseg.target.array import choose_array
 
         self.unet = model.config
         self.objective, self.boundary = options["objective"], options["boundary"]
@@ -165,14 +165,14 @@ class _Engine:
     def program(self, bits: Mapping[str, int]) -> Any:
         """The network with a choice of bits, compiled."""
         from hwseg.compile.activation_cost import compiled
-        from hwseg.quant.search import with_bits
+        from hwseg.quant.train.search import with_bits
 
         chosen = with_bits(self.unet, bits)
         return compiled(self.graph, [chosen.activation_bits_of(n) for n in chosen.activations], self.config, self.board)
 
     def energy(self, program: Any) -> Any:
         """Estimated, at the default activity."""
-        from hwseg.energy.api import activity_of_program
+        from hwseg.energy.frame import activity_of_program
         from hwseg.power.coefficients import load
         from hwseg.power.estimate import estimate
 
@@ -195,7 +195,7 @@ class _Engine:
 
     def packed(self, bits: Mapping[str, int]) -> int:
         """Bytes of all weights, each in its own bits."""
-        from hwseg.quant.search import with_bits
+        from hwseg.quant.train.search import with_bits
 
         chosen = with_bits(self.unet, bits)
         return sum((count * chosen.weight_bits_of(name) + 7) // 8 for name, count in self.counts.items())
@@ -205,7 +205,7 @@ class _Engine:
 
         A layer takes the most cycles that any knob makes it take; what knobs add to its energy is added up.
         """
-        from hwseg.quant.search import LOWEST
+        from hwseg.quant.train.search import LOWEST
 
         activations = [knob for knob in table if knob.startswith("a:")]
         low = dict.fromkeys(activations, LOWEST)
@@ -234,8 +234,8 @@ def _told(what: str, text: str) -> None:
 def _tune(
     checkpoint: Path, unet: Any, meta: Mapping[str, Any], data: Path, out: Path, options: Mapping[str, Any]
 ) -> int:
-    from hwseg.quant.config import TrainConfig
-    from hwseg.quant.train import Run, train
+    from hwseg.quant.train.config import TrainConfig
+    from hwseg.quant.train.run import Run, train
 
     if (out / "run" / "last.pt").exists():
         run = Run.resume(out / "run")
