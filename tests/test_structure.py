@@ -23,7 +23,7 @@ def sources() -> list[str]:
 
 
 def circles(imports: dict[str, set[str]]) -> list[list[str]]:
-    """Groups of more than one module that import each other, directly or not: Tarjan's strongly connected components."""
+    """Groups of modules that import each other, directly or not: Tarjan's strongly connected components."""
     index: dict[str, int] = {}
     low: dict[str, int] = {}
     stack: list[str] = []
