@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hwseg.clock.timing import ACKNOWLEDGED, COUNTED, LATENCY, MOVED, STORED, Constants
+from hwseg.clock.constants import ACKNOWLEDGED, COUNTED, LATENCY, MOVED, STORED, Constants
 from hwseg.compile.emit.walk import Load, Queue, Step, Store, Walk, load_fields
 from hwseg.errors import require
 from hwseg.rtl.config import INSTRUCTION_WORDS, PAGE_INSTRUCTIONS, PAGE_WORDS, EngineConfig

@@ -17,7 +17,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
-from hwseg.clock.timing import Constants
+from hwseg.clock.constants import Constants
 from hwseg.compile.lower.layers import Layer
 from hwseg.compile.plan.plan import LayerPlan, Rectangle, Source, region_pitch, span, whole_blocks
 from hwseg.compile.plan.problem import DRAIN, FILL, Problem, cost

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
-from hwseg.clock.timing import Constants
+from hwseg.clock.constants import Constants
 from hwseg.compile.lower.layers import Layer, Network
 from hwseg.compile.plan.plan import (
     MIN_INTERVAL,
