@@ -95,6 +95,11 @@ class Rectangle:
     def columns(self) -> int:
         return self.x1 - self.x0
 
+    def bands(self, rows: int) -> Iterator[Rectangle]:
+        """Its rows, so many at a time."""
+        for y in range(self.y0, self.y1, rows):
+            yield Rectangle(y, min(y + rows, self.y1), self.x0, self.x1)
+
 
 @dataclass(frozen=True)
 class Span:
