@@ -80,8 +80,9 @@ class Regions:
     def _load(
         self, source: Source, bank: int, rows: range, columns: range, after_run: int, where: dict[str, int]
     ) -> int:
-        """A LOAD of rows and word columns of the source's group for a bank, to the fields `where`; returns how many LOADs
-        of regions there are now.
+        """A LOAD of one of a source's groups, of these rows and word columns, to the fields `where` of DESTINATION.
+
+        Returns how many LOADs of regions there are now.
         """
         walk, group = self.walk, source.groups[bank]
         layout, base = walk.memory.located(group.tensor)

@@ -6,7 +6,7 @@
     block    passes whose partial sums lie in the store together; a region serves a whole block once loaded
     strip    rows x columns of the map; all passes are done on it before the next one
 
-`hwseg.compile.plan.problem` tries strips, blocks and residency and keeps the cheapest; this module says what they are.
+`hwseg.compile.plan.search` tries strips, blocks and residency and keeps the cheapest; this module says what they are.
 """
 
 from __future__ import annotations
