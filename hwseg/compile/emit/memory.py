@@ -42,6 +42,10 @@ class MemoryMap:
     program_address: int
     """Last, because its size is known last."""
 
+    def located(self, name: str) -> tuple[TensorLayout, int]:
+        """A stored tensor's layout and address."""
+        return self.layouts[name], self.tensors[name]
+
     def end(self, program_bytes: int) -> int:
         return self.program_address + aligned(program_bytes)
 
