@@ -26,7 +26,18 @@ from hwseg.golden.pooling import max_pooling
 from hwseg.golden.requantization import requantization, requantize
 from hwseg.golden.types import Integer, storage
 from hwseg.ir import Graph, Node
-from hwseg.ops import Add, Bilinear2d, Concat, Conv2d, ConvTranspose2d, MaxPool2d, Op, Requantize, Upsample2d
+from hwseg.ops import (
+    ROUNDING,
+    Add,
+    Bilinear2d,
+    Concat,
+    Conv2d,
+    ConvTranspose2d,
+    MaxPool2d,
+    Op,
+    Requantize,
+    Upsample2d,
+)
 
 __all__ = [
     "RULES",
@@ -97,7 +108,7 @@ def run(
     for number, node in enumerate(graph.nodes):
         inputs = [tensors[name] for name in node.inputs]
         limit = planes if isinstance(planes, int) else planes.get(node.output, 8)
-        drop = max(0, graph.types[node.output].bits - limit) if isinstance(node.op, Requantize | Add) else 0
+        drop = max(0, graph.types[node.output].bits - limit) if isinstance(node.op, ROUNDING) else 0
         found = execute(rounded(node, drop), inputs, storage(graph.types[node.output]))
         tensors[node.output] = found << drop if drop else found
         if taps is not None:
@@ -118,7 +129,7 @@ def rounded(node: Node, drop: int) -> Node:
     if drop == 0:
         return node
     op, unit = node.op, Fraction(1, 1 << drop)
-    assert isinstance(op, Requantize | Add), node.name
+    assert isinstance(op, ROUNDING), node.name
     bounds = {"low": -(-op.low >> drop), "high": op.high >> drop}
     if isinstance(op, Add):
         a, b = op.multipliers

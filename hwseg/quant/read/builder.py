@@ -155,7 +155,7 @@ class Builder:
         key = ("concat", inputs)
         if key not in self.made:
             kinds = [self.types[tensor] for tensor in inputs]
-            kind = TensorType(value.shape, min(k.low for k in kinds), max(k.high for k in kinds), kinds[0].scale)
+            kind = TensorType(value.shape, *Concat().interval(*(k.interval for k in kinds)), kinds[0].scale)
             rule = f"concatenated branches must fit 8 bits together, [{kind.low}, {kind.high}] needs {kind.bits}"
             require(kind.bits <= 8, value.concat, rule, "make all branches signed or all unsigned")
             self.made[key] = self.emit(value.concat, Concat(), inputs, output, kind)
@@ -213,13 +213,8 @@ class Builder:
     def move(self, move: Move, tensor: str, output: str) -> str:
         """Pooling or upsampling of an activation; each distinct one once."""
         kind = self.types[tensor]
-        return self.emit(
-            move.node,
-            move.op,
-            (tensor,),
-            output,
-            TensorType(shape(move.op, (kind.shape,)), kind.low, kind.high, kind.scale),
-        )
+        moved = TensorType(shape(move.op, (kind.shape,)), *move.op.interval(kind.interval), kind.scale)
+        return self.emit(move.node, move.op, (tensor,), output, moved)
 
 
 def without_relu(part: Part) -> Part:

@@ -49,8 +49,7 @@ def _bilinear(b: Builder, node: OnnxNode, coordinates: str) -> None:
     )
     x, op = b.activation(node), Bilinear2d()
     kind = b.types[x]
-    scale = (kind.scale[0] / op.unit,)
-    sums = TensorType(op.shape(kind.shape), op.unit * kind.low, op.unit * kind.high, scale)
+    sums = TensorType(op.shape(kind.shape), *op.interval(kind.interval), (kind.scale[0] / op.unit,))
     output = b.emit(node.name, op, (x,), node.outputs[0], sums)
     b.values[output] = Value((b.part(output),))
 
