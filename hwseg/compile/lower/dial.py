@@ -17,7 +17,7 @@ from fractions import Fraction
 from hwseg.errors import require
 from hwseg.golden import rounded
 from hwseg.ir import Graph, Head, Node, TensorType
-from hwseg.ops import SUMS, Add, Concat, Requantize
+from hwseg.ops import ROUNDING, SUMS, Add, Concat, Requantize
 
 LEAST, MOST = 1, 8
 
@@ -27,13 +27,13 @@ def drops(graph: Graph, planes: int) -> dict[str, int]:
     require(LEAST <= planes <= MOST, "--planes", f"must be from {LEAST} to {MOST}, is {planes}")
     found = {graph.input: 0}
     for node in graph.nodes:
-        rounds = isinstance(node.op, Requantize | Add)
+        rounds = isinstance(node.op, ROUNDING)
         found[node.output] = max(0, graph.types[node.output].bits - planes) if rounds else 0
     changed = True
     while changed:
         before = dict(found)
         for node in graph.nodes:
-            if isinstance(node.op, (Requantize, Add, *SUMS)):
+            if isinstance(node.op, (*ROUNDING, *SUMS)):
                 continue
             least = min([found[name] for name in node.inputs])
             found[node.output] = least
@@ -48,7 +48,7 @@ def _limit(graph: Graph, found: dict[str, int], name: str, most: int) -> None:
     """Lower a tensor's drop, at the node that rounds it."""
     found[name] = min(found[name], most)
     node = graph.producer.get(name)
-    if node is not None and not isinstance(node.op, Requantize | Add):
+    if node is not None and not isinstance(node.op, ROUNDING):
         for source in node.inputs:
             _limit(graph, found, source, most)
 
@@ -91,7 +91,7 @@ def _type(kind: TensorType, unit: int, node: Node, sums: bool) -> TensorType:
     if unit == 0:
         return kind
     low, high = kind.low, kind.high
-    if isinstance(node.op, Requantize | Add):
+    if isinstance(node.op, ROUNDING):
         low, high = node.op.low, node.op.high
     elif not sums:
         low, high = -(-low >> unit), high >> unit
