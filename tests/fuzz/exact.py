@@ -95,6 +95,13 @@ def affine(x: Exact, factors: Sequence[Fraction], addends: Sequence[Fraction]) -
     return Exact(_stacked(maps), tuple(units))
 
 
+def scaled(n: np.ndarray, factors: Sequence[Fraction]) -> Exact:
+    """Integers [channel, row, column] times a number per channel."""
+    if all(factor > 0 for factor in factors):
+        return Exact(n, tuple(factors))
+    return affine(Exact(n, (Fraction(1),) * len(n)), factors, [Fraction(0)] * len(n))
+
+
 def added(a: Exact, b: Exact) -> Exact:
     """a + b, channel by channel."""
     maps, units = [], []

@@ -220,7 +220,7 @@ def _quant(e: Executor, node: onnx.NodeProto) -> Value:
 
 def _nearest(x: float) -> int:
     """Ties to the even one; a float32 quotient beyond every float saturates."""
-    return round(Fraction(x)) if math.isfinite(x) else (1 << 40) * (1 if x > 0 else -1)
+    return round(x) if math.isfinite(x) else (1 << 40) * (1 if x > 0 else -1)
 
 
 def _weights(e: Executor, node: onnx.NodeProto, outputs: int) -> tuple[np.ndarray, list[Fraction]]:
