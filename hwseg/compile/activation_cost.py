@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from hwseg.boards import Board
-from hwseg.compile.api import Program, compile_graph
+from hwseg.compile.program import Program, compile_graph
 from hwseg.errors import require
 from hwseg.ir import Graph, Node
 from hwseg.ops import Add, Concat, MaxPool2d, Requantize, Upsample2d

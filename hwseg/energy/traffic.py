@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hwseg.compile.timing import Timing, unpack
+from hwseg.clock.timing import Timing, unpack
 from hwseg.rtl.config import EngineConfig
 from hwseg.rtl.isa import Opcode, Target
 

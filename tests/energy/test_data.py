@@ -11,12 +11,12 @@ from amaranth.sim import Simulator
 from benchmarks.graphs import GraphBuilder
 from hwseg import golden
 from hwseg.arith.table import LANES, TableSpec
-from hwseg.compile.api import Program
-from hwseg.compile.execute import execute
-from hwseg.compile.machine import Machine
+from hwseg.compile.program import Program
 from hwseg.energy.data import Counted, between, bootstrap, count, encoded, into_idle, observe, within
 from hwseg.energy.windows import bands, lanes
 from hwseg.ir import Graph
+from hwseg.machine.execute import execute
+from hwseg.machine.machine import Machine
 from hwseg.rtl.array import lane_order
 from hwseg.rtl.config import parse_array
 from hwseg.rtl.cores import TABLE

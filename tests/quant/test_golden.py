@@ -12,7 +12,7 @@ from hwseg import golden
 from hwseg.errors import HwsegError
 from hwseg.ir import Graph, Head, Node, TensorType, accumulator_interval
 from hwseg.ops import Add, Bilinear2d, Concat, Conv2d, ConvTranspose2d, MaxPool2d, Op, Requantize, Upsample2d
-from hwseg.quant.load import load
+from hwseg.quant.read.load import load
 from tests.quant.models import random_image, random_unet
 from tests.test_ops import walk
 
