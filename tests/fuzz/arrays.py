@@ -34,3 +34,15 @@ def random_array(seed: int) -> EngineConfig:
     depths = {name: int(rng.choice(choices)) for name, choices in DEPTHS.items()}
     tile = 1 << (config.tile_words - 1).bit_length()
     return replace(config, weight_words=tile * int(rng.choice((1, 2, 4))), **depths)
+
+
+SIMULATED = (
+    "sim", "small", "8x2x2", "8x4x4-merged", "16x8x8", "16x4x4-dsp", "24x8x4", "8x8x1", "16x8x2-merged", "32x4x2",
+    "zynq7020", "8x1x8",
+)  # fmt: skip
+"""Arrays that are simulated: as many simulators are compiled."""
+
+
+def simulated_array(seed: int) -> EngineConfig:
+    rng = np.random.default_rng((seed, 5))
+    return parse_array(SIMULATED[int(rng.integers(len(SIMULATED)))])

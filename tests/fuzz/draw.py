@@ -7,6 +7,7 @@ that shall follow each other, directly or with a quantizer between them, so that
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from itertools import product
 
 from tests.fuzz.net import Unbuildable
@@ -91,24 +92,35 @@ THROUGH = tuple(
 )
 """Pairs that meet in the engine: with a quantizer between them."""
 
-GOALS: tuple[tuple[str, ...], ...] = (*PAIRS, *((a, "Quant", b) for a, b in THROUGH))
+GOALS: tuple[tuple[str, ...], ...] = (
+    *(pair for pair in PAIRS if pair[1] not in ENDS),
+    *((a, "Quant", b) for a, b in THROUGH if b not in ENDS),
+)
+LAST_GOALS: tuple[tuple[str, ...], ...] = (
+    *(pair for pair in PAIRS if pair[1] in ENDS),
+    *((a, "Quant", b) for a, b in THROUGH if b in ENDS),
+)
 GOALS_OF_A_SEED = 3
+"""And a last one."""
 
 
 def draw(seed: int) -> Recipe:
     """The recipe of a seed."""
     pen = Pen(seed)
-    sketch = Sketch(picture(pen), pen.weighted(OPSETS))
     goals = [GOALS[(GOALS_OF_A_SEED * seed + i) % len(GOALS)] for i in range(GOALS_OF_A_SEED)]
-    last = [goal for goal in goals if goal[-1] in ENDS]
+    last = LAST_GOALS[seed % len(LAST_GOALS)]
+    names = {name for goal in (*goals, last) for name in goal}
+    oldest = 13 if "Softmax" in names else 11 if "Resize linear" in names else 9
+    opsets = {opset: share for opset, share in OPSETS.items() if opset >= oldest}
+    sketch = Sketch(picture(pen), pen.weighted(opsets))
     for goal in goals:
         for _ in range(pen.weighted({0: 2.0, 1: 2.0, 2: 1.0, 4: 0.5})):
             grow(pen, sketch)
-        if goal not in last:
-            pursue(pen, sketch, goal)
+        pursue(pen, sketch, goal)
+    gather(pen, sketch)
     computes(pen, sketch)
-    if last:
-        pursue(pen, sketch, last[0])
+    if pen.chance(0.75):
+        pursue(pen, sketch, last)
     finish(pen, sketch)
     order = pen.weighted({0: 4.0, 1: 0.5, 7: 0.5})
     dead = tuple(pen.integer(0, len(sketch.maps) - 1) for _ in range(pen.weighted({0: 6.0, 1: 1.0, 2: 0.3})))
@@ -149,6 +161,10 @@ def attempt(pen: Pen, sketch: Sketch, make: Maker, at: int) -> bool:
 def grow(pen: Pen, sketch: Sketch) -> None:
     """One more step, on the newest tensor or, sometimes, an older one."""
     at = len(sketch.maps) - 1
+    loose = sketch.loose(at)
+    if loose and pen.chance(0.4):
+        attempt(pen, sketch, lambda pen, sketch, at: Join((at, pen.choice(loose))), at)
+        return
     if pen.chance(0.2):
         at = pen.integer(0, at)
     x = sketch.maps[at]
@@ -184,24 +200,47 @@ def pursue(pen: Pen, sketch: Sketch, goal: tuple[str, ...]) -> bool:
 
 
 def _chain(pen: Pen, sketch: Sketch, goal: tuple[str, ...], at: int, trial: int) -> bool:
-    for number, name in enumerate(goal):
-        step, make = OPERATIONS[name]
-        following = goal[number + 1] if number + 1 < len(goal) else ""
-        pen.settled = following in NEEDS_INTEGERS or (following in ENDS and trial % 2 == 1)
-        integers = pen.settled or (number == 0 and following == "Quant" and trial % 2 == 1)
-        try:
-            if number == 0 and not (step.accepts(sketch.maps[at]) and (sketch.maps[at].activation or not integers)):
-                at = sketch.add(few_bits(pen, sketch, at) if pen.settled else Quantize.draw(pen, sketch, at))
-            elif number == 0 and name == "Resize linear" and pen.settled:
-                at = sketch.add(few_bits(pen, sketch, at))
+    try:
+        at = _fitting(pen, sketch, goal, at)
+        for number, name in enumerate(goal):
+            step, make = OPERATIONS[name]
+            following = goal[number + 1] if number + 1 < len(goal) else ""
+            pen.settled = following in NEEDS_INTEGERS or (following in ENDS and trial % 2 == 1)
+            if number == 0:
+                integers = pen.settled or (following == "Quant" and trial % 2 == 1)
+                at = _begun(pen, sketch, name, at, integers)
             if not step.accepts(sketch.maps[at]):
                 return False
             at = sketch.add(make(pen, sketch, at))
-        except Unbuildable:
-            return False
-        finally:
-            pen.settled = False
+    except Unbuildable:
+        return False
+    finally:
+        pen.settled = False
     return True
+
+
+def _fitting(pen: Pen, sketch: Sketch, goal: tuple[str, ...], at: int) -> int:
+    """A map of a size and a number of channels with which the goal can be reached."""
+    factor = (2 if "MaxPool" in goal else 1) * (2 if any(name.endswith("/2") for name in goal) else 1)
+    while sketch.maps[at].rows % factor or sketch.maps[at].columns % factor:
+        at = sketch.add(Enlarge.draw(pen, sketch, at))
+    wanted = {"Greater": 1, "ArgMax": 3}.get(goal[-1], sketch.maps[at].channels)
+    if sketch.maps[at].channels != wanted and pen.chance(0.9):
+        while not sketch.maps[at].activation:
+            at = sketch.add(Quantize.draw(pen, sketch, at))
+        at = sketch.add(replace(Conv.draw(pen, sketch, at, kernel=3, stride=1), outs=wanted))
+    return at
+
+
+def _begun(pen: Pen, sketch: Sketch, name: str, at: int, integers: bool) -> int:
+    """A map that the goal's first operation can read, of integers if that is wanted."""
+    step, _ = OPERATIONS[name]
+    x = sketch.maps[at]
+    if pen.settled and not (step.accepts(x) and x.activation and name != "Resize linear"):
+        return sketch.add(few_bits(pen, sketch, at))
+    if not step.accepts(x) or (integers and not x.activation):
+        return sketch.add(Quantize.draw(pen, sketch, at))
+    return at
 
 
 def few_bits(pen: Pen, sketch: Sketch, at: int) -> Quantize:
@@ -228,6 +267,14 @@ def finish(pen: Pen, sketch: Sketch) -> None:
         choices = [step for step in FINALS if step.accepts(sketch.maps[at])]
         if choices and pen.chance(0.55):
             attempt(pen, sketch, pen.choice(choices).draw, at)
+
+
+def gather(pen: Pen, sketch: Sketch) -> None:
+    """Join what nobody reads to the newest tensor, where the sizes allow that: else it would be dead."""
+    at = len(sketch.maps) - 1
+    for loose in sketch.loose(at)[:4]:
+        if pen.chance(0.9):
+            attempt(pen, sketch, lambda pen, sketch, at, other=loose: Join((other, at)), len(sketch.maps) - 1)
 
 
 def computes(pen: Pen, sketch: Sketch) -> None:

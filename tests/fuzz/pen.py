@@ -101,6 +101,11 @@ class Sketch:
         size = self.maps[at].rows, self.maps[at].columns
         return [i for i, x in enumerate(self.maps) if (x.rows, x.columns) == size and not x.final]
 
+    def loose(self, at: int) -> list[int]:
+        """Tensors of the same rows and columns that nobody reads, besides this one."""
+        read = {number for step in self.steps for number in step.inputs} | {at}
+        return [i for i in self.alike(at) if i not in read]
+
     def scales(self) -> list[float]:
         """Those of all activations, as floats."""
         return [float(x.scale) for x in self.maps if x.scale is not None]

@@ -3,38 +3,53 @@
 from __future__ import annotations
 
 from hwseg import golden
-from hwseg.boards import load_board
-from hwseg.compile.api import Program, compile_graph
-from hwseg.compile.dial import turned
-from hwseg.compile.execute import execute, memory_contents
-from hwseg.compile.machine import Machine
+from hwseg.boards import Board, load_board
+from hwseg.compile.lower.dial import turned
+from hwseg.compile.program import Program, compile_graph
 from hwseg.errors import HwsegError
 from hwseg.ir import Graph
-from hwseg.ops import MaxPool2d, Upsample2d
-from hwseg.quant.load import load_with_origins
-from hwseg.quant.values import Part, Value
+from hwseg.machine.activity import skipping
+from hwseg.machine.execute import execute
+from hwseg.ops import Conv2d, ConvTranspose2d, MaxPool2d, Requantize, Upsample2d
+from hwseg.quant.read.load import load_with_origins
+from hwseg.quant.read.values import Part, Value
 from hwseg.rtl.config import PRESETS, EngineConfig, parse_array
-from hwseg.rtl.isa import FORMATS, Opcode
+from hwseg.rtl.isa import CONFIG, FORMATS, LOAD, MOVE, PARAMETER, RUN, STORE, Mode, Opcode, Scatter, Target
+from hwseg.sim.simulate import lay_out, simulate_program
 
 __all__ = [
+    "CONFIG",
     "FORMATS",
+    "LOAD",
+    "MOVE",
+    "PARAMETER",
     "PRESETS",
+    "RUN",
+    "STORE",
+    "Board",
+    "Conv2d",
+    "ConvTranspose2d",
     "EngineConfig",
     "Graph",
     "HwsegError",
-    "Machine",
     "MaxPool2d",
+    "Mode",
     "Opcode",
     "Part",
     "Program",
+    "Requantize",
+    "Scatter",
+    "Target",
     "Upsample2d",
     "Value",
     "compile_graph",
     "execute",
     "golden",
+    "lay_out",
     "load_board",
     "load_with_origins",
-    "memory_contents",
     "parse_array",
+    "simulate_program",
+    "skipping",
     "turned",
 ]
