@@ -18,7 +18,8 @@ import onnx
 
 from tests.fuzz import exact
 from tests.fuzz.exact import Exact
-from tests.fuzz.executor import Executor, Final
+from tests.fuzz.executor import Final
+from tests.fuzz.operations import execute
 from tests.fuzz.under_test import Graph, HwsegError, MaxPool2d, Part, Value, golden, load_with_origins
 
 
@@ -90,7 +91,7 @@ def random_picture(graph: Graph, seed: int) -> np.ndarray:
 def check_golden(given: Loaded) -> Finding | None:
     """Every tensor of the file, in real numbers, and the mask."""
     stage = "golden"
-    executor = Executor(given.model, given.picture)
+    executor = execute(given.model, given.picture)
     expected = executor.run()
     try:
         result = golden.run(given.graph, given.picture)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
 import onnx
 
-from tests.fuzz.executor import Executor, attributes
+from tests.fuzz.executor import attributes
+from tests.fuzz.operations import execute
 from tests.fuzz.under_test import FORMATS, PARAMETER, Mode, Opcode, Program, Scatter, Target
 
 PICTURE = "picture"
@@ -41,7 +42,7 @@ def label(node: onnx.NodeProto, maps: set[str]) -> str:
 
 def sequences(model: onnx.ModelProto) -> tuple[set[tuple[str, str]], set[tuple[str, str]]]:
     """Pairs of operations of which the second reads the first; pairs of structural ones with a quantizer between."""
-    executor = Executor(model)
+    executor = execute(model)
     labels = {executor.input.name: PICTURE}
     behind: dict[str, set[tuple[str, bool]]] = {executor.input.name: {(PICTURE, True)}}
     pairs: set[tuple[str, str]] = set()
@@ -61,6 +62,67 @@ def sequences(model: onnx.ModelProto) -> tuple[set[tuple[str, str]], set[tuple[s
             before = {(other, True) for other, _ in before}
         labels[node.output[0]], behind[node.output[0]] = this, before
     return pairs, through
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A program's instructions, by kind and field."""
+
+    load: dict[str, np.ndarray]
+    move: dict[str, np.ndarray]
+    config: dict[str, np.ndarray]
+    run: dict[str, np.ndarray]
+    program: Program
+    planes: int
+
+    @property
+    def fold(self) -> tuple[int, int]:
+        rows, columns = self.program.memory.layouts[self.program.graph.input].fold
+        return rows, columns
+
+    def loaded(self, target: Target, field: str) -> np.ndarray:
+        """A field of all LOADs to a target."""
+        return self.load[field][self.load["target"] == target]
+
+
+MODES: dict[str, Callable[[Seen], object]] = {
+    **{f"walk {mode.name}": lambda s, mode=mode: (s.config["mode"] == mode).any() for mode in Mode},
+    **{f"scatter {way.name}": lambda s, way=way: (s.run["scatter"] == way).any() for way in Scatter},
+    "signed input": lambda s: s.config["signed_in"].any(),
+    "split": lambda s: s.config["split"].any(),
+    "split and pooled": lambda s: (s.config["split"] & s.config["pool"]).any(),
+    "fused chain": lambda s: any(len(chain.plans) > 1 for chain in s.program.chains),
+    "ring of one layer": lambda s: any(chain.stages and len(chain.plans) == 1 for chain in s.program.chains),
+    "move to window": lambda s: (s.move["target"] == Target.WINDOW).any(),
+    "move to point": lambda s: (s.move["target"] == Target.POINT).any(),
+    "folded 2x1": lambda s: s.fold == (2, 1),
+    "folded 2x2": lambda s: s.fold == (2, 2),
+    "pooled alone": lambda s: (s.config["pool"] > s.config["keep"]).any(),
+    "pooled and kept": lambda s: (s.config["pool"] & s.config["keep"]).any(),
+    "kept and in the loop": lambda s: (s.config["loop"] & s.config["keep"]).any(),
+    "residual": lambda s: s.config["residual"].any(),
+    "residual doubled": lambda s: s.config["double"].any(),
+    "residual halved": lambda s: s.config["halve"].any(),
+    "head of sums": lambda s: s.config["raw"].any(),
+    "head by dot": lambda s: s.config["dot"].any(),
+    "head of planes": lambda s: not (s.config["raw"].any() or s.config["dot"].any()),
+    "skipping allowed": lambda s: s.config["skip"].any(),
+    "packed weights": lambda s: s.loaded(Target.WEIGHTS, "every_other").any(),
+    "rows of a phase": lambda s: s.loaded(Target.WINDOW, "every_other").any(),
+    "kept tiles (jump)": lambda s: s.run["jump"].any(),
+    "16-bit weights (shift)": lambda s: s.run["shift"].any(),
+    "rows in pairs": lambda s: s.run["pair"].any(),
+    "odd row": lambda s: s.run["odd_row"].any(),
+    "odd column": lambda s: s.run["odd_column"].any(),
+    "several tiles": lambda s: (s.run["first"] == 0).any(),
+    "several slices": lambda s: (s.run["slice"] > 0).any(),
+    "several pages": lambda s: len(s.loaded(Target.PROGRAM, "opcode")) > 0,
+    "ring wraps": lambda s: (s.load["wrap_at"] != NO_WRAP).any(),
+    "part of the rows": lambda s: (s.run["bottom"] == 0).any(),
+    "part of the columns": lambda s: (s.run["right"] == 0).any(),
+    "dial": lambda s: s.planes < 8,
+}
+"""What a program can make units do, each asked of its instructions."""
 
 
 @dataclass
@@ -137,57 +199,11 @@ def parameters(program: Program) -> dict[str, list[int]]:
 
 def modes(found: dict[str, dict[str, np.ndarray]], program: Program, planes: int) -> set[str]:
     """Which modes of which units the program uses."""
-    load, config, run = found["LOAD"], found["CONFIG"], found["RUN"]
-    flags = {
-        **{f"walk {mode.name}": (config["mode"] == mode).any() for mode in Mode},
-        **{f"scatter {way.name}": (run["scatter"] == way).any() for way in Scatter},
-        **{f"load {target.name}": (load["target"] == target).any() for target in Target},
-        "signed input": config["signed_in"].any(),
-        "split": config["split"].any(),
-        "split and pooled": (config["split"] & config["pool"]).any(),
-        "fused chain": any(len(chain.plans) > 1 for chain in program.chains),
-        "ring of one layer": any(chain.stages and len(chain.plans) == 1 for chain in program.chains),
-        "move": len(found["MOVE"]["opcode"]) > 0,
-        "move to window": (found["MOVE"]["target"] == Target.WINDOW).any(),
-        "move to point": (found["MOVE"]["target"] == Target.POINT).any(),
-        "folded 2x1": _fold(program) == (2, 1),
-        "folded 2x2": _fold(program) == (2, 2),
-        "pooled alone": (config["pool"] & ~config["keep"] & 1).any(),
-        "pooled and kept": (config["pool"] & config["keep"]).any(),
-        "kept and in the loop": (config["loop"] & config["keep"]).any(),
-        "residual": config["residual"].any(),
-        "residual doubled": config["double"].any(),
-        "residual halved": config["halve"].any(),
-        "head of sums": config["raw"].any(),
-        "head by dot": config["dot"].any(),
-        "head of planes": not config["raw"].any() and not config["dot"].any(),
-        "skipping allowed": config["skip"].any(),
-        "packed weights": (load["every_other"][load["target"] == Target.WEIGHTS] == 1).any(),
-        "every other row": (load["every_other"][load["target"] == Target.WINDOW] == 1).any(),
-        "kept tiles (jump)": run["jump"].any(),
-        "16-bit weights (shift)": run["shift"].any(),
-        "rows in pairs": run["pair"].any(),
-        "odd row": run["odd_row"].any(),
-        "odd column": run["odd_column"].any(),
-        "several tiles": (run["first"] == 0).any(),
-        "several slices": (run["slice"] > 0).any(),
-        "several pages": (load["target"] == Target.PROGRAM).any(),
-        "ring wraps": (load["wrap_at"] != NO_WRAP).any(),
-        "drain": config["drain"].any(),
-        "part of the rows": (run["bottom"] == 0).any(),
-        "part of the columns": (run["right"] == 0).any(),
-        "dial": planes < 8,
-    }
-    return {name for name, value in flags.items() if value}
-
-
-def _fold(program: Program) -> tuple[int, int]:
-    rows, columns = program.memory.layouts[program.graph.input].fold
-    return rows, columns
+    seen = Seen(found["LOAD"], found["MOVE"], found["CONFIG"], found["RUN"], program, planes)
+    return {name for name, test in MODES.items() if test(seen)}
 
 
 def widths() -> dict[tuple[str, str], int]:
     """Bits of every field that is counted."""
     forms = {Opcode(opcode).name: form for opcode, form in FORMATS.items()} | {"PARAMETER": PARAMETER}
     return {(name, key): width for name, form in forms.items() for key, width in form.fields.items()}
-

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from itertools import product
 
-from tests.fuzz.net import Unbuildable
+from tests.fuzz.net import Unbuildable, word
 from tests.fuzz.pen import Pen, Sketch
 from tests.fuzz.recipe import Picture, Recipe, Step
 from tests.fuzz.steps_heads import ArgMax, Greater, Sigmoid, Softmax
@@ -83,6 +83,10 @@ def supported(first: str, second: str) -> bool:
     return first != "Add" or second not in (*NEEDS_INTEGERS, *ENDS)
 
 
+ENLARGING = ("ConvTranspose", "Resize nearest", "Resize linear")
+MOST_PIXELS = 2500
+"""Of a map that was enlarged for a goal."""
+
 PAIRS = tuple(pair for pair in product(OPERATIONS, repeat=2) if supported(*pair))
 THROUGH = tuple(
     product(
@@ -119,7 +123,7 @@ def draw(seed: int) -> Recipe:
         pursue(pen, sketch, goal)
     gather(pen, sketch)
     computes(pen, sketch)
-    if pen.chance(0.75):
+    if pen.chance(0.85):
         pursue(pen, sketch, last)
     finish(pen, sketch)
     order = pen.weighted({0: 4.0, 1: 0.5, 7: 0.5})
@@ -163,7 +167,10 @@ def grow(pen: Pen, sketch: Sketch) -> None:
     at = len(sketch.maps) - 1
     loose = sketch.loose(at)
     if loose and pen.chance(0.4):
-        attempt(pen, sketch, lambda pen, sketch, at: Join((at, pen.choice(loose))), at)
+        rejoin(pen, sketch, pen.choice(loose))
+        return
+    if pen.chance(0.08):
+        residual(pen, sketch)
         return
     if pen.chance(0.2):
         at = pen.integer(0, at)
@@ -177,6 +184,23 @@ def grow(pen: Pen, sketch: Sketch) -> None:
     options = {step: step.weight for step in STEPS if step.accepts(x)}
     step = pen.weighted(options)
     attempt(pen, sketch, step.draw, at)
+
+
+def residual(pen: Pen, sketch: Sketch) -> None:
+    """x + f(x), f a 3x3 convolution; scales mostly so that the engine adds on the way out."""
+    mark = sketch.mark()
+    try:
+        at = len(sketch.maps) - 1
+        if not sketch.maps[at].activation or sketch.maps[at].low < 0:
+            at = sketch.add(replace(Quantize.draw(pen, sketch, at), signed=False))
+        scale = float(sketch.maps[at].scale or 0)
+        drawn = Conv.draw(pen, sketch, at, kernel=3, stride=1)
+        sums = sketch.add(replace(drawn, outs=sketch.maps[at].channels))
+        branch = replace(Quantize.draw(pen, sketch, sums), scale=scale * pen.choice((1.0, 1.0, 2.0)))
+        total = sketch.add(Sum((at, sketch.add(branch))))
+        sketch.add(replace(Quantize.draw(pen, sketch, total), scale=scale * pen.choice((1.0, 2.0, 2.0))))
+    except Unbuildable:
+        sketch.back(mark)
 
 
 def quantize_far(pen: Pen, sketch: Sketch, at: int) -> None:
@@ -220,7 +244,12 @@ def _chain(pen: Pen, sketch: Sketch, goal: tuple[str, ...], at: int, trial: int)
 
 
 def _fitting(pen: Pen, sketch: Sketch, goal: tuple[str, ...], at: int) -> int:
-    """A map of a size and a number of channels with which the goal can be reached."""
+    """A map of a size and a number of channels with which the goal can be reached, and from which others can go on."""
+    growth = 4 ** sum(name in ENLARGING for name in goal)
+    while growth > 1 and sketch.maps[at].pixels * growth > MOST_PIXELS:
+        if not sketch.maps[at].activation:
+            at = sketch.add(Quantize.draw(pen, sketch, at))
+        at = sketch.add(Conv.draw(pen, sketch, at, kernel=pen.choice((1, 3)), stride=2))
     factor = (2 if "MaxPool" in goal else 1) * (2 if any(name.endswith("/2") for name in goal) else 1)
     while sketch.maps[at].rows % factor or sketch.maps[at].columns % factor:
         at = sketch.add(Enlarge.draw(pen, sketch, at))
@@ -236,7 +265,8 @@ def _begun(pen: Pen, sketch: Sketch, name: str, at: int, integers: bool) -> int:
     """A map that the goal's first operation can read, of integers if that is wanted."""
     step, _ = OPERATIONS[name]
     x = sketch.maps[at]
-    if pen.settled and not (step.accepts(x) and x.activation and name != "Resize linear"):
+    few = word(x.low, x.high) <= 3 or name not in NEEDS_INTEGERS
+    if pen.settled and not (step.accepts(x) and x.activation and few):
         return sketch.add(few_bits(pen, sketch, at))
     if not step.accepts(x) or (integers and not x.activation):
         return sketch.add(Quantize.draw(pen, sketch, at))
@@ -270,18 +300,33 @@ def finish(pen: Pen, sketch: Sketch) -> None:
 
 
 def gather(pen: Pen, sketch: Sketch) -> None:
-    """Join what nobody reads to the newest tensor, where the sizes allow that: else it would be dead."""
-    at = len(sketch.maps) - 1
-    for loose in sketch.loose(at)[:4]:
-        if pen.chance(0.9):
-            attempt(pen, sketch, lambda pen, sketch, at, other=loose: Join((other, at)), len(sketch.maps) - 1)
+    """Join what nobody reads to the newest tensor, enlarged or pooled to its size: else it would be dead."""
+    for loose in sketch.loose(len(sketch.maps) - 1):
+        if pen.chance(0.97):
+            rejoin(pen, sketch, loose)
+
+
+def rejoin(pen: Pen, sketch: Sketch, other: int) -> None:
+    mark, at = sketch.mark(), len(sketch.maps) - 1
+    size = sketch.maps[at].rows, sketch.maps[at].columns
+    try:
+        while sketch.maps[other].rows < size[0] or sketch.maps[other].columns < size[1]:
+            other = sketch.add(Enlarge.draw(pen, sketch, other))
+        while sketch.maps[other].rows > size[0]:
+            other = sketch.add(Pool.draw(pen, sketch, other))
+        sketch.add(Join((other, at) if pen.chance(0.5) else (at, other)))
+    except Unbuildable:
+        sketch.back(mark)
 
 
 def computes(pen: Pen, sketch: Sketch) -> None:
     """See to it that there is a convolution on the way."""
-    while not any(isinstance(sketch.steps[i], Conv | Transposed) for i in ancestors(sketch.steps)):
+    for _ in range(6):
+        if any(isinstance(sketch.steps[i], Conv | Transposed) for i in ancestors(sketch.steps)):
+            return
         at = len(sketch.maps) - 1
         attempt(pen, sketch, Conv.draw if Conv.accepts(sketch.maps[at]) else Quantize.draw, at)
+    attempt(pen, sketch, Conv.draw, 0)
 
 
 def ancestors(steps: Sequence[Step]) -> set[int]:

@@ -50,8 +50,9 @@ class Pen:
         return self.integer(1, 999_999)
 
     def float32(self, about: float, spread: float = 0.5) -> float:
-        """A float32 within a factor of 2**spread; rarely a short one."""
-        return float(np.float32(about * 2 ** self.uniform(-spread, spread)))
+        """A float32 within a factor of 2**spread."""
+        found = about * 2 ** self.uniform(-spread, spread)
+        return float(np.float32(min(max(found, SMALLEST), LARGEST)))
 
     def power_of_two(self, about: float, spread: int = 1) -> float:
         exponent = round(log2(about)) + self.integer(-spread, spread)
@@ -102,9 +103,9 @@ class Sketch:
         return [i for i, x in enumerate(self.maps) if (x.rows, x.columns) == size and not x.final]
 
     def loose(self, at: int) -> list[int]:
-        """Tensors of the same rows and columns that nobody reads, besides this one."""
+        """Tensors that nobody reads, besides this one."""
         read = {number for step in self.steps for number in step.inputs} | {at}
-        return [i for i in self.alike(at) if i not in read]
+        return [i for i, x in enumerate(self.maps) if i not in read and not x.final]
 
     def scales(self) -> list[float]:
         """Those of all activations, as floats."""

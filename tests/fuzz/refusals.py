@@ -15,7 +15,7 @@ ACCEPTED = 0.9
 
 REASONS: Mapping[str, str] = {
     r"must have a convolution": "the drawer's last operation read an older tensor",
-    r"channel N: N of N requantization steps, .* are not reproduced by a N-bit multiplier": "float scales with many ties",
+    r"channel N: N of N requantization steps, .* are not reproduced by": "float scales with many ties",
     r"residual add has N pairs of values that N-bit weights do not reproduce": "float scales of an addition",
     r"the smallest strip, N rows of N pixels, needs N (partial sums|bank words), has N": "an array of small memories",
 }

@@ -144,7 +144,7 @@ class Join(Step):
         one = {part.scale for part in parts}
         if len(one) == 1 and None not in one:
             build_check(word(found.low, found.high) <= 8, "too wide together")
-        build_check(found.channels <= 90 and len(parts) <= 20, "too many channels")
+        build_check(found.channels <= 80 and len(parts) <= 20, "too many channels")
         return found.called(net.node("Concat", *(x.name for x in maps), axis=self.axis))
 
 

@@ -11,7 +11,7 @@ from hwseg.ir import Graph
 from hwseg.machine.activity import skipping
 from hwseg.machine.execute import execute
 from hwseg.ops import Conv2d, ConvTranspose2d, MaxPool2d, Requantize, Upsample2d
-from hwseg.quant.read.load import load_with_origins
+from hwseg.quant.read.load import RULES, load_with_origins
 from hwseg.quant.read.values import Part, Value
 from hwseg.rtl.config import PRESETS, EngineConfig, parse_array
 from hwseg.rtl.isa import CONFIG, FORMATS, LOAD, MOVE, PARAMETER, RUN, STORE, Mode, Opcode, Scatter, Target
@@ -24,6 +24,7 @@ __all__ = [
     "MOVE",
     "PARAMETER",
     "PRESETS",
+    "RULES",
     "RUN",
     "STORE",
     "Board",
