@@ -11,7 +11,7 @@ installation, and the user's model or picture is not to blame:
     with tool("matplotlib", "drawing curves.png", install("train")):
         figure.savefig(...)
 
-    finished("yosys", "synthesis of top.v", done.returncode, log, cure)        # of a process
+    finished("yosys", "synthesizing top.v", done.returncode, log, cure)        # of a process
 
 In both, files that cannot be read or written, a full disk and too little memory are told as such, and Ctrl-C passes.
 """
@@ -24,6 +24,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from hwseg.errors import HwsegError, from_os_error, has_cure
+
+REPORT = "run hwseg doctor, and report this line if that finds nothing"
+"""The cure where only hwseg itself or a tool can be wrong."""
+
+BLAMELESS = "your files are not to blame"
 
 FULL = ("No space left on device", "Disk quota exceeded")
 """What compilers and other programs write when the disk is full."""
@@ -68,12 +73,12 @@ def tool(name: str, doing: str, cure: str) -> Iterator[None]:
         if system := _of_system(error, ""):
             raise system from error
         if isinstance(error, ImportError):
-            missing = f"needs the package {error.name}, which is missing or broken ({told(error)})"
-            raise HwsegError(name, f"{missing}: {doing} failed", cure) from error
-        raise HwsegError(name, f"{doing} failed, by no fault of your files: {told(error)}", cure) from error
+            missing = f"the package {error.name} is missing or broken ({told(error)})"
+            raise HwsegError(name, f"must not fail {doing}: {missing}", cure) from error
+        raise HwsegError(name, f"must not fail {doing}, and {BLAMELESS}: {told(error)}", cure) from error
 
 
-def finished(name: str, doing: str, status: int, log: str, cure: str, blame: str = "by no fault of your files") -> None:
+def finished(name: str, doing: str, status: int, log: str, cure: str, blame: str = BLAMELESS) -> None:
     """Raise HwsegError unless a tool's process ended with status 0.  log: all that it printed."""
     if status == 0:
         return
@@ -81,12 +86,12 @@ def finished(name: str, doing: str, status: int, log: str, cure: str, blame: str
         raise from_os_error(OSError(errno.ENOSPC, FULL[0]), name)
     if status == -signal.SIGKILL:
         cure = "end other programs, or choose something smaller"
-        raise HwsegError(name, f"{doing} was killed, perhaps because memory was short", cure)
+        raise HwsegError(name, f"was killed {doing}, perhaps because memory was short", cure)
     lines = [line.strip() for line in log.splitlines() if line.strip()]
     errors = [line for line in lines if "error" in line.lower()]
     ended = signal.Signals(-status).name if -status in set(signal.Signals) else f"exit status {status}"
     quoted = " | ".join((errors or lines)[-_LINES:]) or ended
-    raise HwsegError(name, f"{doing} failed, {blame}: {quoted}", cure)
+    raise HwsegError(name, f"must not fail {doing}, and {blame}: {quoted}", cure)
 
 
 def told(error: BaseException) -> str:

@@ -173,7 +173,7 @@ def _compile(bench: str, sources: Sequence[Path], folder: Path, parameters: Sequ
         text = log.read_text(errors="replace")
         own = any(f"/{source.name}:" in line for source in sources for line in text.splitlines() if "%Error" in line)
         cure = "compile the model again" if own else "run hwseg doctor, which lists what is needed"
-        finished("simulator", f"compiling {sources[-1]}", status, text, cure, "and the model is not to blame")
+        finished("the simulator's compiler", f"on {sources[-1]}", status, text, cure, "the model is not to blame")
         shutil.copyfile(work / "build" / bench, folder / bench)
         (folder / bench).chmod(0o755)
 

@@ -41,19 +41,18 @@ def test_a_signal_becomes_an_exception_that_cleans_up(number: signal.Signals, st
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_step_is_finished_first_and_a_second_signal_acts_at_once(number: signal.Signals) -> None:
     before = {n: signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
-    with terminable():
-        with deferred() as asked:
-            assert not asked
+    with terminable(), deferred() as asked:
+        assert not asked
+        asked.check()
+        send(number)
+        time.sleep(0.01)
+        assert asked
+        with pytest.raises(KeyboardInterrupt) as stop:
             asked.check()
+        assert exit_status(stop.value) == 128 + number
+        with pytest.raises(KeyboardInterrupt):
             send(number)
-            time.sleep(0.01)
-            assert asked
-            with pytest.raises(KeyboardInterrupt) as stop:
-                asked.check()
-            assert exit_status(stop.value) == 128 + number
-            with pytest.raises(KeyboardInterrupt):
-                send(number)
-                time.sleep(5)
+            time.sleep(5)
     assert {n: signal.getsignal(n) for n in before} == before
 
 
@@ -85,7 +84,9 @@ def test_threads_leave_signals_alone() -> None:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="prctl")
 def test_a_child_ends_with_its_parent_however_that_ends() -> None:
-    child = "import time; from hwseg.interrupts import end_with_parent as e; e(); print('up', flush=True); time.sleep(60)"
+    child = (
+        "import time; from hwseg.interrupts import end_with_parent as e; e(); print('up', flush=True); time.sleep(60)"
+    )
     parent = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {child!r}])"
     process = subprocess.Popen([sys.executable, "-c", parent], stdout=subprocess.PIPE, text=True, env=ENVIRONMENT)
     assert process.stdout is not None

@@ -227,8 +227,7 @@ def synthesized(text: str, netlist: Path | None = None) -> yosys.Resources:
         with tempfile.TemporaryDirectory(prefix="hwseg-bench-") as scratch:
             source = Path(scratch) / "part.v"
             source.write_text(text)
-            extra = [f'write_json "{netlist}"'] if netlist else []
-            return asdict(yosys.synth_xilinx([source], "part", extra=extra))
+            return asdict(yosys.synth_xilinx([source], "part", netlist=netlist))
 
     return yosys.Resources(**(find() if netlist else _remembered(("part", text, yosys.version()), find)))
 
