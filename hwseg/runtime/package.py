@@ -246,5 +246,4 @@ def _json(path: Path) -> Any:
 
 
 def _sums(entry: Mapping[str, Any]) -> HeadLayout:
-    height, width, channels = map(int, entry["shape"])
-    return HeadLayout((height, width, channels), int(entry["sets"]), int(entry["set_rows"]), int(entry["pixels"]))
+    return HeadLayout.from_json(entry)

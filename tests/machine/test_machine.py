@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from benchmarks.graphs import GraphBuilder
-from hwseg.clock.timing import unpack
-from hwseg.machine.machine import MachineError
+from hwseg.clock.columns import unpack
+from hwseg.machine.state import MachineError
 from hwseg.quant.read.load import load
 from hwseg.rtl.config import EngineConfig, parse_array
 from hwseg.rtl.isa import FORMATS, Opcode

@@ -15,7 +15,7 @@ pytest.importorskip("joblib")
 
 from hwseg.boards import load_board  # noqa: E402
 from hwseg.cli import main  # noqa: E402
-from hwseg.commands.search import choose  # noqa: E402
+from hwseg.codesign import choose  # noqa: E402
 from hwseg.compile.activation_cost import activation_nodes, compiled, cycles, shortened  # noqa: E402
 from hwseg.compile.program import compile_graph  # noqa: E402
 from hwseg.errors import HwsegError  # noqa: E402
