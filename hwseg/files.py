@@ -1,7 +1,7 @@
 """Files and folders that are whole or absent, and the sums that prove it.
 
 A build folder carries `hwseg-build.json`, so that hwseg replaces its own folders and nobody else's, and may carry
-`manifest.json` with the SHA-256 of each file.
+`manifest.json` with the SHA-256 of each file.  Whoever reads such a file reads it through `Sealed`.
 """
 
 from __future__ import annotations
@@ -10,18 +10,24 @@ import errno
 import hashlib
 import json
 import os
+import re
 import shutil
+import stat
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from hwseg.errors import HwsegError, require
+from hwseg.locks import held, swap
 
 MARKER = "hwseg-build.json"
 MANIFEST = "manifest.json"
+MANIFEST_BYTES = 1 << 24
 
 _CHUNK = 1 << 20
 
@@ -78,14 +84,19 @@ def write_whole(path: str | Path, content: bytes) -> None:
 def build_folder(path: str | Path, owner: str = "hwseg-build", manifest: bool = True) -> Iterator[Path]:
     """A scratch folder that becomes `path` when the body ends well, and vanishes when it does not.
 
-    An older build of the same `owner` is replaced; anything else at `path`, but an empty folder, is refused beforehand.
+    An older build of the same `owner` is replaced; anything else at `path`, but an empty folder, is refused beforehand,
+    and so is a folder that another process is writing.  What a killed process left beside `path` is removed.
     """
     target = Path(os.path.abspath(path))
     _require_replaceable(target, owner)
-    with file_errors(target):
-        target.parent.mkdir(parents=True, exist_ok=True)
-        scratch = Path(tempfile.mkdtemp(prefix=f".{target.name[:64]}.", dir=target.parent))
-    try:
+    stem = _stem(target.name)
+    with ExitStack() as stack:
+        with file_errors(target):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            stack.enter_context(held(target.with_name(f".{stem}.lock"), str(target)))
+            _clear(target, stem)
+            scratch = Path(tempfile.mkdtemp(prefix=f".{stem}.new-", dir=target.parent))
+        stack.callback(_remove, scratch)
         with _build_errors(target, scratch):
             yield scratch
             (scratch / MARKER).write_text(json.dumps({"owner": owner}) + "\n")
@@ -93,9 +104,31 @@ def build_folder(path: str | Path, owner: str = "hwseg-build", manifest: bool = 
                 (scratch / MANIFEST).write_text(manifest_text(scratch))
             scratch.chmod(0o777 & ~_umask())
             _require_replaceable(target, owner)
-            _exchange(scratch, target)
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
+            _exchange(scratch, target, stem)
+
+
+def _stem(name: str) -> str:
+    """What the hidden neighbours of a file or folder begin with: short enough for a suffix, another for each name."""
+    return name if len(name) <= 64 else f"{name[:48]}.{hashlib.sha256(os.fsencode(name)).hexdigest()[:12]}"
+
+
+def _clear(target: Path, stem: str) -> None:
+    """Put back a build that a killed process had moved away, and remove what it had not finished."""
+    left = re.compile(re.escape(f".{stem}.") + r"(new|old)-[a-z0-9_]{8}")
+    found = [path for path in target.parent.iterdir() if left.fullmatch(path.name)]
+    for path in found:
+        if ".old-" in path.name and not target.exists() and (path / MARKER).is_file():
+            path.rename(target)
+        else:
+            _remove(path)
+
+
+def _remove(path: Path) -> None:
+    """A folder, or the link that was in its place."""
+    if path.is_symlink():
+        path.unlink()
+    else:
+        shutil.rmtree(path, ignore_errors=True)
 
 
 @contextmanager
@@ -128,21 +161,37 @@ def owner_of(folder: Path) -> str | None:
     return None
 
 
-def _exchange(scratch: Path, target: Path) -> None:
-    """Rename `scratch` to `target`; what was there is put back if that fails, and deleted if it works."""
+def _exchange(scratch: Path, target: Path, stem: str) -> None:
+    """`scratch` becomes `target`, and what was there `scratch`: in one step where the system can, else in two."""
     if not target.exists():
         scratch.rename(target)
-        return
-    old = Path(tempfile.mkdtemp(prefix=f".{target.name[:64]}.old.", dir=target.parent))
-    try:
-        target.rename(old / "build")
+    elif not swap(scratch, target):
+        old = Path(tempfile.mkdtemp(prefix=f".{stem}.old-", dir=target.parent))
+        old.rmdir()
+        target.rename(old)
         try:
             scratch.rename(target)
         except OSError:
-            (old / "build").rename(target)
+            old.rename(target)
             raise
-    finally:
-        shutil.rmtree(old, ignore_errors=True)
+        _remove(old)
+
+
+def read_regular(path: str | Path, max_bytes: int = 1 << 30, cure: str = "check the path") -> bytes:
+    """A file's bytes.  What is no file is refused and not waited for, and so is one of more than `max_bytes`."""
+    place = str(path)
+    with file_errors(place):
+        try:
+            handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        except ValueError as error:
+            raise HwsegError(repr(place), "is not a file name", cure) from error
+        with open(handle, "rb") as file:
+            found = os.fstat(handle)
+            require(stat.S_ISREG(found.st_mode), place, "must be a file, not a folder, pipe or device", cure)
+            require(
+                found.st_size <= max_bytes, place, f"must have at most {max_bytes} bytes, has {found.st_size}", cure
+            )
+            return file.read(found.st_size)
 
 
 def sha256(path: str | Path) -> str:
@@ -160,30 +209,68 @@ def manifest_text(folder: Path) -> str:
     return json.dumps({name: sha256(folder / name) for name in names if name != MANIFEST}, indent=1) + "\n"
 
 
+@dataclass(frozen=True)
+class Sealed:
+    """A folder with a manifest: what is read through this is what was written, byte for byte.
+
+    digests: SHA-256 of each file by its path in the folder.  cure: what an error tells to do.
+    """
+
+    folder: Path
+    digests: Mapping[str, str]
+    cure: str
+
+    @staticmethod
+    def of(folder: str | Path, cure: str = "build it again") -> Sealed:
+        """Read the folder's manifest; HwsegError if there is none, or it is damaged."""
+        root = Path(folder)
+        place = str(root / MANIFEST)
+        entries = parsed_json(read_regular(root / MANIFEST, MANIFEST_BYTES, cure), place, cure)
+        sums = isinstance(entries, dict) and all(
+            isinstance(digest, str) and re.fullmatch("[0-9a-f]{64}", digest) for digest in entries.values()
+        )
+        for name in entries if isinstance(entries, dict) else ():
+            require(is_inside(name), place, f"must not name a file outside the folder: {name!r}", cure)
+        require(sums, place, "must list file names and SHA-256 sums", cure)
+        return Sealed(root, entries, cure)
+
+    def read(self, name: str, max_bytes: int = 1 << 30) -> bytes:
+        """A listed file's bytes; raises HwsegError naming it if it is missing, changed, or not in the manifest."""
+        path = self.folder / name
+        require(name in self.digests, str(path), "is not listed in the manifest", self.cure)
+        require(os.path.lexists(path), str(path), "is listed in the manifest and missing", self.cure)
+        content = read_regular(path, max_bytes, self.cure)
+        found, digest = hashlib.sha256(content).hexdigest(), self.digests[name]
+        rule = f"was changed: SHA-256 {found[:12]}, not {digest[:12]}"
+        require(found == digest, str(path), rule, self.cure)
+        return content
+
+    def verify(self) -> None:
+        """Every listed file is there and unchanged."""
+        for name in self.digests:
+            self.read(name)
+
+
 def verify_manifest(folder: str | Path) -> None:
     """Raise `HwsegError` naming the first file that is missing or not what `manifest.json` says."""
-    root = Path(folder)
-    place = root / MANIFEST
-    with file_errors(place):
-        text = place.read_bytes()
+    Sealed.of(folder).verify()
+
+
+def parsed_json(content: bytes, place: str, cure: str) -> Any:
+    """What JSON says; HwsegError for anything else, also for what would take the interpreter's whole stack."""
     try:
-        expected = json.loads(text)
-        entries = [(str(name), str(expected[name])) for name in expected]
-    except (ValueError, TypeError) as error:
-        raise HwsegError(str(place), "must list file names and SHA-256 sums", "build it again") from error
-    for name, digest in entries:
-        require(is_inside(name), str(place), f"must not name a file outside the folder: {name!r}", "build it again")
-        require((root / name).is_file(), str(root / name), "is listed in the manifest and missing", "build it again")
-        found = sha256(root / name)
-        require(
-            found == digest, str(root / name), f"was changed: SHA-256 {found[:12]}, not {digest[:12]}", "build it again"
-        )
+        return json.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise HwsegError(place, f"must be JSON: {error}", cure) from error
 
 
 def is_inside(name: str) -> bool:
-    """Whether a relative POSIX path stays in the folder that it starts in."""
+    """Whether a relative POSIX path stays in the folder that it starts in, and is a name that files can have."""
     path = PurePosixPath(name)
-    return bool(name) and not path.is_absolute() and ".." not in path.parts and "\\" not in name and "\0" not in name
+    with suppress(UnicodeEncodeError):
+        name.encode()
+        return bool(path.name) and not path.is_absolute() and ".." not in path.parts and not {"\\", "\0"} & set(name)
+    return False
 
 
 def extract_zip(
