@@ -7,7 +7,7 @@ import errno
 import fcntl
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from hwseg.errors import HwsegError
@@ -34,6 +34,12 @@ def lock(handle: int) -> bool:
     return True
 
 
+def unlock(handle: int) -> None:
+    """Give the lock back, also where a forked process has the file open still."""
+    with suppress(OSError):
+        fcntl.flock(handle, fcntl.LOCK_UN)
+
+
 @contextmanager
 def held(path: Path, place: str) -> Iterator[None]:
     """Hold the lock file `path`, which is gone afterwards; HwsegError about `place` if another holds it.
@@ -46,6 +52,7 @@ def held(path: Path, place: str) -> Iterator[None]:
     finally:
         # As long as the lock is held nobody else takes a file of this name for theirs.
         path.unlink(missing_ok=True)
+        unlock(handle)
         os.close(handle)
 
 
