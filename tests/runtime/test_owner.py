@@ -230,7 +230,7 @@ def test_a_run_whose_wait_was_too_short_may_be_waited_for_or_stopped(case):
         run = accelerator.start(pixels[0])
     run.stop()
     for _ in range(2):
-        with pytest.raises(HwsegError, match="ended early at address .*: stopped by the driver"):
+        with pytest.raises(HwsegError, match=r"ended early at address .*: stopped by the driver"):
             run.wait()
         assert run.done
         assert is_right(accelerator, pixels, sums)
