@@ -117,7 +117,7 @@ def test_every_entry_counts(copy):
             continue
         whole = (copy / name).read_bytes()
         for path in leaves(json.loads(whole)):
-            if not path or path[0] == "table" and path[-1] not in (0, 255):
+            if not path or (path[0] == "table" and path[-1] not in (0, 255)):
                 continue
             content = json.loads(whole)
             at(content, path[:-1])[path[-1]] = "changed"
