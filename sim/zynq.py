@@ -9,7 +9,6 @@ the simulated DDR, only `invalidate` brings DDR's contents back.
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -25,7 +24,15 @@ import numpy as np
 from hwseg.errors import HwsegError, require
 from hwseg.runtime.backend import Buffer
 from hwseg.runtime.package import Package
-from hwseg.sim.build import Simulator, build_bench, engine_sources, log2_words, run_cocotb
+from hwseg.sim.build import (
+    Simulator,
+    build_bench,
+    end_child,
+    engine_sources,
+    log2_words,
+    run_cocotb,
+    start_child,
+)
 
 HERE = Path(__file__).parent
 MODELS = ("zynq_cells.v", "ps7_port.v", "ps7.v")
@@ -116,18 +123,9 @@ class SimulatedBoard:
         (work / "job.json").write_text(json.dumps(job))
         order = {"simulator": str(simulator.folder), "work": str(work), "plusargs": plusargs}
         (work / "order.json").write_text(json.dumps(order))
-        import hwseg
-
-        environment = dict(os.environ)
-        root = str(Path(hwseg.__file__).parents[1])
-        environment["PYTHONPATH"] = os.pathsep.join(p for p in (root, environment.get("PYTHONPATH", "")) if p)
-        with Listener(socket, "AF_UNIX") as listener, open(work / "run.log", "w") as log:
+        with Listener(socket, "AF_UNIX") as listener:
             listener._listener._socket.settimeout(1)  # type: ignore[attr-defined]  # it has no option for this
-            command = [sys.executable, "-m", "hwseg.sim.zynq", str(work / "order.json")]
-            # In a session of its own: Ctrl-C is the driver's to handle.
-            self._process = subprocess.Popen(
-                command, stdout=log, stderr=subprocess.STDOUT, env=environment, start_new_session=True
-            )
+            self._process = start_child("hwseg.sim.zynq", work / "order.json", work / "run.log")
             end = time.monotonic() + START_SECONDS
             while self._connection is None:
                 try:
@@ -241,8 +239,7 @@ class SimulatedBoard:
             try:
                 self._process.wait(30)
             except subprocess.TimeoutExpired:
-                self._process.kill()
-                self._process.wait()
+                end_child(self._process)
             self._process = None
         self._scratch.cleanup()
 

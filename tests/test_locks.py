@@ -1,156 +1,172 @@
-"""Folders that two processes want, and processes that are killed: one sentence, nothing half-written, nothing left."""
+"""A folder in use is refused to others, by one sentence, until its user ends, however that ends."""
 
 from __future__ import annotations
 
-import errno
-import fcntl
 import os
-import random
 import signal
+import subprocess
+import sys
+import threading
 import time
 from pathlib import Path
 
 import pytest
 
-from hwseg import files, locks
 from hwseg.errors import HwsegError
+from hwseg.files import build_folder
+from hwseg.locks import LONGEST_NAME, in_use, lock_file
 
-KILLS = 40
-
-
-def listing(folder: Path) -> list[str]:
-    return sorted(path.name for path in folder.iterdir())
-
-
-def write(target: Path, name: str, count: int = 1) -> None:
-    with files.build_folder(target) as folder:
-        for number in range(count):
-            (folder / f"{name}-{number}").write_text(name)
+HOLDER = """
+import sys, time
+from hwseg.locks import in_use
+with in_use(sys.argv[1], shared=len(sys.argv) > 2):
+    print("held", flush=True)
+    time.sleep(60)
+"""
 
 
-def test_a_second_writer_is_refused_and_the_first_one_ends_well(tmp_path: Path) -> None:
-    target = tmp_path / "build"
-    sentence = "build: must not be written by two processes at once; wait for the other or choose another folder"
-    with files.build_folder(target) as folder:
-        (folder / "first").write_text("")
-        with pytest.raises(HwsegError, match=sentence):
-            write(target, "second")
-        write(tmp_path / "build.b", "of another name")
-    assert (target / "first").is_file()
-    write(target, "third")
-    assert listing(tmp_path) == ["build", "build.b"]
-    assert (target / "third-0").is_file()
+def holder(folder: Path, *more: str) -> subprocess.Popen[str]:
+    """Another process that holds the lock when this returns."""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, "-c", HOLDER, str(folder), *more]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "held\n"
+    return process
 
 
-def test_names_that_are_too_long_for_a_suffix_have_locks_of_their_own(tmp_path: Path) -> None:
-    one, other = (tmp_path / ("n" * 240 + end) for end in "ab")
-    with files.build_folder(one):
-        write(other, "other")
-    assert listing(tmp_path) == [one.name, other.name]
+def refused(folder: Path, shared: bool = False) -> str:
+    with pytest.raises(HwsegError) as error, in_use(folder, shared=shared):
+        pytest.fail("the body must not run")
+    return str(error.value)
 
 
-def test_a_lock_that_a_dead_process_left_holds_nobody_up(tmp_path: Path) -> None:
-    (tmp_path / ".build.lock").write_text("")
-    write(tmp_path / "build", "a")
-    assert listing(tmp_path) == ["build"]
+@pytest.mark.parametrize("exists", [False, True])
+def test_a_folder_in_use_is_refused_with_its_process_and_a_cure(tmp_path: Path, exists: bool) -> None:
+    folder = tmp_path / "run"
+    if exists:
+        folder.mkdir()
+    process = holder(folder)
+    try:
+        cure = "wait until that ends, or choose another folder"
+        assert refused(folder) == f"{folder}: is in use by another hwseg, process {process.pid}; {cure}"
+        assert refused(folder, shared=True).startswith(f"{folder}: is in use")
+        with pytest.raises(HwsegError, match="is in use by another hwseg"), build_folder(folder):
+            pytest.fail("the body must not run")
+    finally:
+        process.kill()
+        process.wait()
+    with in_use(folder):  # a killed holder leaves its file, and no lock
+        pass
+    assert not lock_file(folder).exists()
 
 
-def test_a_lock_that_was_removed_while_it_was_opened_is_not_believed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Its holder ends between our opening and our locking: another may by then hold a new file of that name."""
-    path, calls = tmp_path / "lock", []
-    real = locks.lock
-
-    def late(handle: int) -> bool:
-        calls.append(handle)
-        if len(calls) == 1:
-            path.unlink()
-        return real(handle)
-
-    monkeypatch.setattr(locks, "lock", late)
-    with locks.held(path, "place"):
-        assert len(calls) == 2
-        with open(path) as again:
-            assert not real(again.fileno())
-    assert listing(tmp_path) == []
+def test_the_cure_works_the_other_folder_is_free_and_waiting_ends(tmp_path: Path) -> None:
+    process = holder(tmp_path / "run")
+    with in_use(tmp_path / "other"):
+        pass
+    timer = threading.Timer(0.3, process.send_signal, [signal.SIGKILL])
+    timer.start()
+    start = time.monotonic()
+    with in_use(tmp_path / "run", wait=True):
+        assert time.monotonic() - start > 0.2
+    process.wait()
 
 
-def test_where_there_are_no_locks_work_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def none(*_: object) -> None:
-        raise OSError(errno.EOPNOTSUPP, "Operation not supported")
-
-    monkeypatch.setattr(fcntl, "flock", none)
-    write(tmp_path / "build", "a")
-    assert listing(tmp_path) == ["build"]
-
-
-@pytest.mark.parametrize("exchange", [True, False])
-def test_a_link_to_a_folder_is_replaced_and_the_folder_stays(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, exchange: bool
-) -> None:
-    write(tmp_path / "real", "old")
-    (tmp_path / "build").symlink_to("real")
-    if not exchange:
-        monkeypatch.setattr(files, "swap", lambda one, other: False)
-    write(tmp_path / "build", "new")
-    assert listing(tmp_path) == ["build", "real"]
-    assert (tmp_path / "real" / "old-0").is_file()
-    assert (tmp_path / "build" / "new-0").is_file()
-    assert not (tmp_path / "build").is_symlink()
+def test_readers_share_and_writers_do_not(tmp_path: Path) -> None:
+    folder = tmp_path / "build"
+    folder.mkdir()
+    process = holder(folder, "shared")
+    try:
+        with in_use(folder, shared=True):
+            pass
+        assert "is in use by another hwseg;" in refused(folder)
+    finally:
+        process.kill()
+        process.wait()
 
 
-def test_without_an_exchange_a_build_that_was_moved_away_comes_back(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The process dies between the two renames."""
-    write(tmp_path / "build", "old")
-    monkeypatch.setattr(files, "swap", lambda one, other: False)
-    (tmp_path / "build").rename(tmp_path / ".build.old-abcdefgh")
-    (tmp_path / ".build.new-abcdefgh").mkdir()
-    with pytest.raises(KeyboardInterrupt), files.build_folder(tmp_path / "build"):
-        raise KeyboardInterrupt
-    assert listing(tmp_path) == ["build"]
-    files.verify_manifest(tmp_path / "build")
+def test_a_thread_may_take_its_own_lock_again_and_another_may_not(tmp_path: Path) -> None:
+    said = []
+    with in_use(tmp_path / "run"):
+        with in_use(tmp_path / "run"), in_use(tmp_path / "run", shared=True):
+            thread = threading.Thread(target=lambda: said.append(refused(tmp_path / "run")))
+            thread.start()
+            thread.join()
+        assert lock_file(tmp_path / "run").exists()
+    assert f"process {os.getpid()}" in said[0]
+    assert list(tmp_path.iterdir()) == []
 
 
-def killed_after(seconds: float, work: object, *arguments: object) -> None:
-    """Run `work` in a child, which is killed after so many seconds if it has not ended by then."""
-    child = os.fork()
-    if child == 0:
-        try:
-            work(*arguments)  # type: ignore[operator]
-        finally:
-            os._exit(0)
-    time.sleep(seconds)
-    os.kill(child, signal.SIGKILL)
-    os.waitpid(child, 0)
+def test_every_path_to_a_folder_is_the_same_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to("real")
+    monkeypatch.chdir(tmp_path)
+    paths = ("real", "link", "./real/", "real/../real", tmp_path / "link")
+    assert len({lock_file(path) for path in paths}) == 1
 
 
-@pytest.mark.parametrize("exchange", [True, False])
-def test_kill_9_leaves_the_old_build_or_the_new_one_and_the_next_run_tidies_up(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, exchange: bool
-) -> None:
-    target, moments = tmp_path / "build", random.Random(1)
-    if not exchange:
-        monkeypatch.setattr(files, "swap", lambda one, other: False)
-    began = time.monotonic()
-    write(target, "first", 100)
-    whole = time.monotonic() - began
-    seen, missing = set(), 0
-    for number in range(KILLS):
-        killed_after(moments.uniform(0, 1.5 * whole), write, target, f"run {number}", 100)
-        if exchange or target.exists():
-            files.verify_manifest(target)
-            names = {path.name.split("-")[0] for path in target.iterdir()} - {"hwseg", "manifest.json"}
-            assert len(names) == 1
-            seen |= names
-        else:
-            missing += 1
-        if number % 4 == 3:
-            with files.build_folder(target, manifest=False) as folder:
-                (folder / "tidy").write_text("")
-            assert listing(tmp_path) == ["build"]
-            write(target, "first", 100)
-    assert len(seen) > 2
-    assert missing < KILLS // 2
+def test_names_of_any_length_and_kind_have_locks_of_their_own(tmp_path: Path) -> None:
+    names = ["x" * 255, "x" * 254, "ü" * 127, "a b", "-", "x" * LONGEST_NAME, "x" * (LONGEST_NAME + 1)]
+    for name in names:
+        with in_use(tmp_path / name):
+            assert len(os.fsencode(lock_file(tmp_path / name).name)) <= 255
+    assert len({lock_file(tmp_path / name) for name in names}) == len(names)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_two_threads_never_hold_it_at_once(tmp_path: Path) -> None:
+    """Locks are removed and made again while others wait for them."""
+    inside, most = [], []
+
+    def work() -> None:
+        for _ in range(100):
+            with in_use(tmp_path / "run", wait=True):
+                inside.append(1)
+                most.append(len(inside))
+                inside.pop()
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(most) == 400
+    assert set(most) == {1}
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_child_process_does_not_free_its_parents_lock(tmp_path: Path) -> None:
+    with in_use(tmp_path / "run"):
+        child = os.fork()
+        if child == 0:
+            try:
+                with in_use(tmp_path / "run"):
+                    os._exit(1)
+            except HwsegError:
+                os._exit(7)
+            finally:
+                os._exit(2)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+        assert lock_file(tmp_path / "run").exists()
+
+
+def test_a_lock_where_nothing_can_be_written(tmp_path: Path) -> None:
+    """A folder that cannot be replaced may be read; one that cannot be made is refused by its own name."""
+    place = Path("/proc/self/no-folder/build")
+    with in_use(place, shared=True) as locked:
+        assert not locked
+    assert refused(place).startswith("/proc/self/no-folder/build: ")
+    assert not (tmp_path / "missing").exists()
+    with in_use(tmp_path / "missing" / "build", shared=True):
+        pass
+    assert not (tmp_path / "missing").exists()
+
+
+def test_what_only_looks_like_a_lock_is_not_opened(tmp_path: Path) -> None:
+    os.mkfifo(lock_file(tmp_path / "run"))
+    assert str(tmp_path / "run") in refused(tmp_path / "run")
+    (tmp_path / "target").write_text("years of work")
+    lock_file(tmp_path / "other").symlink_to("target")
+    assert str(tmp_path / "other") in refused(tmp_path / "other")
+    assert (tmp_path / "target").read_text() == "years of work"

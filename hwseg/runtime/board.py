@@ -9,6 +9,7 @@ The first column needs no root once udev has given the devices to a group; docs/
 
 from __future__ import annotations
 
+import fcntl
 import mmap
 import os
 import select
@@ -21,7 +22,6 @@ import numpy as np
 
 from hwseg.errors import HwsegError, require
 from hwseg.files import file_errors
-from hwseg.locks import lock, unlock
 from hwseg.runtime.backend import Buffer
 from hwseg.runtime.package import PAGE, Package
 
@@ -280,18 +280,26 @@ def find_memory(root: Path) -> DmaBuffers | PynqBuffers:
 
 
 def claim(path: Path) -> int:
-    """A device file that no other accelerator, of whatever program, has as long as this one has it open."""
+    """A device file that no other accelerator, of whatever program, has as long as this one has it open.
+
+    The lock is the kernel's, and ends with the process; where a file system has none, nothing is refused.
+    """
     handle = open_device(path)
-    if lock(handle):
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        os.close(handle)
+        cure = "close the other one first, the kernel of a notebook for example"
+        raise HwsegError(str(path), "must not be used by two programs at once", cure) from error
+    except OSError:
         return handle
-    os.close(handle)
-    cure = "close the other one first, the kernel of a notebook for example"
-    raise HwsegError(str(path), "must not be used by two programs at once", cure)
+    return handle
 
 
 def release(handle: int) -> None:
-    """Close a device that was claimed."""
-    unlock(handle)
+    """Close a device that was claimed, and give it back, also where a forked process has a copy open."""
+    with suppress(OSError):
+        fcntl.flock(handle, fcntl.LOCK_UN)
     os.close(handle)
 
 
