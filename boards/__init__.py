@@ -107,10 +107,11 @@ class Board:
         if abs(self.ps.fclk.mhz - clock_mhz) < CLOCK_TOLERANCE:
             return self
         clocks = [Clock(pll, mhz, pair) for pll, mhz in self.ps.plls.items() for pair in divisor_pairs()]
-        clock = min(clocks, key=lambda clock: abs(clock.mhz - clock_mhz))
-        near = [max((c.mhz for c in clocks if c.mhz <= clock_mhz), default=None)]
-        near += [min((c.mhz for c in clocks if c.mhz >= clock_mhz), default=None)]
-        told = " or ".join(f"{mhz:.6g}" for mhz in near if mhz is not None)
+        below = max((c for c in clocks if c.mhz <= clock_mhz), key=lambda c: c.mhz, default=None)
+        above = min((c for c in clocks if c.mhz >= clock_mhz), key=lambda c: c.mhz, default=None)
+        near = [clock for clock in (below, above) if clock is not None]
+        clock = min(near, key=lambda clock: abs(clock.mhz - clock_mhz))
+        told = " or ".join(f"{clock.mhz:.6g}" for clock in near)
         rule = f"the clock of {self.name} cannot be {clock_mhz:g} MHz: its PLLs are divided by integers"
         cure = f"compile again with --clock-mhz {told}"
         require(abs(clock.mhz - clock_mhz) < CLOCK_TOLERANCE, place, rule, cure)

@@ -21,7 +21,7 @@ import stat
 import sys
 import tempfile
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -264,15 +264,18 @@ class Sealed:
         require(found == digest, str(path), rule, self.cure)
         return content
 
-    def verify(self) -> None:
-        """Every listed file is there and unchanged."""
+    def verify(self, used: Iterable[str] = ()) -> None:
+        """Every listed file is there and unchanged, and no file that is `used` lies there without being listed."""
         for name in self.digests:
             self.read(name)
+        for name in used:
+            beside = os.path.lexists(self.folder / name) and name not in self.digests
+            require(not beside, str(self.folder / name), "is not listed in the manifest", self.cure)
 
 
-def verify_manifest(folder: str | Path) -> None:
-    """Raise `HwsegError` naming the first file that is missing or not what `manifest.json` says."""
-    Sealed.of(folder).verify()
+def verify_manifest(folder: str | Path, used: Iterable[str] = ()) -> None:
+    """Raise `HwsegError` naming the first file that is missing or not what `manifest.json` says; `used`: as `verify`."""
+    Sealed.of(folder).verify(used)
 
 
 def read_regular(path: str | Path, max_bytes: int = 1 << 30, cure: str = "check the path") -> bytes:
