@@ -84,7 +84,7 @@ def supported(first: str, second: str) -> bool:
 
 
 ENLARGING = ("ConvTranspose", "Resize nearest", "Resize linear")
-MOST_PIXELS = 2500
+MOST_PIXELS = 1500
 """Of a map that was enlarged for a goal."""
 
 PAIRS = tuple(pair for pair in product(OPERATIONS, repeat=2) if supported(*pair))
@@ -238,7 +238,8 @@ def _chain(pen: Pen, sketch: Sketch, goal: tuple[str, ...], at: int, trial: int)
                 at = _begun(pen, sketch, name, at, integers)
             if not step.accepts(sketch.maps[at]):
                 return False
-            at = sketch.add(make(pen, sketch, at))
+            alone = (name, following) == ("Concat", "Greater")  # which compares one channel
+            at = sketch.add(Join((at,)) if alone else make(pen, sketch, at))
     except Unbuildable:
         return False
     finally:

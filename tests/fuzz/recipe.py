@@ -19,7 +19,7 @@ import onnx
 
 from tests.fuzz.net import DOMAIN, NEVER_READ, Map, Net, Part, build_check
 
-MOST_ELEMENTS = 40_000
+MOST_ELEMENTS = 16_000
 """Of one tensor: every graph takes milliseconds."""
 
 
