@@ -164,8 +164,8 @@ def _require_replaceable(target: Path, owner: str) -> None:
 
 def owner_of(folder: Path) -> str | None:
     """Who wrote a build folder, by its marker; None for any other folder."""
-    with suppress(OSError, ValueError):
-        content = json.loads((folder / MARKER).read_text())
+    with suppress(HwsegError, ValueError, RecursionError):
+        content = json.loads(read_file(folder / MARKER))
         if isinstance(content, dict) and isinstance(content.get("owner"), str):
             return str(content["owner"])
     return None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import warnings
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -105,6 +106,9 @@ def load(path: Path, kind: str) -> dict[str, Any]:
     content = read_file(path, LARGEST)
     with given(path, WHAT, CURE), warnings.catch_warnings():
         warnings.simplefilter("ignore")
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:  # torch does not look at the sums in it
+            damaged = archive.testzip()
+        require(damaged is None, str(path), f"is damaged: {damaged} is not as it was written", CURE)
         state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     found = state.get("format") if isinstance(state, dict) else None
     require(found == kind, str(path), f"must be a {kind!r} checkpoint, not {found!r}")
