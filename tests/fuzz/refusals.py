@@ -16,7 +16,9 @@ ACCEPTED = 0.9
 REASONS: Mapping[str, str] = {
     r"load: must have a convolution": "the drawer's last operation read an older tensor",
     r"compile: must not end the network": "bilinear sums without a quantizer as the head",
-    r"compile: channel N: N of N requantization steps, .* are not reproduced by a N-bit multiplier": "float scales, ties",
+    r"compile: channel N: N of N requantization steps, .* are not reproduced by a N-bit multiplier": (
+        "float scales, ties"
+    ),
     r"compile: residual add has N pairs of values that N-bit weights do not reproduce": "float scales of an addition",
     r"compile: the smallest strip, N rows of N pixels, (needs N (partial sums|bank words), has N|does not fit N)": (
         "an array of small memories"
