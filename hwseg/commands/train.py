@@ -109,14 +109,14 @@ def _train(run: Any, source: Path) -> int:
 
 def follow(run: Any, source: Path, train: Any) -> Any:
     """Train `run` on a folder or CSV file with a progress bar, and print what came of it."""
-    from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+    from hwseg.commands.terminal import console as plain_console
     from hwseg.quant.train import data
 
     unet, config = run.unet, run.config
     parts = data.load(source, unet.in_channels, unet.out_channels, config.seed, config.exclude)
-    console = Console(quiet=not run.fabric.is_global_zero)
+    console = plain_console(quiet=not run.fabric.is_global_zero)
     counts = ", ".join(f"{len(pairs)} {part}" for part, pairs in parts.items())
     console.print(f"{counts} pictures; {config.steps} steps on {run.device}", highlight=False)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())

@@ -35,6 +35,22 @@ def _curves(history: Sequence[tuple[Any, ...]]) -> Any:
     return figure
 
 
+def tensorboard(folder: Path, names: Sequence[str]) -> Callable[[int, Sequence[float]], None]:
+    """What takes a step and the values of `names` to an events file of TensorBoard."""
+    with tool("tensorboard", "loading it", "pip install tensorboard"):
+        from torch.utils.tensorboard import SummaryWriter
+
+        writer = SummaryWriter(str(folder))
+
+    def write(step: int, values: Sequence[float]) -> None:
+        with tool("tensorboard", "writing its events", "train without tensorboard"):
+            for name, value in zip(names, values, strict=True):
+                writer.add_scalar(name, value, step)
+            writer.flush()
+
+    return write
+
+
 def pareto(points: Sequence[dict[str, Any]], chosen: int, path: Path, cost: str = "cycles") -> None:
     """Validation Dice and loss of measured points over what they cost, the chosen one ringed; as `curves`."""
     _write(path, lambda: _pareto(points, chosen, cost))

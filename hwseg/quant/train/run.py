@@ -27,16 +27,28 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hwseg.errors import HwsegError, require
+from hwseg.borders import given, memory_for
+from hwseg.errors import require
 from hwseg.files import write_whole
 from hwseg.interrupts import Asked, deferred, exit_status
 from hwseg.quant.train import crops, layers, losses, metrics
 from hwseg.quant.train.average import Average
-from hwseg.quant.train.checkpoint import RUN_FORMAT, load, load_network, save, save_network, start_from
+from hwseg.quant.train.checkpoint import (
+    CURE,
+    RUN_FORMAT,
+    WHAT,
+    load,
+    load_network,
+    require_numbers,
+    save,
+    save_network,
+    start_from,
+)
 from hwseg.quant.train.config import STAGES, TrainConfig, read_toml, to_toml
 from hwseg.quant.train.dial import Dial
 from hwseg.quant.train.folder import STATE, alone, digest_of
 from hwseg.quant.train.pairs import Pair, both_classes, whole
+from hwseg.quant.train.plots import curves, tensorboard
 from hwseg.quant.train.processes import fabric
 from hwseg.quant.train.unet import QuantUNet, UNetConfig, calibrate, fold_batch_norm
 
@@ -90,7 +102,8 @@ class Run:
         self.fabric = fabric(config)
         self.device = self.fabric.device
         torch.manual_seed(config.seed)
-        self.model = QuantUNet(unet).to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        with memory_for(f"a network of {max(unet.widths)} channels", "lower --width or --depth"):
+            self.model = QuantUNet(unet).to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.calibrated = bool(config.init) and start_from(self.model, Path(config.init))
         self.loss = losses.from_config(config)
         self.step = self.saved = 0
@@ -266,12 +279,16 @@ class Run:
         """The run as it was when last.pt was written."""
         found = digest_of(folder)
         state = load(folder / STATE, RUN_FORMAT)
-        config = TrainConfig.from_dict({**state["train"], "init": ""})
-        run = cls(folder, UNetConfig.from_dict(state["unet"]), config)
-        if state["train"]["init"] and not any("norm" in name for name in state["model"]):
-            fold_batch_norm(run.model)
-        run.config = TrainConfig.from_dict(state["train"])
-        run.restore(state)
+        cure = "go on with `hwseg adapt --resume`"
+        require("adapt" not in state, str(folder), "is a run of `hwseg adapt`", cure)
+        with given(folder / STATE, WHAT, CURE):
+            unet = UNetConfig.from_dict(state["unet"])
+            require_numbers(folder / STATE, unet, state["model"])
+            run = cls(folder, unet, TrainConfig.from_dict({**state["train"], "init": ""}))
+            if state["train"]["init"] and not any("norm" in name for name in state["model"]):
+                fold_batch_norm(run.model)
+            run.config = TrainConfig.from_dict(state["train"])
+            run.restore(state)
         run.found = found
         return run
 
@@ -289,7 +306,7 @@ def train(run: Run, parts: Parts, watch: Callable[[Progress], None] = lambda _: 
         if run.step == 0:
             run.save()
         try:
-            with deferred() as asked:
+            with deferred() as asked, memory_for(f"step {run.step + 1}", "lower --batch, --size or --width"):
                 _steps(run, parts, watch, asked)
         except KeyboardInterrupt as stop:
             if run.settled:
@@ -301,7 +318,8 @@ def train(run: Run, parts: Parts, watch: Callable[[Progress], None] = lambda _: 
 def _steps(run: Run, parts: Parts, watch: Callable[[Progress], None], asked: Asked) -> None:
     config, started = run.config, time.monotonic()
     steps = range(run.step, config.steps)
-    board = _board(run)
+    wanted = config.tensorboard and run.fabric.is_global_zero
+    board = tensorboard(run.folder, _COLUMNS[2:5]) if wanted else None
     for images, targets in crops.ahead(parts["train"], run.crops, config.seed, steps, run.share):
         run.settled = False
         if config.stage(run.step) != run.stage:
@@ -314,30 +332,13 @@ def _steps(run: Run, parts: Parts, watch: Callable[[Progress], None], asked: Ask
             seconds = round(time.monotonic() - started, 1)
             run.history.append((run.step, run.stage, round(value, 6), rate, round(score, 6), seconds))
             run.save()
-            board(run.history[-1])
+            if board is not None:
+                board(run.history[-1][0], run.history[-1][2:5])
         run.settled = True
         watch(Progress(run.step, run.stage, value, score))
         run.stop_together(asked)
         if config.patience and run.waited >= config.patience:
             break
-
-
-def _board(run: Run) -> Callable[[tuple[Any, ...]], None]:
-    """What takes a row of the history to TensorBoard, if it is wanted."""
-    if not run.config.tensorboard or not run.fabric.is_global_zero:
-        return lambda row: None
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ModuleNotFoundError as error:
-        raise HwsegError("train.tensorboard", f"needs the package {error.name}", "pip install tensorboard") from error
-    writer = SummaryWriter(str(run.folder))
-
-    def write(row: tuple[Any, ...]) -> None:
-        for name, value in zip(_COLUMNS[2:5], row[2:5], strict=True):
-            writer.add_scalar(name, value, row[0])
-        writer.flush()
-
-    return write
 
 
 def validate(run: Run, pairs: list[Pair]) -> float:
@@ -354,8 +355,6 @@ def validate(run: Run, pairs: list[Pair]) -> float:
 
 def finish(run: Run, parts: Parts) -> Result:
     """Measure the best network on what was not trained on, draw the curves, and write result.json."""
-    from hwseg.quant.train.plots import curves
-
     run.fabric.barrier()
     model, _ = load_network(run.folder / "best.pt")
     options = run.config.normalize, run.device, run.config.resize
