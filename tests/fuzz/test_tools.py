@@ -9,7 +9,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
+from tests.fuzz.__main__ import main
 from tests.fuzz.arrays import SHAPES, SIMULATED, random_array
 from tests.fuzz.campaign import Stages, examine, smallest, spread
 from tests.fuzz.checks import Loaded, Refusal, loaded
@@ -147,3 +149,17 @@ def test_sequences_go_through_what_changes_every_number_alone() -> None:
     assert {("ConvTranspose", "Add constant"), ("Add constant", "Quant"), ("Quant", "MaxPool")} <= pairs
     assert ("ConvTranspose", "MaxPool") in through
     assert ("ConvTranspose", "Quant") not in through
+
+
+def test_the_command_counts_what_was_drawn() -> None:
+    result = CliRunner().invoke(main, ["--graphs", "6", "--programs", "2", "--seed", "3", "--jobs", "2"])
+    assert result.exit_code == 0, result.output
+    assert "6 graphs drawn" in result.output
+    assert "0 differences" in result.output
+    assert "| CONFIG | planes | 4 |" in result.output
+
+
+def test_the_command_shows_one_graph() -> None:
+    result = CliRunner().invoke(main, ["--show", "7", "--programs", "0"])
+    assert result.exit_code == 0
+    assert eval(result.output.strip()) == draw(7)
