@@ -24,23 +24,35 @@ from tests.fuzz.refusals import reason, unknown
 from tests.fuzz.shrink import shrunk
 from tests.fuzz.steps import *  # noqa: F403
 from tests.fuzz.steps import Affine, Conv, Enlarge, Picture, Pool, Quantize, Recipe, Transposed, Weights, build
-from tests.fuzz.under_test import CONFIG, FORMATS, Opcode, Program, golden, parse_array
+from tests.fuzz.under_test import CONFIG, FORMATS, Opcode, Program, Requantize, golden, parse_array
 
 
 def test_a_golden_model_that_rounds_ties_up_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    right = golden.requantize
+    right = golden.RULES[Requantize]
 
-    def wrong(op: Any, x: np.ndarray, dtype: Any) -> np.ndarray:
-        y = right(op, x, dtype)
-        for c, acc in enumerate(x):
+    def wrong(node: Any, inputs: list[np.ndarray], dtype: Any) -> np.ndarray:
+        y, op = right(node, inputs, dtype), node.op
+        for c, acc in enumerate(inputs[0]):
             m, b = op.multiplier[c % len(op.multiplier)], op.offset[c % len(op.offset)]
             up = [min(max(floor(int(a) * m + b + Fraction(1, 2)), op.low), op.high) for a in acc.flat]
             y[c] = np.array(up).reshape(acc.shape)
         return y
 
-    monkeypatch.setattr(golden, "requantize", wrong)
-    findings = [f for seed in range(40) for f in examine(seed).findings]
-    assert findings
+    monkeypatch.setitem(golden.RULES, Requantize, wrong)
+    assert any(examine(seed).findings for seed in range(60))
+
+
+@pytest.mark.parametrize("op", golden.RULES, ids=lambda op: op.__name__)
+def test_one_wrong_value_of_an_operation_is_found(monkeypatch: pytest.MonkeyPatch, op: type) -> None:
+    right = golden.RULES[op]
+
+    def wrong(node: Any, inputs: list[np.ndarray], dtype: Any) -> np.ndarray:
+        y = np.array(right(node, inputs, dtype))
+        y[-1, -1, -1] ^= 1
+        return y
+
+    monkeypatch.setitem(golden.RULES, op, wrong)
+    assert any(examine(seed).findings for seed in range(60))
 
 
 def changed(program: Program, opcode: Opcode, field: str, bit: int) -> Program:
