@@ -14,6 +14,7 @@ ACCEPTED = 0.9
 """Of all drawn graphs, at least."""
 
 REASONS: Mapping[str, str] = {
+    r"input x must be quantized once": "one reader of a picture without a quantizer drew one, another did not",
     r"must have a convolution": "the drawer's last operation read an older tensor",
     r"channel N: N of N requantization steps, .* are not reproduced by": "float scales with many ties",
     r"residual add has N pairs of values that N-bit weights do not reproduce": "float scales of an addition",

@@ -36,7 +36,7 @@ def test_a_golden_model_that_rounds_ties_up_is_found(monkeypatch: pytest.MonkeyP
             y[c] = np.array(up).reshape(acc.shape)
         return y
 
-    monkeypatch.setattr(golden, "requantize", wrong)
+    monkeypatch.setattr("hwseg.golden.requantization.requantize", wrong)
     findings = [f for seed in range(40) for f in examine(seed).findings]
     assert findings
 
