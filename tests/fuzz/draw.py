@@ -104,7 +104,7 @@ LAST_GOALS: tuple[tuple[str, ...], ...] = (
     *(pair for pair in PAIRS if pair[1] in ENDS),
     *((a, "Quant", b) for a, b in THROUGH if b in ENDS),
 )
-GOALS_OF_A_SEED = 3
+GOALS_OF_A_SEED = 4
 """And a last one."""
 
 
@@ -117,8 +117,11 @@ def draw(seed: int) -> Recipe:
     oldest = 13 if "Softmax" in names else 11 if "Resize linear" in names else 9
     opsets = {opset: share for opset, share in OPSETS.items() if opset >= oldest}
     sketch = Sketch(picture(pen), pen.weighted(opsets))
+    if pen.chance(0.15):
+        attempt(pen, sketch, OPERATIONS["Conv 3x3"][1], 0)  # a picture that is read so may be stored folded
+        attempt(pen, sketch, Quantize.draw, len(sketch.maps) - 1)
     for goal in goals:
-        for _ in range(pen.weighted({0: 2.0, 1: 2.0, 2: 1.0, 4: 0.5})):
+        for _ in range(pen.weighted({0: 3.0, 1: 2.0, 2: 0.6, 4: 0.3})):
             grow(pen, sketch)
         pursue(pen, sketch, goal)
     gather(pen, sketch)

@@ -37,7 +37,7 @@ def clean(seeds: range, stages: dict[int, Stages]) -> Record:
 def test_all_ways_agree(start: int) -> None:
     seeds = range(start, start + AT_ONCE)
     total = clean(seeds, {seed: Stages(program=seed % PROGRAM_OF == 0) for seed in seeds})
-    assert len(total.refusals) <= AT_ONCE // 3
+    assert len(total.refusals) <= 3, total.reasons
 
 
 def test_no_pair_of_operations_is_missing() -> None:
@@ -63,7 +63,7 @@ def test_all_ways_agree_on_thousands(start: int) -> None:
     seeds = range(start, start + SLOW_AT_ONCE)
     stages = {seed: Stages(program=seed % SLOW_PROGRAM_OF == 0, verilog=seed % SLOW_VERILOG_OF == 0) for seed in seeds}
     total = clean(seeds, stages)
-    assert len(total.refusals) <= (1 - ACCEPTED) * SLOW_AT_ONCE
+    assert min(total.accepted) >= ACCEPTED, total.reasons
 
 
 @pytest.mark.slow
