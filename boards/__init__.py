@@ -6,6 +6,7 @@ says only what it does differently.
 
 from __future__ import annotations
 
+import os
 import re
 import tomllib
 from collections.abc import Mapping
@@ -14,11 +15,17 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from hwseg.borders import given
 from hwseg.errors import HwsegError, require
+from hwseg.files import read_file
 from hwseg.runtime.package import DIVISOR, PLLS, PORTS
 
 HERE = Path(__file__).parent
 GENERIC = "board.toml"
+LARGEST = 1 << 20
+"""Bytes of a board file."""
+HIGHEST = 1e15
+"""Of every number in it."""
 
 CLOCK_TOLERANCE = 0.01
 """MHz by which FCLK0 may miss the clock that was asked for."""
@@ -159,6 +166,8 @@ def read_board(own: Path, generic: Path) -> Board:
             value = value[key]
         fits = isinstance(value, (int, float) if kind is float else kind) and not isinstance(value, bool)
         require(fits, place, f"{'.'.join(keys)} must be of type {kind.__name__}, is {value!r}", cure)
+        if kind in (int, float):
+            require(abs(value) <= HIGHEST, place, f"{'.'.join(keys)} must be at most {HIGHEST:g}, is {value!r}", cure)
         return kind(value)
 
     def positive(kind: type, *keys: str) -> Any:
@@ -227,12 +236,9 @@ def read_board(own: Path, generic: Path) -> Board:
 
 
 def _parsed(path: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(path.read_text())
-    except OSError as error:
-        raise HwsegError(str(path), "must be a board file that can be read", "check the path") from error
-    except ValueError as error:
-        raise HwsegError(str(path), f"must be TOML: {error}", "correct it") from error
+    require(os.path.isfile(path), str(path), "must be a board file that can be read", "check the path")
+    with given(path, "TOML", "correct it"):
+        return tomllib.loads(read_file(path, LARGEST).decode())
 
 
 def _merged(base: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:

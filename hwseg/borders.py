@@ -33,6 +33,9 @@ BLAMELESS = "your files are not to blame"
 FULL = ("No space left on device", "Disk quota exceeded")
 """What compilers and other programs write when the disk is full."""
 
+SCARCE = ("can't allocate memory", "out of memory", "bad allocation", "bad_alloc")
+"""What libraries say where Python would raise MemoryError."""
+
 _MACHINE = (
     *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.EIO),
     *(errno.EACCES, errno.EPERM),
@@ -100,9 +103,25 @@ def told(error: BaseException) -> str:
     return f"{type(error).__name__}: {lines[0][:_TOLD]}" if lines else type(error).__name__
 
 
+def is_of_memory(error: BaseException) -> bool:
+    """Whether there was too little memory, on the processor or on a GPU."""
+    return isinstance(error, MemoryError) or any(word in str(error).lower() for word in SCARCE)
+
+
+@contextmanager
+def memory_for(what: str, cure: str) -> Iterator[None]:
+    """Too little memory in the body is one sentence, with a cure that needs less; everything else passes."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if not is_of_memory(error):
+            raise
+        raise HwsegError(what, "needs more memory than there is", cure) from error
+
+
 def _of_system(error: BaseException, place: str) -> HwsegError | None:
     """What is the system's fault, whoever was called."""
-    if isinstance(error, MemoryError):
+    if is_of_memory(error):
         return from_os_error(OSError(errno.ENOMEM, "out of memory"), place or "memory")
     if isinstance(error, OSError) and has_cure(error) and (place or error.errno in _MACHINE):
         return from_os_error(error, place)

@@ -159,9 +159,10 @@ def _patient_streams() -> Iterator[None]:
         except OSError:
             os.open(os.devnull, os.O_RDWR)
     before = sys.stdout, sys.stderr
-    if (out := sys.stdout) is not None and out is sys.__stdout__:
+    out, err = sys.stdout, sys.stderr
+    if out is sys.__stdout__ and out is not None:
         sys.stdout = _patient(out.encoding, 1, "standard output", "replace")
-    if (err := sys.stderr) is not None and err is sys.__stderr__:
+    if err is sys.__stderr__ and err is not None:
         sys.stderr = _patient(err.encoding, 2, "standard error", "backslashreplace")
     try:
         yield

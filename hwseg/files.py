@@ -98,6 +98,24 @@ def _partial(target: Path) -> tuple[Path, int]:
     return Path(name), handle
 
 
+def read_file(path: str | Path, most: int = 1 << 26) -> bytes:
+    """The content of a regular file of at most `most` bytes; a pipe or a device has no end, and is refused."""
+    place = str(path)
+    try:
+        with file_errors(place):
+            handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+            with os.fdopen(handle, "rb") as file:
+                found = os.fstat(handle)
+                require(
+                    stat.S_ISREG(found.st_mode), place, "must be a file, not a folder, pipe or device", "check the path"
+                )
+                rule = f"must have at most {most} bytes, has {found.st_size}"
+                require(found.st_size <= most, place, rule, "check that it is what you meant")
+                return file.read(most)
+    except ValueError:  # a NUL in the path
+        raise HwsegError(place, "is not a file name", "check the path") from None
+
+
 @contextmanager
 def build_folder(path: str | Path, owner: str = "hwseg-build", manifest: bool = True) -> Iterator[Path]:
     """A scratch folder that becomes `path` when the body ends well, and vanishes when it does not.
@@ -150,8 +168,8 @@ def _require_replaceable(target: Path, owner: str) -> None:
 
 def owner_of(folder: Path) -> str | None:
     """Who wrote a build folder, by its marker; None for any other folder."""
-    with suppress(OSError, ValueError):
-        content = json.loads((folder / MARKER).read_text())
+    with suppress(HwsegError, ValueError, RecursionError):
+        content = json.loads(read_file(folder / MARKER))
         if isinstance(content, dict) and isinstance(content.get("owner"), str):
             return str(content["owner"])
     return None
@@ -274,7 +292,7 @@ class Sealed:
 
 
 def verify_manifest(folder: str | Path, used: Iterable[str] = ()) -> None:
-    """Raise `HwsegError` naming the first file that is missing or not what `manifest.json` says; `used`: as `verify`."""
+    """Raise `HwsegError` naming the first file that is missing or not as in `manifest.json`; `used`: as `verify`."""
     Sealed.of(folder).verify(used)
 
 

@@ -6,6 +6,7 @@ the whole picture; then, if asked, the picture is cropped or resized to the mode
 
 from __future__ import annotations
 
+import os
 import warnings
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from hwseg.borders import given
 from hwseg.errors import HwsegError, require
 from hwseg.ir import Graph, TensorType
 from hwseg.normalize import NONE, normalize
@@ -46,7 +48,7 @@ def read_picture(path: str | Path, channels: int) -> Pixels:
     place = str(path)
     cure = f"use a .npy file with the float32 tensor [1, {channels}, H, W]"
     require(channels in (1, 3), place, f"a model of {channels} channels takes no pictures", cure)
-    require(Path(path).is_file(), place, "must be a picture, but there is no such file", "check the path")
+    require(os.path.isfile(path), place, "must be a picture, but there is no such file", "check the path")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
@@ -102,11 +104,10 @@ def read_floats(path: str | Path, graph: Graph) -> np.ndarray:
     place = str(path)
     height, width, channels = graph.types[graph.input].shape
     shape = (1, channels, height, width)
-    require(Path(path).is_file(), place, "must be a .npy file, but there is no such file", "check the path")
-    try:
+    require(os.path.isfile(path), place, "must be a .npy file, but there is no such file", "check the path")
+    with given(place, "a .npy file of numbers", "write it with numpy.save"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
         x = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, OSError, EOFError, SyntaxError, TypeError, OverflowError, MemoryError):
-        raise HwsegError(place, "is no .npy file of numbers, or is damaged", "write it with numpy.save") from None
     wanted = f"must hold float32 {list(shape)}"
     require(isinstance(x, np.ndarray), place, wanted, "write one array with numpy.save")
     require(x.dtype == np.float32, place, f"{wanted}, holds {x.dtype}", "convert with .astype(numpy.float32)")

@@ -70,7 +70,7 @@ def test_a_file_that_a_tool_misses_is_its_installations() -> None:
 
 
 def test_a_package_that_is_missing_is_named_with_its_cure() -> None:
-    sentence = r"cocotb: must not fail loading it: the package cocotb_tools is missing or broken .*; pip install 'hwseg\[sim\]'"
+    sentence = r"must not fail loading it: the package cocotb_tools is missing or broken .*; pip install 'hwseg\[sim\]'"
     with pytest.raises(HwsegError, match=sentence), tool("cocotb", "loading it", install("sim")):
         raise ModuleNotFoundError("No module named 'cocotb_tools'", name="cocotb_tools")
 

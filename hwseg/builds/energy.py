@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from hwseg import golden
+from hwseg.borders import given
 from hwseg.builds.read import CALIBRATION as CALIBRATION
 from hwseg.builds.read import load_build
 from hwseg.compile.program import Program, Progress, silent
@@ -67,14 +68,20 @@ def _activity(
         inputs = read_images(images, program.graph, full, fit)
         source = "full" if full else "images"
     elif stored.is_file():
-        with file_errors(stored):
-            inputs = [np.load(stored, allow_pickle=False)]
+        inputs = [stored_picture(build)]
         source = "calibration"
     maps = []
     for number, picture in enumerate(inputs):
         progress(f"golden model, picture {number + 1} of {len(inputs)}")
         maps.append(golden.run(program.graph, picture).tensors)
     return activity_of_program(program, maps, source, full=full, progress=progress)
+
+
+def stored_picture(build: Path) -> np.ndarray:
+    """The picture of `hwseg compile --calibrate`, as integers [H, W, C]."""
+    stored = build / CALIBRATION
+    with given(stored, "the picture of a build", "compile the model again"):
+        return np.asarray(np.load(stored, allow_pickle=False))
 
 
 def read_images(path: Path, graph: Graph, full: bool, fit: str) -> list[np.ndarray]:

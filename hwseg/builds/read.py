@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from hwseg.boards import load_board
+from hwseg.borders import given
 from hwseg.compile.lower.dial import turned
 from hwseg.compile.program import Program, compile_graph
 from hwseg.errors import require
-from hwseg.files import file_errors, verify_manifest
+from hwseg.files import verify_manifest
 from hwseg.ir import Graph
 from hwseg.quant.read.load import load
 from hwseg.rtl.config import parse_array
@@ -37,11 +38,11 @@ def require_build(folder: Path, *, verify: bool = True) -> None:
 def load_build(folder: Path, *, verify: bool = True) -> tuple[Graph, Program, Mapping[str, Any]]:
     """What a build folder contains, compiled again from its model."""
     require_build(folder, verify=verify)
-    with file_errors(folder):
-        report = json.loads((folder / "report.json").read_text())
-    graph = turned(load(folder / "model.onnx"), int(report.get("planes", 8)))
-    config = parse_array(report["array"])
-    board, clock = load_board(report["board"]), float(report["clock_mhz"])
+    with given(folder / "report.json", "a report of hwseg compile", "compile the model again"):
+        report = json.loads((folder / "report.json").read_bytes())
+        planes, config = int(report.get("planes", 8)), parse_array(report["array"])
+        board, clock = load_board(report["board"]), float(report["clock_mhz"])
+    graph = turned(load(folder / "model.onnx"), planes)
     program = compile_graph(graph, config, board, bool(report.get("inexact")), clock_mhz=clock)
     return graph, program, report
 
@@ -52,5 +53,6 @@ def read_report(build: Path) -> dict[str, Any]:
         (build / "report.json").is_file(), str(build), "must be a build folder with report.json", "run hwseg compile"
     )
     verify_manifest(build, USED)
-    content: dict[str, Any] = json.loads((build / "report.json").read_text())
+    with given(build / "report.json", "a report of hwseg compile", "compile the model again"):
+        content: dict[str, Any] = json.loads((build / "report.json").read_bytes())
     return content

@@ -55,13 +55,11 @@ def command(
     allow_inexact: bool,
 ) -> None:
     """Turn a QONNX MODEL into Verilog, program, weights and a report."""
-    from rich.console import Console
-    from rich.markup import escape
-
     from hwseg.builds.build import compile_model
     from hwseg.commands.tables import show, show_energy_of_frame, show_explanations
+    from hwseg.commands.terminal import Phases
 
-    with Console(stderr=True).status("starting") as status:
+    with Phases("starting") as phases:
         build = compile_model(
             model,
             board,
@@ -73,7 +71,7 @@ def command(
             core=core,
             planes=planes,
             calibrate=calibrate,
-            progress=lambda phrase: status.update(escape(phrase)),
+            progress=phases,
         )
     show(build.report)
     show_energy_of_frame(build.report)

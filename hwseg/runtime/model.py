@@ -10,7 +10,7 @@ import numpy as np
 
 from hwseg.errors import HwsegError, require
 from hwseg.files import Sealed
-from hwseg.layout import CHANNELS, PIXELS, WORD_BYTES, HeadLayout, TensorLayout
+from hwseg.layout import CHANNELS, PIXELS, WORD_BYTES, Fold, HeadLayout, Shape, TensorLayout, folded_shape, stored
 from hwseg.normalize import parse
 from hwseg.runtime.entries import Entry
 
@@ -181,23 +181,28 @@ def _shape(entry: Entry) -> tuple[int, int, int]:
     return height, width, channels
 
 
-def _tensor(entry: Entry) -> TensorLayout:
+def _folded(entry: Entry) -> tuple[Shape, Fold]:
+    """Shape and fold of a tensor."""
     _shape(entry)
-    entry["planes"].integer(1, 8)
-    entry["signed"].flag()
     if "fold" in entry.value:
         for count in entry["fold"].entries(2, 2):
             count.integer(1, CHANNELS)
     try:
-        return TensorLayout.from_json(entry.value)
+        return folded_shape(entry.value)
     except HwsegError as error:
         raise entry["fold"].fail(error.rule) from error
 
 
+def _tensor(entry: Entry) -> TensorLayout:
+    shape, fold = _folded(entry)
+    return TensorLayout(shape, entry["planes"].integer(1, 8), entry["signed"].flag(), fold)
+
+
 def _sums(entry: Entry) -> HeadLayout:
-    shape, rows = _shape(entry), entry["set_rows"].integer(1, CHANNELS)
-    sets = entry["sets"].integer(-(-shape[2] // rows), -(-shape[2] // rows))
+    (shape, fold), rows = _folded(entry), entry["set_rows"].integer(1, CHANNELS)
+    count = -(-stored(shape, fold)[2] // rows)
+    sets = entry["sets"].integer(count, count)
     pixels = entry["pixels"].integer(1, PIXELS)
     if PIXELS % pixels:
         raise entry["pixels"].fail(f"must divide {PIXELS}, is {pixels}")
-    return HeadLayout(shape, sets, rows, pixels)
+    return HeadLayout(shape, sets, rows, pixels, fold)

@@ -8,16 +8,13 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from numbers import Real
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import numpy as np
 
 from hwseg.errors import HwsegError, require
 from hwseg.runtime.loaded import Loaded
 from hwseg.runtime.model import Model
-
-if TYPE_CHECKING:
-    from hwseg.runtime.accelerator import Accelerator
 
 LONGEST = 86_400.0
 """Seconds: every wait has a limit."""
@@ -42,13 +39,23 @@ class Mask:
         return self.model.head.logits(self.sums)
 
 
+class Owner(Protocol):
+    """The accelerator, as its runs see it."""
+
+    def status(self) -> frozenset[str]: ...
+
+    def stop(self, run: Run) -> None: ...
+
+    def finish(self, run: Run, timeout: float | None) -> None: ...
+
+
 class Run:
     """A run under way, or what came of it.
 
     given_up: nobody will wait for it; the accelerator ends it before it begins another.
     """
 
-    def __init__(self, accelerator: Accelerator, loaded: Loaded) -> None:
+    def __init__(self, accelerator: Owner, loaded: Loaded) -> None:
         self._accelerator, self.loaded = accelerator, loaded
         self._mask: Mask | None = None
         self._error: HwsegError | None = None

@@ -9,10 +9,11 @@ import pytest
 
 from hwseg.rtl.config import PRESETS, EngineConfig, parse_array
 from hwseg.rtl.engine import verilog
+from hwseg.target import engine_text
 from tests.faults.cache import empty_but_for_yosys
 
 PATIENCE = 300
-from hwseg.target import engine_text
+"""Seconds; a loaded machine is no reason to fail."""
 
 
 @pytest.fixture(scope="module")

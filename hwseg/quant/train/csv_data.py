@@ -6,10 +6,14 @@ Paths are relative to the file.  Without a column `part`, a seeded shuffle split
 from __future__ import annotations
 
 import csv
+import io
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from hwseg.errors import HwsegError, require
+from hwseg.borders import given
+from hwseg.errors import require
+from hwseg.files import read_file
 from hwseg.quant.train.pairs import PARTS, Pair, chosen, same_size, shuffled
 
 COLUMNS = ("image", "mask")
@@ -35,11 +39,9 @@ def load_csv(
 
 def _rows(path: Path) -> Iterator[dict[str, Path]]:
     """Checked lines; the values are paths, except `part`, which is wrapped as one."""
-    try:
-        with path.open(newline="", encoding="utf-8") as file:
-            lines = list(csv.reader(file, strict=True))
-    except (OSError, ValueError, csv.Error) as error:
-        raise HwsegError(str(path), f"is no readable CSV file ({error})") from error
+    with given(path, "a readable CSV file", "write it as UTF-8 with commas and double quotes"):
+        text = read_file(path).decode("utf-8-sig")
+        lines = list(csv.reader(io.StringIO(text, newline=""), strict=True))
     header = [name.strip() for name in lines[0]] if lines else []
     known = {*COLUMNS, "part"}
     fits = set(COLUMNS) <= set(header) <= known and len(set(header)) == len(header)
@@ -55,7 +57,9 @@ def _rows(path: Path) -> Iterator[dict[str, Path]]:
             require(bool(entry), place, f"has no {name}")
         files = {name: path.parent / row[name] for name in COLUMNS}
         for name, file_path in files.items():
-            require(file_path.is_file(), place, f"{name} {row[name]} does not exist", "paths are relative to the file")
+            require(
+                os.path.isfile(file_path), place, f"{name} {row[name]} does not exist", "paths are relative to the file"
+            )
         image = files["image"]
         require(image not in seen, place, f"names {row['image']} again, after line {seen.get(image)}")
         seen[image] = number

@@ -9,10 +9,13 @@ Further keys of split.json are left alone unless asked for.  Without the file, a
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from hwseg.errors import HwsegError, require
+from hwseg.borders import given
+from hwseg.errors import require
+from hwseg.files import file_errors, read_file
 from hwseg.quant.train.csv_data import load_csv
 from hwseg.quant.train.pairs import PARTS, Pair, chosen, same_size, shuffled
 
@@ -45,9 +48,11 @@ def load_folder(
 
 
 def _files(folder: Path) -> dict[str, Path]:
-    require(folder.is_dir(), str(folder), "must be a folder of pictures", "a data set has images/ and masks/")
+    require(os.path.isdir(folder), str(folder), "must be a folder of pictures", "a data set has images/ and masks/")
     files: dict[str, Path] = {}
-    for path in sorted(folder.iterdir()):
+    with file_errors(folder):
+        listed = sorted(folder.iterdir())
+    for path in listed:
         if path.suffix.lower() in SUFFIXES:
             require(path.stem not in files, str(path), "is the second file of this name", "keep one of them")
             files[path.stem] = path
@@ -64,13 +69,11 @@ def _same_names(images: dict[str, Path], masks: dict[str, Path], root: Path) -> 
 
 def _split(root: Path, stems: list[str], seed: int, extra: str) -> dict[str, list[str]]:
     path = root / "split.json"
-    if not path.exists():
+    if not os.path.lexists(path):
         require(not extra or extra in PARTS, str(root), f"has no split.json that lists {extra}")
         return shuffled(stems, seed)
-    try:
-        split = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise HwsegError(str(path), f"is not valid JSON: {error}") from error
+    with given(path, "valid JSON", "correct it"):
+        split = json.loads(read_file(path))
     require(isinstance(split, dict), str(path), 'must be an object such as {"train": ["a.png"], "val": ["b.png"]}')
     require(not extra or extra in split, str(path), f"has no part {extra}", f"parts are {', '.join(split)}")
     parts: dict[str, list[str]] = {}

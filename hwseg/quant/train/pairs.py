@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,8 +15,9 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from hwseg.errors import HwsegError, require
-from hwseg.image import fitted
+from hwseg.borders import given
+from hwseg.errors import require
+from hwseg.image import FORMATS, MAX_PIXELS, fitted
 from hwseg.normalize import normalize
 
 PARTS = ("train", "val", "test")
@@ -157,18 +160,18 @@ def _scaled(mask: Pixels, size: tuple[int, int], classes: int) -> Pixels:
 
 
 def _header(path: Path) -> Image.Image:
-    try:
-        return Image.open(path)
-    except Exception as error:  # Pillow raises many kinds for a damaged file
-        raise HwsegError(
-            str(path), f"cannot be read as a picture ({type(error).__name__})", "replace the file"
-        ) from error
+    require(os.path.isfile(path), str(path), "must be a picture, but there is no such file", "check the path")
+    with given(path, "a picture", "replace the file"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        picture = Image.open(path, formats=FORMATS)
+    width, height = picture.size
+    rule = f"must have at most {MAX_PIXELS} pixels, has {width}x{height}"
+    require(width * height <= MAX_PIXELS, str(path), rule, "crop it first")
+    return picture
 
 
 def _open(path: Path) -> Image.Image:
     picture = _header(path)
-    try:
+    with given(path, "a picture", "replace the file"):
         picture.load()
-    except Exception as error:
-        raise HwsegError(str(path), f"is damaged ({type(error).__name__}: {error})", "replace the file") from error
     return picture

@@ -132,13 +132,13 @@ def _other_size(root: Path) -> str:
 
 def _not_a_picture(root: Path) -> str:
     (root / "images" / "p3.png").write_bytes(b"hello")
-    return r"images/p3.png: cannot be read as a picture"
+    return r"images/p3.png: is not a picture"
 
 
 def _truncated(root: Path) -> str:
     path = root / "images" / "p3.png"
     path.write_bytes(path.read_bytes()[:300])
-    return r"images/p3.png: is damaged"
+    return r"images/p3.png: is not a picture, or is damaged"
 
 
 def _sixteen_bits(root: Path) -> str:
