@@ -14,7 +14,6 @@ ACCEPTED = 0.9
 """Of all drawn graphs by the loader, and of those that are compiled by the compiler, at least."""
 
 REASONS: Mapping[str, str] = {
-    r"load: input x must be quantized once": "one reader of a picture without a quantizer drew one, another did not",
     r"load: must have a convolution": "the drawer's last operation read an older tensor",
     r"load: input x must be quantized once, alike for all its readers": "a picture without a quantizer of its own",
     r"compile: must not end the network": "bilinear sums without a quantizer as the head",
