@@ -1,7 +1,7 @@
 """Files and folders that are whole or absent, and the sums that prove it.
 
 A build folder carries `hwseg-build.json`, so that hwseg replaces its own folders and nobody else's, and may carry
-`manifest.json` with the SHA-256 of each file.
+`manifest.json` with the SHA-256 of each file.  Whoever reads such a file reads it through `Sealed`.
 
 What is being written is called `.NAME.hwseg-partial` until it is whole, and belongs to who holds its lock; what a crash
 left of it is removed by the next who writes the same.
@@ -15,14 +15,17 @@ import fcntl
 import hashlib
 import json
 import os
+import re
 import shutil
 import stat
 import sys
 import tempfile
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from hwseg.borders import given
 from hwseg.errors import HwsegError, require
@@ -32,6 +35,7 @@ from hwseg.locks import in_use, stem
 
 MARKER = "hwseg-build.json"
 MANIFEST = "manifest.json"
+MANIFEST_BYTES = 1 << 24
 
 PARTIAL, OLD = ".hwseg-partial", ".hwseg-old"
 
@@ -242,25 +246,88 @@ def manifest_text(folder: Path) -> str:
     return json.dumps({name: sha256(folder / name) for name in names if name != MANIFEST}, indent=1) + "\n"
 
 
-def verify_manifest(folder: str | Path) -> None:
-    """Raise `HwsegError` naming the first file that is missing or not what `manifest.json` says."""
-    root, cure = Path(folder), "build it again"
-    place = root / MANIFEST
-    with given(place, "a list of file names and SHA-256 sums", cure):
-        expected = json.loads(place.read_bytes())
-        entries = [(str(name), str(expected[name])) for name in expected]
-    for name, digest in entries:
-        require(is_inside(name), str(place), f"must not name a file outside the folder: {name!r}", cure)
-        file = root / name
-        require(os.path.isfile(file), str(file), "is listed in the manifest and missing", cure)
-        found = sha256(file)
-        require(found == digest, str(file), f"was changed: SHA-256 {found[:12]}, not {digest[:12]}", cure)
+@dataclass(frozen=True)
+class Sealed:
+    """A folder with a manifest: what is read through this is what was written, byte for byte.
+
+    digests: SHA-256 of each file by its path in the folder.  cure: what an error tells to do.
+    """
+
+    folder: Path
+    digests: Mapping[str, str]
+    cure: str
+
+    @staticmethod
+    def of(folder: str | Path, cure: str = "build it again") -> Sealed:
+        """Read the folder's manifest; HwsegError if there is none, or it is damaged."""
+        root = Path(folder)
+        place = str(root / MANIFEST)
+        entries = parsed_json(read_regular(root / MANIFEST, MANIFEST_BYTES, cure), place, cure)
+        sums = isinstance(entries, dict) and all(
+            isinstance(digest, str) and re.fullmatch("[0-9a-f]{64}", digest) for digest in entries.values()
+        )
+        for name in entries if isinstance(entries, dict) else ():
+            require(is_inside(name), place, f"must not name a file outside the folder: {name!r}", cure)
+        require(sums, place, "must list file names and SHA-256 sums", cure)
+        return Sealed(root, entries, cure)
+
+    def read(self, name: str, max_bytes: int = 1 << 30) -> bytes:
+        """A listed file's bytes; raises HwsegError naming it if it is missing, changed, or not in the manifest."""
+        path = self.folder / name
+        require(name in self.digests, str(path), "is not listed in the manifest", self.cure)
+        require(os.path.lexists(path), str(path), "is listed in the manifest and missing", self.cure)
+        content = read_regular(path, max_bytes, self.cure)
+        found, digest = hashlib.sha256(content).hexdigest(), self.digests[name]
+        rule = f"was changed: SHA-256 {found[:12]}, not {digest[:12]}"
+        require(found == digest, str(path), rule, self.cure)
+        return content
+
+    def verify(self, used: Iterable[str] = ()) -> None:
+        """Every listed file is there and unchanged, and no file that is `used` lies there without being listed."""
+        for name in self.digests:
+            self.read(name)
+        for name in used:
+            beside = os.path.lexists(self.folder / name) and name not in self.digests
+            require(not beside, str(self.folder / name), "is not listed in the manifest", self.cure)
+
+
+def verify_manifest(folder: str | Path, used: Iterable[str] = ()) -> None:
+    """Raise `HwsegError` naming the first file that is missing or not as in `manifest.json`; `used`: as `verify`."""
+    Sealed.of(folder).verify(used)
+
+
+def read_regular(path: str | Path, max_bytes: int = 1 << 30, cure: str = "check the path") -> bytes:
+    """A file's bytes.  What is no file is refused and not waited for, and so is one of more than `max_bytes`."""
+    place = str(path)
+    with file_errors(place):
+        try:
+            handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        except ValueError as error:
+            raise HwsegError(repr(place), "is not a file name", cure) from error
+        with open(handle, "rb") as file:
+            found = os.fstat(handle)
+            require(stat.S_ISREG(found.st_mode), place, "must be a file, not a folder, pipe or device", cure)
+            require(
+                found.st_size <= max_bytes, place, f"must have at most {max_bytes} bytes, has {found.st_size}", cure
+            )
+            return file.read(found.st_size)
+
+
+def parsed_json(content: bytes, place: str, cure: str) -> Any:
+    """What JSON says; HwsegError for anything else, also for what would take the interpreter's whole stack."""
+    try:
+        return json.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise HwsegError(place, f"must be JSON: {error}", cure) from error
 
 
 def is_inside(name: str) -> bool:
-    """Whether a relative POSIX path stays in the folder that it starts in."""
+    """Whether a relative POSIX path stays in the folder that it starts in, and is a name that files can have."""
     path = PurePosixPath(name)
-    return bool(name) and not path.is_absolute() and ".." not in path.parts and "\\" not in name and "\0" not in name
+    with suppress(UnicodeEncodeError):
+        name.encode()
+        return bool(path.name) and not path.is_absolute() and ".." not in path.parts and not {"\\", "\0"} & set(name)
+    return False
 
 
 def extract_zip(

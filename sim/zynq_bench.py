@@ -127,4 +127,4 @@ async def serve(dut: Any) -> None:
             if request["name"] == "quit":
                 return
             answer = await getattr(board, request["name"])(*request["arguments"])
-            connection.send_bytes(json.dumps(answer).encode())
+            connection.send_bytes(json.dumps({"number": request["number"], "answer": answer}).encode())

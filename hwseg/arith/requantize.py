@@ -16,6 +16,10 @@ So the step at T holds if   A(T) * m + o >= c_k   and   A(T - 1) * m + o < c_k :
 The exact point (M * 2^s, b * 2^s) satisfies all of these before rounding, and they are convex: integers m that satisfy
 them, if there are any, lie next to M * 2^s.  A larger s contains all solutions of a smaller one (2m, 2o, s + 1).  Hence
 `fit` tries the exact triple of a dyadic M first (a shift, for a power of two), then the largest s and the m around it.
+
+Where M > high - low, values lie farther apart than the range is wide: one accumulator at most gives neither `low` nor
+`high`, and every steeper line through its output is the same function.  m = high - low + 1, s = 0 is one, and its o is
+small: so factors beyond 29 bits, and steps that lie far out, have a triple too.
 """
 
 from __future__ import annotations
@@ -112,7 +116,8 @@ def fit(
         return Triple(0, line.y(first, low, high), 0)
     constraints = _Constraints(line, low, high, first, last, sign, offset_binary_sum)
     slope, start = _in_hardware_terms(multiplier, offset, offset_binary_sum)
-    for m, s in _candidates(abs(slope), start):
+    steepest = [(high - low + 1, 0)] if abs(multiplier) > high - low else []
+    for m, s in (*_candidates(abs(slope), start), *steepest):
         least, most = constraints.offsets(m, s)
         if least <= most:
             o = min(max(round(start * (1 << s)), least), most)
@@ -241,6 +246,6 @@ def _largest_shift(slope: Fraction, start: Fraction) -> int:
 
 
 def _check(low: int, high: int, acc_low: int, acc_high: int) -> None:
-    require(low < high, f"requantizer to [{low}, {high}]", "low must be below high")
+    require(low <= high, f"requantizer to [{low}, {high}]", "low must not exceed high")
     require(acc_low <= acc_high, f"accumulator in [{acc_low}, {acc_high}]", "low must not exceed high")
     require(acc_low >= -(1 << 35) and acc_high < 1 << 35, f"accumulator in [{acc_low}, {acc_high}]", "must fit 36 bits")

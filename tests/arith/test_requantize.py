@@ -50,6 +50,38 @@ def test_eight_bit_accumulators_always_fit(m, b, limits, total):
     assert ties or fit(m, b, *limits, -128, 127, total) is not None
 
 
+@given(
+    st.sampled_from([1, -1]),
+    st.one_of(st.integers(8, 12), st.integers(26, 34), st.integers(60, 400)),
+    st.fractions(1, 2, max_denominator=1000),
+    st.integers(-(1 << 32), 1 << 32),
+    st.fractions(-300, 300, max_denominator=4),
+    st.sampled_from([*RANGES, (0, 0), (-5, -5)]),
+    st.one_of(st.none(), st.integers(-9216, 9216)),
+)
+def test_a_step_between_two_accumulators_always_fits(sign, exponent, mantissa, place, beside, limits, total):
+    """However large the factor and wherever the step: from one accumulator to the next, low becomes high."""
+    m = sign * mantissa * 2**exponent
+    b = beside - place * m
+    triple = fit(m, b, *limits, place - 3, place + 3, total)
+    assert triple is not None
+    assert triple.fits
+    everywhere = fit(m, b, *limits, -(1 << 33), 1 << 33, total)
+    assert everywhere is not None
+    assert differing_steps(everywhere, m, b, *limits, -(1 << 33), 1 << 33, total) == ()
+    for acc in range(place - 3, place + 4):
+        a = acc if total is None else 2 * acc + total
+        assert triple(a, *limits) == everywhere(a, *limits) == exact(m, b, *limits, acc)
+
+
+@given(multipliers, offsets, st.integers(-128, 255))
+def test_a_range_of_one_value_is_that_value(m, b, value):
+    triple = fit(m, b, value, value, -1000, 1000)
+    assert triple is not None
+    assert triple.fits
+    assert triple(77, value, value) == value
+
+
 @given(multipliers, offsets, st.sampled_from(RANGES))
 def test_steps_are_the_whole_function(m, b, limits):
     low, high = limits
@@ -139,8 +171,8 @@ def test_an_accumulator_too_long_for_the_multiplier_is_not_fitted_but_approximat
 
 
 def test_parameters_are_checked_where_they_are_born():
-    with pytest.raises(HwsegError, match="low must be below high"):
-        fit(Fraction(1), Fraction(0), 3, 3, 0, 1)
+    with pytest.raises(HwsegError, match="low must not exceed high"):
+        fit(Fraction(1), Fraction(0), 4, 3, 0, 1)
     with pytest.raises(HwsegError, match="must fit 36 bits"):
         fit(Fraction(1), Fraction(0), 0, 3, 0, 1 << 35)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from tests.fuzz.arrays import random_array, simulated_array
 from tests.fuzz.checks import Finding, Loaded, Refusal, check_golden, loaded
@@ -12,21 +12,23 @@ from tests.fuzz.coverage import Coverage
 from tests.fuzz.draw import draw
 from tests.fuzz.engine import Way, check_dial, check_machine, check_verilog, compiled
 from tests.fuzz.recipe import Recipe, build
-from tests.fuzz.refusals import reason
+from tests.fuzz.refusals import accepted, reason
 from tests.fuzz.shrink import shrunk
-from tests.fuzz.under_test import EngineConfig
+from tests.fuzz.under_test import EngineConfig, parse_array
 
 
 @dataclass(frozen=True)
 class Stages:
     """What is done with a graph beside the golden model and its dial.
 
-    program: compiled for a random array and run on the machine.  verilog: simulated, on `array` or one of a few.
+    program: compiled for a random array and run on the machine.  verilog: simulated on `array`, or on one of a few.
+    way: how, where it does not follow from the seed.
     """
 
     program: bool = False
     verilog: bool = False
     array: EngineConfig | None = None
+    way: Way | None = None
 
 
 @dataclass
@@ -34,6 +36,8 @@ class Record:
     """One graph's, or many graphs', results."""
 
     graphs: int = 0
+    asked: int = 0
+    """Graphs that were to be compiled."""
     programs: int = 0
     simulated: int = 0
     refusals: list[Refusal] = field(default_factory=list)
@@ -42,6 +46,7 @@ class Record:
 
     def add(self, other: Record) -> None:
         self.graphs += other.graphs
+        self.asked += other.asked
         self.programs += other.programs
         self.simulated += other.simulated
         self.refusals += other.refusals
@@ -49,8 +54,17 @@ class Record:
         self.coverage.add(other.coverage)
 
     @property
+    def accepted(self) -> tuple[float, float]:
+        """Shares: of the graphs by the loader, of those that were to be compiled by the compiler."""
+        return accepted(self.refusals, "load", self.graphs), accepted(self.refusals, "compile", self.asked)
+
+    @property
     def reasons(self) -> Counter[str]:
         return Counter(map(reason, self.refusals))
+
+
+PLAIN = ("8x8x8", "16x8x8")
+"""Arrays on which a finding is tried to be shown."""
 
 
 def examine(seed: int, stages: Stages = Stages(), recipe: Recipe | None = None) -> Record:
@@ -71,8 +85,9 @@ def _examined(given: Loaded, seed: int, stages: Stages, record: Record) -> Findi
     found = check_golden(given) or check_dial(given, 1 + seed % 7)
     if found is not None:
         return found
+    record.asked += stages.program or stages.verilog
     if stages.program:
-        way = Way.of(seed, random_array(seed))
+        way = stages.way or Way.of(seed, random_array(seed))
         made = compiled(given.graph, way)
         if isinstance(made, Finding | Refusal):
             return made
@@ -81,7 +96,7 @@ def _examined(given: Loaded, seed: int, stages: Stages, record: Record) -> Findi
         if found := check_machine(made, given.picture, way):
             return found
     if stages.verilog:
-        way = Way.of(seed, stages.array or simulated_array(seed))
+        way = stages.way or Way.of(seed, stages.array or simulated_array(seed))
         made = compiled(given.graph, way)
         if isinstance(made, Finding | Refusal):
             return made
@@ -91,14 +106,18 @@ def _examined(given: Loaded, seed: int, stages: Stages, record: Record) -> Findi
 
 
 def smallest(seed: int, finding: Finding, stages: Stages, seconds: float = 60.0) -> tuple[Recipe, Finding]:
-    """The simplest recipe with a finding of the same sort, and that finding."""
+    """The simplest recipe with a finding of the same sort, and that finding, in the plainest way that shows it."""
 
-    def same(recipe: Recipe) -> Finding | None:
+    def same(recipe: Recipe, stages: Stages) -> Finding | None:
         findings = [f for _, f in examine(seed, stages, recipe).findings]
         return next((f for f in findings if (f.stage, f.sort) == (finding.stage, finding.sort)), None)
 
-    recipe = shrunk(draw(seed), lambda other: same(other) is not None, seconds)
-    return recipe, same(recipe) or finding
+    recipe = draw(seed)
+    if finding.stage in ("compile", "machine"):
+        plain = (replace(stages, verilog=False, way=Way(parse_array(name), seed=seed)) for name in PLAIN)
+        stages = next((other for other in plain if same(recipe, other)), stages)
+    recipe = shrunk(recipe, lambda other: same(other, stages) is not None, seconds)
+    return recipe, same(recipe, stages) or finding
 
 
 def told(seed: int, finding: Finding, stages: Stages, seconds: float = 60.0) -> str:

@@ -108,7 +108,7 @@ MODES: dict[str, Callable[[Seen], object]] = {
     "head of planes": lambda s: not (s.config["raw"].any() or s.config["dot"].any()),
     "skipping allowed": lambda s: s.config["skip"].any(),
     "packed weights": lambda s: s.loaded(Target.WEIGHTS, "every_other").any(),
-    "rows of a phase": lambda s: s.loaded(Target.WINDOW, "every_other").any(),
+    "rows of a phase": lambda s: s.move["every_other"].any(),
     "kept tiles (jump)": lambda s: s.run["jump"].any(),
     "16-bit weights (shift)": lambda s: s.run["shift"].any(),
     "rows in pairs": lambda s: s.run["pair"].any(),

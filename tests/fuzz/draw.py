@@ -84,7 +84,7 @@ def supported(first: str, second: str) -> bool:
 
 
 ENLARGING = ("ConvTranspose", "Resize nearest", "Resize linear")
-MOST_PIXELS = 2500
+MOST_PIXELS = 1500
 """Of a map that was enlarged for a goal."""
 
 PAIRS = tuple(pair for pair in product(OPERATIONS, repeat=2) if supported(*pair))
@@ -104,7 +104,7 @@ LAST_GOALS: tuple[tuple[str, ...], ...] = (
     *(pair for pair in PAIRS if pair[1] in ENDS),
     *((a, "Quant", b) for a, b in THROUGH if b in ENDS),
 )
-GOALS_OF_A_SEED = 3
+GOALS_OF_A_SEED = 4
 """And a last one."""
 
 
@@ -117,8 +117,11 @@ def draw(seed: int) -> Recipe:
     oldest = 13 if "Softmax" in names else 11 if "Resize linear" in names else 9
     opsets = {opset: share for opset, share in OPSETS.items() if opset >= oldest}
     sketch = Sketch(picture(pen), pen.weighted(opsets))
+    if pen.chance(0.15):
+        attempt(pen, sketch, OPERATIONS["Conv 3x3"][1], 0)  # a picture that is read so may be stored folded
+        attempt(pen, sketch, Quantize.draw, len(sketch.maps) - 1)
     for goal in goals:
-        for _ in range(pen.weighted({0: 2.0, 1: 2.0, 2: 1.0, 4: 0.5})):
+        for _ in range(pen.weighted({0: 3.0, 1: 2.0, 2: 0.6, 4: 0.3})):
             grow(pen, sketch)
         pursue(pen, sketch, goal)
     gather(pen, sketch)
@@ -235,7 +238,8 @@ def _chain(pen: Pen, sketch: Sketch, goal: tuple[str, ...], at: int, trial: int)
                 at = _begun(pen, sketch, name, at, integers)
             if not step.accepts(sketch.maps[at]):
                 return False
-            at = sketch.add(make(pen, sketch, at))
+            alone = (name, following) == ("Concat", "Greater")  # which compares one channel
+            at = sketch.add(Join((at,)) if alone else make(pen, sketch, at))
     except Unbuildable:
         return False
     finally:

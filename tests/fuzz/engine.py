@@ -100,7 +100,8 @@ def check_machine(program: Program, picture: np.ndarray, way: Way) -> Finding | 
     expected = golden.run(graph, picture).tensors
     try:
         found = execute(program, picture, way.policy, way.seed)
-        skipping(program, picture)
+        if way.seed % 3 == 0:
+            skipping(program, picture)
     except Exception as error:
         return crash("machine", error)
     if graph.head.tensor not in found:

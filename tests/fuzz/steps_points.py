@@ -103,8 +103,7 @@ class Affine(Step):
         name = net.const(values.reshape((1, *shape) if self.first and shape else shape))
         numbers = [Fraction(float(v)) for v in values]
         if self.quantized:
-            # A power of two: whether q * scale is the real product or a float32 is another question.
-            scale = np.float32(2.0 ** (np.ceil(np.log2(max(np.abs(values).max(), 2.0**-100))) - 7))
+            scale = np.float32(max(float(np.abs(values).max()), 2.0**-100) / 127)
             name = net.quant(name, scale, 9, True, False)
             numbers = [round(Fraction(float(np.float32(v) / scale))) * Fraction(float(scale)) for v in values]
         numbers = cycled(tuple(numbers), x.channels)

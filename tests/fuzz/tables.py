@@ -11,12 +11,12 @@ from tests.fuzz.draw import OPERATIONS, PAIRS, THROUGH, supported
 
 def summary(record: Record, seconds: float) -> str:
     """Everything, in Markdown."""
-    refused = len(record.refusals)
+    loaded, compiled = record.accepted
     lines = [
-        f"{record.graphs:,} graphs drawn, {record.graphs - refused:,} accepted "
-        f"({100 * (1 - refused / max(record.graphs, 1)):.1f} %); {record.programs:,} programs on the machine, "
-        f"{record.simulated:,} in Verilog, on {len(record.coverage.arrays)} arrays; "
-        f"**{len(record.findings)} differences** in {seconds:,.0f} s.",
+        f"{record.graphs:,} graphs drawn, {100 * loaded:.1f} % accepted by the loader; {record.asked:,} compiled, "
+        f"{100 * compiled:.1f} % accepted by the compiler; {record.programs:,} programs on the machine, "
+        f"{record.simulated:,} in Verilog, on {len(record.coverage.arrays)} arrays.",
+        f"{len(record.findings)} differences. {seconds:,.0f} s.",
         "",
         *table(("refused", "reason"), ((count, name) for name, count in record.reasons.most_common())),
         "",

@@ -13,8 +13,8 @@ from tests.fuzz.under_test import parse_array
 
 GRAPHS = 300
 AT_ONCE = 15
-PROGRAM_OF = 4
-"""One graph in four is compiled, and run on the machine."""
+PROGRAM_OF = 5
+"""One graph in five is compiled, and run on the machine."""
 SLOW_GRAPHS, SLOW_PROGRAM_OF, SLOW_VERILOG_OF, SLOW_AT_ONCE = 3_000, 3, 75, 100
 SLOW_FIRST = 10_000
 SIMULATED = (5, 17, 44, 58)
@@ -37,7 +37,7 @@ def clean(seeds: range, stages: dict[int, Stages]) -> Record:
 def test_all_ways_agree(start: int) -> None:
     seeds = range(start, start + AT_ONCE)
     total = clean(seeds, {seed: Stages(program=seed % PROGRAM_OF == 0) for seed in seeds})
-    assert len(total.refusals) <= AT_ONCE // 3
+    assert len(total.refusals) <= 3, total.reasons
 
 
 def test_no_pair_of_operations_is_missing() -> None:
@@ -63,7 +63,7 @@ def test_all_ways_agree_on_thousands(start: int) -> None:
     seeds = range(start, start + SLOW_AT_ONCE)
     stages = {seed: Stages(program=seed % SLOW_PROGRAM_OF == 0, verilog=seed % SLOW_VERILOG_OF == 0) for seed in seeds}
     total = clean(seeds, stages)
-    assert len(total.refusals) <= (1 - ACCEPTED) * SLOW_AT_ONCE
+    assert min(total.accepted) >= ACCEPTED, total.reasons
 
 
 @pytest.mark.slow

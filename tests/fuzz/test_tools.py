@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from fractions import Fraction
+from importlib import import_module
 from math import floor
 from typing import Any
 
@@ -36,7 +37,7 @@ def test_a_golden_model_that_rounds_ties_up_is_found(monkeypatch: pytest.MonkeyP
             y[c] = np.array(up).reshape(acc.shape)
         return y
 
-    monkeypatch.setattr(golden, "requantize", wrong)
+    monkeypatch.setattr(import_module("hwseg.golden.requantization"), "requantize", wrong)
     findings = [f for seed in range(40) for f in examine(seed).findings]
     assert findings
 

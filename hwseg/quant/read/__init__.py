@@ -26,5 +26,6 @@ Read `load` first; an operation's rule has the stem that it has in `hwseg.golden
     head             Sigmoid, Softmax, ArgMax, Greater, and what the model gives
 
     referee          tensor by tensor, the golden integers against an executor of floats
+    layerwise        ... layer by layer: what an executor rounds otherwise, and how near to a tie
     finn             finn-base's executor, a second referee
 """

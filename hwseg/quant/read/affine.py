@@ -31,20 +31,21 @@ def batch_normalization(b: Builder, node: OnnxNode) -> None:
         "call model.eval() before the export",
     )
     names = ("gamma", "beta", "mean", "variance")
-    gamma, beta, mean, variance = (b.constant(node, i, what).astype(np.float64) for i, what in enumerate(names, 1))
+    arrays = [b.constant(node, i, what).astype(np.float64) for i, what in enumerate(names, 1)]
     channels = b.value(node).shape[2]
-    for what, array in zip(names, (gamma, beta, mean, variance), strict=True):
+    for what, array in zip(names, arrays, strict=True):
         require(
             array.shape == (channels,), node.name, f"{what} must have shape ({channels},), has {array.shape}", EXPORT
         )
+    (gamma, _, _, variance), (beta, mean) = arrays, (b.numbers(node, i, names[i - 1]) for i in (2, 3))
     power = variance + float(np.float32(found.get("epsilon", 1e-5)))
     worst = float(power.min())
     require(
         np.isfinite(worst) and worst > 0, node.name, f"variance + epsilon must be positive, is {worst:g}", "train again"
     )
     factor = rationals(gamma / np.sqrt(power))
-    shift = zipped(lambda m, f: m * f, rationals(mean), factor)
-    _affine(b, node, factor, zipped(lambda x, s: x - s, rationals(beta), shift))
+    shift = zipped(lambda m, f: m * f, mean, factor)
+    _affine(b, node, factor, zipped(lambda x, s: x - s, beta, shift))
 
 
 def scaling(b: Builder, node: OnnxNode) -> None:
@@ -63,7 +64,7 @@ def with_constant(b: Builder, node: OnnxNode) -> None:
     constant = b.constant(node, 1 - index, "operand")
     good = constant.size == 1 or (constant.size == channels and constant.shape[-3:] == (channels, 1, 1))
     require(good, node.name, f"a constant must be one number or one per channel, has shape {constant.shape}", EXPORT)
-    numbers = rationals(constant)
+    numbers = b.numbers(node, 1 - index, "operand")
     require(node.op != "Div" or 0 not in numbers, node.name, "division by 0", EXPORT)
     one: Rationals = (Fraction(1),)
     if node.op in ("Add", "Sub"):

@@ -15,7 +15,7 @@ from hwseg.ir import Node, TensorType
 from hwseg.ops import Add, Concat, Op, Requantize, shape
 from hwseg.quant.read.onnx_file import EXPORT, MAX_ELEMENTS, OnnxFile, OnnxNode
 from hwseg.quant.read.quantizer import Quantized, Quantizer, one_scale, read_quantizer
-from hwseg.quant.read.values import ZERO, Move, Part, Value, show, zipped
+from hwseg.quant.read.values import ZERO, Move, Part, Rationals, Value, rationals, show, zipped
 
 INPUT_SCALE = Fraction(1, 256)
 """Without an input quantizer the image is an 8-bit pixel / 256."""
@@ -79,12 +79,18 @@ class Builder:
         )
         return value
 
+    def numbers(self, node: OnnxNode, index: int, what: str) -> Rationals:
+        """The same exactly: what floats say, and of a quantized constant each integer times its scale."""
+        if node.input(index) in self.quantized:
+            return self.quantized[node.input(index)].rationals
+        return rationals(self.constant(node, index, what))
+
     def constant(self, node: OnnxNode, index: int, what: str) -> np.ndarray:
-        """A constant a node reads: float, finite."""
+        """A constant a node reads: float, finite; `numbers` has its exact values."""
         name = node.input(index)
         if name in self.quantized:
             found = self.quantized[name]
-            return np.asarray(found.integers * found.scale)
+            return np.asarray(found.integers.astype(np.float64) * found.scale)
         if name not in self.constants:
             raise HwsegError(node.name, f"{what} must be a constant, is {name or 'missing'!r}", EXPORT)
         array = self.constants[name]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from fractions import Fraction
-
 import numpy as np
 
 from hwseg.errors import HwsegError, require
@@ -12,7 +10,7 @@ from hwseg.ops import Conv2d, ConvTranspose2d, shape
 from hwseg.quant.read.attributes import attributes
 from hwseg.quant.read.builder import Builder
 from hwseg.quant.read.onnx_file import EXPORT, OnnxNode
-from hwseg.quant.read.values import ZERO, Part, Rationals, Value, rationals, shortest, zipped
+from hwseg.quant.read.values import ZERO, Part, Rationals, Value, rationals, zipped
 
 ACCUMULATOR_BITS = 32
 DENSE = "use a dense convolution: a depthwise one leaves 15 of 16 lanes idle, a plain 3x3 fills them"
@@ -118,7 +116,7 @@ def _bias(b: Builder, node: OnnxNode, channels: int) -> Rationals:
         require(bias.shape == (channels,), node.name, f"bias must have shape ({channels},), has {bias.shape}", EXPORT)
         return rationals(bias)
     found = b.quantized[name]
-    q, scale = found.integers, found.scale.reshape(-1)
-    good = q.shape == (channels,) and len(scale) in (1, channels)
-    require(good, node.name, f"bias must have shape ({channels},), has {q.shape} with {len(scale)} scales", EXPORT)
-    return shortest(tuple(int(q[c]) * Fraction(float(scale[c % len(scale)])) for c in range(channels)))
+    good = found.integers.shape == (channels,) and found.scale.size in (1, channels)
+    rule = f"bias must have shape ({channels},), has {found.integers.shape} with {found.scale.size} scales"
+    require(good, node.name, rule, EXPORT)
+    return found.rationals

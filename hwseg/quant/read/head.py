@@ -22,11 +22,17 @@ def comparison(b: Builder, node: OnnxNode) -> None:
     limit = b.constant(node, 1, "threshold")
     good = value.activation in ("none", "sigmoid") and value.shape[2] == 1 and limit.size == 1
     require(good, node.name, "must compare one channel with one number", "compare outside the model")
-    threshold = float(limit.reshape(()))
+    (threshold,) = b.numbers(node, 1, "threshold")
     if value.activation == "sigmoid":
-        require(0 < threshold < 1, node.name, f"a probability's threshold must be in (0, 1), is {threshold:g}")
-        threshold = log(threshold / (1 - threshold))
-    b.values[node.outputs[0]] = replace(value, activation="threshold", threshold=Fraction(threshold))
+        p = float(threshold)
+        require(
+            0 < p < 1,
+            node.name,
+            f"a probability's threshold must be in (0, 1), is {p:g}",
+            "compare with 0.5, or another",
+        )
+        threshold = Fraction(log(p / (1 - p)))
+    b.values[node.outputs[0]] = replace(value, activation="threshold", threshold=threshold)
 
 
 def final(b: Builder, node: OnnxNode) -> None:

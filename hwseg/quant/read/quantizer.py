@@ -11,6 +11,7 @@ import numpy as np
 from hwseg.errors import require
 from hwseg.quant.read.attributes import attributes
 from hwseg.quant.read.onnx_file import EXPORT, OnnxNode
+from hwseg.quant.read.values import Rationals, shortest
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,13 @@ class Quantized:
 
     integers: np.ndarray
     scale: np.ndarray
+
+    @property
+    def rationals(self) -> Rationals:
+        """Every number, in order: the integer times the rational that its scale is, not rounded to a float."""
+        scales = {float(s): Fraction(float(s)) for s in self.scale.reshape(-1)}
+        pairs = zip(*(x.reshape(-1).tolist() for x in np.broadcast_arrays(self.integers, self.scale)), strict=True)
+        return shortest(tuple(int(q) * scales[s] for q, s in pairs))
 
 
 def read_quantizer(node: OnnxNode, constant: Callable[[OnnxNode, int, str], np.ndarray]) -> Quantizer:
