@@ -284,7 +284,9 @@ class Lowering:
         a, b = (range(kind.low, kind.high + 1) for kind in kinds)
         exact = add_table(op, a, b)
         acc = w[0] * np.array(a, np.int64)[:, None] + w[1] * np.array(b, np.int64)[None, :]
-        steps = np.array(Requantize((abs(factor),), (op.offset,), op.low, op.high).steps(0), np.int64)
+        exact_steps = Requantize((abs(factor),), (op.offset,), op.low, op.high).steps(0)
+        far = 1 << SUM_BITS  # no sum lies there
+        steps = np.array([min(max(step, -far), far) for step in exact_steps], np.int64)
         near = np.searchsorted(steps, acc if factor > 0 else -acc, side="right") + op.low
         return int((exact != near).sum())
 

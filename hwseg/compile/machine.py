@@ -18,6 +18,7 @@ from hwseg.arith.requantize import apply
 from hwseg.compile.timing import jumped
 from hwseg.rtl.config import BANKS, PAGE_INSTRUCTIONS, PAGE_WORDS, PSUM_BITS, ROWS_PER_SET, EngineConfig
 from hwseg.rtl.isa import CONFIG, FORMATS, MOVE_TAIL, PARAMETER, Mode, Opcode, Scatter, Target
+from hwseg.rtl.requantize import ACC_BITS
 from hwseg.rtl.residual import WAITING
 from hwseg.rtl.skip import MOST, PLANES
 
@@ -300,6 +301,8 @@ class Machine:
         if not i["last"]:
             self.psums[at] = steps
             return
+        if steps.max(initial=0) >= 1 << ACC_BITS - 1 or steps.min(initial=0) < -(1 << ACC_BITS - 1):
+            raise MachineError(f"an accumulator does not fit {ACC_BITS} bits")
         shape = (y // depth, x, depth, c.substeps, c.pixels, rows)
         if cfg["raw"]:
             self._write_raw(i, steps)
@@ -454,8 +457,7 @@ class Machine:
         cfg = self.configuration
         multiplier, offset, shift = self._triples(i["slot"])
         low, high = (signed(cfg[name], CONFIG.fields[name]) for name in ("first_low", "first_high"))
-        used = shift < 48
-        return apply(acc, multiplier * used, offset * used, shift * used, low, high)
+        return apply(acc, multiplier, offset, shift, low, high)
 
     def _put_by(self, number: int, lanes: np.ndarray) -> None:
         """The centre words of a RUN's windows, [row or pair, word column, row of the pair], wait for a set's sums."""
@@ -547,8 +549,8 @@ class Machine:
 
     def _write_raw(self, i: dict[str, int], steps: np.ndarray) -> None:
         c, rows = self.config, self.configuration["raw_rows"]
-        multiplier, offset, shift = self._triples(i["slot"])
-        values = (steps * multiplier + offset >> shift).astype(np.int32)
+        multiplier, offset, _ = self._triples(i["slot"])
+        values = (steps * multiplier + offset).astype(np.int32)
         for s in range(c.sets):
             chosen = values[:, :, ROWS_PER_SET * s : ROWS_PER_SET * s + rows].transpose(0, 2, 1)
             if c.pixels == 1:
