@@ -181,7 +181,7 @@ def test_an_accumulator_beyond_32_bits_is_refused_by_the_machine() -> None:
     """The requantizers take 32 bits: the compiler refuses such layers, and the machine such programs."""
     b = GraphBuilder(4, 8, 1)
     program = compiled(b.graph(b.conv("image", 3)), parse_array("8x8x8"))
-    rows, run = unpack(program.program)[1][Opcode.RUN]
+    rows, _ = unpack(program.program)[1][Opcode.RUN]
     assert len(rows) == 1
     again = with_field(program.program, Opcode.RUN, "first", 0)
     with pytest.raises(MachineError, match="32 bits"):
