@@ -8,6 +8,7 @@ Upsample2d move no data: they are a *view*, a list of operands.  The rest is bro
     Bilinear2d                                   a 3x3 on an enlarged operand, the edges apart (`bilinear`)
     Add                                          a 1x1 over both operands, two weights per channel
     Requantize or MaxPool2d of stored planes     a 1x1 with weight 1
+    MaxPool2d of a transposed convolution        the same: its rows and pixels are made in other passes
     Upsample2d of Upsample2d, and the like       the inner one is stored
 """
 
@@ -141,7 +142,8 @@ class Lowering:
             f"use {height + height % 2}x{width + width % 2}",
         )
         producer = self.layers.get(view[0].tensor)
-        if len(view) == 1 and not view[0].upsampled and producer is not None and producer.output == view[0].tensor:
+        direct = len(view) == 1 and not view[0].upsampled
+        if direct and producer is not None and producer.output == view[0].tensor and producer.pools:
             if producer.pooled is None:
                 self.layers[view[0].tensor] = replace(producer, pooled=node.output)
             else:
