@@ -80,11 +80,11 @@ def command(
             status.update(f"{layer}: {cycles:,} of about {predicted:,} cycles ({min(99, 100 * cycles // predicted)} %)")
 
         result = simulate(build, q, latency=bounds, seed=seed, verify=False, skip=skip, progress=progress)
+    _print(result)
     folder = pictures or build / "simulation"
     paths = write_pictures(folder, graph, q, result.mask)
     found = {**as_json(result, {}), "image": image.name, "manifest": sha256(build / MANIFEST)}
     write_whole(folder / "simulation.json", (json.dumps(found, indent=1) + "\n").encode())
-    _print(result)
     if out is not None:
         write_whole(out, _npy(result.output))
     if json_path is not None:

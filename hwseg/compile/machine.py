@@ -15,9 +15,23 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from hwseg.arith.requantize import apply
+from hwseg.compile.rules import (
+    ADDRESSES,
+    MachineError,
+    bound,
+    check_config,
+    check_load,
+    check_move,
+    check_ring,
+    check_run,
+    check_store,
+    check_transfer,
+    rule,
+    signed,
+)
 from hwseg.compile.timing import jumped
 from hwseg.rtl.config import BANKS, PAGE_INSTRUCTIONS, PAGE_WORDS, PSUM_BITS, ROWS_PER_SET, EngineConfig
-from hwseg.rtl.isa import CONFIG, FORMATS, MOVE_TAIL, PARAMETER, Mode, Opcode, Scatter, Target
+from hwseg.rtl.isa import FORMATS, PARAMETER, Mode, Opcode, Scatter, Target
 from hwseg.rtl.requantize import ACC_BITS
 from hwseg.rtl.residual import WAITING
 from hwseg.rtl.skip import MOST, PLANES
@@ -26,20 +40,11 @@ NEVER = 1 << 60
 QUEUE = 16
 
 
-class MachineError(AssertionError):
-    """The program breaks a rule of the machine."""
-
-
 def decode(words: np.ndarray) -> dict[str, int]:
     """The fields of one instruction."""
     value = int.from_bytes(np.ascontiguousarray(words, "<u8").tobytes(), "little")
     opcode = Opcode(value & 15)
     return FORMATS[opcode].unpack(value) if opcode in FORMATS else {"opcode": int(opcode)}
-
-
-def signed(value: int, bits: int) -> int:
-    """The two's complement reading of a field."""
-    return value - (value >> bits - 1 << bits)
 
 
 @dataclass
@@ -77,6 +82,7 @@ class Machine:
         self.ring_head = self.ring_tail = 0
         self.tables = np.zeros((c.rows, c.lanes), np.float64)
         self.configuration: dict[str, int] = {}
+        self.written_by = ""
         self.pending: deque[tuple[int, np.ndarray, np.ndarray]] = deque()
         self.read_queue: deque[dict[str, int]] = deque()
         self.store_queue: deque[dict[str, int]] = deque()
@@ -153,8 +159,7 @@ class Machine:
 
     def _addresses(self, i: dict[str, int]) -> np.ndarray:
         """DDR word indices [run, word]."""
-        if i["ddr"] % 8 or i["ddr_stride"] % 8 or not i["runs"] or not i["run_words"]:
-            raise MachineError(f"bad transfer {i}")
+        check_transfer(i)
         start = i["ddr"] // 8 + np.arange(i["runs"])[:, None] * (i["ddr_stride"] // 8)
         return start + np.arange(i["run_words"])
 
@@ -167,14 +172,13 @@ class Machine:
     def _load(self, i: dict[str, int]) -> None:
         self._flush(self.stores - (self.stores - i["wait_stores"] & 0xFFFF))
         words = self.memory[self._addresses(i)]
+        check_load(i, self.config)
         target = Target(i["target"])
         if target == Target.WEIGHTS:
             places = (self.ring_head + np.arange(words.size)) % self.config.weight_words
             self.ring[places], self.packed[places] = words.reshape(-1), i["every_other"]
             self.ring_head += words.size
         elif target == Target.PARAMETERS:
-            if len(words) != 1:
-                raise MachineError("parameters are one run")
             triples = words.reshape(-1, self.config.rows, 2)
             self.parameters[i["address"] : i["address"] + len(triples)] = triples
         elif target == Target.PROGRAM:
@@ -203,15 +207,14 @@ class Machine:
         """Addresses of `count` row blocks, each behind the one before or at the ring's beginning."""
         starts = [address]
         for _ in range(count - 1):
-            following = starts[-1] + pitch
+            following = (starts[-1] + pitch) % ADDRESSES
             starts.append(i["wrap_to"] if following == i["wrap_at"] else following)
         return np.array(starts)
 
     def _move(self, i: dict[str, int]) -> None:
         b, steps = i["planes"], i["run_words"]
         row, step = np.arange(i["runs"])[:, None], np.arange(steps)[None, :]
-        if i["cost"] < steps * i["runs"] + MOVE_TAIL:
-            raise MachineError("a MOVE takes less time than it needs")
+        check_move(i, self.config)
         first = i["source"] + row * i["source_pitch"]
         odd = i["set"]
         even = odd + i["split"] * self.config.sets // 2
@@ -226,6 +229,7 @@ class Machine:
         self._fill_banks(i, words)
 
     def _store(self, i: dict[str, int]) -> None:
+        check_store(i, self.config)
         row, word = np.arange(i["runs"])[:, None], np.arange(i["run_words"])[None, :]
         first = i["address"] + row * i["pitch"]
         if i["pool"]:
@@ -246,7 +250,7 @@ class Machine:
             return False
         i = self.compute_queue[0]
         if i["opcode"] == Opcode.CONFIG:
-            self.configuration = self.compute_queue.popleft()
+            self._configure(self.compute_queue.popleft())
             return True
         if not self._reached(self.loads, i["wait_loads"]) or not self._reached(self.stores, i["wait_stores"]):
             return False
@@ -256,6 +260,14 @@ class Machine:
         self._execute(i)
         self.runs += 1
         return True
+
+    def _configure(self, cfg: dict[str, int]) -> None:
+        """CONFIG; RUNs under the one before may still be on their way, so what both write must not be mixed."""
+        check_config(cfg, self.config)
+        writes = "sums" if cfg["raw"] or cfg["dot"] else "planes" if cfg["keep"] else ""
+        mixed = "" not in (self.written_by, writes) and self.written_by != writes
+        rule(cfg["drain"] or not mixed, "sums and planes meet on their way into the output memory")
+        self.configuration, self.written_by = cfg, writes
 
     def _reload(self, i: dict[str, int]) -> bool:
         """The tile at the ring's tail fills the tables; False if it is not there yet.
@@ -278,6 +290,7 @@ class Machine:
     def _execute(self, i: dict[str, int]) -> None:
         """One RUN: windows, sums, partial sums, and on the last tile the output path."""
         c, cfg = self.config, self.configuration
+        check_run(i, cfg, c)
         self._leave_out(i)
         lanes, upper = self._lanes(i)
         half = c.rows // 2
@@ -295,8 +308,6 @@ class Machine:
         if np.abs(steps).max(initial=0) >= 1 << PSUM_BITS - 1:
             raise MachineError("partial sum overflows")
         if i["residual"]:
-            if not i["last"] and (cfg["interval"] < ROWS_PER_SET or cfg["skip"]):
-                raise MachineError("a step's rows do not leave before the next step's come")
             self._put_by(i["residual_set"], lanes.reshape(y // depth, depth, x, 8, -1).swapaxes(1, 2))
         if not i["last"]:
             self.psums[at] = steps
@@ -430,9 +441,15 @@ class Machine:
         """Addresses of row blocks counted from the RUN's first centre row: -1 is the one before."""
         pitch, start = self.configuration["pitch"], i["row_address"]
         before = (i["wrap_at"] if start == i["wrap_to"] else start) - pitch
-        starts = np.append(self._starts(start, pitch, max(1, int(number.max()) + 1), i), before)
+        starts = np.append(self._walked(i, pitch, max(1, int(number.max()) + 1)), before)
         found: np.ndarray = starts[number]
         return found
+
+    def _walked(self, i: dict[str, int], pitch: int, count: int) -> np.ndarray:
+        """Row blocks of a RUN's windows."""
+        starts = self._starts(i["row_address"], pitch, count, i)
+        check_ring(starts.tolist(), pitch, i)
+        return starts
 
     def _word(self, bank: int | np.ndarray, address: np.ndarray) -> np.ndarray:
         """Values [..., pixel, channel] whose planes stand at `address` and behind it."""
@@ -456,25 +473,25 @@ class Machine:
     def _requantize(self, i: dict[str, int], acc: np.ndarray) -> np.ndarray:
         cfg = self.configuration
         multiplier, offset, shift = self._triples(i["slot"])
-        low, high = (signed(cfg[name], CONFIG.fields[name]) for name in ("first_low", "first_high"))
+        low, high = (bound(cfg, name) for name in ("first_low", "first_high"))
         return apply(acc, multiplier, offset, shift, low, high)
 
     def _put_by(self, number: int, lanes: np.ndarray) -> None:
         """The centre words of a RUN's windows, [row or pair, word column, row of the pair], wait for a set's sums."""
         n = self.config.channels
         self.queues[number].extend(lanes[..., 4 * n : 5 * n].astype(np.int64).reshape(-1, 8, n))
-        if len(self.queues[number]) > WAITING:
-            raise MachineError("more input waits for a residual addition than the queue holds")
+        rule(len(self.queues[number]) <= WAITING, "more input waits for a residual addition than the queue holds")
 
     def _added(self, values: np.ndarray) -> np.ndarray:
         """Requantized sums [row or pair, word column, row of the pair, pixel, channel] with what waits for them."""
         cfg = self.configuration
-        low, high = (signed(cfg[name], CONFIG.fields[name]) for name in ("low", "high"))
+        low, high = (bound(cfg, name) for name in ("low", "high"))
         total = values.astype(np.int64) << cfg["double"]
         count = total[..., 0, 0].size
         for s, queue in enumerate(self.queues):
-            if len(queue) < count:
+            if not queue:
                 continue  # a set without channels
+            rule(len(queue) >= count, "fewer words wait for an addition than sums come")
             words = np.array([queue.popleft() for _ in range(count)])
             total[..., ROWS_PER_SET * s : ROWS_PER_SET * (s + 1)] += words.reshape(*total.shape[:-1], ROWS_PER_SET)
         if cfg["halve"]:
