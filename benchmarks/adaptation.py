@@ -19,14 +19,14 @@ import numpy as np
 
 from benchmarks.measure import table
 from hwseg.errors import HwsegError
-from hwseg.quant import data as sets
-from hwseg.quant import metrics
-from hwseg.quant.checkpoint import load_network
-from hwseg.quant.data import Pair
-from hwseg.quant.evaluate import dices
-from hwseg.quant.export import export_qonnx
-from hwseg.quant.load import load
-from hwseg.quant.train import dice
+from hwseg.quant.read.load import load
+from hwseg.quant.train import data as sets
+from hwseg.quant.train import metrics
+from hwseg.quant.train.checkpoint import load_network
+from hwseg.quant.train.evaluate import dices
+from hwseg.quant.train.export import export_qonnx
+from hwseg.quant.train.pairs import Pair
+from hwseg.quant.train.run import dice
 
 
 def scores(run: Path, pairs: Sequence[Pair]) -> tuple[list[float], list[float]]:

@@ -13,9 +13,9 @@ from collections.abc import Sequence
 from benchmarks.graphs import GraphBuilder
 from benchmarks.measure import table
 from hwseg.boards import load_board
-from hwseg.compile.api import compile_graph
-from hwseg.compile.array import choose_array
+from hwseg.compile.program import compile_graph
 from hwseg.ir import Graph
+from hwseg.target.array import choose_array
 
 
 def unet(widths: Sequence[int], size: int, upsampling: str, bits: int) -> Graph:

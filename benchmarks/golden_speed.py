@@ -12,8 +12,8 @@ from benchmarks.measure import machine, table, verdict
 from benchmarks.networks import MIDDLE
 from hwseg import golden
 from hwseg.image import to_floats
-from hwseg.quant.load import load, load_with_origins
-from hwseg.quant.referee import judge, run_qonnx
+from hwseg.quant.read.load import load, load_with_origins
+from hwseg.quant.read.referee import judge, run_qonnx
 
 TARGET = 20
 ROUNDS = 5

@@ -1,4 +1,4 @@
-"""Whole engines synthesized with yosys `synth_xilinx`, beside what `hwseg.compile.resources` estimates (minutes)."""
+"""Whole engines synthesized with yosys `synth_xilinx`, beside what `hwseg.target.resources` estimates (minutes)."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ import tempfile
 from pathlib import Path
 
 from benchmarks.measure import machine, table
-from hwseg.compile.api import measure
-from hwseg.compile.engine_text import engine_verilog
-from hwseg.compile.resources import estimate
+from hwseg.builds.build import measure
 from hwseg.rtl.config import parse_array
+from hwseg.target.engine_text import engine_verilog
+from hwseg.target.resources import estimate
 from hwseg.toolchain import yosys
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from benchmarks.measure import machine, table, verdict
 from benchmarks.networks import SMALL
-from hwseg.quant.load import load
+from hwseg.quant.read.load import load
 
 RUN_SECONDS, COLD_SECONDS, WARM_SECONDS = 90, 240, 5
 
@@ -25,8 +25,8 @@ def main() -> None:
     image = np.random.default_rng(0).integers(kind.low, kind.high + 1, kind.shape)
     with tempfile.TemporaryDirectory() as scratch:
         os.environ["XDG_CACHE_HOME"] = f"{scratch}/cache"
-        from hwseg.compile.api import compile_model
-        from hwseg.sim.simulate import simulate
+        from hwseg.builds.build import compile_model
+        from hwseg.builds.simulation import simulate
 
         build = compile_model(SMALL.file(), array=array, out=Path(scratch) / "build")
         cold, warm = simulate(build.path, image), simulate(build.path, image)

@@ -2,7 +2,7 @@
 
     python -m benchmarks.skipping MODEL.onnx PICTURES [--count 8] [--array zynq7020] [--json OUT]
 
-The compiled program is executed on each picture (`hwseg.compile.activity`), so cycles are exactly those of the engine.
+The compiled program is executed on each picture (`hwseg.machine.activity`), so cycles are exactly those of the engine.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ import numpy as np
 
 from benchmarks.measure import machine, table
 from hwseg.boards import load_board
-from hwseg.compile.activity import skipping
-from hwseg.compile.api import Program, compile_graph
+from hwseg.compile.program import Program, compile_graph
 from hwseg.image import read_input
-from hwseg.quant.load import load
+from hwseg.machine.activity import skipping
+from hwseg.quant.read.load import load
 from hwseg.rtl.config import parse_array
 
 

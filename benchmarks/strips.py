@@ -13,8 +13,8 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 
 from benchmarks.graphs import GraphBuilder
-from hwseg.compile.api import Program
-from hwseg.compile.chain import Chain
+from hwseg.compile.plan.chain import Chain
+from hwseg.compile.program import Program
 from hwseg.ir import Graph, Head, Node, TensorType
 from hwseg.ops import Shape, shape
 

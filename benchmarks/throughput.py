@@ -20,7 +20,7 @@ from benchmarks.measure import machine, table
 from benchmarks.verification import MOST_CYCLES, Check, verify_strips, verify_whole
 from hwseg import models
 from hwseg.boards import Board, load_board
-from hwseg.compile.api import Program, compile_graph
+from hwseg.compile.program import Program, compile_graph
 from hwseg.image import read_input
 from hwseg.ir import Graph
 from hwseg.rtl.config import PRESETS, EngineConfig
@@ -112,7 +112,7 @@ def graph_of(name: str, bits: int | str) -> Graph:
     """A drawn network at `bits`, or a shipped one."""
     if name in NETWORKS:
         return NETWORKS[name](bits)
-    from hwseg.quant.load import load
+    from hwseg.quant.read.load import load
 
     return load(models.path(name, ".onnx"))
 

@@ -16,10 +16,10 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.strips import Compile, cuts
-from hwseg.compile.api import Program
-from hwseg.compile.engine_text import engine_verilog
+from hwseg.compile.program import Program
 from hwseg.files import write_whole
 from hwseg.sim.simulate import lay_out, simulate_program
+from hwseg.target.engine_text import engine_verilog
 
 NOTES = Path(__file__).parents[1] / "build" / "benchmarks" / "verified.json"
 MEMORY = 1 << 25

@@ -16,12 +16,10 @@ from pathlib import Path
 
 from hwseg import models
 from hwseg.boards import board_names, load_board
-from hwseg.compile import timing
-from hwseg.compile.api import compile_graph
-from hwseg.compile.array import choose_array
-from hwseg.compile.resources import estimate
+from hwseg.clock import constants as clock
+from hwseg.compile.program import compile_graph
 from hwseg.power.coefficients import load as load_coefficients
-from hwseg.quant.load import load
+from hwseg.quant.read.load import load
 from hwseg.rtl import isa
 from hwseg.rtl.config import PRESETS, parse_array
 from hwseg.rtl.cores import FAMILIES
@@ -29,6 +27,8 @@ from hwseg.rtl.latency import latencies
 from hwseg.rtl.psum import PartialSums
 from hwseg.rtl.registers import REGISTERS
 from hwseg.rtl.requantize import Requantizers
+from hwseg.target.array import choose_array
+from hwseg.target.resources import estimate
 
 HERE = Path(__file__).parent
 DOCUMENTS = (HERE / "architecture.md", HERE / "energy.md", HERE / "zynq7020.md")
@@ -127,7 +127,7 @@ def constants() -> str:
         "STORED": "from the end of a STORE's issue to its source being free",
         "ACKNOWLEDGED": "from the end of a STORE's issue to its response, beyond the latency",
     }
-    return markdown(("constant", "value", "meaning"), [(f"`{k}`", getattr(timing, k), v) for k, v in meaning.items()])
+    return markdown(("constant", "value", "meaning"), [(f"`{k}`", getattr(clock, k), v) for k, v in meaning.items()])
 
 
 def boards() -> str:

@@ -16,7 +16,7 @@ from pathlib import Path
 from PIL import Image
 
 from hwseg import models
-from hwseg.compile.api import compile_model
+from hwseg.builds.build import compile_model
 from hwseg.demo import CROP, NETWORK, nuclei
 
 HERE = Path(__file__).parent

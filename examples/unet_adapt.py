@@ -11,11 +11,11 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from hwseg.quant import adapt, data
-from hwseg.quant.checkpoint import load_network
-from hwseg.quant.config import TrainConfig
-from hwseg.quant.export import export_qonnx
-from hwseg.quant.train import train
+from hwseg.quant.train import adapt, data
+from hwseg.quant.train.checkpoint import load_network
+from hwseg.quant.train.config import TrainConfig
+from hwseg.quant.train.export import export_qonnx
+from hwseg.quant.train.run import train
 
 
 def main(base: Path, folder: Path, out: Path, steps: int = 600, size: int = 64) -> adapt.AdaptRun:

@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 from hwseg import models
-from hwseg.compile.api import Build, compile_model
+from hwseg.builds.build import Build, compile_model
 
 
 def main(folder: Path, model: Path, array: str = "8x4x4") -> Build:

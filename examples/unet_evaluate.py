@@ -10,9 +10,9 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from hwseg.quant import data
-from hwseg.quant.evaluate import Evaluation, evaluate
-from hwseg.quant.load import load
+from hwseg.quant.read.load import load
+from hwseg.quant.train import data
+from hwseg.quant.train.evaluate import Evaluation, evaluate
 
 
 def main(model: Path, folder: Path, part: str = "test") -> dict[int, Evaluation]:

@@ -11,10 +11,11 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from hwseg.builds.simulation import simulate
 from hwseg.image import read_input
 from hwseg.picture import mask_png
-from hwseg.quant.load import load
-from hwseg.sim.simulate import Simulation, simulate
+from hwseg.quant.read.load import load
+from hwseg.sim.simulate import Simulation
 
 
 def main(build: Path, picture: Path, mask: Path) -> Simulation:

@@ -10,10 +10,10 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from hwseg.quant import data
-from hwseg.quant.export import export_qonnx
-from hwseg.quant.train import Progress, Run, TrainConfig, load_network, train
-from hwseg.quant.unet import UNetConfig
+from hwseg.quant.train import data
+from hwseg.quant.train.export import export_qonnx
+from hwseg.quant.train.run import Progress, Run, TrainConfig, load_network, train
+from hwseg.quant.train.unet import UNetConfig
 
 
 def main(folder: Path, out: Path, steps: int = 300) -> None:

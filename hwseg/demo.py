@@ -84,9 +84,9 @@ def run(out: Path, say: Callable[[str], None], progress: Progress | None = None)
     the build folder `build`.
     """
     from hwseg import models
-    from hwseg.compile.api import compile_model
+    from hwseg.builds.build import compile_model
+    from hwseg.builds.simulation import simulate
     from hwseg.image import read_input
-    from hwseg.sim.simulate import simulate
 
     say(f"picture: {PACKAGE}, rows {CROP[0]} to {CROP[0] + CROP[2] - 1}, columns {CROP[1]} to {CROP[1] + CROP[3] - 1}")
     picture = nuclei().crop(*CROP)

@@ -97,6 +97,11 @@ class TensorLayout:
         return TensorLayout((height, width, channels), int(entry["planes"]), bool(entry["signed"]), (down, across))
 
 
+def step_words(set_rows: int, pixels: int) -> int:
+    """Words that a step's sums of `set_rows` channels and `pixels` pixels fill."""
+    return set_rows * max(1, pixels // 2)
+
+
 @dataclass(frozen=True)
 class HeadLayout:
     """The head's accumulators as the engine writes them: `sets` of `set_rows` channels, steps of `pixels` pixels."""
@@ -108,7 +113,7 @@ class HeadLayout:
 
     @property
     def step_words(self) -> int:
-        return self.set_rows * max(1, self.pixels // 2)
+        return step_words(self.set_rows, self.pixels)
 
     @property
     def row_bytes(self) -> int:

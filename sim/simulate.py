@@ -24,21 +24,16 @@ from typing import Any
 import numpy as np
 
 from hwseg import golden
-from hwseg.boards import load_board
-from hwseg.compile.activity import skipping
-from hwseg.compile.api import Program, compile_graph
-from hwseg.compile.dial import turned
-from hwseg.compile.engine_text import engine_verilog
-from hwseg.compile.layout import HeadLayout, pack_input, unpack_head, unpack_tensor
+from hwseg.compile.program import Program
 from hwseg.errors import require
-from hwseg.files import file_errors, verify_manifest
-from hwseg.ir import Graph
-from hwseg.quant.load import load
+from hwseg.files import file_errors
+from hwseg.layout import HeadLayout, pack_input, unpack_head, unpack_tensor
+from hwseg.machine.activity import skipping
 from hwseg.rtl.cells import sim_cells
-from hwseg.rtl.config import parse_array
 from hwseg.rtl.registers import STATUS_ERROR
 from hwseg.sim.build import Simulator, build, run_cocotb
 from hwseg.sim.taps import maps
+from hwseg.target.engine_text import engine_verilog
 
 Progress = Callable[[int, int, str], None]
 """Called with simulated cycles, expected cycles and the layer in work."""
@@ -119,50 +114,6 @@ class Memory:
     stalls: bool
     seed: int
     skip: bool
-
-
-def require_build(folder: Path, *, verify: bool = True) -> None:
-    """Raise HwsegError unless `folder` is a build, with `verify` one whose every file is as it was written."""
-    cure = "run hwseg compile first"
-    require(folder.is_dir(), str(folder), "must be a build folder, but there is none", cure)
-    require((folder / "report.json").is_file(), str(folder), "must be a build folder, but has no report.json", cure)
-    if verify:
-        verify_manifest(folder)
-
-
-def load_build(folder: Path, *, verify: bool = True) -> tuple[Graph, Program, Mapping[str, Any]]:
-    """What a build folder contains, compiled again from its model."""
-    require_build(folder, verify=verify)
-    with file_errors(folder):
-        report = json.loads((folder / "report.json").read_text())
-    graph = turned(load(folder / "model.onnx"), int(report.get("planes", 8)))
-    config = parse_array(report["array"])
-    board, clock = load_board(report["board"]), float(report["clock_mhz"])
-    program = compile_graph(graph, config, board, bool(report.get("inexact")), clock_mhz=clock)
-    return graph, program, report
-
-
-def simulate(
-    folder: Path,
-    image: np.ndarray,
-    *,
-    latency: tuple[int, int] | None = None,
-    stalls: bool | None = None,
-    seed: int = 1,
-    verify: bool = True,
-    skip: bool = False,
-    progress: Progress | None = None,
-) -> Simulation:
-    """Run the engine of a build on integers [H, W, C].
-
-    latency: bounds in cycles, by default the board's fixed one.  stalls: random ones on every channel, by default when
-    the bounds differ.  skip: leave out leading zero planes; cycles are then predicted for this very picture.  Raises
-    HwsegError for a folder that is no build, or changed since; wrong results are no error but the result.
-    """
-    _, program, _ = load_build(folder, verify=verify)
-    return simulate_program(
-        folder, program, image, latency=latency, stalls=stalls, seed=seed, skip=skip, progress=progress
-    )
 
 
 def simulate_program(

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
-from hwseg.compile.api import Program
-from hwseg.compile.fused import walk_network
-from hwseg.compile.plan import LayerPlan, OutputSet, Rectangle
+from hwseg.compile.emit.fused import walk_network
+from hwseg.compile.plan.plan import LayerPlan, OutputSet, Rectangle
+from hwseg.compile.program import Program
 from hwseg.rtl.isa import Scatter
 
 LINE_BYTES = 64

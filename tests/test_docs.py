@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import re
 from pathlib import Path
@@ -75,6 +76,47 @@ def test_printed_commands_exist_with_their_options(page: Path) -> None:
         assert shown.exit_code == 0, line
         for option in (word.split("=")[0] for word in words[2:] if word.startswith("-")):
             assert re.search(rf"(^|[\s,/]){option}\b", shown.output), f"{line}: {option}"
+
+
+NAMED = re.compile(r"(?<![\w./-])((?:hwseg|tests|docs|boards|sim|benchmarks|examples|constraints)/[\w./-]*\w)")
+DOTTED = re.compile(r"(?<![\w./-])hwseg(?:\.[A-Za-z_]\w*)+")
+NOT_MODULES = {"hwseg.fit", "hwseg.input_scale", "hwseg.bit", "hwseg.rules", "hwseg.dts", "hwseg.dtbo", "hwseg.config"}
+"""Keys of a model's metadata and files of a package, by their first two words."""
+INSTALLED = {"hwseg/dtbo"}
+"""Ends of paths of a board's own."""
+
+
+def exists(name: str) -> bool:
+    """Is there such a module, or such a thing in one?"""
+    words = name.split(".")
+    for count in range(len(words), 0, -1):
+        try:
+            found: object = importlib.import_module(".".join(words[:count]))
+        except ModuleNotFoundError:
+            continue
+        for word in words[count:]:
+            if not hasattr(found, word):
+                return False
+            found = getattr(found, word)
+        return True
+    return False
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if page.name != "CHANGELOG.md"], ids=lambda page: page.name)
+def test_paths_and_modules_that_a_page_names_exist(page: Path) -> None:
+    """The change log tells of what is gone too."""
+    text = page.read_text()
+    for path in set(NAMED.findall(text)) - INSTALLED:
+        assert (ROOT / path).exists() or (ROOT / path).with_suffix(".py").exists(), path
+    for name in set(DOTTED.findall(text)):
+        assert ".".join(name.split(".")[:2]) in NOT_MODULES or exists(name), name
+
+
+def test_a_name_that_is_gone_is_seen() -> None:
+    assert exists("hwseg.arith.table.TableSpec")
+    assert not exists("hwseg.arith.table.Missing")
+    assert not exists("hwseg.compile.api")
+    assert NAMED.findall("see `tests/rtl/cores`, (hwseg/ops.py).") == ["tests/rtl/cores", "hwseg/ops.py"]
 
 
 def test_the_picture_is_small() -> None:

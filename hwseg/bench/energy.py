@@ -16,8 +16,8 @@ from functools import cache
 from hwseg.bench.cores import Say, synthesized
 from hwseg.bench.energy_cores import Sample, gates, observe, samples
 from hwseg.bench.energy_work import Case
-from hwseg.energy.api import activity_of_program
 from hwseg.energy.engine import memories
+from hwseg.energy.frame import activity_of_program
 from hwseg.energy.traffic import Traffic, traffic
 from hwseg.power.activity import LayerActivity
 from hwseg.power.coefficients import Coefficients

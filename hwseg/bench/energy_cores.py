@@ -20,8 +20,8 @@ import numpy as np
 from hwseg.bench.cores import STREAMS, Say, Work, _Planes, _remembered, _Tables, _Words, synthesized
 from hwseg.bench.netlist import Netlist
 from hwseg.bench.toggles import clocked, toggles
-from hwseg.compile.parameters import weight_bytes
-from hwseg.compile.plan import LayerPlan
+from hwseg.compile.emit.parameters import weight_bytes
+from hwseg.compile.plan.plan import LayerPlan
 from hwseg.energy.windows import bands, lanes
 from hwseg.errors import require
 from hwseg.files import cache_folder, fill_once

@@ -10,8 +10,8 @@ from hwseg.bench.cores import Say
 from hwseg.bench.energy import LANES, PAPER_GOPS_PER_W, PAPER_SPEED, PAPER_WATTS, Rival, Work, compare, paper
 from hwseg.bench.energy_unet import SIZE
 from hwseg.bench.energy_work import ARRAY, NETWORKS, Case, case, paper_case
-from hwseg.compile.activity import skipping
-from hwseg.energy.api import activity_of_program
+from hwseg.energy.frame import activity_of_program
+from hwseg.machine.activity import skipping
 from hwseg.power.band import BOUNDARIES, Band
 from hwseg.power.coefficients import Coefficients
 from hwseg.power.estimate import TEMPERATURE, EnergyReport, estimate

@@ -12,11 +12,11 @@ from hwseg import golden, models
 from hwseg.bench.energy_cores import Sample, samples
 from hwseg.bench.energy_unet import SIZE
 from hwseg.boards import load_board
-from hwseg.compile.api import Program, compile_graph
+from hwseg.compile.program import Program, compile_graph
 from hwseg.image import fitted, quantize_pixels, read_input
 from hwseg.ir import Graph
 from hwseg.normalize import NONE, normalize
-from hwseg.quant.load import load
+from hwseg.quant.read.load import load
 from hwseg.rtl.config import parse_array
 
 NETWORKS = ("nuclei-w8a8", "nuclei-mixed")

@@ -27,7 +27,7 @@ BEGIN, END = "<!-- cores: begin -->", "<!-- cores: end -->"
 
 def layers(image: Path | None) -> list[Layer]:
     """Convolutions of the shipped network with their activations on a picture, by default the demo's."""
-    from hwseg.quant.load import load
+    from hwseg.quant.read.load import load
 
     graph = load(models.path(MODEL))
     if image is not None:

@@ -18,8 +18,8 @@ from pathlib import Path
 from hwseg import golden
 from hwseg.bench.energy_cores import Sample, run_netlist, samples
 from hwseg.bench.saif import Instance, Net, Saif, nets_of, text
-from hwseg.compile.api import Program
-from hwseg.energy.api import CALIBRATION, read_images
+from hwseg.builds.energy import CALIBRATION, read_images
+from hwseg.compile.program import Program
 from hwseg.energy.traffic import traffic
 from hwseg.errors import HwsegError, require
 from hwseg.power.band import Band
@@ -61,7 +61,7 @@ def compare(build: Path, images: Path | None, energy: EnergyReport, progress: Pr
 
     Raises HwsegError where Vivado or pyosys is not installed, or Vivado fails, with the last error of its log.
     """
-    from hwseg.sim.simulate import load_build
+    from hwseg.builds.read import load_build
 
     program_path = shutil.which("vivado")
     require(

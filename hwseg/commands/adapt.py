@@ -48,8 +48,8 @@ def command(
     """
     warnings.filterwarnings("ignore", "fast_hadamard_transform")  # Brevitas, on import
     try:
-        from hwseg.quant.adapt import AdaptRun
-        from hwseg.quant.train import train
+        from hwseg.quant.train.adapt import AdaptRun
+        from hwseg.quant.train.run import train
     except ModuleNotFoundError as error:
         raise HwsegError("hwseg adapt", f"needs the package {error.name}", "pip install 'hwseg[train]'") from error
     if resume:
@@ -72,10 +72,10 @@ def command(
 
 
 def _new(out: Path, base: Any, options: dict[str, Any]) -> Any:
-    from hwseg.quant.adapt import AdaptConfig, AdaptRun
-    from hwseg.quant.checkpoint import load_network
-    from hwseg.quant.config import TrainConfig
-    from hwseg.quant.unet import preset
+    from hwseg.quant.train.adapt import AdaptConfig, AdaptRun
+    from hwseg.quant.train.checkpoint import load_network
+    from hwseg.quant.train.config import TrainConfig
+    from hwseg.quant.train.unet import preset
 
     model, _ = load_network(base)
     unet = model.config
@@ -88,13 +88,13 @@ def _new(out: Path, base: Any, options: dict[str, Any]) -> Any:
 
 
 def _report(run: Any, data: Path, split: tuple[str, ...], against: Path | None) -> dict[str, Any]:
-    from hwseg.quant import adapt, metrics
-    from hwseg.quant import data as sets
-    from hwseg.quant.checkpoint import load_network
-    from hwseg.quant.evaluate import dices
-    from hwseg.quant.export import export_qonnx
-    from hwseg.quant.load import load
-    from hwseg.quant.train import dice
+    from hwseg.quant.read.load import load
+    from hwseg.quant.train import adapt, metrics
+    from hwseg.quant.train import data as sets
+    from hwseg.quant.train.checkpoint import load_network
+    from hwseg.quant.train.evaluate import dices
+    from hwseg.quant.train.export import export_qonnx
+    from hwseg.quant.train.run import dice
 
     config, unet = run.config, run.unet
     final, _ = load_network(run.folder / "best.pt")
@@ -133,8 +133,8 @@ def _report(run: Any, data: Path, split: tuple[str, ...], against: Path | None) 
 def _sizes(graph: Any, model: Any) -> dict[str, int]:
     """Bytes of the weights: float32, packed to their bits, and as the engine's image for the default array."""
     from hwseg.boards import load_board
-    from hwseg.compile.api import compile_graph
-    from hwseg.compile.array import choose_array
+    from hwseg.compile.program import compile_graph
+    from hwseg.target.array import choose_array
 
     board = load_board("zynq7020")
     program = compile_graph(replace(graph), choose_array("auto", "table", board), board)

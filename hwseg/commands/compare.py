@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from hwseg.compile.compare import Comparison
+    from hwseg.report.compare import Comparison
 
 SUFFIXES = (".html", ".md", ".csv", ".json")
 
@@ -21,11 +21,11 @@ SUFFIXES = (".html", ".md", ".csv", ".json")
 )
 def command(builds: tuple[Path, ...], boundary: str | None, out: tuple[Path, ...]) -> None:
     """Compare BUILDS, each a build folder or what `hwseg report -o` wrote; ratios are to the first."""
-    from hwseg import reports
-    from hwseg.compile.compare import compare
-    from hwseg.compile.report_energy import chosen_boundary
+    from hwseg.builds import again as reports
     from hwseg.errors import require
     from hwseg.files import write_whole
+    from hwseg.report.compare import compare
+    from hwseg.report.energy import chosen_boundary
 
     shown = chosen_boundary(boundary)
     for path in out:
@@ -45,9 +45,9 @@ def _name(folder: Path) -> str:
 
 
 def _content(found: Comparison, suffix: str, boundary: str) -> bytes:
-    from hwseg.compile.compare import as_json, csv_table, markdown_table
-    from hwseg.compile.emit import json_bytes
-    from hwseg.compile.pages.compare_view import compare_html
+    from hwseg.builds.files import json_bytes
+    from hwseg.report.compare import as_json, csv_table, markdown_table
+    from hwseg.report.pages.compare_view import compare_html
 
     if suffix == ".json":
         return json_bytes(as_json(found))
@@ -62,7 +62,7 @@ def show(found: Comparison, boundary: str) -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    from hwseg.compile.compare import LARGE, NEITHER, ratio_text, shown
+    from hwseg.report.compare import LARGE, NEITHER, ratio_text, shown
 
     console = Console()
     for name, model in zip(found.names, found.models, strict=True):

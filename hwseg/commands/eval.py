@@ -15,7 +15,7 @@ from hwseg.errors import HwsegError, require
 
 if TYPE_CHECKING:
     from hwseg.ir import Graph
-    from hwseg.quant.evaluate import Segment
+    from hwseg.quant.train.evaluate import Segment
 
 
 @click.command("eval")
@@ -59,9 +59,9 @@ def command(
     require(model.is_file(), str(model), "does not exist", "give a .onnx file of `hwseg export`")
     warnings.filterwarnings("ignore", "fast_hadamard_transform")  # Brevitas, on import
     try:
-        from hwseg.quant import data as sets
-        from hwseg.quant.evaluate import evaluate
-        from hwseg.quant.load import load
+        from hwseg.quant.read.load import load
+        from hwseg.quant.train import data as sets
+        from hwseg.quant.train.evaluate import evaluate
     except ModuleNotFoundError as error:
         raise HwsegError("hwseg eval", f"needs the package {error.name}", "pip install 'hwseg[train]'") from error
     graph = load(model)
@@ -90,9 +90,9 @@ def command(
 def _executed(graph: Graph, array: str) -> Segment:
     """The compiled program as it segments an image."""
     from hwseg.boards import load_board
-    from hwseg.compile.api import compile_graph
-    from hwseg.compile.array import choose_array
-    from hwseg.compile.execute import checked
+    from hwseg.compile.program import compile_graph
+    from hwseg.machine.execute import checked
+    from hwseg.target.array import choose_array
 
     board = load_board("zynq7020")
     program = compile_graph(graph, choose_array(array, "table", board), board)
@@ -103,9 +103,9 @@ def dial(graph: Graph, planes: int, layers: Sequence[str]) -> int | dict[str, in
     """Planes for `golden.run`: one number, or a number for each activation where some have their own."""
     if not layers:
         return planes
-    from hwseg.ops import Add, Requantize
+    from hwseg.ops import ROUNDING
 
-    limits = {node.output: planes for node in graph.nodes if isinstance(node.op, Requantize | Add)}
+    limits = {node.output: planes for node in graph.nodes if isinstance(node.op, ROUNDING)}
     for text in layers:
         pattern, _, count = text.partition("=")
         matches = [name for name in limits if fnmatchcase(name, pattern)]

@@ -23,7 +23,7 @@ def command(source: Path, out: Path | None, size: str | None, name: str | None) 
     require(source.exists(), str(source), "does not exist", "give a run folder, a checkpoint or an .onnx file")
     warnings.filterwarnings("ignore", "fast_hadamard_transform")  # Brevitas, on import
     try:
-        from hwseg.quant import export
+        from hwseg.quant.train import export
     except ModuleNotFoundError as error:
         raise HwsegError("hwseg export", f"needs the package {error.name}", "pip install 'hwseg[train]'") from error
     if out is None:
@@ -40,8 +40,8 @@ def command(source: Path, out: Path | None, size: str | None, name: str | None) 
 
 
 def _export(source: Path, out: Path, size: tuple[int, int] | None, name: str | None) -> tuple[int, int]:
-    from hwseg.quant.checkpoint import load_network
-    from hwseg.quant.export import export_qonnx
+    from hwseg.quant.train.checkpoint import load_network
+    from hwseg.quant.train.export import export_qonnx
 
     checkpoint = source / "best.pt" if source.is_dir() else source
     if source.is_dir() and (source / "last.pt").exists() and not checkpoint.exists():

@@ -10,7 +10,7 @@ import click
 if TYPE_CHECKING:
     import numpy as np
 
-    from hwseg.quant.referee import Verdict
+    from hwseg.quant.read.referee import Verdict
 
 
 @click.command("golden")
@@ -44,7 +44,7 @@ def command(
 
     from hwseg import golden
     from hwseg.image import read_input
-    from hwseg.quant.load import load
+    from hwseg.quant.read.load import load
 
     graph = load(model)
     q = read_input(image, graph, fit or "")
@@ -78,15 +78,17 @@ def _write(out: Path, array: np.ndarray) -> None:
 
 
 def _compare(model: Path, q: np.ndarray, executor: str, checkpoint: Path | None) -> Verdict:
-    from hwseg.quant import referee
+    from hwseg.quant.read import referee
 
     if executor == "qonnx":
         return referee.compare(model, q, executor, referee.run_qonnx)
     if executor == "finn":
-        from hwseg.quant.finn import run_finn
+        from hwseg.quant.read.finn import run_finn
 
         return referee.compare(model, q, executor, run_finn)
-    return referee.compare(model, q, executor, referee.run_brevitas(referee.load_brevitas(model, checkpoint)))
+    from hwseg.quant.train.executor import load_brevitas, run_brevitas
+
+    return referee.compare(model, q, executor, run_brevitas(load_brevitas(model, checkpoint)))
 
 
 def _print(verdict: Verdict, verbose: bool) -> None:

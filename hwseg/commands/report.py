@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 if TYPE_CHECKING:
-    from hwseg.reports import Report
+    from hwseg.builds.again import Report
 
 
 @click.command("report")
@@ -49,12 +49,13 @@ def command(
     from rich.console import Console
     from rich.markup import escape
 
-    from hwseg import reports
-    from hwseg.compile.emit import json_bytes
-    from hwseg.compile.report_energy import chosen_boundary
+    from hwseg.builds import again as reports
+    from hwseg.builds.files import json_bytes
+    from hwseg.commands.tables import show, show_energy, show_energy_of_frame
     from hwseg.errors import require
     from hwseg.power.coefficients import load
     from hwseg.power.estimate import TEMPERATURE
+    from hwseg.report.energy import chosen_boundary
 
     shown = chosen_boundary(boundary)
     require(images is not None or not full, "--full", "needs pictures to look at", "add --images")
@@ -81,8 +82,6 @@ def command(
     if as_json:
         click.echo(json_bytes(found.report).decode(), nl=False)
         return
-    from hwseg.commands.compile import show
-
     show(found.report)
     show_energy(found.report, shown)
     show_energy_of_frame(found.report)
@@ -100,39 +99,3 @@ def beside_vivado(found: Report, images: Path | None, progress: Callable[[str], 
     assert found.energy is not None
     figures = compare(found.build, images, found.energy, progress)
     return found.beside(figures.told, figures.vivado, figures.estimated.json())
-
-
-def show_energy(report: Mapping[str, Any], boundary: str) -> None:
-    """Energy of each layer at one boundary on the terminal."""
-    from rich.console import Console
-    from rich.table import Table
-
-    from hwseg.compile.report_energy import band_text
-
-    table = Table(box=None, pad_edge=False)
-    table.add_column("layer", overflow="fold")
-    table.add_column(f"mJ ({boundary})", justify="right")
-    table.add_column("GOPS/W", justify="right")
-    for row in report["layers"]:
-        efficiency = band_text(row["gops_per_w"][boundary]) if row["macs"] else ""
-        table.add_row(row["name"].replace("[", "\\["), band_text(row["energy_mj"][boundary]), efficiency)
-    Console().print(table)
-
-
-def show_energy_of_frame(report: Mapping[str, Any]) -> None:
-    """Energy of the frame at every boundary on the terminal."""
-    from rich.console import Console
-    from rich.table import Table
-
-    from hwseg.compile.report_energy import band_text
-    from hwseg.power.band import BOUNDARIES
-
-    console = Console()
-    totals = Table(box=None, pad_edge=False)
-    totals.add_column("boundary")
-    for name in ("mJ per frame", "W", "GOPS/W"):
-        totals.add_column(name, justify="right")
-    for name in BOUNDARIES:
-        totals.add_row(name, *(band_text(report["totals"][key][name]) for key in ("energy_mj", "watts", "gops_per_w")))
-    console.print(totals)
-    console.print(f"energy is estimated; activity: {report['energy']['activity_source']}", highlight=False)

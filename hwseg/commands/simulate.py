@@ -64,10 +64,11 @@ def command(
     """
     from rich.console import Console
 
+    from hwseg.builds.read import require_build
+    from hwseg.builds.simulation import simulate
     from hwseg.files import MANIFEST, sha256, write_whole
     from hwseg.image import read_input
-    from hwseg.quant.load import load
-    from hwseg.sim.simulate import require_build, simulate
+    from hwseg.quant.read.load import load
 
     console = Console(stderr=True)
     bounds = None if latency is None else parse_latency(latency)

@@ -62,7 +62,7 @@ def command(config: Path | None, data: Path | None, out: Path, resume: bool, **o
         require(not taken, str(out), "already holds a run", "add --resume to go on, or choose another folder")
     warnings.filterwarnings("ignore", "fast_hadamard_transform")  # Brevitas, on import
     try:
-        from hwseg.quant import train as training
+        from hwseg.quant.train import run as training
     except ModuleNotFoundError as error:
         raise HwsegError("hwseg train", f"needs the package {error.name}", "pip install 'hwseg[train]'") from error
     tables = training.read_toml(config) if config else {}
@@ -81,8 +81,8 @@ def _data_of(config: Path | None, tables: dict[str, dict[str, Any]]) -> Path:
 
 
 def _new_run(out: Path, tables: dict[str, dict[str, Any]], given: dict[str, Any]) -> Any:
-    from hwseg.quant.train import Run, TrainConfig
-    from hwseg.quant.unet import UNetConfig, preset
+    from hwseg.quant.train.run import Run, TrainConfig
+    from hwseg.quant.train.unet import UNetConfig, preset
 
     unet, train = dict(tables.get("unet", {})), dict(tables.get("train", {}))
     kind = given.pop("model", None)
@@ -99,7 +99,7 @@ def _new_run(out: Path, tables: dict[str, dict[str, Any]], given: dict[str, Any]
 
 
 def _train(run: Any, source: Path) -> int:
-    from hwseg.quant.train import train
+    from hwseg.quant.train.run import train
 
     result = follow(run, source, train)
     if result.interrupted:
@@ -114,7 +114,7 @@ def follow(run: Any, source: Path, train: Any) -> Any:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    from hwseg.quant import data
+    from hwseg.quant.train import data
 
     unet, config = run.unet, run.config
     parts = data.load(source, unet.in_channels, unet.out_channels, config.seed, config.exclude)

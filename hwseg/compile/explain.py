@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from hwseg.compile.chain import Chain
-from hwseg.compile.layers import Layer
-from hwseg.compile.timing import CAUSES, Timing
+from hwseg.clock.timing import CAUSES, Timing
+from hwseg.compile.lower.layers import Layer
+from hwseg.compile.plan.chain import Chain
 
 BUSY = 0.9
 """Share of cycles from which a layer counts as bound by the array itself."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from hwseg.arith.table import LANES, TableSpec
-from hwseg.compile.plan import LayerPlan, Tile
+from hwseg.compile.plan.plan import LayerPlan, Tile
 from hwseg.energy.engine import Data
 from hwseg.energy.windows import bands, lanes
 from hwseg.rtl.array import lane_order

@@ -10,12 +10,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from hwseg.compile.resources import DSP_PER_CORE, DSP_PER_REQUANTIZER, LOADER, PARAMETER_BITS, estimate, memory
 from hwseg.energy.traffic import Traffic
 from hwseg.power.cores import CoreActivity
 from hwseg.rtl.array import upper_skew
 from hwseg.rtl.config import BANKS, PAGE_WORDS, PSUM_BITS, ROWS_PER_PSUM, WORD_CHANNELS, WORD_PIXELS, EngineConfig
 from hwseg.rtl.cores import FAMILIES
+from hwseg.target.resources import DSP_PER_CORE, DSP_PER_REQUANTIZER, LOADER, PARAMETER_BITS, estimate, memory
 
 SUM_RATE = 0.4
 """Toggles per bit of partial sums and of what the requantizers pass on, between two values."""

@@ -10,8 +10,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from hwseg.compile.layout import folded
-from hwseg.compile.plan import LayerPlan, Tile
+from hwseg.compile.plan.plan import LayerPlan, Tile
+from hwseg.layout import folded
 from hwseg.rtl.config import TAPS, WORD_CHANNELS, WORD_PIXELS, EngineConfig
 from hwseg.rtl.isa import Mode
 

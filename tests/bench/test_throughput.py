@@ -11,7 +11,7 @@ from PIL import Image
 
 from benchmarks import throughput, upsampling, verification
 from benchmarks.strips import cuts
-from hwseg.compile.api import Program, compile_graph
+from hwseg.compile.program import Program, compile_graph
 from hwseg.rtl.config import PRESETS, parse_array
 from tests.compile.proof import BOARD, differences
 

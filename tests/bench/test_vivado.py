@@ -9,8 +9,8 @@ import pytest
 
 from hwseg.bench import vivado
 from hwseg.bench.saif import parse
-from hwseg.compile.api import compile_model
-from hwseg.energy.api import energy_of
+from hwseg.builds.build import compile_model
+from hwseg.builds.energy import energy_of
 from hwseg.errors import HwsegError
 from hwseg.toolchain import yosys
 from tests.energy.test_build import MODEL

@@ -13,8 +13,8 @@ from hwseg import models
 from hwseg.boards import load_board
 from hwseg.boards.zynq7020 import bitstream
 from hwseg.boards.zynq7020.package import package
+from hwseg.builds.build import compile_model
 from hwseg.commands.package import command
-from hwseg.compile.api import compile_model
 from hwseg.errors import HwsegError
 from hwseg.files import verify_manifest
 

@@ -16,8 +16,8 @@ from click.testing import CliRunner
 from hwseg import models
 from hwseg.boards import load_board
 from hwseg.boards.zynq7020.package import archive, package
+from hwseg.builds.build import compile_model
 from hwseg.commands.package import command
-from hwseg.compile.api import compile_model
 from hwseg.errors import HwsegError
 from hwseg.files import extract_zip, manifest_text, sha256, verify_manifest
 from hwseg.rtl.registers import REGISTERS

@@ -9,9 +9,9 @@ import pytest
 
 from hwseg.boards import load_board
 from hwseg.boards.zynq7020.top import zynq_verilog
-from hwseg.compile.resources import estimate
 from hwseg.rtl.config import parse_array
 from hwseg.rtl.engine import verilog
+from hwseg.target.resources import estimate
 from hwseg.toolchain import yosys
 
 pytestmark = [

@@ -13,15 +13,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hwseg import models, reports
+from hwseg import models
 from hwseg.boards import load_board
-from hwseg.compile.api import compile_model
-from hwseg.compile.compare import compare
-from hwseg.compile.pages.compare_view import compare_html
-from hwseg.compile.pages.timeline_view import NAMES
-from hwseg.compile.report_html import Picture
-from hwseg.compile.spans import WAITS, WALK, record
+from hwseg.builds import again as reports
+from hwseg.builds.build import compile_model
+from hwseg.clock.spans import WAITS, WALK, record
 from hwseg.picture import mask_png
+from hwseg.report.compare import compare
+from hwseg.report.html import Picture
+from hwseg.report.pages.compare_view import compare_html
+from hwseg.report.pages.timeline_view import NAMES
 from hwseg.rtl.config import parse_array
 
 SIZE = (1150, 1000)

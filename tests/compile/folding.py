@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from hwseg.compile import api
-from hwseg.compile.chain import Chain
-from hwseg.compile.fold import foldings
-from hwseg.compile.layout import Fold
-from hwseg.compile.lower import Network
-from hwseg.compile.planner import Planner
+from hwseg.compile import program as api
+from hwseg.compile.lower.fold import foldings
+from hwseg.compile.lower.layers import Network
+from hwseg.compile.plan.chain import Chain
+from hwseg.compile.plan.planner import Planner
+from hwseg.layout import Fold
 from hwseg.rtl.config import EngineConfig
 
 

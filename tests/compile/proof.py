@@ -6,9 +6,9 @@ import numpy as np
 
 from hwseg import golden
 from hwseg.boards import load_board
-from hwseg.compile.api import Program, compile_graph
-from hwseg.compile.execute import execute
+from hwseg.compile.program import Program, compile_graph
 from hwseg.ir import Graph
+from hwseg.machine.execute import execute
 from hwseg.rtl.config import EngineConfig
 
 BOARD = load_board("zynq7020")

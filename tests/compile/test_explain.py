@@ -11,9 +11,9 @@ from benchmarks.graphs import GraphBuilder
 from hwseg import models
 from hwseg.boards import load_board
 from hwseg.cli import group
-from hwseg.compile.api import Program, compile_graph
+from hwseg.clock.timing import CAUSES
 from hwseg.compile.explain import HELP
-from hwseg.compile.timing import CAUSES
+from hwseg.compile.program import Program, compile_graph
 from hwseg.rtl.config import parse_array
 
 BOARD = load_board("zynq7020")

@@ -9,12 +9,12 @@ import pytest
 
 from benchmarks.graphs import GraphBuilder
 from hwseg.boards import load_board
-from hwseg.compile.advice import idle_lanes
-from hwseg.compile.api import Program, compile_graph
-from hwseg.compile.array import load, nearest_that_fits
-from hwseg.compile.schedule import Pace
+from hwseg.compile.emit.schedule import Pace
+from hwseg.compile.program import Program, compile_graph
 from hwseg.errors import HwsegError
+from hwseg.report.advice import idle_lanes
 from hwseg.rtl.config import PRESETS, parse_array
+from hwseg.target.array import load, nearest_that_fits
 
 BOARD = load_board("zynq7020")
 

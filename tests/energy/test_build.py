@@ -11,17 +11,18 @@ from PIL import Image
 
 from benchmarks.graphs import GraphBuilder
 from hwseg import golden
-from hwseg.compile.activity import skipping
-from hwseg.compile.api import compile_model
-from hwseg.compile.resources import PARAMETER_BITS, memory
-from hwseg.energy.api import CALIBRATION, PICTURES, activity_of, activity_of_program, energy_of, read_images
+from hwseg.builds.build import compile_model
+from hwseg.builds.energy import CALIBRATION, PICTURES, activity_of, energy_of, read_images
 from hwseg.energy.engine import Data, events
+from hwseg.energy.frame import activity_of_program
 from hwseg.energy.traffic import Traffic, traffic
 from hwseg.errors import HwsegError
+from hwseg.machine.activity import skipping
 from hwseg.power.activity import PARTS
 from hwseg.power.cores import core_activity, measured
-from hwseg.quant.load import load
+from hwseg.quant.read.load import load
 from hwseg.rtl.config import BANKS, parse_array
+from hwseg.target.resources import PARAMETER_BITS, memory
 from tests.compile.proof import compiled
 
 MODEL = Path(__file__).parents[2] / "hwseg" / "models" / "nuclei-w8a8.onnx"

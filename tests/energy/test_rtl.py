@@ -4,7 +4,7 @@ import pytest
 
 from hwseg import golden
 from hwseg.boards import load_board
-from hwseg.compile.api import compile_graph
+from hwseg.compile.program import compile_graph
 from hwseg.energy.data import feed_width, observe
 from hwseg.energy.traffic import traffic
 from hwseg.rtl.config import parse_array

@@ -12,7 +12,7 @@ from hwseg import golden
 from hwseg.errors import HwsegError
 from hwseg.ir import Graph, Head, Node, TensorType, accumulator_interval
 from hwseg.ops import Add, Bilinear2d, Concat, Conv2d, ConvTranspose2d, MaxPool2d, Op, Requantize, Upsample2d
-from hwseg.quant.load import load
+from hwseg.quant.read.load import load
 from tests.quant.models import random_image, random_unet
 from tests.test_ops import walk
 
@@ -31,7 +31,7 @@ def execute(op: Op, *inputs: np.ndarray, weights: np.ndarray | None = None, dtyp
 def test_products_follow_the_loop_nest(
     op: Conv2d | ConvTranspose2d, size: tuple[int, int, int], strip: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(golden, "STRIP_BYTES", strip)
+    monkeypatch.setattr("hwseg.golden.nest.STRIP_BYTES", strip)
     rng = np.random.default_rng(3)
     x = rng.integers(-128, 128, size).astype(np.int8)
     kernel = op.kernel if isinstance(op, Conv2d) else 2

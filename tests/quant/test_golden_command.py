@@ -10,7 +10,7 @@ from PIL import Image
 
 from hwseg import golden
 from hwseg.cli import main
-from hwseg.quant.load import load
+from hwseg.quant.read.load import load
 from tests.quant import models
 
 
@@ -52,7 +52,7 @@ def test_comparison_with_qonnx(model: Path, tensor: Path, capsys: pytest.Capture
 
 def test_a_difference_is_status_1(model: Path, tensor: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("qonnx")
-    from hwseg.quant import referee
+    from hwseg.quant.read import referee
 
     real = referee.run_qonnx
 

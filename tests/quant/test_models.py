@@ -19,10 +19,11 @@ pytest.importorskip("brevitas")
 
 from hwseg import demo  # noqa: E402
 from hwseg.normalize import normalize  # noqa: E402
-from hwseg.quant.data import Pair, load_folder, to_tensor  # noqa: E402
-from hwseg.quant.export import export_qonnx  # noqa: E402
-from hwseg.quant.metrics import labels, summarize  # noqa: E402
-from hwseg.quant.train import dice, load_network  # noqa: E402
+from hwseg.quant.train.data import load_folder  # noqa: E402
+from hwseg.quant.train.export import export_qonnx  # noqa: E402
+from hwseg.quant.train.metrics import labels, summarize  # noqa: E402
+from hwseg.quant.train.pairs import Pair, to_tensor  # noqa: E402
+from hwseg.quant.train.run import dice, load_network  # noqa: E402
 
 DEMO_PICTURE = "4dbbb275960a.png"
 

@@ -9,13 +9,13 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("brevitas")
 
-from hwseg.quant import data  # noqa: E402
-from hwseg.quant.checkpoint import load_network  # noqa: E402
-from hwseg.quant.config import TrainConfig  # noqa: E402
-from hwseg.quant.export import export_qonnx  # noqa: E402
-from hwseg.quant.load import load  # noqa: E402
-from hwseg.quant.train import Run, train  # noqa: E402
-from hwseg.quant.unet import preset  # noqa: E402
+from hwseg.quant.read.load import load  # noqa: E402
+from hwseg.quant.train import data  # noqa: E402
+from hwseg.quant.train.checkpoint import load_network  # noqa: E402
+from hwseg.quant.train.config import TrainConfig  # noqa: E402
+from hwseg.quant.train.export import export_qonnx  # noqa: E402
+from hwseg.quant.train.run import Run, train  # noqa: E402
+from hwseg.quant.train.unet import preset  # noqa: E402
 from hwseg.rtl.config import parse_array  # noqa: E402
 from tests.compile.proof import compiled, differences  # noqa: E402
 

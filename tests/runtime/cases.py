@@ -23,7 +23,7 @@ def make_package(folder: Path, work: Path, array: str = ARRAY, board: str = "pyn
     from hwseg import golden
     from hwseg.boards import load_board
     from hwseg.boards.zynq7020.package import package
-    from hwseg.compile.api import compile_model
+    from hwseg.builds.build import compile_model
     from hwseg.image import quantize_pixels
     from hwseg.normalize import NONE, normalize
     from tests.quant.models import random_unet

@@ -6,7 +6,7 @@ import time
 
 import numpy as np
 
-from hwseg.compile.machine import Machine
+from hwseg.machine.machine import Machine
 from hwseg.rtl.config import parse_array
 
 MEMORY = 0x1000_0000

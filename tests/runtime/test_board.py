@@ -194,7 +194,7 @@ class Silicon(threading.Thread):
         return int(self.registers[self.package.offsets[name] // 4])
 
     def run(self):
-        from hwseg.compile.machine import Machine
+        from hwseg.machine.machine import Machine
         from hwseg.rtl.config import parse_array
 
         while not self.stop.wait(0.001):

@@ -11,7 +11,7 @@ import pytest
 from hwseg import golden
 from hwseg.boards import load_board
 from hwseg.boards.zynq7020.package import package
-from hwseg.compile.api import compile_model
+from hwseg.builds.build import compile_model
 from hwseg.errors import HwsegError
 from hwseg.image import quantize_pixels
 from hwseg.normalize import NONE, normalize

@@ -225,7 +225,7 @@ def test_the_demo_network_gives_the_golden_mask(array, tmp_path):
     from hwseg import golden, models
     from hwseg.boards import load_board
     from hwseg.boards.zynq7020.package import package
-    from hwseg.compile.api import compile_model
+    from hwseg.builds.build import compile_model
     from hwseg.image import quantize_pixels
     from hwseg.normalize import NONE, normalize
 
@@ -259,7 +259,7 @@ def test_the_demo_network_gives_the_golden_mask(array, tmp_path):
 def test_the_drivers_accesses_are_under_5_percent_of_a_frame_of_256x256_pixels(tmp_path):
     from hwseg.boards import load_board
     from hwseg.boards.zynq7020.package import package
-    from hwseg.compile.api import compile_model
+    from hwseg.builds.build import compile_model
     from tests.quant.models import random_unet
 
     model = random_unet(3, tmp_path, height=256, width=256, depth=1, widths=(4, 8), classes=1)
@@ -282,7 +282,7 @@ def test_10_000_runs_in_a_row_lose_nothing(tmp_path):
     """On one opened accelerator, memory slow and stalling; every head compared, every counter read."""
     from hwseg.boards import load_board
     from hwseg.boards.zynq7020.package import package
-    from hwseg.compile.api import compile_model
+    from hwseg.builds.build import compile_model
     from tests.quant.models import random_unet
 
     choices = {"height": 4, "width": 4, "channels": 1, "depth": 1, "widths": (1, 1), "classes": 1, "residual": False}

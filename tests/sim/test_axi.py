@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from hwseg import golden
-from hwseg.compile.api import compile_model
-from hwseg.compile.layout import HeadLayout, unpack_head
+from hwseg.builds.build import compile_model
+from hwseg.layout import HeadLayout, unpack_head
 from hwseg.rtl.registers import (
     CAUSE_OUTSIDE,
     CAUSE_READ,

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from hwseg.compile.api import compile_model
-from hwseg.quant.load import load
-from hwseg.sim.simulate import simulate
+from hwseg.builds.build import compile_model
+from hwseg.builds.simulation import simulate
+from hwseg.quant.read.load import load
 from tests.quant.models import random_image
 
 pytestmark = [pytest.mark.verilator, pytest.mark.xdist_group("simulator")]
@@ -18,8 +18,8 @@ pytestmark = [pytest.mark.verilator, pytest.mark.xdist_group("simulator")]
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch = pytest.importorskip("torch")
     pytest.importorskip("brevitas")
-    from hwseg.quant.export import export_qonnx
-    from hwseg.quant.unet import QuantUNet, UNetConfig, calibrate, fold_batch_norm
+    from hwseg.quant.train.export import export_qonnx
+    from hwseg.quant.train.unet import QuantUNet, UNetConfig, calibrate, fold_batch_norm
 
     torch.manual_seed(3)
     bits = {"*": 8, "bottom/*": 4}
@@ -49,7 +49,7 @@ def test_values_are_exact_with_random_latency_and_stalls(model: Path, tmp_path: 
 
 def test_the_executor_agrees(model: Path) -> None:
     pytest.importorskip("qonnx")
-    from hwseg.quant import referee
+    from hwseg.quant.read import referee
 
     verdict = referee.compare(model, random_image(load(model), 2), "qonnx", referee.run_qonnx)
     assert verdict.exact

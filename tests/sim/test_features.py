@@ -7,15 +7,15 @@ import pytest
 
 from benchmarks.graphs import GraphBuilder
 from hwseg.boards import load_board
-from hwseg.compile.api import compile_graph
+from hwseg.compile.program import compile_graph
 from hwseg.rtl.config import parse_array
 from hwseg.sim.simulate import lay_out, simulate_program
+from tests.compile.emit.test_packed import narrow
 from tests.compile.folding import force
+from tests.compile.lower.test_fold import two_layers
+from tests.compile.lower.test_residual import network as residual
+from tests.compile.plan.test_split import network, tails
 from tests.compile.proof import image_of
-from tests.compile.test_fold import two_layers
-from tests.compile.test_packed import narrow
-from tests.compile.test_residual import network as residual
-from tests.compile.test_split import network, tails
 
 pytestmark = [pytest.mark.verilator, pytest.mark.xdist_group("simulator")]
 

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from hwseg.compile.api import compile_model
+from hwseg.builds.build import compile_model
+from hwseg.builds.simulation import simulate
 from hwseg.errors import HwsegError
-from hwseg.quant.load import load
-from hwseg.sim.simulate import simulate
+from hwseg.quant.read.load import load
 from tests.quant.models import random_image, random_unet
 
 pytestmark = [pytest.mark.verilator, pytest.mark.xdist_group("simulator")]

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from hwseg import golden, models
-from hwseg.compile.api import compile_model
-from hwseg.sim.simulate import simulate
+from hwseg.builds.build import compile_model
+from hwseg.builds.simulation import simulate
 
 pytestmark = [pytest.mark.verilator]
 

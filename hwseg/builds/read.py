@@ -1,0 +1,48 @@
+"""A build folder read again: its report, and its program compiled anew from the model in it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from hwseg.boards import load_board
+from hwseg.compile.lower.dial import turned
+from hwseg.compile.program import Program, compile_graph
+from hwseg.errors import require
+from hwseg.files import file_errors, verify_manifest
+from hwseg.ir import Graph
+from hwseg.quant.read.load import load
+from hwseg.rtl.config import parse_array
+
+
+def require_build(folder: Path, *, verify: bool = True) -> None:
+    """Raise HwsegError unless `folder` is a build, with `verify` one whose every file is as it was written."""
+    cure = "run hwseg compile first"
+    require(folder.is_dir(), str(folder), "must be a build folder, but there is none", cure)
+    require((folder / "report.json").is_file(), str(folder), "must be a build folder, but has no report.json", cure)
+    if verify:
+        verify_manifest(folder)
+
+
+def load_build(folder: Path, *, verify: bool = True) -> tuple[Graph, Program, Mapping[str, Any]]:
+    """What a build folder contains, compiled again from its model."""
+    require_build(folder, verify=verify)
+    with file_errors(folder):
+        report = json.loads((folder / "report.json").read_text())
+    graph = turned(load(folder / "model.onnx"), int(report.get("planes", 8)))
+    config = parse_array(report["array"])
+    board, clock = load_board(report["board"]), float(report["clock_mhz"])
+    program = compile_graph(graph, config, board, bool(report.get("inexact")), clock_mhz=clock)
+    return graph, program, report
+
+
+def read_report(build: Path) -> dict[str, Any]:
+    """report.json of a build folder, checked against the folder's manifest."""
+    require(
+        (build / "report.json").is_file(), str(build), "must be a build folder with report.json", "run hwseg compile"
+    )
+    verify_manifest(build)
+    content: dict[str, Any] = json.loads((build / "report.json").read_text())
+    return content

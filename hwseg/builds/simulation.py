@@ -1,0 +1,63 @@
+"""A build folder on the simulated engine, and what the last such run found."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hwseg.builds.read import load_build
+from hwseg.errors import HwsegError, require
+from hwseg.files import MANIFEST, file_errors, sha256
+from hwseg.sim.simulate import Progress, Simulation, simulate_program
+
+SIMULATION = "simulation"
+FOUND = "simulation.json"
+"""In the folder `SIMULATION` of a build: what `hwseg simulate` found, with the SHA-256 of the manifest it was given."""
+
+
+def simulate(
+    folder: Path,
+    image: np.ndarray,
+    *,
+    latency: tuple[int, int] | None = None,
+    stalls: bool | None = None,
+    seed: int = 1,
+    verify: bool = True,
+    skip: bool = False,
+    progress: Progress | None = None,
+) -> Simulation:
+    """Run the engine of a build on integers [H, W, C].
+
+    latency: bounds in cycles, by default the board's fixed one.  stalls: random ones on every channel, by default when
+    the bounds differ.  skip: leave out leading zero planes; cycles are then predicted for this very picture.  Raises
+    HwsegError for a folder that is no build, or changed since; wrong results are no error but the result.
+    """
+    _, program, _ = load_build(folder, verify=verify)
+    return simulate_program(
+        folder, program, image, latency=latency, stalls=stalls, seed=seed, skip=skip, progress=progress
+    )
+
+
+def simulation(build: Path) -> dict[str, Any] | None:
+    """What the last simulation into the build's own folder found; None if there was none, or of an older hwseg.
+
+    Raises HwsegError if the build has changed since.
+    """
+    place = build / SIMULATION / FOUND
+    if not place.is_file():
+        return None
+    cure = "run hwseg simulate again, or remove the folder"
+    try:
+        with file_errors(place):
+            found = json.loads(place.read_text())
+        keys = ("cycles", "predicted_cycles", "mismatches", "manifest", "image")
+        content = {key: found[key] for key in keys}
+    except (ValueError, KeyError, TypeError) as error:
+        raise HwsegError(str(place), "must be what hwseg simulate writes", cure) from error
+    now = sha256(build / MANIFEST)
+    rule = f"the build was changed since it was simulated: manifest {now[:12]}, not {str(content['manifest'])[:12]}"
+    require(content["manifest"] == now, str(place), rule, cure)
+    return content

@@ -1,0 +1,238 @@
+"""The integer graph while it grows: what each ONNX tensor is, quantizers applied, activations named.
+
+The rules of all operations (`hwseg.quant.read.load`) share it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
+
+import numpy as np
+
+from hwseg.errors import HwsegError, require
+from hwseg.ir import Node, TensorType
+from hwseg.ops import Add, Concat, Op, Requantize, shape
+from hwseg.quant.read.onnx_file import EXPORT, MAX_ELEMENTS, OnnxFile, OnnxNode
+from hwseg.quant.read.quantizer import Quantized, Quantizer, one_scale, read_quantizer
+from hwseg.quant.read.values import ZERO, Move, Part, Value, show, zipped
+
+INPUT_SCALE = Fraction(1, 256)
+"""Without an input quantizer the image is an 8-bit pixel / 256."""
+
+
+@dataclass
+class Builder:
+    """The graph so far: `values` of ONNX tensors, `constants` quantized so far, nodes and types of the result."""
+
+    file: OnnxFile
+    values: dict[str, Value] = field(default_factory=dict)
+    quantized: dict[str, Quantized] = field(default_factory=dict)
+    constants: dict[str, np.ndarray] = field(default_factory=dict)
+    nodes: list[Node] = field(default_factory=list)
+    types: dict[str, TensorType] = field(default_factory=dict)
+    made: dict[tuple[object, ...], str] = field(default_factory=dict)
+    input_quantizer: bool = True
+
+    def __post_init__(self) -> None:
+        self.constants.update(self.file.constants)
+        _, channels, height, width = self.file.shape
+        low, high, scale = self._input_range()
+        self.types[self.file.input] = TensorType((height, width, channels), low, high, (scale,))
+        self.values[self.file.input] = Value((self.part(self.file.input),))
+
+    def _input_range(self) -> tuple[int, int, Fraction]:
+        """From the Quant nodes that read the input, or the convention."""
+        names, readers = {self.file.input}, []
+        for node in self.file.nodes:
+            if names & set(node.inputs) and node.op != "Shape":
+                if node.op in ("Identity", "Dropout"):
+                    names.add(node.outputs[0])
+                else:
+                    readers.append(node)
+        found = [(node, self.quantizer(node)) for node in readers if node.op == "Quant"]
+        self.input_quantizer = bool(found)
+        if not found:
+            return 0, 255, _metadata_scale(self.file)
+        ranges = {(q.low, q.high, one_scale(node, q)) for node, q in found}
+        place = found[0][0].name
+        same = len(ranges) == 1 and len(found) == len(readers)
+        require(
+            same,
+            place,
+            f"input {self.file.input} must be quantized once, alike for all its readers",
+            "share one quantizer",
+        )
+        return ranges.pop()
+
+    def value(self, node: OnnxNode, index: int = 0) -> Value:
+        """The activation a node reads."""
+        name = node.input(index)
+        if name not in self.values:
+            raise HwsegError(
+                node.name, f"input {index} must be an activation, {name or 'nothing'!r} is a constant", EXPORT
+            )
+        value = self.values[name]
+        late = value.activation.capitalize()
+        require(
+            value.activation == "none", node.name, f"nothing may follow the final {late}", f"end the model with {late}"
+        )
+        return value
+
+    def constant(self, node: OnnxNode, index: int, what: str) -> np.ndarray:
+        """A constant a node reads: float, finite."""
+        name = node.input(index)
+        if name in self.quantized:
+            found = self.quantized[name]
+            return np.asarray(found.integers * found.scale)
+        if name not in self.constants:
+            raise HwsegError(node.name, f"{what} must be a constant, is {name or 'missing'!r}", EXPORT)
+        array = self.constants[name]
+        require(
+            bool(np.isfinite(array).all()),
+            node.name,
+            f"{what} must be finite numbers",
+            "train again or check the export",
+        )
+        return array
+
+    def quantizer(self, node: OnnxNode) -> Quantizer:
+        """Checked parameters of a Quant node."""
+        return read_quantizer(node, self.constant)
+
+    def emit(self, name: str, op: Op, inputs: tuple[str, ...], output: str, kind: TensorType) -> str:
+        self.nodes.append(Node(self.fresh(name), op, inputs, output))
+        return self.record(name, output, kind)
+
+    def record(self, place: str, output: str, kind: TensorType) -> str:
+        size = kind.shape[0] * kind.shape[1] * kind.shape[2]
+        require(
+            size <= MAX_ELEMENTS, place, f"result {kind.shape} must have at most {MAX_ELEMENTS} elements", "use a crop"
+        )
+        self.types[output] = kind
+        return output
+
+    def fresh(self, name: str) -> str:
+        """Names of nodes are unique in the graph; ONNX does not promise it."""
+        taken = {node.name for node in self.nodes}
+        return (
+            name
+            if name not in taken
+            else next(f for i in range(len(taken) + 1) if (f := f"{name}#{i + 2}") not in taken)
+        )
+
+    def part(self, tensor: str) -> Part:
+        kind = self.types[tensor]
+        return Part(kind.shape, (tensor,), (kind.scale,))
+
+    def is_activation(self, part: Part) -> bool:
+        """Is the part exactly one integer tensor of at most 8 bits?"""
+        kind = self.types[part.tensors[0]]
+        plain = len(part.tensors) == 1 and part.offset == ZERO and not part.relu and not part.moves
+        return plain and part.scales[0] == kind.scale and len(kind.scale) == 1 and kind.bits <= 8
+
+    def settle_part(self, part: Part, output: str) -> Part:
+        """Apply a ReLU to a tensor that is quantized already; other parts stay as they are."""
+        if not part.relu or part.moves or not self.is_activation(without_relu(part)):
+            return part
+        kind = self.types[part.tensors[0]]
+        if kind.low >= 0:
+            return without_relu(part)
+        return self.quantize_part(
+            part, part.relu, output, Quantizer(np.ones(1, np.float32), 0, max(kind.high, 0)), kind.scale[0]
+        )
+
+    def settle(self, value: Value, output: str) -> Value:
+        """One activation tensor, named `output` if it is new, if the value is one or a concatenation of one scale.
+
+        What is not quantized yet, or has several scales, stays as it is.
+        """
+        many = len(value.parts) > 1
+        parts = tuple(self.settle_part(p, f"{output}/{i}" if many else output) for i, p in enumerate(value.parts))
+        if not many or not all(self.is_activation(part) for part in parts) or len({p.scales for p in parts}) > 1:
+            return replace(value, parts=parts)
+        inputs = tuple(part.tensors[0] for part in parts)
+        key = ("concat", inputs)
+        if key not in self.made:
+            kinds = [self.types[tensor] for tensor in inputs]
+            kind = TensorType(value.shape, *Concat().interval(*(k.interval for k in kinds)), kinds[0].scale)
+            rule = f"concatenated branches must fit 8 bits together, [{kind.low}, {kind.high}] needs {kind.bits}"
+            require(kind.bits <= 8, value.concat, rule, "make all branches signed or all unsigned")
+            self.made[key] = self.emit(value.concat, Concat(), inputs, output, kind)
+        return Value((self.part(self.made[key]),))
+
+    def activation(self, node: OnnxNode, index: int = 0) -> str:
+        """The integer tensor of at most 8 bits a node computes with, or the reason why there is none."""
+        name = node.input(index)
+        value = self.settle(self.value(node, index), name)
+        self.values[name] = value
+        part = value.parts[0]
+        if len(value.parts) > 1 and all(self.is_activation(part) for part in value.parts):
+            other = next(p for p in value.parts if p.scales != part.scales)
+            both = " and ".join(f"{p.tensors[0]} has {show(p.scales[0])}" for p in (part, other))
+            cure = "put one shared quantizer on the branches"
+            raise HwsegError(value.concat, f"concatenated branches must have one scale, {both}", cure)
+        if len(value.parts) > 1 or not self.is_activation(part):
+            cure = "put a QuantIdentity or QuantReLU of at most 8 bits before it"
+            cure = "put a QuantIdentity or QuantReLU on each operand and one on the sum" if node.op == "Add" else cure
+            raise HwsegError(node.name, f"inputs must be quantized to at most 8 bits, {name} is not", cure)
+        return part.tensors[0]
+
+    def quantize_part(self, part: Part, name: str, output: str, quantizer: Quantizer, scale: Fraction) -> Part:
+        """The Quant of one part: nothing, `Requantize` or `Add`, then the poolings that waited."""
+        low, high = (max(quantizer.low, 0) if part.relu else quantizer.low), quantizer.high
+        key = (part, low, high, scale)
+        if key in self.made:
+            return self.part(self.made[key])
+        kind = self.types[part.tensors[0]]
+        if self.is_activation(without_relu(part)) and kind.scale == (scale,) and low <= kind.low and kind.high <= high:
+            return without_relu(part)
+        at_source = self.types[part.tensors[0]].shape
+        target = output if not part.moves else f"{output}/unmoved"
+        factors = tuple(zipped(lambda s, _: s / scale, s, ZERO) for s in part.scales)
+        offset = zipped(lambda o, _: o / scale, part.offset, ZERO)
+        op: Op
+        if len(part.tensors) == 2:
+            uniform = all(len(f) == 1 for f in (*factors, offset))
+            require(
+                uniform,
+                name,
+                "an addition must have one scale for all channels",
+                "quantize the sum before normalizing it",
+            )
+            op = Add((factors[0][0], factors[1][0]), offset[0], low, high)
+        else:
+            op = Requantize(factors[0], offset, low, high)
+        tensor = self.emit(name, op, part.tensors, target, TensorType(at_source, low, high, (scale,)))
+        for number, move in enumerate(part.moves, 1):
+            target = output if number == len(part.moves) else f"{output}/unmoved{number}"
+            tensor = self.move(move, tensor, target)
+        self.made[key] = tensor
+        return self.part(tensor)
+
+    def move(self, move: Move, tensor: str, output: str) -> str:
+        """Pooling or upsampling of an activation; each distinct one once."""
+        kind = self.types[tensor]
+        moved = TensorType(shape(move.op, (kind.shape,)), *move.op.interval(kind.interval), kind.scale)
+        return self.emit(move.node, move.op, (tensor,), output, moved)
+
+
+def without_relu(part: Part) -> Part:
+    return replace(part, relu="")
+
+
+def _metadata_scale(file: OnnxFile) -> Fraction:
+    text = file.metadata.get("hwseg.input_scale")
+    if text is None:
+        return INPUT_SCALE
+    try:
+        scale = Fraction(text) if len(text) < 64 and "e" not in text.lower() else Fraction(float(text))
+    except (ValueError, OverflowError, ZeroDivisionError):
+        scale = Fraction(0)
+    require(
+        0 < scale < 1 << 64,
+        file.path.name,
+        f"metadata hwseg.input_scale must be a positive number, is {text[:40]!r}",
+        EXPORT,
+    )
+    return scale

@@ -1,0 +1,111 @@
+"""A QONNX file becomes the integer graph: floating point ends here.
+
+Quant nodes say where integers are.  Everything between two of them (bias, batch normalization, ReLU) is gathered as an
+exact rational function of the accumulator and becomes one `Requantize`; every number is the rational that the model's
+float32 says.  Two constants follow the executors' floating point: weights are rounded after the float32 division that
+QONNX defines, and a batch normalization's factor is gamma / sqrt(variance + epsilon) in float64.
+
+Each ONNX operation has one rule, which adds to the graph so far (`hwseg.quant.read.builder`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import numpy as np
+
+from hwseg.errors import HwsegError, require
+from hwseg.ir import Graph, Node
+from hwseg.quant.read.addition import addition
+from hwseg.quant.read.affine import batch_normalization, scaling
+from hwseg.quant.read.attributes import attributes
+from hwseg.quant.read.builder import Builder
+from hwseg.quant.read.concatenation import concatenation
+from hwseg.quant.read.convolution import convolution, transposed_convolution
+from hwseg.quant.read.enlarging import enlarging
+from hwseg.quant.read.fold import folded
+from hwseg.quant.read.head import comparison, final, head_of
+from hwseg.quant.read.onnx_file import EXPORT, OnnxNode, read
+from hwseg.quant.read.pooling import max_pooling
+from hwseg.quant.read.relu import relu
+from hwseg.quant.read.requantization import requantization
+from hwseg.quant.read.unchanged import crop, identity, pad
+from hwseg.quant.read.values import Value
+
+RULES: Mapping[str, Callable[[Builder, OnnxNode], None]] = {
+    "Quant": requantization,
+    "Conv": convolution,
+    "ConvTranspose": transposed_convolution,
+    "BatchNormalization": batch_normalization,
+    "Relu": relu,
+    "MaxPool": max_pooling,
+    "Resize": enlarging,
+    "Upsample": enlarging,
+    "Concat": concatenation,
+    "Add": addition,
+    "Sub": scaling,
+    "Mul": scaling,
+    "Div": scaling,
+    "Identity": identity,
+    "Dropout": identity,
+    "Slice": crop,
+    "Pad": pad,
+    "Greater": comparison,
+    "Sigmoid": final,
+    "Softmax": final,
+    "ArgMax": final,
+}
+"""What each ONNX operation means.  A module has the same stem here, in `hwseg.golden` and in `hwseg.compile.lower`."""
+
+
+def load(path: str | Path) -> Graph:
+    """The integer graph of a QONNX file, or `HwsegError`."""
+    return load_with_origins(path)[0]
+
+
+def load_with_origins(path: str | Path) -> tuple[Graph, dict[str, Value]]:
+    """The graph, and what every tensor of the ONNX file is in terms of the graph's tensors, for comparing executors."""
+    file = read(path)
+    builder = Builder(file)
+    for node in file.nodes:
+        if _fold(builder, node):
+            continue
+        rule = RULES.get(node.op)
+        if rule is None:
+            raise HwsegError(node.name, f"operation {node.op} is not supported", "use " + ", ".join(sorted(RULES)))
+        rule(builder, node)
+    head = head_of(builder, file.output)
+    nodes = _needed(builder.nodes, head.tensor)
+    require(any(node.weights is not None for node in nodes), file.path.name, "must have a convolution", EXPORT)
+    kept = {file.input} | {node.output for node in nodes}
+    types = {name: kind for name, kind in builder.types.items() if name in kept}
+    name, metadata = file.path.stem, dict(file.metadata)
+    return Graph(name, file.input, nodes, types, head, metadata, builder.input_quantizer), builder.values
+
+
+def _fold(b: Builder, node: OnnxNode) -> bool:
+    """Is the node arithmetic on constants?  Then its result is one."""
+    if node.op == "Shape":
+        attributes(node, start=int, end=int)
+        height, width, channels = b.value(node).shape
+        sizes = np.array([1, channels, height, width], np.int64)
+        b.constants[node.outputs[0]] = sizes[node.attributes.get("start", 0) : node.attributes.get("end")]
+        return True
+    names = [name for name in node.inputs if name]
+    if not names or not all(name in b.constants for name in names):
+        return False
+    result = folded(node, [b.constants[name] if name else None for name in node.inputs])
+    if result is not None:
+        b.constants[node.outputs[0]] = result
+    return result is not None
+
+
+def _needed(nodes: list[Node], output: str) -> tuple[Node, ...]:
+    """The nodes that the head's tensor comes from."""
+    wanted, kept = {output}, []
+    for node in reversed(nodes):
+        if node.output in wanted:
+            wanted.update(node.inputs)
+            kept.append(node)
+    return tuple(reversed(kept))

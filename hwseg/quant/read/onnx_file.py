@@ -1,0 +1,304 @@
+"""An ONNX file as checked records: nodes in execution order, constants as arrays, one input, one output.
+
+Everything that a damaged or hostile file can do ends here: the protobuf is decoded, every size is compared with the
+bytes that are really there, external data stays inside the model's folder, names resolve, and cycles are refused.  What
+leaves this module is trusted in form; `hwseg.quant.read.load` judges its meaning.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+
+from hwseg.errors import HwsegError, require
+
+MAX_FILE_BYTES = (1 << 31) - 1
+MAX_ELEMENTS = 1 << 28
+"""Elements of one tensor: 256 Mi is 64 channels at 2048 x 2048."""
+
+MAX_NODES = 5_000
+EXPORT = "export the model again with brevitas.export.export_qonnx(model, args=x, export_path=f, dynamo=False)"
+
+_DTYPES: Mapping[int, tuple[str, str]] = {
+    onnx.TensorProto.FLOAT: ("<f4", "float_data"),
+    onnx.TensorProto.DOUBLE: ("<f8", "double_data"),
+    onnx.TensorProto.INT64: ("<i8", "int64_data"),
+    onnx.TensorProto.INT32: ("<i4", "int32_data"),
+    onnx.TensorProto.INT8: ("<i1", "int32_data"),
+    onnx.TensorProto.UINT8: ("<u1", "int32_data"),
+    onnx.TensorProto.BOOL: ("<u1", "int32_data"),
+}
+
+
+@dataclass(frozen=True)
+class OnnxNode:
+    """One operation; an input that is left out is the empty name."""
+
+    name: str
+    op: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    attributes: Mapping[str, Any] = field(default_factory=dict, compare=False)
+
+    def input(self, index: int) -> str:
+        return self.inputs[index] if index < len(self.inputs) else ""
+
+
+@dataclass(frozen=True)
+class OnnxFile:
+    """One image in, [1, C, H, W] = `shape`, one tensor out; `nodes` are those the output needs, in order."""
+
+    path: Path
+    nodes: tuple[OnnxNode, ...]
+    constants: Mapping[str, np.ndarray]
+    input: str
+    shape: tuple[int, int, int, int]
+    output: str
+    opset: int
+    metadata: Mapping[str, str]
+
+
+def read(path: str | Path) -> OnnxFile:
+    """Read and check the file; raises `HwsegError` whatever its bytes are."""
+    path = Path(path)
+    model = _decode(path)
+    try:
+        return _convert(path, model)
+    except UnicodeDecodeError:
+        raise HwsegError(path.name, "a text in it is not UTF-8: the file is damaged", EXPORT) from None
+
+
+def _decode(path: Path) -> onnx.ModelProto:
+    try:
+        require(path.is_file(), str(path), "must be an ONNX file, but there is no such file", "check the path")
+        size = path.stat().st_size
+        require(0 < size <= MAX_FILE_BYTES, path.name, f"must have 1 to {MAX_FILE_BYTES} bytes, has {size}", EXPORT)
+        data = path.read_bytes()
+    except OSError as error:
+        raise HwsegError(str(path), f"cannot be read: {error.strerror}", "check the path and its permissions") from None
+    except ValueError:  # a NUL in the path
+        raise HwsegError(repr(str(path)), "is not a file name", "check the path") from None
+    try:
+        model: onnx.ModelProto = onnx.ModelProto.FromString(data)
+    except DecodeError:
+        raise HwsegError(path.name, "is not an ONNX file, or is truncated or damaged", EXPORT) from None
+    known = model.HasField("graph") and len(model.graph.node) > 0
+    require(known, path.name, "is not an ONNX file: no graph with nodes in it", EXPORT)
+    return model
+
+
+def _convert(path: Path, model: onnx.ModelProto) -> OnnxFile:
+    place = path.name
+    graph = model.graph
+    require(len(graph.node) <= MAX_NODES, place, f"must have at most {MAX_NODES} nodes, has {len(graph.node)}")
+    require(not graph.sparse_initializer, place, "sparse initializers are not supported", EXPORT)
+    opset = _opset(place, model)
+    constants: dict[str, np.ndarray] = {}
+    for tensor in graph.initializer:
+        name = _text(tensor.name)
+        require(
+            name != "" and name not in constants, name or place, "initializers must have names of their own", EXPORT
+        )
+        constants[name] = _array(name, tensor, path)
+    nodes = []
+    for number, proto in enumerate(graph.node):
+        node = _node(number, proto, path)
+        if node.op == "Constant":
+            require(node.outputs[0] not in constants, node.name, f"tensor {node.outputs[0]} is produced twice", EXPORT)
+            constants[node.outputs[0]] = _constant_value(node)
+        else:
+            nodes.append(node)
+    inputs = [value for value in graph.input if value.name not in constants]
+    names = ", ".join(_text(value.name) for value in inputs)
+    require(len(inputs) == 1, place, f"must have one input, has {len(inputs)}: {names}", "export one image input")
+    outputs = [_text(value.name) for value in graph.output]
+    require(
+        len(outputs) == 1, place, f"must have one output, has {len(outputs)}: {', '.join(outputs)}", "export one output"
+    )
+    return OnnxFile(
+        path=path,
+        nodes=_live_in_order(place, nodes, constants.keys() | {inputs[0].name}, outputs[0]),
+        constants=constants,
+        input=inputs[0].name,
+        shape=_image_shape(inputs[0]),
+        output=outputs[0],
+        opset=opset,
+        metadata={_text(entry.key): _text(entry.value) for entry in model.metadata_props},
+    )
+
+
+def _text(text: str | bytes) -> str:
+    """A string of the file; protobuf hands out the bytes of one that is not UTF-8."""
+    return text if isinstance(text, str) else bytes(text).decode("utf-8")
+
+
+def _opset(place: str, model: onnx.ModelProto) -> int:
+    versions = [entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")]
+    require(len(versions) == 1, place, "must name one version of the ONNX operator set", EXPORT)
+    require(9 <= versions[0] <= 26, place, f"operator set must be 9 to 26, not {versions[0]}", EXPORT)
+    return int(versions[0])
+
+
+def _node(number: int, proto: onnx.NodeProto, path: Path) -> OnnxNode:
+    inputs, outputs = (tuple(map(_text, names)) for names in (proto.input, proto.output))
+    op, domain = _text(proto.op_type), _text(proto.domain)
+    name = _text(proto.name) or next((output for output in outputs if output), f"{op}_{number}")
+    require(outputs[:1] not in ((), ("",)), name, "must have an output", EXPORT)
+    standard = domain in ("", "ai.onnx")
+    require(standard or op in ("Quant", "IntQuant"), name, f"operation {domain}.{op} is not supported")
+    attributes: dict[str, Any] = {}
+    for attribute in proto.attribute:
+        value = _attribute(name, attribute, path)
+        key = _text(attribute.name)
+        require(key not in attributes, name, f"attribute {key} must stand once", EXPORT)
+        attributes[key] = value
+    return OnnxNode(name, "Quant" if op == "IntQuant" else op, inputs, outputs, attributes)
+
+
+def _attribute(name: str, attribute: onnx.AttributeProto, path: Path) -> Any:
+    kinds = onnx.AttributeProto
+    if attribute.type == kinds.INT:
+        return int(attribute.i)
+    if attribute.type == kinds.FLOAT:
+        return float(attribute.f)
+    if attribute.type == kinds.STRING:
+        return bytes(attribute.s).decode("utf-8")
+    if attribute.type == kinds.INTS:
+        return tuple(int(i) for i in attribute.ints)
+    if attribute.type == kinds.FLOATS:
+        return tuple(float(f) for f in attribute.floats)
+    if attribute.type == kinds.TENSOR:
+        return _array(name, attribute.t, path)
+    raise HwsegError(name, f"attribute {attribute.name} must be numbers or text", EXPORT)
+
+
+def _constant_value(node: OnnxNode) -> np.ndarray:
+    for key, dtype in (("value", None), ("value_float", "<f4"), ("value_int", "<i8")):
+        if key in node.attributes and not isinstance(node.attributes[key], str):
+            return np.asarray(node.attributes[key], dtype)
+    for key, dtype in (("value_floats", "<f4"), ("value_ints", "<i8")):
+        if key in node.attributes and isinstance(node.attributes[key], tuple):
+            return np.asarray(node.attributes[key], dtype)
+    raise HwsegError(node.name, "Constant must hold a tensor of numbers", EXPORT)
+
+
+def _array(name: str, tensor: onnx.TensorProto, path: Path) -> np.ndarray:
+    """The tensor's numbers; as many as its shape says, or an error."""
+    require(tensor.data_type in _DTYPES, name, f"element type {tensor.data_type} is not supported", "use float32")
+    dtype, typed = _DTYPES[tensor.data_type]
+    dims = tuple(int(d) for d in tensor.dims)
+    small = len(dims) <= 8 and all(0 <= d <= MAX_ELEMENTS for d in dims) and prod(dims) <= MAX_ELEMENTS
+    require(small, name, f"shape {list(dims)[:9]} must have at most 8 sizes and {MAX_ELEMENTS} elements in all", EXPORT)
+    count = prod(dims)
+    if tensor.data_location == onnx.TensorProto.EXTERNAL:
+        data = _external(name, tensor, path, count * np.dtype(dtype).itemsize)
+        return np.frombuffer(data, dtype).reshape(dims)
+    if tensor.HasField("raw_data"):
+        found = len(tensor.raw_data) // np.dtype(dtype).itemsize
+        exact = len(tensor.raw_data) == count * np.dtype(dtype).itemsize
+        require(exact, name, f"shape {list(dims)} needs {count} numbers, the file holds {found}", EXPORT)
+        return np.frombuffer(tensor.raw_data, dtype).reshape(dims)
+    numbers = getattr(tensor, typed)
+    require(
+        len(numbers) == count, name, f"shape {list(dims)} needs {count} numbers, the file holds {len(numbers)}", EXPORT
+    )
+    wide = np.asarray(list(numbers), np.float64 if dtype[1] == "f" else np.int64)
+    with np.errstate(over="ignore"):
+        array = wide.astype(dtype)
+    require(dtype[1] == "f" or bool(np.array_equal(array, wide)), name, "numbers must fit the element type", EXPORT)
+    return array.reshape(dims)
+
+
+def _external(name: str, tensor: onnx.TensorProto, path: Path, size: int) -> bytes:
+    """`size` bytes from a file beside the model: never outside its folder, never more than are there."""
+    entries = {_text(entry.key): _text(entry.value) for entry in tensor.external_data}
+    location = entries.get("location", "")
+    folder = path.parent.resolve()
+    cure = "keep the external data in the model's folder, or save the model with its weights inside"
+    plain = location != "" and "\0" not in location and len(location) < 1024
+    require(plain, name, f"external data must name a file, not {location[:40]!r}", cure)
+    try:
+        target = (folder / location).resolve()
+        inside = target.is_relative_to(folder)
+        require(inside, name, f"external data must lie in the model's folder, not at {location!r}", cure)
+        require(target.is_file(), name, f"external data file {location!r} is missing", cure)
+        offset, length = (int(entries.get(key, default)) for key, default in (("offset", "0"), ("length", str(size))))
+        there = target.stat().st_size
+        fits = offset >= 0 and length == size and offset + size <= there
+        require(fits, name, f"external data needs {size} bytes at {offset} of {location!r}, which has {there}", cure)
+        with target.open("rb") as file:
+            file.seek(offset)
+            data: bytes = file.read(size)
+    except (ValueError, RuntimeError):  # numbers that are none; links that form a loop
+        raise HwsegError(name, f"external data entry for {location!r} is damaged", cure) from None
+    except OSError as error:
+        raise HwsegError(name, f"external data {location!r} cannot be read: {error.strerror}", cure) from None
+    require(len(data) == size, name, f"external data {location!r} ended early", cure)
+    return data
+
+
+def _image_shape(value: onnx.ValueInfoProto) -> tuple[int, int, int, int]:
+    place = _text(value.name)
+    kind = value.type.tensor_type
+    require(
+        kind.elem_type == onnx.TensorProto.FLOAT, place, f"input must be float32, not type {kind.elem_type}", EXPORT
+    )
+    require(kind.HasField("shape"), place, "input must have a fixed shape [1, C, H, W], has none", EXPORT)
+    dims = kind.shape.dim
+    require(len(dims) == 4, place, f"input must be [1, C, H, W], has {len(dims)} dimensions", EXPORT)
+    sizes = []
+    for letter, dim in zip("NCHW", dims, strict=True):
+        what = (
+            f"dynamic ({_text(dim.dim_param)})" if dim.dim_param else "dynamic" if not dim.HasField("dim_value") else ""
+        )
+        require(what == "", place, f"{letter} must be a fixed size, is {what}", "export without dynamic axes")
+        require(dim.dim_value > 0, place, f"{letter} must be positive, is {dim.dim_value}", EXPORT)
+        sizes.append(int(dim.dim_value))
+    require(sizes[0] == 1, place, f"batch must be 1, not {sizes[0]}", "export with one image")
+    require(prod(sizes) <= MAX_ELEMENTS, place, f"size {sizes} must have at most {MAX_ELEMENTS} elements", "use a crop")
+    return sizes[0], sizes[1], sizes[2], sizes[3]
+
+
+def _live_in_order(place: str, nodes: list[OnnxNode], given: Iterable[str], output: str) -> tuple[OnnxNode, ...]:
+    """Nodes the output needs, each after those it reads (Kahn); cycles and names without a source are refused."""
+    given = set(given)
+    producer: dict[str, OnnxNode] = {}
+    for node in nodes:
+        for name in filter(None, node.outputs):
+            fresh = name not in producer and name not in given
+            require(fresh, node.name, f"tensor {name} is produced twice", EXPORT)
+            producer[name] = node
+    require(output in producer, place, f"output {output!r} is produced by no node", EXPORT)
+    live: dict[int, OnnxNode] = {}
+    waiting = [producer[output]]
+    while waiting:
+        node = waiting.pop()
+        if id(node) in live:
+            continue
+        live[id(node)] = node
+        for name in filter(None, node.inputs):
+            known = name in given or name in producer
+            require(known, node.name, f"input {name!r} is neither a node's output nor an initializer", EXPORT)
+            if name not in given:
+                waiting.append(producer[name])
+    order: list[OnnxNode] = []
+    done = set(given)
+    rest = [node for node in nodes if id(node) in live]
+    while rest:
+        later = []
+        for node in rest:
+            if all(name in done for name in node.inputs if name):
+                order.append(node)
+                done.update(node.outputs)
+            else:
+                later.append(node)
+        require(len(later) < len(rest), later[-1].name if later else place, "is part of a cycle", EXPORT)
+        rest = later
+    return tuple(order)

@@ -1,0 +1,95 @@
+"""Networks and runs as files: written whole or not at all, read without executing anything in them."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from hwseg.errors import HwsegError, require
+from hwseg.files import write_whole
+from hwseg.quant.train import layers
+from hwseg.quant.train.config import TrainConfig
+from hwseg.quant.train.unet import QuantUNet, UNetConfig, fold_batch_norm
+
+NETWORK_FORMAT = "hwseg network 1"
+RUN_FORMAT = "hwseg run 2"
+_OPTIONAL = {"resize": 0, "quantized": True}
+
+
+def save_network(path: Path, model: QuantUNet, config: TrainConfig, quantized: bool = True) -> None:
+    """What export needs, and no more; `quantized` is false for a float network."""
+    state = {
+        "format": NETWORK_FORMAT,
+        "unet": model.config.to_dict(),
+        "folded": model.folded,
+        "normalize": config.normalize,
+        "size": config.size,
+        "resize": config.resize,
+        "quantized": quantized,
+        "excluded": list(config.exclude),
+        "model": {k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()},
+    }
+    save(path, state)
+
+
+def load_network(path: Path) -> tuple[QuantUNet, dict[str, Any]]:
+    """A trained network in evaluation mode, and how it was trained.
+
+    That is `normalize`, `size` of the crops, `resize`, `quantized` and the `excluded` pictures.
+    """
+    state = load(path, NETWORK_FORMAT)
+    try:
+        model = QuantUNet(UNetConfig.from_dict(state["unet"]))
+        if state["folded"]:
+            fold_batch_norm(model)
+        model.load_state_dict(state["model"])
+        meta = {key: state[key] for key in ("normalize", "size", "excluded")}
+    except (KeyError, TypeError, RuntimeError) as error:
+        raise HwsegError(str(path), "its contents do not fit together", "train again") from error
+    meta |= {key: state.get(key, value) for key, value in _OPTIONAL.items()}
+    layers.set_quantization(model, bool(meta["quantized"]))
+    return model.eval(), meta
+
+
+def start_from(model: QuantUNet, path: Path) -> bool:
+    """Copy the parameters of a checkpoint into `model`, which may have other bits but no other layers.
+
+    A folded network folds `model`, too.  True if the checkpoint was quantized, so that its thresholds mean something.
+    """
+    source, meta = load_network(path)
+    if source.folded:
+        fold_batch_norm(model)
+    wanted, found = model.state_dict(), source.state_dict()
+    for name, value in wanted.items():
+        there = name in found and found[name].shape == value.shape
+        what = f"has {name} of shape {list(found[name].shape)}" if name in found else f"has no {name}"
+        require(there, str(path), f"is of another architecture: it {what}", "use its [unet] options, bits aside")
+    for name in found:
+        require(name in wanted, str(path), f"is of another architecture: it has {name}", "use its [unet] options")
+    model.load_state_dict(found)
+    return bool(meta["quantized"])
+
+
+def save(path: Path, state: dict[str, Any]) -> None:
+    """Write a checkpoint whole or not at all."""
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    write_whole(path, buffer.getvalue())
+
+
+def load(path: Path, kind: str) -> dict[str, Any]:
+    """A checkpoint of this `kind`, read without executing anything in it."""
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError as error:
+        raise HwsegError(str(path), "does not exist", "give a run folder or a checkpoint of `hwseg train`") from error
+    except Exception as error:  # a damaged zip or pickle raises many kinds
+        raise HwsegError(
+            str(path), f"is no checkpoint ({type(error).__name__})", "train again, or take a copy"
+        ) from error
+    found = state.get("format") if isinstance(state, dict) else None
+    require(found == kind, str(path), f"must be a {kind!r} checkpoint, not {found!r}")
+    return dict(state)

@@ -1,0 +1,182 @@
+"""From a trained network to a QONNX file: readable names, fixed size, and the same bytes for the same network.
+
+The metadata says what a picture must go through before the first quantizer:
+
+    hwseg.normalize  "none" or "percentile LOW HIGH"     hwseg.channels  "1"
+    hwseg.size       "128x128" (height x width)          hwseg.classes   "1" (threshold) or more (argmax)
+    hwseg.fit        "resize" where whole pictures were scaled to that size after normalization
+"""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+
+import onnx
+import torch
+from brevitas.export import export_qonnx as brevitas_export
+from onnx import helper
+from qonnx.core.modelwrapper import ModelWrapper
+from qonnx.transformation.infer_shapes import InferShapes
+
+from hwseg.errors import HwsegError, require
+from hwseg.files import write_whole
+from hwseg.quant.train.unet import QuantUNet
+
+OPSET = 11
+_SCOPES = {"export_handler", "act_quant", "activation_impl"}
+_KEPT_OPERATIONS = {"Relu": "relu", "Add": "add"}
+_QUANT_INPUTS = ("scale", "zero_point", "bits")
+
+
+def export_qonnx(
+    model: QuantUNet,
+    path: Path | str,
+    size: tuple[int, int],
+    normalize: str = "none",
+    name: str = "unet",
+    fit: str = "",
+) -> onnx.ModelProto:
+    """Write `model` for pictures of `size` (height, width) to `path`, whole or not at all."""
+    config = model.config
+    check_size(size, config.multiple)
+    metadata = {
+        "hwseg.normalize": normalize,
+        "hwseg.channels": str(config.in_channels),
+        "hwseg.size": f"{size[0]}x{size[1]}",
+        "hwseg.classes": str(config.out_channels),
+        "hwseg.config": json.dumps(config.to_dict(), sort_keys=True),
+    }
+    if fit:
+        metadata["hwseg.fit"] = fit
+    result = to_onnx(model, (1, config.in_channels, *size), name, metadata)
+    write_whole(path, result.SerializeToString(deterministic=True))
+    return result
+
+
+def to_onnx(
+    model: torch.nn.Module, shape: tuple[int, int, int, int], name: str, metadata: Mapping[str, str]
+) -> onnx.ModelProto:
+    """The QONNX graph of any Brevitas network, cleaned."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        raw = brevitas_export(
+            model, args=torch.zeros(shape), export_path=None, dynamo=False, opset_version=OPSET, input_names=["image"],
+            output_names=["logits"],
+        )  # fmt: skip
+    return clean(raw, name, metadata)
+
+
+def clean(raw: onnx.ModelProto, name: str, metadata: Mapping[str, str]) -> onnx.ModelProto:
+    """The same network with names from its modules and nothing about the machine or the tools that wrote it."""
+    graph = raw.graph
+    initializers = {tensor.name: tensor for tensor in graph.initializer}
+    inputs = [i for i in graph.input if i.name not in initializers]
+    renamed = _node_names(graph)
+    tensors = {graph_output.name: graph_output.name for graph_output in graph.output}
+    for node, new in zip(graph.node, renamed, strict=True):
+        for i, output in enumerate(node.output):
+            tensors.setdefault(output, new if i == 0 else f"{new}:{i}")
+    kept: dict[str, onnx.TensorProto] = {}
+    nodes = []
+    for node, new in zip(graph.node, renamed, strict=True):
+        names = []
+        for i, source in enumerate(node.input):
+            target = tensors.get(source, source)
+            if source in initializers:
+                parameter = node.op_type == "Quant" and i > 0
+                target = f"{new}/{_QUANT_INPUTS[i - 1]}" if parameter else _constant_name(source, new)
+                kept[target] = onnx.TensorProto()
+                kept[target].CopyFrom(initializers[source])
+                kept[target].name = target
+            names.append(target)
+        copy = helper.make_node(node.op_type, names, [tensors[o] for o in node.output], name=new, domain=node.domain)
+        copy.attribute.extend(sorted(node.attribute, key=lambda a: a.name))
+        nodes.append(copy)
+    for tensor in kept.values():
+        tensor.doc_string = ""
+    new_graph = helper.make_graph(nodes, name, inputs, list(graph.output), initializer=list(kept.values()))
+    result = helper.make_model(new_graph, opset_imports=list(raw.opset_import), ir_version=raw.ir_version)
+    result.producer_name = "hwseg"
+    helper.set_model_props(result, dict(sorted(metadata.items())))
+    return infer_shapes(result)
+
+
+def infer_shapes(model: onnx.ModelProto) -> onnx.ModelProto:
+    """The same network with the shape of every tensor written down, in the order of the nodes."""
+    inferred = {v.name: v for v in ModelWrapper(model).transform(InferShapes()).graph.value_info}
+    outputs = {output.name for output in model.graph.output}
+    del model.graph.value_info[:]
+    for node in model.graph.node:
+        model.graph.value_info.extend(inferred[name] for name in node.output if name not in outputs)
+    return model
+
+
+def resize(model: onnx.ModelProto, size: tuple[int, int]) -> onnx.ModelProto:
+    """The same exported network for pictures of another size; its weights do not depend on it."""
+    metadata = {p.key: p.value for p in model.metadata_props}
+    if "hwseg.config" not in metadata:
+        raise HwsegError("--size", "only works on files that hwseg exported", "export again from the training code")
+    check_size(size, int(2 ** json.loads(metadata["hwseg.config"])["depth"]))
+    result = onnx.ModelProto()
+    result.CopyFrom(model)
+    del result.graph.value_info[:]
+    for value in (*result.graph.input, *result.graph.output):
+        for dimension, length in zip(value.type.tensor_type.shape.dim[2:], size, strict=True):
+            dimension.dim_value = length
+    metadata["hwseg.size"] = f"{size[0]}x{size[1]}"
+    helper.set_model_props(result, metadata)
+    return infer_shapes(result)
+
+
+def resize_file(source: Path, path: Path, size: tuple[int, int]) -> tuple[int, int]:
+    """`resize` from file to file; the size written."""
+    try:
+        model = onnx.load(source)
+    except Exception as error:  # protobuf and the file system raise many kinds
+        raise HwsegError(
+            str(source), f"is no ONNX file ({type(error).__name__})", "export the network again"
+        ) from error
+    write_whole(path, resize(model, size).SerializeToString(deterministic=True))
+    return size
+
+
+def check_size(size: tuple[int, int], multiple: int) -> None:
+    """Refuse what the poolings cannot halve."""
+    for side, length in zip(("height", "width"), size, strict=True):
+        nearest = max(multiple, round(length / multiple) * multiple)
+        require(
+            length > 0 and length % multiple == 0,
+            "--size",
+            f"{side} must be a multiple of {multiple}, not {length}",
+            f"{nearest} fits",
+        )
+
+
+def parse_size(text: str) -> tuple[int, int]:
+    """(height, width) of "128" or "128x96"."""
+    parts = text.lower().split("x")
+    if len(parts) > 2 or not all(part.isascii() and part.isdigit() and int(part) > 0 for part in parts):
+        raise HwsegError("--size", f"must be HEIGHTxWIDTH, not {text!r}", "for example 128x128")
+    return int(parts[0]), int(parts[-1])
+
+
+def _node_names(graph: onnx.GraphProto) -> list[str]:
+    names: list[str] = []
+    for node in graph.node:
+        *scope, operation = node.name.strip("/").split("/")
+        parts = [part for part in scope if part not in _SCOPES]
+        kind = operation.rsplit("_", 1)[0] if operation.rsplit("_", 1)[-1].isdigit() else operation
+        if kind in _KEPT_OPERATIONS or not parts:
+            parts.append(_KEPT_OPERATIONS.get(kind, kind.lower()))
+        base = "/".join(parts)
+        used = sum(1 for name in names if name == base or name.startswith(f"{base}~"))
+        names.append(f"{base}~{used}" if used else base)
+    return names
+
+
+def _constant_name(source: str, node: str) -> str:
+    """A parameter's own name, or one made from the node that reads it."""
+    return f"{node}/constant" if "/" in source or "onnx::" in source or source.isdigit() else source

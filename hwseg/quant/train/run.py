@@ -1,0 +1,367 @@
+"""Quantization-aware training in three stages, resumable at any step with the same result.
+
+    float       a plain network, batch normalization
+    quantized   the same with quantizers, thresholds calibrated first
+    folded      batch normalization merged into the weights, then fine-tuned: what is exported
+
+A run is a folder: `config.toml`, `last.pt` (everything needed to go on), `float.pt` (the network at the end of the
+first stage), `best.pt` (the network with the best validation Dice of the last stage), `metrics.csv`, `curves.png` and
+`result.json`.
+Device, precision and several processes (`torchrun`) are Lightning Fabric's; every process draws its part of a batch.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hwseg.errors import HwsegError, require
+from hwseg.files import write_whole
+from hwseg.quant.train import crops, layers, losses, metrics
+from hwseg.quant.train.average import Average
+from hwseg.quant.train.checkpoint import RUN_FORMAT, load, load_network, save, save_network, start_from
+from hwseg.quant.train.config import STAGES, TrainConfig, read_toml, to_toml
+from hwseg.quant.train.dial import Dial
+from hwseg.quant.train.pairs import Pair, both_classes, whole
+from hwseg.quant.train.processes import fabric
+from hwseg.quant.train.unet import QuantUNet, UNetConfig, calibrate, fold_batch_norm
+
+__all__ = ["Progress", "Result", "Run", "TrainConfig", "dice", "load_network", "read_toml", "save_network", "train"]
+_COLUMNS = ("step", "stage", "loss", "learning_rate", "val_dice", "seconds")
+
+Parts = dict[str, list[Pair]]
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a run came to; `interrupted` when it was stopped by Ctrl-C and can be resumed."""
+
+    step: int
+    interrupted: bool
+    best_dice: float
+    scores: dict[str, metrics.Score]
+
+
+@dataclass(frozen=True)
+class Progress:
+    """One training step, as told to whoever shows it; `val_dice` only where it was measured."""
+
+    step: int
+    stage: str
+    loss: float
+    val_dice: float | None
+
+
+class Run:
+    """The state of a training run: network, optimizer, history."""
+
+    def __init__(self, folder: Path, unet: UNetConfig, config: TrainConfig) -> None:
+        self.folder, self.unet, self.config = folder, unet, config
+        require(
+            config.size % unet.multiple == 0,
+            "train.size",
+            f"must be a multiple of {unet.multiple} for depth {unet.depth}, not {config.size}",
+        )
+        self.fabric = fabric(config)
+        self.device = self.fabric.device
+        torch.manual_seed(config.seed)
+        self.model = QuantUNet(unet).to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.calibrated = bool(config.init) and start_from(self.model, Path(config.init))
+        self.loss = losses.from_config(config)
+        self.step = 0
+        self.stage = STAGES[0]
+        self.best = -1.0
+        self.waited = 0
+        self.history: list[tuple[Any, ...]] = []
+        layers.set_quantization(self.model, False)
+        self.dial = Dial(self.model)
+        self.restart()
+
+    def restart(self) -> None:
+        """A new optimizer and a new average for the parameters as they are."""
+        self.wrapped, self.optimizer = self.fabric.setup(self.model, self._optimizer())
+        self.average = Average(self.model, self.config.ema)
+
+    def _optimizer(self) -> torch.optim.Optimizer:
+        trained = [(n, p) for n, p in self.model.named_parameters() if p.requires_grad]
+        scales = [p for n, p in trained if n.endswith("scaling_impl.value")]
+        others = [p for n, p in trained if not n.endswith("scaling_impl.value")]
+        groups: list[dict[str, Any]] = [{"params": others}, {"params": scales, "weight_decay": 0.0, "scale": 0.5}]
+        return torch.optim.AdamW(groups, lr=self.config.lr, weight_decay=self.config.weight_decay)
+
+    @property
+    def crops(self) -> crops.Crops:
+        """How this run draws."""
+        return crops.Crops(self.config.size, self.config.normalize, self.config.resize, self.config.augment)
+
+    @property
+    def share(self) -> range:
+        """The part of every batch that this process draws."""
+        count, number = self.fabric.world_size, self.fabric.global_rank
+        require(
+            self.config.batch % count == 0,
+            "train.batch",
+            f"must be a multiple of the {count} processes, not {self.config.batch}",
+        )
+        each = self.config.batch // count
+        return range(number * each, (number + 1) * each)
+
+    def enter_stage(self, stage: str, pairs: list[Pair]) -> None:
+        """Go on to a later stage: calibrate when quantizers come on, fold when the last one begins."""
+        self.average.adopt()
+        if self.stage == "float":
+            if self.step:
+                self.keep("float.pt", quantized=False)
+            if self.calibrated and not self.step:
+                layers.set_quantization(self.model, True)
+            else:
+                self.calibrate(pairs)
+        if stage == "folded":
+            fold_batch_norm(self.model)
+        self.stage = stage
+        self.restart()
+
+    def calibrate(self, pairs: list[Pair]) -> None:
+        """Set clipping thresholds from crops that training does not draw."""
+        seed = self.config.seed + 1
+        batches = (
+            crops.draw(pairs, self.crops, seed, i, range(self.config.batch))[0].to(self.device)
+            for i in range(self.config.calibration_batches)
+        )
+        calibrate(self.model, batches)
+
+    def learn(self, images: Tensor, targets: Tensor) -> float:
+        """One step of gradient descent; the loss before it."""
+        rate = self.config.rate(self.step)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate * group.get("scale", 1.0)
+        if self.config.rounding and self.stage != "float":
+            self.dial.draw(self.config.rounding, np.random.default_rng((self.config.seed, self.step)))
+        self.wrapped.train()
+        self.optimizer.zero_grad(set_to_none=True)
+        images = images.to(self.device, memory_format=torch.channels_last)
+        value = self.loss(self.wrapped(images), targets.to(self.device)) + self.penalty()
+        number = float(value.detach())
+        require(
+            math.isfinite(number),
+            f"step {self.step + 1}",
+            f"the loss is {number}",
+            f"lower --lr (it is {self.config.lr:g}), or check the masks; {self.folder / 'last.pt'} has what was good",
+        )
+        self.fabric.backward(value)
+        self.after_backward()
+        torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+        self.optimizer.step()
+        self.step += 1
+        self.average.update()
+        self.dial.set(8)
+        return number
+
+    def penalty(self) -> Tensor | float:
+        """What is added to the loss; nothing here."""
+        return 0.0
+
+    def after_backward(self) -> None:
+        """What is done with gradients before the step; nothing here."""
+
+    def keep(self, name: str, quantized: bool) -> None:
+        """Write the network as it is, from the first process only."""
+        if self.fabric.is_global_zero:
+            save_network(self.folder / name, self.model, self.config, quantized)
+
+    def state(self) -> dict[str, Any]:
+        """Everything that the next step depends on."""
+        return {
+            "format": RUN_FORMAT,
+            "unet": self.unet.to_dict(),
+            "train": asdict(self.config),
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "average": {"values": self.average.values, "count": self.average.count},
+            "stage": self.stage,
+            "step": self.step,
+            "best": self.best,
+            "waited": self.waited,
+            "history": self.history,
+        }
+
+    def save(self) -> None:
+        """Write last.pt, metrics.csv and config.toml."""
+        if not self.fabric.is_global_zero:
+            return
+        save(self.folder / "last.pt", self.state())
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(_COLUMNS)
+        writer.writerows(self.history)
+        write_whole(self.folder / "metrics.csv", text.getvalue().encode())
+        tables = {"unet": self.unet.to_dict(), "train": asdict(self.config)}
+        write_whole(self.folder / "config.toml", to_toml(tables).encode())
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Become the run that `state` was taken from."""
+        self.stage = state["stage"]
+        if self.stage == "folded":
+            fold_batch_norm(self.model)
+        layers.set_quantization(self.model, self.stage != "float")
+        self.model.load_state_dict(state["model"])  # replaces the scales' Parameter objects, so before the optimizer
+        self.restart()
+        self.optimizer.load_state_dict(state["optimizer"])
+        for value, saved in zip(self.average.values, state["average"]["values"], strict=True):
+            value.copy_(saved)
+        self.average.count = state["average"]["count"]
+        self.step, self.best, self.waited = state["step"], state["best"], state["waited"]
+        self.history = [tuple(row) for row in state["history"]]
+
+    @classmethod
+    def resume(cls, folder: Path) -> Run:
+        """The run as it was when last.pt was written."""
+        state = load(folder / "last.pt", RUN_FORMAT)
+        config = TrainConfig.from_dict({**state["train"], "init": ""})
+        run = cls(folder, UNetConfig.from_dict(state["unet"]), config)
+        if state["train"]["init"] and not any("norm" in name for name in state["model"]):
+            fold_batch_norm(run.model)
+        run.config = TrainConfig.from_dict(state["train"])
+        run.restore(state)
+        return run
+
+
+def train(run: Run, parts: Parts, watch: Callable[[Progress], None] = lambda _: None) -> Result:
+    """Train to the end, or until Ctrl-C, which finishes the step and leaves a checkpoint to resume from."""
+    if run.config.threads:
+        torch.set_num_threads(run.config.threads)
+    both_classes(parts["train"])
+    if run.step == 0:
+        run.save()
+    try:
+        with _deferred_interrupt() as interrupted:
+            _steps(run, parts, watch, interrupted)
+    except KeyboardInterrupt:
+        run.save()
+        return Result(run.step, True, run.best, {})
+    return finish(run, parts)
+
+
+def _steps(run: Run, parts: Parts, watch: Callable[[Progress], None], interrupted: threading.Event) -> None:
+    config, started = run.config, time.monotonic()
+    steps = range(run.step, config.steps)
+    board = _board(run)
+    for images, targets in crops.ahead(parts["train"], run.crops, config.seed, steps, run.share):
+        if config.stage(run.step) != run.stage:
+            run.enter_stage(config.stage(run.step), parts["train"])
+        value = run.learn(images, targets)
+        score = None
+        if run.step % config.validate_every == 0 or run.step == config.steps:
+            score = validate(run, parts["val"])
+            rate = run.optimizer.param_groups[0]["lr"]
+            seconds = round(time.monotonic() - started, 1)
+            run.history.append((run.step, run.stage, round(value, 6), rate, round(score, 6), seconds))
+            run.save()
+            board(run.history[-1])
+        watch(Progress(run.step, run.stage, value, score))
+        if interrupted.is_set():
+            raise KeyboardInterrupt
+        if config.patience and run.waited >= config.patience:
+            break
+
+
+def _board(run: Run) -> Callable[[tuple[Any, ...]], None]:
+    """What takes a row of the history to TensorBoard, if it is wanted."""
+    if not run.config.tensorboard or not run.fabric.is_global_zero:
+        return lambda row: None
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ModuleNotFoundError as error:
+        raise HwsegError("train.tensorboard", f"needs the package {error.name}", "pip install tensorboard") from error
+    writer = SummaryWriter(str(run.folder))
+
+    def write(row: tuple[Any, ...]) -> None:
+        for name, value in zip(_COLUMNS[2:5], row[2:5], strict=True):
+            writer.add_scalar(name, value, row[0])
+        writer.flush()
+
+    return write
+
+
+@contextmanager
+def _deferred_interrupt() -> Iterator[threading.Event]:
+    """Ctrl-C sets the event, so that no step is left half done; a second one stops at once."""
+    event = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield event
+        return
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        event.set()
+        signal.signal(signal.SIGINT, before)
+
+    before = signal.signal(signal.SIGINT, handle)
+    try:
+        yield event
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def validate(run: Run, pairs: list[Pair]) -> float:
+    """Mean Dice over `pairs`; keeps the network as best.pt when none of the last stage was better."""
+    with run.average.applied():
+        score = float(np.mean(dice(run.model, pairs, run.config.normalize, run.device, run.config.resize)))
+        if run.stage == run.config.last_stage:
+            run.waited += 1
+            if score > run.best:
+                run.best, run.waited = score, 0
+                run.keep("best.pt", quantized=run.stage != "float")
+    return score
+
+
+def finish(run: Run, parts: Parts) -> Result:
+    """Measure the best network on what was not trained on, draw the curves, and write result.json."""
+    from hwseg.quant.train.plots import curves
+
+    run.fabric.barrier()
+    model, _ = load_network(run.folder / "best.pt")
+    options = run.config.normalize, run.device, run.config.resize
+    scores = {
+        part: metrics.summarize(dice(model.to(run.device), parts[part], *options))
+        for part in parts
+        if part != "train" and parts[part]
+    }
+    values = {
+        "unet": run.unet.to_dict(),
+        "train": asdict(run.config),
+        "dice": {k: asdict(s) for k, s in scores.items()},
+    }
+    if run.fabric.is_global_zero:
+        write_whole(run.folder / "result.json", (json.dumps(values, indent=1) + "\n").encode())
+        curves(run.history, run.folder / "curves.png")
+    return Result(run.step, False, run.best, scores)
+
+
+@torch.no_grad()
+def dice(model: QuantUNet, pairs: list[Pair], normalization: str, device: torch.device, resize: int = 0) -> list[float]:
+    """Dice of each whole picture, scaled to `resize` x `resize` unless 0."""
+    training = model.training
+    model.eval()
+    classes = max(2, model.config.out_channels)
+    scores = []
+    for pair in pairs:
+        image, target = whole(pair, normalization, model.config.multiple, resize)
+        predicted = metrics.labels(model(image.to(device))).cpu()
+        scores.append(float(metrics.dice(predicted, target, classes)[0]))
+    model.train(training)
+    return scores

@@ -1,0 +1,233 @@
+"""Bits for every layer, chosen against what they cost: measured losses, a cost from outside, and their Pareto front.
+
+A *knob* is what has bits of its own: `a:NAME`, the activations that share a quantizer, or `w:NAME`, the weights of a
+convolution.  The loss of each knob at each of 2 to 7 bits is measured alone, everything else at the base's bits, on
+training and validation pictures; together they are taken to add.  The front comes from lowering, again and again, the
+knob that saves most per loss, and exchanging bits between knobs while that helps.  Its points are then measured whole.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from hwseg.errors import HwsegError, require
+from hwseg.files import write_whole
+from hwseg.quant.train import losses, metrics
+from hwseg.quant.train.pairs import Pair, whole
+from hwseg.quant.train.unet import QuantUNet, UNetConfig, fold_batch_norm
+
+LOWEST = 2
+Bits = dict[str, int]
+Cost = Callable[[Mapping[str, int]], float]
+
+
+@dataclass(frozen=True)
+class Point:
+    """One choice of bits with its expected loss increase and cost."""
+
+    bits: Bits
+    loss: float
+    cost: float
+
+
+@dataclass(frozen=True)
+class Set:
+    """Whole pictures [1, channels, height, width] with labels, and the loss and Dice of a network on them."""
+
+    batches: tuple[tuple[Tensor, Tensor], ...]
+
+    @classmethod
+    def of(cls, pairs: Iterable[Pair], normalization: str, multiple: int, resize: int) -> Set:
+        return cls(tuple(whole(pair, normalization, multiple, resize) for pair in pairs))
+
+    @torch.no_grad()
+    def measure(self, model: QuantUNet) -> tuple[float, float]:
+        """Mean loss and mean Dice."""
+        total, dice = 0.0, 0.0
+        for images, targets in self.batches:
+            logits = model(images)
+            total += float(losses.dice_ce(logits, targets))
+            dice += float(metrics.dice(metrics.labels(logits), targets, max(2, logits.shape[1]))[0])
+        return total / len(self.batches), dice / len(self.batches)
+
+
+def knobs(unet: UNetConfig, weights: bool) -> dict[str, tuple[str, ...]]:
+    """Layers of each knob; activations that meet in a concat have one."""
+    shared = unet.shared_activations
+    groups: dict[str, list[str]] = {}
+    for name in unet.activations:
+        first = name
+        while first in shared:
+            first = shared[first]
+        groups.setdefault(first, []).append(name)
+    found = {f"a:{first}": tuple(names) for first, names in groups.items()}
+    return found | ({f"w:{name}": (name,) for name in unet.convolutions} if weights else {})
+
+
+def with_bits(unet: UNetConfig, bits: Mapping[str, int]) -> UNetConfig:
+    """The configuration with the knobs of `bits` turned, the others left."""
+    layers = knobs(unet, weights=True)
+    activations = {name: unet.activation_bits_of(name) for name in unet.activations}
+    weights = {name: unet.weight_bits_of(name) for name in unet.convolutions}
+    for knob, count in bits.items():
+        require(knob in layers, "bits", f"{knob} is no knob of this network", f"knobs are {', '.join(layers)}")
+        (activations if knob.startswith("a:") else weights).update(dict.fromkeys(layers[knob], count))
+    return replace(unet, activation_bits=activations, weight_bits=weights)
+
+
+@dataclass(frozen=True)
+class Base:
+    """A trained, quantized network in a form that travels between processes."""
+
+    unet: UNetConfig
+    folded: bool
+    state: dict[str, Tensor]
+
+    @classmethod
+    def of(cls, model: QuantUNet) -> Base:
+        return cls(model.config, model.folded, model.state_dict())
+
+    @property
+    def digest(self) -> str:
+        """A short name for exactly these parameters."""
+        found = hashlib.sha256()
+        for name, value in self.state.items():
+            found.update(name.encode() + value.detach().cpu().contiguous().numpy().tobytes())
+        return found.hexdigest()[:16]
+
+    def network(self, bits: Mapping[str, int]) -> QuantUNet:
+        """The same parameters at other bits; clipping thresholds stay where they are."""
+        model = QuantUNet(with_bits(self.unet, bits))
+        if self.folded:
+            fold_batch_norm(model)
+        model.load_state_dict(self.state)
+        return model.eval()
+
+
+class Memory:
+    """Measurements by name in a JSON file, so that an interrupted search goes on where it was.
+
+    `key` says what they belong to; a file of another search is refused.
+    """
+
+    def __init__(self, path: Path, key: Mapping[str, Any]) -> None:
+        self.path, self.key = path, dict(key)
+        self.values: dict[str, Any] = {}
+        if path.exists():
+            try:
+                found = json.loads(path.read_text(encoding="utf-8"))
+                same = found["key"] == json.loads(json.dumps(self.key))
+                self.values = found["values"]
+            except (OSError, ValueError, KeyError, TypeError) as error:
+                raise HwsegError(str(path), "is damaged", "remove it to measure again") from error
+            require(same, str(path), "belongs to another network, data or array", "choose another folder")
+
+    def fill(
+        self, tasks: Mapping[str, tuple[Any, ...]], function: Callable[..., Any], jobs: int, told: Callable[[str], None]
+    ) -> None:
+        """Call `function` for every task without a value, `jobs` at a time, and write as they come."""
+        from joblib import Parallel, delayed
+
+        missing = [name for name in tasks if name not in self.values]
+        chunk = 4 * jobs
+        with Parallel(n_jobs=jobs) as pool:
+            for start in range(0, len(missing), chunk):
+                names = missing[start : start + chunk]
+                results = pool(delayed(function)(*tasks[name]) for name in names)
+                self.values.update(zip(names, results, strict=True))
+                told(f"{start + len(names)} of {len(missing)}")
+                text = json.dumps({"key": self.key, "values": self.values}, indent=1)
+                write_whole(self.path, (text + "\n").encode())
+
+
+def sensitivity(
+    memory: Memory, base: Base, pictures: Set, weights: bool, jobs: int, told: Callable[[str], None]
+) -> dict[str, dict[int, float]]:
+    """Loss increase of every knob at every number of bits, never falling as bits are taken away."""
+    names = knobs(base.unet, weights)
+    tasks: dict[str, tuple[Any, ...]] = {"loss": (base, {}, pictures)}
+    for knob in names:
+        for bits in range(LOWEST, start(base.unet, knob)):
+            tasks[f"loss {knob} {bits}"] = (base, {knob: bits}, pictures)
+    memory.fill(tasks, _loss, jobs, told)
+    table: dict[str, dict[int, float]] = {}
+    for knob in names:
+        top, worst = start(base.unet, knob), 0.0
+        table[knob] = {top: 0.0}
+        for bits in reversed(range(LOWEST, top)):
+            worst = max(worst, memory.values[f"loss {knob} {bits}"] - memory.values["loss"])
+            table[knob][bits] = worst
+    return table
+
+
+def start(unet: UNetConfig, knob: str) -> int:
+    """Bits of a knob to begin with."""
+    kind, name = knob.split(":", 1)
+    return unet.activation_bits_of(name) if kind == "a" else unet.weight_bits_of(name)
+
+
+def _loss(base: Base, bits: Mapping[str, int], pictures: Set) -> float:
+    torch.set_num_threads(1)
+    return pictures.measure(base.network(bits))[0]
+
+
+def front(table: Mapping[str, Mapping[int, float]], cost: Cost) -> list[Point]:
+    """Choices of which none is better in cost and loss than another, from the dearest to the cheapest."""
+    bits = {knob: max(losses) for knob, losses in table.items()}
+    points = [_point(bits, table, cost)]
+    while True:
+        here = points[-1]
+        lower = [_point({**here.bits, knob: b}, table, cost) for knob in table for b in range(LOWEST, here.bits[knob])]
+        lower = [p for p in lower if p.cost < here.cost]
+        if not lower:
+            break
+        best = max(lower, key=lambda p: (here.cost - p.cost) / (max(p.loss - here.loss, 0) + 1e-9))
+        points.append(_exchanged(best, table, cost))
+    kept: list[Point] = []
+    for point in sorted(points, key=lambda p: (p.cost, p.loss)):
+        if not kept or point.loss < kept[-1].loss:
+            kept.append(point)
+    return kept[::-1]
+
+
+def _exchanged(point: Point, table: Mapping[str, Mapping[int, float]], cost: Cost) -> Point:
+    """One bit up in a knob and one down in another, while that costs no more and loses less."""
+    better = True
+    while better:
+        better = False
+        for up in table:
+            if point.bits[up] == max(table[up]):
+                continue
+            raised = {**point.bits, up: point.bits[up] + 1}
+            options = [_point(raised, table, cost)]
+            options += [
+                _point({**raised, down: raised[down] - 1}, table, cost)
+                for down in table
+                if down != up and raised[down] > LOWEST
+            ]
+            options = [p for p in options if p.cost <= point.cost and p.loss < point.loss - 1e-12]
+            if options:
+                point, better = min(options, key=lambda p: p.loss), True
+    return point
+
+
+def _point(bits: Bits, table: Mapping[str, Mapping[int, float]], cost: Cost) -> Point:
+    return Point(bits, sum(table[knob][count] for knob, count in bits.items()), cost(bits))
+
+
+def spread(points: Sequence[Point], count: int) -> list[Point]:
+    """At most `count` of the points, evenly over cost, the ends among them."""
+    if len(points) <= count:
+        return list(points)
+    low, high = points[-1].cost, points[0].cost
+    wanted = [low + (high - low) * i / (count - 1) for i in range(count)]
+    chosen = {min(range(len(points)), key=lambda i: abs(points[i].cost - w)) for w in wanted}
+    return [points[i] for i in sorted(chosen)]

@@ -1,0 +1,77 @@
+"""Data sets as CSV files: what they load, and what is wrong with a line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+pytest.importorskip("torch")
+
+from hwseg.errors import HwsegError
+from hwseg.quant.train import data
+from hwseg.quant.train.pairs import Pair
+
+GOOD = "image,mask,part\na.png,ma.png,train\nb.png,mb.png,val\nc.png,mc.png,ward2\n"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for name in "abc":
+        Image.fromarray(np.full((8, 8), 9, np.uint8)).save(tmp_path / f"{name}.png")
+        Image.fromarray(np.zeros((8, 8), np.uint8)).save(tmp_path / f"m{name}.png")
+    Image.fromarray(np.zeros((8, 9), np.uint8)).save(tmp_path / "wide.png")
+    return tmp_path
+
+
+def table(folder: Path, text: str) -> Path:
+    (folder / "set.csv").write_text(text)
+    return folder / "set.csv"
+
+
+def stems(pairs: list[Pair]) -> list[str]:
+    return [pair.image.stem for pair in pairs]
+
+
+def test_parts_are_those_of_the_lines(folder: Path) -> None:
+    parts = data.load(table(folder, GOOD))
+    assert {part: stems(pairs) for part, pairs in parts.items()} == {"train": ["a"], "val": ["b"], "test": []}
+    assert stems(data.load(folder / "set.csv", extra="ward2")["ward2"]) == ["c"]
+    assert parts["train"][0].mask == folder / "ma.png"
+
+
+def test_without_parts_the_lines_are_shuffled(folder: Path) -> None:
+    parts = data.load(table(folder, "mask,image\nma.png,a.png\nmb.png,b.png\n\nmc.png,c.png\n"))
+    assert sorted(stems([pair for pairs in parts.values() for pair in pairs])) == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("", "must begin with the columns image, mask and perhaps part, not ''"),
+        (
+            "picture,mask\na.png,ma.png\n",
+            "must begin with the columns image, mask and perhaps part, not 'picture, mask'",
+        ),
+        ("image,mask\n", "lists no picture"),
+        (GOOD + "a.png,ma.png\n", "line 5: must have 3 values, not 2"),
+        (GOOD + "d.png,ma.png,train\n", "line 5: image d.png does not exist"),
+        (GOOD + "wide.png,md.png,train\n", "line 5: mask md.png does not exist"),
+        (GOOD + "a.png,ma.png,test\n", "line 5: names a.png again, after line 2"),
+        (GOOD + "wide.png,,test\n", "line 5: has no mask"),
+        (GOOD + "wide.png,mc.png,train\n", "must be 9x8 like its picture, not 8x8"),
+        (GOOD.replace("val", "test"), "has no val pictures"),
+        (GOOD + '"', "is no readable CSV file"),
+    ],
+)
+def test_bad_lines_are_named(text: str, sentence: str, folder: Path) -> None:
+    with pytest.raises(HwsegError) as caught:
+        data.load(table(folder, text))
+    assert sentence in str(caught.value)
+
+
+def test_a_part_that_is_not_there(folder: Path) -> None:
+    with pytest.raises(HwsegError, match="has no picture of part ward3"):
+        data.load(table(folder, GOOD), extra="ward3")

@@ -1,0 +1,94 @@
+"""The estimate against synthesis, and the arrays that follow from it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from hwseg.boards import load_board
+from hwseg.errors import HwsegError
+from hwseg.rtl.config import PRESETS, parse_array
+from hwseg.target.array import candidates, choose_array, leaves_room, require_fit, warnings
+from hwseg.target.resources import estimate, memory
+
+BOARD = load_board("zynq7020")
+
+MEASURED = {
+    "8x2x2": {"lut": 7752, "lutram": 1215, "ff": 16675, "bram36": 50.5, "dsp": 10},
+    "8x4x4": {"lut": 12670, "lutram": 2075, "ff": 25557, "bram36": 54.5, "dsp": 20},
+    "8x8x8": {"lut": 26681, "lutram": 5161, "ff": 52147, "bram36": 62.5, "dsp": 40},
+    "16x8x8-dsp": {"lut": 47463, "lutram": 10020, "ff": 94074, "bram36": 126.0, "dsp": 208},
+}
+"""`python -m benchmarks.resources ARRAY`, yosys 0.70.  8x8x8 was measured after the estimate was fitted."""
+
+TOLERANCE = {"lut": 0.03, "lutram": 0.06, "ff": 0.03, "bram36": 0.0, "dsp": 0.0}
+
+
+@pytest.mark.parametrize("array", MEASURED)
+@pytest.mark.parametrize("resource", TOLERANCE)
+def test_estimate_is_what_synthesis_counts(array: str, resource: str) -> None:
+    found = estimate(parse_array(array))[resource]
+    assert found == pytest.approx(MEASURED[array][resource], rel=TOLERANCE[resource])
+
+
+@pytest.mark.parametrize("core", ["table", "table_dsp", "merged"])
+def test_auto_is_the_fastest_array_that_leaves_room(core: str) -> None:
+    chosen = choose_array("auto", core, BOARD)
+    assert chosen.core in (core, "table_dsp" if core == "table" else core)
+    assert leaves_room(chosen, BOARD)
+    better = [c for c in candidates(core) if c.peak_macs > chosen.peak_macs]
+    assert better
+    assert not any(leaves_room(c, BOARD) for c in better)
+
+
+def test_auto_on_the_zynq7020() -> None:
+    assert choose_array("auto", "table", BOARD).name == "16x8x8-dsp"
+
+
+def test_auto_on_smaller_boards() -> None:
+    half = replace(BOARD, lut=BOARD.lut // 2, lutram=BOARD.lutram // 2)
+    assert choose_array("auto", "table", half).peak_macs < choose_array("auto", "table", BOARD).peak_macs
+    with pytest.raises(HwsegError, match="must fit tiny: no table array does; choose another board or core"):
+        choose_array("auto", "table", replace(BOARD, name="tiny", lut=1000))
+
+
+def test_larger_arrays_cost_more() -> None:
+    for core in ("table", "table_dsp", "merged"):
+        sizes = [
+            estimate(parse_array(f"{r}x{c}x{n}", core)) for r, c, n in ((8, 2, 2), (8, 4, 4), (8, 8, 8), (16, 8, 8))
+        ]
+        for name in ("lut", "lutram", "ff", "bram36", "dsp"):
+            values = [size[name] for size in sizes]
+            assert values == sorted(values), (core, name)
+
+
+def test_presets_fit() -> None:
+    for config in PRESETS.values():
+        require_fit(config, BOARD)
+
+
+@pytest.mark.parametrize("array", ["32x8x8", "64x8x8", "24x8x8"])
+def test_an_array_that_does_not_fit_is_refused_with_one_that_does(array: str) -> None:
+    with pytest.raises(
+        HwsegError, match=rf"--array {array}: needs about [\d,]+ LUT, zynq7020 has 53,200; use "
+    ) as error:
+        require_fit(parse_array(array), BOARD)
+    require_fit(parse_array(str(error.value).rsplit(" ", 1)[1]), BOARD)
+
+
+def test_crowded_boards_are_told() -> None:
+    def row(used: float, measured: float | None = None) -> dict[str, float | None]:
+        return {"estimated": used, "measured": measured, "available": 100}
+
+    assert warnings({"lut": row(90), "dsp": row(95, 40)}, "b") == []
+    (sentence,) = warnings({"lut": row(50, 96), "dsp": row(10)}, "b")
+    assert sentence == "96 % of b's LUT: over 90 % place and route may fail; --array auto leaves room"
+
+
+@pytest.mark.parametrize(
+    ("words", "bits", "blocks"),
+    [(512, 72, 1), (512, 36, 0.5), (1024, 36, 1), (4096, 64, 8), (2048, 64, 4), (20, 64, 1)],
+)
+def test_block_rams(words: int, bits: int, blocks: float) -> None:
+    assert memory(words, bits) == blocks
