@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from hwseg.compile.lower.layers import Operand
 from hwseg.compile.lower.state import State, passing
 from hwseg.errors import require
 from hwseg.ir import Node
@@ -15,8 +16,8 @@ from hwseg.ir import Node
 def max_pooling(state: State, node: Node) -> None:
     """MaxPool2d; the same maxima a second time are those of the first."""
     source = node.inputs[0]
-    view, kind = state.view(node, source), state.types[source]
-    height, width, _ = kind.shape
+    view = state.view(node, source)
+    height, width, _ = state.types[source].shape
     require(
         height % 2 == 0 and width % 2 == 0,
         node.name,
@@ -30,6 +31,17 @@ def max_pooling(state: State, node: Node) -> None:
             state.views[node.output] = state.views[producer.pooled]
             return
         state.layers[view[0].tensor] = replace(producer, pooled=node.output)
-    else:
-        state.identity(node.name, source, passing(kind), pooled=node.output)
-    state.store(node.output)
+        state.store(node.output)
+        return
+    parts = state.parts(source)
+    maxima: list[Operand] = []
+    for part in parts:
+        kind, name, new = state.types[part], node.output, True
+        if len(parts) > 1:
+            shape = (height // 2, width // 2, kind.shape[2])
+            name, new = state.extra(part, "maximum", replace(kind, shape=shape))
+        if new:
+            state.identity(node.name, part, passing(kind), pooled=name)
+        state.store(name)
+        maxima += state.views[name]
+    state.views[node.output] = tuple(maxima)
