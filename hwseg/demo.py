@@ -21,8 +21,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from hwseg.caches import kept
 from hwseg.errors import HwsegError, require
-from hwseg.files import build_folder, cache_folder, fill_once, read_zip_member
+from hwseg.files import build_folder, read_zip_member
 
 if TYPE_CHECKING:
     from hwseg.sim.simulate import Progress, Simulation
@@ -123,10 +124,8 @@ def summary(result: Segmented) -> dict[str, object]:
 
 def nuclei() -> Picture:
     """The picture and its mask, from the cache or the package index."""
-    folder = fill_once(cache_folder("demo") / PACKAGE, _fetch)
+    folder = kept("demo", (PACKAGE, MEMBERS), _fetch)
     contents = {name: (folder / name).read_bytes() for name in MEMBERS}
-    for name, content in contents.items():
-        _require_digest(str(folder / name), name, content)
     pixels, instances = (np.asarray(Image.open(io.BytesIO(contents[name]))) for name in MEMBERS)
     return Picture(pixels.astype(np.uint8), (instances > 0).astype(np.uint8))
 

@@ -16,6 +16,7 @@ from cocotb.clock import Clock
 from cocotb.triggers import ClockCycles, First, RisingEdge, Timer
 from cocotbext.axi import AxiLiteBus, AxiLiteMaster
 
+from hwseg.interrupts import end_with_parent
 from hwseg.rtl.registers import IDENTITY, OFFSETS
 
 PERIOD = 2
@@ -25,6 +26,7 @@ REPORT_EVERY = 20_000
 
 @cocotb.test()
 async def run(dut: Any) -> None:
+    end_with_parent()
     logging.getLogger("cocotb").setLevel(logging.WARNING)
     job = json.loads(Path(os.environ["HWSEG_RUN"]).read_text())
     cocotb.start_soon(Clock(dut.clk, PERIOD, "ns").start())

@@ -13,7 +13,7 @@ import hwseg
 from hwseg.boards import Board
 from hwseg.errors import require
 
-DRIVER = ("__init__.py", "errors.py", "files.py", "layout.py", "normalize.py")
+DRIVER = ("__init__.py", "borders.py", "errors.py", "files.py", "layout.py", "locks.py", "normalize.py")
 """Modules of hwseg that the driver needs, beside the package `runtime`."""
 
 PYPROJECT = """# The driver alone, for the board: pip install .

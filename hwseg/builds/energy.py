@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from hwseg import golden
+from hwseg.builds.read import CALIBRATION as CALIBRATION
 from hwseg.builds.read import load_build
 from hwseg.compile.program import Program, Progress, silent
 from hwseg.energy.frame import activity_of_program
@@ -18,9 +19,6 @@ from hwseg.ir import Graph
 from hwseg.power.activity import LayerActivity, SourceKind
 from hwseg.power.coefficients import Coefficients, load
 from hwseg.power.estimate import TEMPERATURE, EnergyReport, estimate
-
-CALIBRATION = "calibration.npy"
-"""In a build folder: the integers [H, W, C] of the picture of `hwseg compile --calibrate`."""
 
 PICTURES = 4
 """Pictures of a folder that are looked at, spread over it by name, where not all are."""

@@ -16,6 +16,14 @@ from hwseg.ir import Graph
 from hwseg.quant.read.load import load
 from hwseg.rtl.config import parse_array
 
+CALIBRATION = "calibration.npy"
+"""In a build folder: the integers [H, W, C] of the picture of `hwseg compile --calibrate`."""
+USED = (
+    *("report.json", "model.onnx", "program.bin", "weights.bin", "memory.json", "graph.json", "top.v", "sim_cells.v"),
+    CALIBRATION,
+)
+"""What is read of a build folder, by any command."""
+
 
 def require_build(folder: Path, *, verify: bool = True) -> None:
     """Raise HwsegError unless `folder` is a build, with `verify` one whose every file is as it was written."""
@@ -23,7 +31,7 @@ def require_build(folder: Path, *, verify: bool = True) -> None:
     require(folder.is_dir(), str(folder), "must be a build folder, but there is none", cure)
     require((folder / "report.json").is_file(), str(folder), "must be a build folder, but has no report.json", cure)
     if verify:
-        verify_manifest(folder)
+        verify_manifest(folder, USED)
 
 
 def load_build(folder: Path, *, verify: bool = True) -> tuple[Graph, Program, Mapping[str, Any]]:
@@ -43,6 +51,6 @@ def read_report(build: Path) -> dict[str, Any]:
     require(
         (build / "report.json").is_file(), str(build), "must be a build folder with report.json", "run hwseg compile"
     )
-    verify_manifest(build)
+    verify_manifest(build, USED)
     content: dict[str, Any] = json.loads((build / "report.json").read_text())
     return content

@@ -12,6 +12,8 @@ import click
 
 from hwseg.commands.train import follow
 from hwseg.errors import HwsegError, require
+from hwseg.files import write_whole
+from hwseg.locks import in_use
 
 
 @click.command("adapt")
@@ -62,11 +64,10 @@ def command(
         run = _new(out, base, {k: v for k, v in options.items() if v is not None})
     result = follow(run, data, train)
     if result.interrupted:
-        return 130
-    report = _report(run, data, split, against)
-    from hwseg.files import write_whole
-
-    write_whole(out / "adapt.json", (json.dumps(report, indent=1) + "\n").encode())
+        return int(result.status)
+    with in_use(out):
+        report = _report(run, data, split, against)
+        write_whole(out / "adapt.json", (json.dumps(report, indent=1) + "\n").encode())
     _print(report)
     return 0
 

@@ -13,6 +13,8 @@ import click
 
 from hwseg.commands.train import follow
 from hwseg.errors import HwsegError, require
+from hwseg.files import write_whole
+from hwseg.locks import in_use
 from hwseg.power.band import BOUNDARIES
 
 OBJECTIVES = {"cycles": "cycles", "energy": "energy_mj"}
@@ -64,15 +66,15 @@ def command(base: Path, data: Path, out: Path, **options: Any) -> int:
     usable = bool(meta["quantized"]) and model.folded
     require(usable, str(checkpoint), "must be a quantized, folded network", "train with a preset other than float")
     meta = {**meta, "resize": meta["resize"] if options["resize"] is None else options["resize"]}
-    chosen = _search(model, meta, data, out, options)
-    if not options["steps"]:
-        return 0
-    return _tune(checkpoint, chosen, meta, data, out, options)
+    with in_use(out):
+        chosen = _search(model, meta, data, out, options)
+        if not options["steps"]:
+            return 0
+        return _tune(checkpoint, chosen, meta, data, out, options)
 
 
 def _search(model: Any, meta: Mapping[str, Any], source: Path, out: Path, options: Mapping[str, Any]) -> Any:
     from hwseg import codesign
-    from hwseg.files import write_whole
     from hwseg.quant.train import data as sets
     from hwseg.quant.train import plots, search
     from hwseg.quant.train.config import to_toml
@@ -86,7 +88,7 @@ def _search(model: Any, meta: Mapping[str, Any], source: Path, out: Path, option
     key = {
         "unet": unet.to_dict(),
         "parameters": base.digest,
-        "pictures": len(both.batches),
+        "pictures": both.digest,
         "size": list(engine.size),
         "array": engine.config.name,
     }
@@ -147,6 +149,6 @@ def _tune(
     click.echo(json.dumps(asdict(run.unet)["activation_bits"]))
     result = follow(run, data, train)
     if result.interrupted:
-        return 130
+        return int(result.status)
     click.echo(f"next: hwseg export {run.folder}")
     return 0

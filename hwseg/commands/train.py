@@ -10,8 +10,6 @@ import click
 
 from hwseg.errors import HwsegError, require
 
-_INTERRUPTED = 130
-
 
 @click.command("train")
 @click.argument("config", type=click.Path(path_type=Path), required=False)
@@ -103,7 +101,7 @@ def _train(run: Any, source: Path) -> int:
 
     result = follow(run, source, train)
     if result.interrupted:
-        return _INTERRUPTED
+        return int(result.status)
     if not run.config.float_only:
         click.echo(f"next: hwseg export {run.folder}")
     return 0

@@ -11,8 +11,7 @@ point, exact by proof).  An operation's module has the same stem here, in `hwseg
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, replace
-from fractions import Fraction
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -20,6 +19,7 @@ from hwseg.errors import require
 from hwseg.golden.addition import add_table, addition
 from hwseg.golden.concatenation import concatenation
 from hwseg.golden.convolution import convolution, exact_float
+from hwseg.golden.dial import drops, rounded
 from hwseg.golden.enlarging import bilinear, nearest
 from hwseg.golden.head import head_integers, mask, output, values
 from hwseg.golden.pooling import max_pooling
@@ -49,7 +49,6 @@ __all__ = [
     "mask",
     "output",
     "requantize",
-    "rounded",
     "run",
     "storage",
     "values",
@@ -85,7 +84,8 @@ def run(
 ) -> Result:
     """Execute `graph` on integers [H, W, C]; keeps every tensor, or the `taps` and the head's.
 
-    `planes`: the most digit planes that an activation may use, for all or by tensor (`rounded`); not the input.
+    `planes`: the most digit planes that an activation may use, for all or by tensor (`hwseg.golden.dial`); not the
+    input.
     """
     kind = graph.types[graph.input]
     image_q = np.asarray(image_q)
@@ -105,10 +105,10 @@ def run(
     tensors = {graph.input: np.ascontiguousarray(image_q.transpose(2, 0, 1), storage(kind))}
     kept = set(tensors if taps is None else taps) | {graph.head.tensor}
     last_reader = {name: number for number, node in enumerate(graph.nodes) for name in node.inputs}
+    lost = drops(graph, planes)
     for number, node in enumerate(graph.nodes):
         inputs = [tensors[name] for name in node.inputs]
-        limit = planes if isinstance(planes, int) else planes.get(node.output, 8)
-        drop = max(0, graph.types[node.output].bits - limit) if isinstance(node.op, ROUNDING) else 0
+        drop = lost[node.output] if isinstance(node.op, ROUNDING) else 0
         found = execute(rounded(node, drop), inputs, storage(graph.types[node.output]))
         tensors[node.output] = found << drop if drop else found
         if taps is not None:
@@ -118,24 +118,6 @@ def run(
     pixels = {name: planes.transpose(1, 2, 0) for name, planes in tensors.items() if name in kept or taps is None}
     head = pixels[graph.head.tensor]
     return Result(pixels, mask(graph.head, head), output(graph.head, head))
-
-
-def rounded(node: Node, drop: int) -> Node:
-    """A requantization or addition without its `drop` lowest planes: its result is in units of 2**drop.
-
-    There is one rounding, from the accumulator straight to the planes that stay: y = clamp(round(x / 2**drop)), the
-    bounds those of the shorter word.
-    """
-    if drop == 0:
-        return node
-    op, unit = node.op, Fraction(1, 1 << drop)
-    assert isinstance(op, ROUNDING), node.name
-    bounds = {"low": -(-op.low >> drop), "high": op.high >> drop}
-    if isinstance(op, Add):
-        a, b = op.multipliers
-        return replace(node, op=replace(op, multipliers=(a * unit, b * unit), offset=op.offset * unit, **bounds))
-    multiplier, offset = (tuple(m * unit for m in values) for values in (op.multiplier, op.offset))
-    return replace(node, op=replace(op, multiplier=multiplier, offset=offset, **bounds))
 
 
 def execute(node: Node, inputs: list[np.ndarray], dtype: type[Integer]) -> np.ndarray:

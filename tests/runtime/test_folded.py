@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import shutil
 from types import SimpleNamespace
 
 import numpy as np
@@ -18,6 +20,7 @@ from hwseg.normalize import NONE, normalize
 from hwseg.runtime import Accelerator, read_package
 from tests.compile.folding import force
 from tests.quant.models import random_unet
+from tests.runtime.cases import reseal
 from tests.runtime.fake import FakeBoard
 
 
@@ -60,21 +63,21 @@ def test_a_picture_gives_the_golden_mask(case, backend):
             assert accelerator.segment(case.pixels).cycles == model.cycles
 
 
-def test_packages_of_older_versions_have_no_entry_and_newer_ones_are_refused(case, tmp_path):
+def test_packages_of_older_versions_are_read_where_they_have_what_is_needed(case, tmp_path):
     """A driver that does not know folding must not read a folded package: the version says so."""
-    described = read_package(case.folder)
-    name = described.models[0]
-    target = tmp_path / "package"
-    for file in (case.folder / "package.json", case.folder / "models" / name / "model.json"):
-        content = json.loads(file.read_text())
-        assert content["format"] == 2
-        content["format"] = 1
-        if "memory" in content:
-            del content["memory"]["input"]["fold"]
-        place = target / file.relative_to(case.folder)
-        place.parent.mkdir(parents=True, exist_ok=True)
-        place.write_text(json.dumps(content))
-    assert read_package(target).model(name).input.fold == (1, 1)
-    (target / "package.json").write_text((target / "package.json").read_text().replace('"format": 1', '"format": 3'))
-    with pytest.raises(HwsegError, match="must have format 2, has 3"):
-        read_package(target)
+    target = shutil.copytree(case.folder, tmp_path / "package")
+    name = read_package(target).models[0]
+    places = (target / "package.json", target / "models" / name / "model.json")
+    for version, fold, sentence in ((2, True, ""), (2, False, ""), (1, False, "has 1; "), (4, False, "has 4; ")):
+        for place in places:
+            content = json.loads(place.read_text()) | {"format": version}
+            if "memory" in content and not fold:
+                content["memory"]["input"].pop("fold", None)
+            place.write_text(json.dumps(content))
+        reseal(target)
+        if sentence:
+            with pytest.raises(HwsegError, match=f"must have format 3, {sentence}"):
+                read_package(target)
+        else:
+            with contextlib.nullcontext() if fold else pytest.raises(HwsegError, match=r"input\.bytes must be"):
+                assert read_package(target).model(name).input.fold == case.fold

@@ -15,13 +15,13 @@ from hwseg.ops import ConvTranspose2d, Requantize, macs
 
 def convolution(state: State, node: Node) -> None:
     """Conv2d and ConvTranspose2d."""
-    state.sums[node.output] = Pending(node, state.view(node, node.inputs[0]), _finish)
+    state.view(node, node.inputs[0])
+    state.sums[node.output] = Pending(node, _finish)
 
 
-def _finish(state: State, pending: Pending, reader: str, op: Requantize | None, output: str) -> None:
-    name = state.fresh(pending.node.name, reader)
-    node, view = pending.node, pending.view
-    assert node.weights is not None, node.name
+def _finish(state: State, node: Node, reader: str, op: Requantize | None, output: str) -> None:
+    name, view, weights = state.fresh(node.name, reader), state.views[node.inputs[0]], node.weights
+    assert weights is not None, node.name
     transposed = isinstance(node.op, ConvTranspose2d)
     kernel, stride = (2, 1) if isinstance(node.op, ConvTranspose2d) else (node.op.kernel, node.op.stride)  # type: ignore[union-attr]
     require(kernel in (1, 2, 3), node.name, f"kernel must be 1x1 or 3x3, is {kernel}x{kernel}")
@@ -29,8 +29,12 @@ def _finish(state: State, pending: Pending, reader: str, op: Requantize | None, 
     if (transposed or stride == 2) and any(o.upsampled for o in view):
         view = state.materialize(node, node.inputs[0])
     kind = {1: "conv1x1", 3: "conv3x3", 2: "tconv2x2"}[kernel] + ("/2" if stride == 2 else "")
+    if transposed and op is None:
+        # Sums cannot be scattered: the four phases are channels, and who reads the head unfolds them.
+        kernel, state.head_fold = 1, (2, 2)
+        weights = weights.transpose(2, 3, 0, 1).reshape(-1, weights.shape[1], 1, 1)
     count = macs(node.op, [state.types[n].shape for n in node.inputs])
     layer = build(
-        state.types, name, kind, kernel, view, node.weights, requantize=op, output=output, macs=count, stride=stride
+        state.types, name, kind, kernel, view, weights, requantize=op, output=output, macs=count, stride=stride
     )
     state.add(layer)

@@ -13,7 +13,6 @@ from hwseg.compile.lower import bilinear
 from hwseg.compile.lower.building import build
 from hwseg.compile.lower.layers import Operand, View
 from hwseg.compile.lower.state import Pending, State
-from hwseg.errors import require
 from hwseg.ir import Node
 from hwseg.ops import Requantize
 
@@ -28,13 +27,13 @@ def nearest(state: State, node: Node) -> None:
 
 def bilinear_sums(state: State, node: Node) -> None:
     """Bilinear2d: sixteenths that wait for their requantizer, or need none if they have few bits."""
-    state.sums[node.output] = Pending(node, state.view(node, node.inputs[0]), _finish, round_free=True)
+    state.view(node, node.inputs[0])
+    state.sums[node.output] = Pending(node, _finish, ends=False)
 
 
-def _finish(state: State, pending: Pending, _reader: str, op: Requantize | None, output: str) -> None:
+def _finish(state: State, node: Node, _reader: str, op: Requantize | None, output: str) -> None:
     """Layers for the word columns at the edges and for those between them."""
-    node, x = pending.node, pending.view
-    require(op is not None, node.name, "must not end the network", "put a quantizer after it")
+    x = state.views[node.inputs[0]]
     if len(x) > 1 or x[0].upsampled:
         x = state.materialize(node, node.inputs[0])
     width = state.types[x[0].tensor].shape[1]

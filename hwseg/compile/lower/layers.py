@@ -155,7 +155,10 @@ class Layer:
 
 @dataclass(frozen=True)
 class Network:
-    """Layers in order, stored tensors, names of the input and the head; `sums`: the head is raw sums."""
+    """Layers in order, stored tensors, names of the input and the head; `sums`: the head is raw sums.
+
+    head_fold: rows and columns of the head that the last layer's sums have as channels.
+    """
 
     name: str
     input: str
@@ -163,3 +166,4 @@ class Network:
     sums: bool
     layers: tuple[Layer, ...]
     tensors: dict[str, TensorLayout]
+    head_fold: Fold = (1, 1)

@@ -60,7 +60,8 @@ def lower(graph: Graph, allow_inexact: bool = False) -> tuple[Network, dict[str,
         name: TensorLayout(kind.shape, kind.bits, kind.signed) for name, kind in state.types.items() if name in stored
     }
     assert all(layout.planes <= MAX_PLANES for layout in tensors.values()), "what is stored has at most eight planes"
-    return Network(graph.name, graph.input, graph.head.tensor, sums, layers, tensors), state.inexact
+    network = Network(graph.name, graph.input, graph.head.tensor, sums, layers, tensors, state.head_fold)
+    return network, state.inexact
 
 
 def _needed(state: State) -> tuple[Layer, ...]:

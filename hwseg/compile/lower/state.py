@@ -13,6 +13,7 @@ from hwseg.compile.lower.building import build
 from hwseg.compile.lower.layers import Layer, Operand, View
 from hwseg.errors import HwsegError, require
 from hwseg.ir import Graph, Node, TensorType
+from hwseg.layout import Fold
 from hwseg.ops import Requantize
 
 MAX_PLANES = 8
@@ -22,15 +23,15 @@ MAX_PLANES = 8
 class Pending:
     """Sums of a node that wait for their requantizer.
 
-    finish: makes the layers of both.  Its arguments: the state, these sums, the name of who takes them, the requantizer
-    or None for the head, the name of what is stored.
-    round_free: sums of at most 8 bits become a map without a requantizer when they are read.
+    finish: makes the layers of both.  Its arguments: the state, the node, the name of who takes its sums, the
+    requantizer or None for the head, the name of what is stored.  It looks up what it reads then: meanwhile another
+    reader may have had a view stored.
     """
 
     node: Node
-    view: View
-    finish: Callable[[State, Pending, str, Requantize | None, str], None]
-    round_free: bool = False
+    finish: Callable[[State, Node, str, Requantize | None, str], None]
+    ends: bool = True
+    """Whether its sums can be what the network gives."""
 
 
 @dataclass
@@ -38,7 +39,7 @@ class State:
     """`views`: tensors that can be read, as operands; `sums`: those that wait; `layers` by what they store.
 
     `types`: the graph's, and those of maps that only the engine has, which are `extras`.  `inexact`: by node, pairs of
-    values of which the engine's addition is not exact.
+    values of which the engine's addition is not exact.  `head_fold`: see `Network`.
     """
 
     graph: Graph
@@ -50,6 +51,7 @@ class State:
     extras: dict[tuple[str, str], str] = field(default_factory=dict)
     names: set[str] = field(default_factory=set)
     inexact: dict[str, int] = field(default_factory=dict)
+    head_fold: Fold = (1, 1)
 
     def __post_init__(self) -> None:
         self.types = dict(self.graph.types)
@@ -65,11 +67,11 @@ class State:
         return self.views[name]
 
     def settled(self, name: str) -> bool:
-        """Is it a stored map, or a view?  Sums of few bits that need no rounding become one."""
+        """Is it a stored map, or a view?  Sums of few bits become one: they need no rounding."""
         pending = None if name in self.views or self.types[name].bits > MAX_PLANES else self.sums.get(name)
-        if pending is not None and pending.round_free:
-            self.store(pending.node.output)
-            pending.finish(self, pending, pending.node.name, passing(self.types[name]), pending.node.output)
+        if pending is not None:
+            self.store(name)
+            pending.finish(self, pending.node, pending.node.name, passing(self.types[name]), name)
         return name in self.views
 
     def check_planes(self, name: str, place: str) -> None:
@@ -89,7 +91,7 @@ class State:
         self.views[name] = (Operand(name, self.types[name].shape[2]),)
 
     def materialize(self, node: Node, name: str) -> View:
-        """Store what was only a view, because `node` cannot read it so."""
+        """Store what was only a view, because `node` cannot read it so; once, whoever reads it."""
         producer = self.graph.producer.get(name, node)
         stored: list[Operand] = []
         for part in self.parts(name):

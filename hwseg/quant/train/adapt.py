@@ -24,6 +24,7 @@ from torch.nn.utils import parametrize
 from hwseg.errors import HwsegError, require
 from hwseg.quant.train.checkpoint import RUN_FORMAT, load, save_network
 from hwseg.quant.train.config import TrainConfig
+from hwseg.quant.train.folder import STATE, digest_of
 from hwseg.quant.train.run import Run
 from hwseg.quant.train.unet import QuantUNet, UNetConfig, fold_batch_norm
 
@@ -255,13 +256,15 @@ class AdaptRun(Run):
 
     @classmethod
     def resume(cls, folder: Path) -> AdaptRun:
-        state = load(folder / "last.pt", RUN_FORMAT)
+        found = digest_of(folder)
+        state = load(folder / STATE, RUN_FORMAT)
         if "adapt" not in state:
             raise HwsegError(str(folder), "is no run of `hwseg adapt`", "go on with `hwseg train --resume`")
         config = TrainConfig.from_dict({**state["train"], "init": ""})
         run = cls(folder, UNetConfig.from_dict(state["unet"]), config, AdaptConfig(**state["adapt"]))
         run.config = TrainConfig.from_dict(state["train"])
         run.restore(state)
+        run.found = found
         return run
 
     def ranks(self) -> dict[str, int]:

@@ -16,14 +16,11 @@ import csv
 import io
 import json
 import math
-import signal
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import numpy as np
@@ -32,11 +29,13 @@ from torch import Tensor
 
 from hwseg.errors import HwsegError, require
 from hwseg.files import write_whole
+from hwseg.interrupts import Asked, deferred, exit_status
 from hwseg.quant.train import crops, layers, losses, metrics
 from hwseg.quant.train.average import Average
 from hwseg.quant.train.checkpoint import RUN_FORMAT, load, load_network, save, save_network, start_from
 from hwseg.quant.train.config import STAGES, TrainConfig, read_toml, to_toml
 from hwseg.quant.train.dial import Dial
+from hwseg.quant.train.folder import STATE, alone, digest_of
 from hwseg.quant.train.pairs import Pair, both_classes, whole
 from hwseg.quant.train.processes import fabric
 from hwseg.quant.train.unet import QuantUNet, UNetConfig, calibrate, fold_batch_norm
@@ -49,12 +48,19 @@ Parts = dict[str, list[Pair]]
 
 @dataclass(frozen=True)
 class Result:
-    """What a run came to; `interrupted` when it was stopped by Ctrl-C and can be resumed."""
+    """What a run came to.  status: 0, or where a signal stopped it and it can be resumed what a shell expects then: 130
+    after Ctrl-C, 143 after SIGTERM.
+    """
 
     step: int
-    interrupted: bool
+    status: int
     best_dice: float
     scores: dict[str, metrics.Score]
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether it was stopped before its end."""
+        return self.status != 0
 
 
 @dataclass(frozen=True)
@@ -68,7 +74,11 @@ class Progress:
 
 
 class Run:
-    """The state of a training run: network, optimizer, history."""
+    """The state of a training run: network, optimizer, history.
+
+    settled: no step is half done.  saved: the step of last.pt.  found: the SHA-256 of the last.pt that this run was
+    read from, or None if it began anew.
+    """
 
     def __init__(self, folder: Path, unet: UNetConfig, config: TrainConfig) -> None:
         self.folder, self.unet, self.config = folder, unet, config
@@ -83,7 +93,9 @@ class Run:
         self.model = QuantUNet(unet).to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.calibrated = bool(config.init) and start_from(self.model, Path(config.init))
         self.loss = losses.from_config(config)
-        self.step = 0
+        self.step = self.saved = 0
+        self.settled = True
+        self.found: str | None = None
         self.stage = STAGES[0]
         self.best = -1.0
         self.waited = 0
@@ -204,7 +216,8 @@ class Run:
         """Write last.pt, metrics.csv and config.toml."""
         if not self.fabric.is_global_zero:
             return
-        save(self.folder / "last.pt", self.state())
+        save(self.folder / STATE, self.state())
+        self.saved = self.step
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow(_COLUMNS)
@@ -227,41 +240,70 @@ class Run:
         self.average.count = state["average"]["count"]
         self.step, self.best, self.waited = state["step"], state["best"], state["waited"]
         self.history = [tuple(row) for row in state["history"]]
+        self.saved = self.step
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Lock the folder, from the first process only, and refuse one that is not as it was found."""
+        if not self.fabric.is_global_zero:
+            yield
+            return
+        with alone(self.folder, self.found):
+            try:
+                yield
+            finally:
+                self.found = digest_of(self.folder)
+
+    def stop_together(self, asked: Asked) -> None:
+        """Raise what was asked for, in all processes after the same step if it was in one of them."""
+        if self.fabric.world_size > 1:
+            loudest = self.fabric.all_reduce(torch.tensor(asked.number, device=self.device), reduce_op="max")
+            asked.number = int(loudest)
+        asked.check()
 
     @classmethod
     def resume(cls, folder: Path) -> Run:
         """The run as it was when last.pt was written."""
-        state = load(folder / "last.pt", RUN_FORMAT)
+        found = digest_of(folder)
+        state = load(folder / STATE, RUN_FORMAT)
         config = TrainConfig.from_dict({**state["train"], "init": ""})
         run = cls(folder, UNetConfig.from_dict(state["unet"]), config)
         if state["train"]["init"] and not any("norm" in name for name in state["model"]):
             fold_batch_norm(run.model)
         run.config = TrainConfig.from_dict(state["train"])
         run.restore(state)
+        run.found = found
         return run
 
 
 def train(run: Run, parts: Parts, watch: Callable[[Progress], None] = lambda _: None) -> Result:
-    """Train to the end, or until Ctrl-C, which finishes the step and leaves a checkpoint to resume from."""
+    """Train to the end, or until Ctrl-C or SIGTERM, which finish the step and leave a checkpoint to resume from.
+
+    The run's folder is locked for the time.  Raises HwsegError where another process has it, or has written to it since
+    `run` was made or read.
+    """
     if run.config.threads:
         torch.set_num_threads(run.config.threads)
-    both_classes(parts["train"])
-    if run.step == 0:
-        run.save()
-    try:
-        with _deferred_interrupt() as interrupted:
-            _steps(run, parts, watch, interrupted)
-    except KeyboardInterrupt:
-        run.save()
-        return Result(run.step, True, run.best, {})
-    return finish(run, parts)
+    with run.alone():
+        both_classes(parts["train"])
+        if run.step == 0:
+            run.save()
+        try:
+            with deferred() as asked:
+                _steps(run, parts, watch, asked)
+        except KeyboardInterrupt as stop:
+            if run.settled:
+                run.save()
+            return Result(run.step if run.settled else run.saved, exit_status(stop), run.best, {})
+        return finish(run, parts)
 
 
-def _steps(run: Run, parts: Parts, watch: Callable[[Progress], None], interrupted: threading.Event) -> None:
+def _steps(run: Run, parts: Parts, watch: Callable[[Progress], None], asked: Asked) -> None:
     config, started = run.config, time.monotonic()
     steps = range(run.step, config.steps)
     board = _board(run)
     for images, targets in crops.ahead(parts["train"], run.crops, config.seed, steps, run.share):
+        run.settled = False
         if config.stage(run.step) != run.stage:
             run.enter_stage(config.stage(run.step), parts["train"])
         value = run.learn(images, targets)
@@ -273,9 +315,9 @@ def _steps(run: Run, parts: Parts, watch: Callable[[Progress], None], interrupte
             run.history.append((run.step, run.stage, round(value, 6), rate, round(score, 6), seconds))
             run.save()
             board(run.history[-1])
+        run.settled = True
         watch(Progress(run.step, run.stage, value, score))
-        if interrupted.is_set():
-            raise KeyboardInterrupt
+        run.stop_together(asked)
         if config.patience and run.waited >= config.patience:
             break
 
@@ -296,25 +338,6 @@ def _board(run: Run) -> Callable[[tuple[Any, ...]], None]:
         writer.flush()
 
     return write
-
-
-@contextmanager
-def _deferred_interrupt() -> Iterator[threading.Event]:
-    """Ctrl-C sets the event, so that no step is left half done; a second one stops at once."""
-    event = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield event
-        return
-
-    def handle(number: int, frame: FrameType | None) -> None:
-        event.set()
-        signal.signal(signal.SIGINT, before)
-
-    before = signal.signal(signal.SIGINT, handle)
-    try:
-        yield event
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 def validate(run: Run, pairs: list[Pair]) -> float:
@@ -349,7 +372,7 @@ def finish(run: Run, parts: Parts) -> Result:
     if run.fabric.is_global_zero:
         write_whole(run.folder / "result.json", (json.dumps(values, indent=1) + "\n").encode())
         curves(run.history, run.folder / "curves.png")
-    return Result(run.step, False, run.best, scores)
+    return Result(run.step, 0, run.best, scores)
 
 
 @torch.no_grad()
