@@ -146,12 +146,9 @@ def check_move(i: Fields, engine: EngineConfig) -> None:
     rule(i["cost"] >= i["run_words"] * i["runs"] + MOVE_TAIL, "a MOVE takes less time than it needs")
     _check_place(i)
     _check_set(i, engine)
-    columns, rest = divmod(i["run_words"], i["planes"])
-    if i["target"] == Target.WINDOW:
-        rule(not rest, "a MOVE takes whole word columns, two at a time")
-        last = i["run_words"]
-    else:
-        last = _reach(columns, rest, i["planes"])
+    window = i["target"] == Target.WINDOW
+    rule(not window or i["run_words"] % i["planes"] == 0, "a MOVE takes whole word columns, two at a time")
+    last = i["run_words"] if window else reach(i["run_words"], i["planes"])
     last += i["source"] + (i["runs"] - 1) * i["source_pitch"]
     rule(last <= engine.loop_words, "a MOVE from beyond the loop memory")
 
@@ -164,12 +161,13 @@ def check_store(i: Fields, engine: EngineConfig) -> None:
         rule(start + i["run_words"] <= engine.pool_words, "a STORE from beyond the pool memory")
         return
     rule(i["planes"], "a STORE of no planes")
-    last = start + _reach(*divmod(i["run_words"], i["planes"]), i["planes"])
+    last = start + reach(i["run_words"], i["planes"])
     rule(last <= engine.out_words, "a STORE from beyond the output memory")
 
 
-def _reach(columns: int, rest: int, planes: int) -> int:
-    """Addresses that a row of so many word columns, even ones in one memory and odd ones in another, takes at most."""
+def reach(words: int, planes: int) -> int:
+    """Addresses that a row of so many words takes: its even word columns lie in one memory, its odd ones in another."""
+    columns, rest = divmod(words, planes)
     return max(-(-columns // 2) * planes, columns // 2 * planes + rest)
 
 

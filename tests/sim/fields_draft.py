@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from hwseg.machine.instruction import Run
 from hwseg.machine.rules import (
     ADDRESSES,
     check_config,
@@ -18,6 +19,7 @@ from hwseg.machine.rules import (
     check_transfer,
     rule,
 )
+from hwseg.machine.window import centres, places
 from hwseg.rtl.config import EngineConfig
 from hwseg.rtl.isa import FORMATS, NO_WRAP, Mode, Opcode, Target
 from tests.sim.fields_wanted import Wanted, encoded
@@ -65,6 +67,10 @@ def check(form: str, i: Fields, configuration: Fields, engine: EngineConfig) -> 
             check_config(i, engine)
         case "RUN":
             check_run(i, configuration, engine)
+            run = Run(i, configuration)
+            if run.mode != Mode.POINT:
+                rows, columns = centres(run)
+                places(run, rows + 1, columns, 1)  # checks the ring
         case "LOAD":
             check_transfer(i)
             check_load(i, engine)

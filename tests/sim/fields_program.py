@@ -1,7 +1,7 @@
 """A program drawn at random, legal by the rules of the machine, in which fields have the values that are wanted.
 
     prologue    every word of every memory is written, so that whatever is read later is known
-    segments    a CONFIG, RUNs and STOREs of what they wrote; LOADs and MOVEs, each with a RUN that reads what they brought
+    segments    a CONFIG, RUNs, and STOREs of what they wrote; LOADs and MOVEs, each with a RUN that reads its words
 
 A segment is drawn as a whole, and again if it breaks a rule.  Waits are those that the order of reads and writes needs,
 numbered by the compiler's own `schedule.finish`.
@@ -17,7 +17,7 @@ import numpy as np
 from hwseg.compile.emit.instruction import instruction
 from hwseg.compile.emit.schedule import Pace, finish, pack
 from hwseg.compile.emit.walk import Load, Queue, Step, Store
-from hwseg.machine.rules import ADDRESSES, rule
+from hwseg.machine.rules import ADDRESSES, reach, rule
 from hwseg.machine.state import MachineError
 from hwseg.rtl.config import EngineConfig
 from hwseg.rtl.isa import MOVE_TAIL, NO_WRAP, PARAMETER, Mode, Opcode, Target
@@ -73,17 +73,18 @@ class Draft(Drawing):
         return words
 
     def segment(self, kind: str) -> None:
-        """One more of a kind, which names a method; FullError if there is no room."""
-        for _ in range(300):
+        """One more of a kind, which names a method, if 100 tries find a legal one; FullError if there is no room."""
+        for _ in range(100):
             saved, self.made, self.entries, self.patches = copy.deepcopy(self.state), [], [], []
             try:
                 getattr(self, f"_{kind}")()
-            except MachineError:
-                self.state = saved
-            else:
                 self._commit()
                 return
-        raise AssertionError(f"no legal {kind} was found in 300 tries")
+            except MachineError:
+                self.state = saved
+            except FullError:
+                self.state = saved
+                raise
 
     def program(self) -> bytes:
         """The packed program; it stands in `memory` too."""
@@ -248,10 +249,11 @@ class Draft(Drawing):
         planes = self.pick("STORE", "planes", range(1, 16))
         depth = e.pool_words if pool else e.out_words
         words = self.pick("STORE", "run_words", range(1, 2 * e.out_words + 1), range(1, 20))
-        address = self.pick("STORE", "address", range(depth))
         runs = self.pick("STORE", "runs", range(1, 4096), range(1, 4))
         rule(runs * words < 1 << 13, "too long")
         pitch = self.pick("STORE", "pitch", ANY if runs == 1 else range(max(1, depth // runs)))
+        row = (runs - 1) * pitch + (words if pool else reach(words, planes))
+        address = self.pick("STORE", "address", range(depth - row + 1))
         self._store(
             set=self.pick("STORE", "set", range(e.sets)), address=address, pitch=pitch, planes=planes, run_words=words,
             runs=runs, split=split, pool=pool,
@@ -275,19 +277,13 @@ class Draft(Drawing):
     def _load_far(self) -> None:
         """From the first word of the DDR to the last."""
         ddr = self.pick("LOAD", "ddr", range(0, 8 * WORDS, 8 * self.unit))
-        rule(ddr < 8 * (WORDS - 8), "the program's end is not known yet") if self.aligned else None
-        self._read_back(
-            self.add(
-                "LOAD",
-                target=self.pick("LOAD", "target", range(2)),
-                ddr=ddr,
-                run_words=self.unit,
-                runs=1,
-                ddr_stride=self.pick("LOAD", "ddr_stride", range(0, 1 << 24, 8)),
-                cost=self.cost("LOAD"),
-                **self._place("LOAD"),
-            )  # fmt: skip
-        )
+        rule(ddr // 8 not in OUTPUT, "it may have been stored a moment ago")
+        i = self.add(
+            "LOAD", target=self.pick("LOAD", "target", range(2)), ddr=ddr, run_words=self.unit, runs=1,
+            ddr_stride=self.pick("LOAD", "ddr_stride", range(0, 1 << 24, 8)), cost=self.cost("LOAD"),
+            **self._place("LOAD"),
+        )  # fmt: skip
+        self._read_back(i)
 
     def _place(self, form: str) -> Fields:
         """Where LOAD and MOVE put words in the banks."""
@@ -308,13 +304,15 @@ class Draft(Drawing):
         runs = self.pick("MOVE", "runs", range(1, 4096), range(1, 5))
         rule(runs * words < 1 << 13, "too long")
         pitches = ANY if runs == 1 else range(0, max(1, e.loop_words // runs))
-        source = self.pick("MOVE", "source", range(e.loop_words))
+        source_pitch = self.pick("MOVE", "source_pitch", pitches)
+        row = words if target == Target.WINDOW else reach(words, place["planes"])
+        source = self.pick("MOVE", "source", range(e.loop_words - row - (runs - 1) * source_pitch + 1))
         unused = {"unused_ddr": 1 << 14, "unused_stride": 1 << 10, "unused_stores": 1 << 16}
         least = words * runs + MOVE_TAIL
         i = self.add(
             "MOVE", target=target, source=source, run_words=words, runs=runs, **place,
             set=self.pick("MOVE", "set", range(e.sets)), split=self.pick("MOVE", "split", range(1 + e.splits)),
-            source_pitch=self.pick("MOVE", "source_pitch", pitches),
+            source_pitch=source_pitch,
             cost=self.pick("MOVE", "cost", range(least, 1 << 20), range(least, least + 40)),
             **{name: self.pick("MOVE", name, range(bound)) for name, bound in unused.items()},
         )  # fmt: skip
@@ -393,8 +391,9 @@ class Draft(Drawing):
             elif form == "RUN":
                 self._commit_run(values, i)
             elif form == "STORE":
-                reach = i["run_words"] + (i["runs"] - 1) * i["pitch"] + i["planes"]
-                self.stored.append((i["pool"], range(i["address"], i["address"] + reach)))
+                row = i["run_words"] if i["pool"] else reach(i["run_words"], i["planes"])
+                last = i["address"] + (i["runs"] - 1) * i["pitch"] + row
+                self.stored.append((i["pool"], range(i["address"], last)))
                 self.stream.append(Store(values, self.runs))
                 words = (i["runs"] - 1) * i["ddr_stride"] // 8 * (i["runs"] > 1) + i["run_words"]
                 self.regions.append((range(i["ddr"] // 8, i["ddr"] // 8 + words), len(self.segments)))

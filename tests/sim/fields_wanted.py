@@ -10,11 +10,11 @@ from collections.abc import Iterable, Sequence
 
 from hwseg.machine.rules import ADDRESSES
 from hwseg.rtl.config import EngineConfig
-from hwseg.rtl.isa import FORMATS, PARAMETER, Opcode
+from hwseg.rtl.isa import FORMATS, PARAMETER
 
-EVERY = 1024
-"""Fields with more legal values than this have some of them."""
-SAMPLES = 10
+EVERY = 10
+"""Bits of a field that has every legal value; of a wider one some are enough."""
+SAMPLES = 6
 """Of a wide field, beside its bounds."""
 
 Name = tuple[str, str]
@@ -27,6 +27,14 @@ SIGNED |= {("PARAMETER", name) for name in ("offset", "multiplier", "dot")}
 COUNTED = {"opcode", "wait_runs", "wait_stores", "wait_loads"}
 """Fields that follow from the order of a program."""
 
+WIDTHS = {
+    (form, name): width
+    for form, layout in [*((opcode.name, form) for opcode, form in FORMATS.items()), ("PARAMETER", PARAMETER)]
+    for name, width in layout.fields.items()
+    if name not in COUNTED
+}
+"""Bits of every field that a program may choose."""
+
 
 def encoded(form: str, name: str, value: int, bits: int) -> int:
     return value & (1 << bits) - 1 if (form, name) in SIGNED else value
@@ -35,7 +43,8 @@ def encoded(form: str, name: str, value: int, bits: int) -> int:
 def legal(engine: EngineConfig, words: int) -> dict[Name, range]:
     """The values that each field can have in a program for a memory of so many words, whatever the other fields are.
 
-    Where a field means nothing it may hold anything; here stands what it may hold where it means something.
+    Where a field means nothing it may hold anything; here stands what it may hold where it means something.  LOADs of
+    the program itself come by themselves, with every page.
     """
     c, any_address = engine, range(ADDRESSES)
     place = {
@@ -45,7 +54,7 @@ def legal(engine: EngineConfig, words: int) -> dict[Name, range]:
         "every_other": range(2), "cost": range(1 << 20),
     }  # fmt: skip
     found: dict[str, dict[str, range]] = {
-        "LOAD": place | {"target": range(5), "ddr": range(0, 8 * words, 8), "ddr_stride": range(0, 1 << 24, 8)},
+        "LOAD": place | {"target": range(4), "ddr": range(0, 8 * words, 8), "ddr_stride": range(0, 1 << 24, 8)},
         "MOVE": place
         | {
             "target": range(2), "source": range(c.loop_words), "set": range(c.sets), "split": range(1 + c.splits),
@@ -86,26 +95,24 @@ def legal(engine: EngineConfig, words: int) -> dict[Name, range]:
     return {(form, name): values for form, fields in found.items() for name, values in fields.items()}
 
 
-def fields() -> set[Name]:
-    """Every field of every format that a program may choose."""
-    forms = [*((opcode.name, form) for opcode, form in FORMATS.items()), ("PARAMETER", PARAMETER)]
-    return {(form, name) for form, layout in forms for name in layout.fields if name not in COUNTED}
-
-
 class Wanted:
     """What is still to be drawn.  thorough: every word column count too, and the longest waits."""
 
     def __init__(self, engine: EngineConfig, words: int, rng: random.Random, thorough: bool = False) -> None:
-        self.random = rng
-        self.seen: dict[Name, set[int]] = {name: set() for name in fields()}
+        self.engine, self.random = engine, rng
         self.left: dict[Name, list[int]] = {}
         for name, values in legal(engine, words).items():
-            every = len(values) <= EVERY and (thorough or name != ("RUN", "columns"))
+            few = (not thorough and name == ("RUN", "columns")) or name[1].startswith("unused")
+            every = WIDTHS[name] <= EVERY and not few
             chosen = list(values) if every else self._some(name, values, thorough)
             rng.shuffle(chosen)
             self.left[name] = chosen
 
     def _some(self, name: Name, values: range, thorough: bool) -> list[int]:
+        if name == ("STORE", "ddr"):
+            return []  # every STORE has a place of its own
+        if name == ("LOAD", "ddr"):
+            return [values[0], values[-1], *(8 * self.random.randrange(1 << 16) for _ in range(SAMPLES))]
         if name == ("RUN", "columns"):
             return sorted({*range(1, 33), 63, 64, 65, 128, 256, 511, 512, 1022, 1023})
         if name[1] == "cost" and not thorough:
@@ -126,17 +133,19 @@ class Wanted:
     def drawn(self, form: str, values: Iterable[tuple[str, int]]) -> None:
         """An instruction with these fields stands in a program."""
         for name, value in values:
-            if name in COUNTED:
-                continue
-            self.seen[form, name].add(value)
-            left = self.left[form, name]
+            left = self.left.get((form, name), [])
             if value in left:
                 left.remove(value)
 
     @property
+    def counts(self) -> dict[str, int]:
+        """How many values are missing, by format."""
+        found: dict[str, int] = {}
+        for (form, _), left in self.left.items():
+            if left:
+                found[form] = found.get(form, 0) + len(left)
+        return found
+
+    @property
     def missing(self) -> dict[Name, list[int]]:
         return {name: sorted(left) for name, left in self.left.items() if left}
-
-
-def opcode_of(form: str) -> Opcode:
-    return Opcode[form]
