@@ -86,7 +86,7 @@ def run(out: Path, say: Callable[[str], None], progress: Progress | None = None)
     from hwseg import models
     from hwseg.builds.build import compile_model
     from hwseg.builds.simulation import simulate
-    from hwseg.image import read_input
+    from hwseg.pictures.source import read_input
 
     say(f"picture: {PACKAGE}, rows {CROP[0]} to {CROP[0] + CROP[2] - 1}, columns {CROP[1]} to {CROP[1] + CROP[3] - 1}")
     picture = nuclei().crop(*CROP)

@@ -13,9 +13,10 @@ import pytest
 from PIL import Image
 
 from hwseg.errors import HwsegError
-from hwseg.image import read_input, read_picture, to_floats
 from hwseg.ir import Graph, Head, TensorType
-from hwseg.normalize import normalize
+from hwseg.pictures.read import read_one
+from hwseg.pictures.source import read_input, to_floats
+from hwseg.pictures.table import normalize
 
 
 def graph(channels: int = 1, size: tuple[int, int] = (6, 8), **metadata: str) -> Graph:
@@ -111,7 +112,7 @@ def test_a_decompression_bomb_is_refused_by_its_header(tmp_path: Path) -> None:
         file = tmp_path / "bomb.png"
         file.write_bytes(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(bytes(1000))))
         with pytest.raises(HwsegError):
-            read_picture(file, 1)
+            read_one(file)
 
 
 def save(path: Path, array: np.ndarray) -> Path:

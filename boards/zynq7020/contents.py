@@ -13,7 +13,10 @@ import hwseg
 from hwseg.boards import Board
 from hwseg.errors import require
 
-DRIVER = ("__init__.py", "errors.py", "files.py", "layout.py", "normalize.py")
+PICTURES = ("__init__", "fit", "labels", "meaning", "packed", "prepare", "raster", "table")
+"""Modules of `hwseg.pictures` that need NumPy alone."""
+
+DRIVER = ("__init__.py", "errors.py", "files.py", "layout.py", *(f"pictures/{name}.py" for name in PICTURES))
 """Modules of hwseg that the driver needs, beside the package `runtime`."""
 
 PYPROJECT = """# The driver alone, for the board: pip install .
@@ -30,7 +33,7 @@ license = {{ text = "Apache-2.0" }}
 dependencies = ["numpy>=1.21"]
 
 [tool.setuptools]
-packages = ["hwseg", "hwseg.runtime"]
+packages = ["hwseg", "hwseg.pictures", "hwseg.runtime"]
 """
 
 README = """# hwseg on the {title}

@@ -34,9 +34,11 @@ from hwseg.boards.zynq7020.linux import device_tree, udev_rule
 from hwseg.boards.zynq7020.top import zynq_verilog
 from hwseg.errors import HwsegError, require
 from hwseg.files import build_folder, file_errors, owner_of, verify_manifest, write_whole
-from hwseg.image import quantize_pixels
 from hwseg.ir import Head, TensorType
-from hwseg.normalize import NONE
+from hwseg.pictures.choice import of_metadata
+from hwseg.pictures.labels import declared
+from hwseg.pictures.packed import KEY, PixelInput
+from hwseg.pictures.table import Quantizer
 from hwseg.rtl import registers
 from hwseg.rtl.config import SUFFIXES, parse_array
 from hwseg.runtime.board import PAGE
@@ -66,7 +68,7 @@ class Build:
     memory: Mapping[str, Any]
     head: Head
     input: TensorType
-    normalize: str
+    pixels: PixelInput
     top: bytes
     cells: bytes
 
@@ -117,10 +119,13 @@ def read_build(folder: Path) -> Build:
             content = cells.read_bytes() if cells.is_file() else b""
         name = turned_name(str(report["model"]), int(report.get("planes", ALL_PLANES)))
         head, kind = _head(graph["head"]), _tensor_type(graph["tensors"][graph["input"]])
-        spec = graph["metadata"].get("hwseg.normalize", NONE)
+        shape, classes = kind.shape, graph["tensors"][graph["head"]["tensor"]]["shape"][2]
+        metadata, model = graph["metadata"], str(report["model"])
+        meaning = of_metadata(metadata, shape[2], model).meaning
+        pixels = PixelInput(meaning, Quantizer(kind.scale[0], kind.low, kind.high), declared(metadata, classes, model))
     except (ValueError, KeyError) as error:
         raise HwsegError(str(folder), f"must be a build folder: {error!r}", "run hwseg compile again") from error
-    return Build(name, folder, report, memory, head, kind, spec, top, content)
+    return Build(name, folder, report, memory, head, kind, pixels, top, content)
 
 
 def _head(entry: Mapping[str, Any]) -> Head:
@@ -246,8 +251,7 @@ def _model_json(build: Build) -> dict[str, Any]:
         "name": build.name,
         "memory": {key: value for key, value in build.memory.items() if key != "tensors"},
         "sha256": {what: manifest[build.memory[what]["file"]] for what in ("program", "weights")},
-        "normalize": build.normalize,
-        "table": [int(q) for q in quantize_pixels(np.arange(256, dtype=np.uint8), build.input)],
+        KEY: build.pixels.json(),
         "head": {
             "factors": [int(one) - int(zero) for one, zero in zip(at_one, at_zero, strict=True)],
             "addends": [int(zero) for zero in at_zero],

@@ -13,6 +13,8 @@ from hwseg.compile.program import Program, compile_graph
 from hwseg.errors import require
 from hwseg.files import file_errors, verify_manifest
 from hwseg.ir import Graph
+from hwseg.pictures.choice import CHOSEN
+from hwseg.pictures.source import chosen
 from hwseg.quant.read.load import load
 from hwseg.rtl.config import parse_array
 
@@ -31,11 +33,23 @@ def load_build(folder: Path, *, verify: bool = True) -> tuple[Graph, Program, Ma
     require_build(folder, verify=verify)
     with file_errors(folder):
         report = json.loads((folder / "report.json").read_text())
-    graph = turned(load(folder / "model.onnx"), int(report.get("planes", 8)))
+    graph = turned(_graph(folder, report), int(report.get("planes", 8)))
     config = parse_array(report["array"])
     board, clock = load_board(report["board"]), float(report["clock_mhz"])
     program = compile_graph(graph, config, board, bool(report.get("inexact")), clock_mhz=clock)
     return graph, program, report
+
+
+def load_graph(folder: Path) -> Graph:
+    """The integer graph of a build's model, all planes, with what was chosen of its pixels."""
+    with file_errors(folder):
+        report = json.loads((folder / "report.json").read_text())
+    return _graph(folder, report)
+
+
+def _graph(folder: Path, report: Mapping[str, Any]) -> Graph:
+    found = report.get("input", {})
+    return chosen(load(folder / "model.onnx"), str(found["meaning"]) if found.get("origin") == CHOSEN else "")
 
 
 def read_report(build: Path) -> dict[str, Any]:

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from hwseg.commands.options import input_option, page_option, say_input
+
 if TYPE_CHECKING:
     import numpy as np
 
@@ -33,6 +35,8 @@ def parse_latency(text: str) -> tuple[int, int]:
     "--image", required=True, type=click.Path(path_type=Path), help="A picture, or .npy with the input tensor."
 )
 @click.option("--fit", type=click.Choice(["crop", "resize"]), default=None, help="Bring a picture to the model's size.")
+@input_option()
+@page_option()
 @click.option("--out", type=click.Path(path_type=Path), help="Write the model's output, float32 [1, C, H, W], as .npy.")
 @click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write the results as JSON.")
 @click.option(
@@ -50,6 +54,8 @@ def command(
     build: Path,
     image: Path,
     fit: str | None,
+    meaning: str,
+    page: int | None,
     out: Path | None,
     json_path: Path | None,
     pictures: Path | None,
@@ -64,17 +70,18 @@ def command(
     """
     from rich.console import Console
 
-    from hwseg.builds.read import require_build
+    from hwseg.builds.read import load_graph, require_build
     from hwseg.builds.simulation import simulate
     from hwseg.files import MANIFEST, sha256, write_whole
-    from hwseg.image import read_input
-    from hwseg.quant.read.load import load
+    from hwseg.pictures.source import chosen, is_tensor, read_input
 
     console = Console(stderr=True)
     bounds = None if latency is None else parse_latency(latency)
     require_build(build, verify=not force)
-    graph = load(build / "model.onnx")
-    q = read_input(image, graph, fit or "")
+    graph = chosen(load_graph(build), meaning)
+    if not is_tensor(image):
+        say_input(graph)
+    q = read_input(image, graph, fit or "", page)
     with console.status("building the simulator") as status:
 
         def progress(cycles: int, predicted: int, layer: str) -> None:
@@ -123,15 +130,17 @@ def as_json(result: Simulation, paths: dict[str, Path]) -> dict[str, Any]:
 
 
 def write_pictures(folder: Path, graph: Any, q: np.ndarray, mask: np.ndarray) -> dict[str, Path]:
-    """mask.png (0 and 255, or the class numbers) and overlay.png (mask's outline on the picture)."""
+    """mask.png (0 and 255, or class numbers with a palette) and overlay.png (mask's outline on the picture)."""
     from hwseg.files import file_errors, write_whole
-    from hwseg.picture import mask_png, overlay_png
+    from hwseg.pictures.draw import mask_png, overlay_png
+    from hwseg.pictures.source import labels_of
 
     with file_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
     paths = {"mask": folder / "mask.png", "overlay": folder / "overlay.png"}
-    write_whole(paths["mask"], mask_png(mask))
-    write_whole(paths["overlay"], overlay_png(q, graph.types[graph.input], mask))
+    labels = labels_of(graph)
+    write_whole(paths["mask"], mask_png(mask, labels))
+    write_whole(paths["overlay"], overlay_png(q, graph.types[graph.input], mask, labels=labels))
     return paths
 
 

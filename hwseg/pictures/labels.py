@@ -1,7 +1,7 @@
 """What a mask's values are, declared with the data set and carried by the model (metadata `hwseg.labels`, JSON).
 
-A class map is uint8 [H, W]: 0 the background, 1 to classes - 1, and `IGNORE` where nobody knows.  A network of one output
-channel has two classes.  How the values of a mask file become that is the coding:
+A class map is uint8 [H, W]: 0 the background, 1 to classes - 1, and `IGNORE` where nobody knows.  A network of one
+output channel has two classes.  How the values of a mask file become that is the coding:
 
     binary          foreground is the one value beside 0, whatever it is; more values are refused
     nonzero         foreground is every value but 0
@@ -79,7 +79,9 @@ class Labels:
         if self.ignore is not None:
             whole = isinstance(self.ignore, int) and not isinstance(self.ignore, bool) and 1 <= self.ignore <= 65535
             require(whole, "labels", f"ignore must be a value from 1 to 65535, not {self.ignore!r}")
-            require(self.ignore not in self.known, "labels", f"ignore = {self.ignore} is a class, too", "choose another")
+            require(
+                self.ignore not in self.known, "labels", f"ignore = {self.ignore} is a class, too", "choose another"
+            )
             require(self.channels < IGNORE, "labels", f"ignore goes with at most {IGNORE - 1} classes")
         for name, texts in (("names", self.names), ("colours", self.colours)):
             count = len(texts) in (0, self.classes)
@@ -143,7 +145,8 @@ class Labels:
         table = np.zeros(max(known) + 1, np.uint8)
         for value, number in known.items():
             table[value] = number
-        return np.asarray(table[np.minimum(values, max(known))])
+        result: np.ndarray = table[np.minimum(values, max(known))]
+        return result
 
     def _described(self) -> str:
         if self.coding == "classes":
@@ -163,7 +166,7 @@ class Labels:
     def coded(self, classes: np.ndarray) -> np.ndarray:
         """The values that a class map is written with, uint8: 0 and 255 for one channel, else class numbers."""
         numbers = np.asarray(classes, np.uint8)
-        return np.where(numbers != 0, np.uint8(255), np.uint8(0)) if self.channels == 1 else numbers
+        return np.asarray((numbers != 0) * np.uint8(255)) if self.channels == 1 else numbers
 
     @property
     def written(self) -> Labels:

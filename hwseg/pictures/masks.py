@@ -22,7 +22,8 @@ def read_mask(path: str | Path, labels: Labels, page: int | None = None) -> np.n
     if page is None:
         pages = head(path).pages
         require(pages == 1, place, f"holds {pages} masks, one is wanted", "use one page for each picture")
-    return classes(read(path, page), labels)[0]
+    found: np.ndarray = classes(read(path, page), labels)[0]
+    return found
 
 
 def classes(picture: Picture, labels: Labels) -> np.ndarray:
@@ -54,7 +55,9 @@ def _whole(values: np.ndarray, picture: Picture) -> np.ndarray:
         return np.asarray(values // picture.scale, values.dtype)
     if picture.bits == 32 or picture.slope != 1 or picture.offset:
         real = values.astype(np.float64) * float(picture.slope) + float(picture.offset)
-        valid = bool(np.isfinite(real).all() and (real == np.rint(real)).all() and 0 <= real.min() and real.max() < 65536)
+        valid = bool(
+            np.isfinite(real).all() and (real == np.rint(real)).all() and real.min() >= 0 and real.max() < 65536
+        )
         require(valid, place, "must hold whole labels from 0 to 65535", "convert it to 8 or 16 bits")
         return real.astype(np.uint16)
     return values

@@ -12,8 +12,8 @@ A value v of a picture becomes a number t from 0 to 1, and that the network's in
 Percentiles are nearest ranks over all channels of one picture; a slice of a stack is a picture.  Numbers are decimal
 texts, read as fractions: nothing depends on how a float is printed.
 
-A file of an older hwseg says `hwseg.normalize`, "none" or "percentile LOW HIGH", and perhaps `hwseg.fit`: the picture is
-brought to 8 bits first, then fitted, then x = pixel / 256 (`Meaning.before`).
+A file of an older hwseg says `hwseg.normalize`, "none" or "percentile LOW HIGH", and perhaps `hwseg.fit`: the picture
+is brought to 8 bits first, then fitted, then x = pixel / 256 (`Meaning.before`).
 """
 
 from __future__ import annotations
@@ -127,7 +127,9 @@ class Meaning:
         """Where x lies: 0 for 0 to 1, else the smallest power of two that it does not exceed either way."""
         if not self.mean:
             return 0
-        ends = [abs((t - Fraction(m)) / Fraction(d)) for m, d in zip(self.mean, self.deviation) for t in (0, 1)]  # noqa: B905
+        ends = [
+            abs((t - Fraction(m)) / Fraction(d)) for m, d in zip(self.mean, self.deviation, strict=True) for t in (0, 1)
+        ]
         return 1 << max(0, ceil(log2(max(ends))))
 
     def text(self) -> str:
@@ -197,7 +199,12 @@ def from_mapping(content: Any, place: str) -> Meaning:
     texts = {key: tuple(v if isinstance(v, str) else repr(v) for v in value) for key, value in lists.items()}
     try:
         return Meaning(
-            values, content.get("bits", 0), fit=content.get("fit", ""), extend=content.get("extend", "edge"), **texts
+            values,
+            content.get("bits", 0),
+            texts["mean"],
+            texts["deviation"],
+            content.get("fit", ""),
+            content.get("extend", "edge"),
         )
     except HwsegError as error:
         raise HwsegError(place, f"{error.place} {error.rule}", error.cure) from None
@@ -216,7 +223,9 @@ def older(normalize: str, fit: str = "") -> Meaning:
     """What a file of an older hwseg means."""
     words = normalize.split()
     if words != [NONE]:
-        require(words[:1] == ["percentile"], "normalization", f'must be "none" or "percentile LOW HIGH", not {normalize!r}')
+        require(
+            words[:1] == ["percentile"], "normalization", f'must be "none" or "percentile LOW HIGH", not {normalize!r}'
+        )
         _check_values(normalize)
     return replace(PIXEL, before=normalize, fit=fit)
 

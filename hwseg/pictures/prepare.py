@@ -15,7 +15,7 @@ from hwseg.pictures.meaning import PIXEL, Meaning
 from hwseg.pictures.raster import Raster
 from hwseg.pictures.table import Quantizer, Span, normalize, spanned, table, values
 
-__all__ = ["Prepared", "integers", "prepare"]
+__all__ = ["Prepared", "integers", "prepare", "standardized"]
 
 
 @dataclass(frozen=True)
@@ -71,3 +71,11 @@ def integers(
 ) -> np.ndarray:
     """The network's input [H, W, C] for a picture; HwsegError where its size is another and `fit` is not given."""
     return prepare(picture, meaning, shape[2], shape[:2], fit).integers(quantizer)
+
+
+def standardized(values: np.ndarray, meaning: Meaning) -> np.ndarray:
+    """x = (t - mean) / deviation of t [..., C], float32, for training; integers come from `Prepared.integers`."""
+    if not meaning.mean:
+        return values
+    mean, deviation = (np.array([float(v) for v in texts]) for texts in (meaning.mean, meaning.deviation))
+    return np.asarray((values - mean) / deviation, np.float32)

@@ -57,8 +57,10 @@ class Raster:
 
 @dataclass(frozen=True)
 class Geometry:
-    """Where pixels lie.  kind: "png", "tiff", "nifti", "dicom" or "npy".  files: in the order of slices where each slice
-    has its own, else one.  axes, shape: as in the file.  spacing: (slice, row, column) in `unit`, or None.
+    """Where pixels lie.  kind: "png", "picture" (Pillow's other formats), "tiff", "nifti", "dicom" or "npy".
+
+    files: in the order of slices where each slice has its own, else one.  axes, shape: as in the file.  spacing:
+    (slice, row, column) in `unit`, or None.
 
     affine: of a NIfTI, rows of floats.  order, flips: how its array became [slice, row, column]: transposed to `order`,
     then the axes of `flips` reversed; `array.transpose(order)[flipped]` and back.
@@ -80,8 +82,8 @@ class Geometry:
 class Picture:
     """What a file holds.  pixels: [slices, H, W, C]; bits, slope, offset, window: as of `Raster`.
 
-    index, palette: [slices, H, W] and [n, 3] where the file has a palette, for masks.  scale: what small samples (1, 2, 4
-    bits) were multiplied with to fill 8.
+    index, palette: [slices, H, W] and [n, 3] where the file has a palette, for masks.  scale: what small samples (1, 2,
+    4 bits) were multiplied with to fill 8.
     """
 
     pixels: np.ndarray
@@ -126,7 +128,9 @@ def stored(array: np.ndarray, place: str) -> Stored:
         unsigned = (native.astype(np.int32) + half).astype(np.uint8 if size == 1 else np.uint16)
         return Stored(unsigned, 8 * size, Fraction(-half))
     if kind == "f":
-        require(bool(np.isfinite(native).all()), place, "must hold finite numbers, holds NaN or infinity", "replace them")
+        require(
+            bool(np.isfinite(native).all()), place, "must hold finite numbers, holds NaN or infinity", "replace them"
+        )
     return Stored(native, WIDE)
 
 

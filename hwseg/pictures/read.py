@@ -80,5 +80,10 @@ def read_one(path: str | Path, page: int | None = None) -> Raster:
     """The picture of a file; one of several must be chosen."""
     if page is None:
         pages = head(path).pages
-        require(pages == 1, str(path), f"holds {pages} pictures, one is wanted", f"choose with --page 0 to --page {pages - 1}")
+        require(
+            pages == 1,
+            str(path),
+            f"holds {pages} pictures, one is wanted",
+            f"choose with --page 0 to --page {pages - 1}",
+        )
     return read(path, page).slice(0)

@@ -83,7 +83,9 @@ def _ends(picture: Raster, meaning: Meaning) -> tuple[Fraction, Fraction]:
     if meaning.kind == "range":
         return numbers[0], numbers[1]
     if not numbers:
-        require(picture.window is not None, picture.place, "names no window of its own", "declare 'window CENTRE WIDTH'")
+        require(
+            picture.window is not None, picture.place, "names no window of its own", "declare 'window CENTRE WIDTH'"
+        )
         assert picture.window is not None
         numbers = picture.window
     centre, width = numbers[0] - Fraction(1, 2), numbers[1] - 1
@@ -103,7 +105,12 @@ def narrowed(picture: Raster, meaning: Meaning) -> tuple[Raster, Span]:
     low and high are the meaning's, percentiles again nearest ranks; so a pixel / 65535 is t.
     """
     values = picture.pixels.astype(np.float64) * float(picture.slope) + float(picture.offset)
-    require(bool(np.isfinite(values).all()), picture.place, "must hold finite numbers, holds NaN or infinity", "replace them")
+    require(
+        bool(np.isfinite(values).all()),
+        picture.place,
+        "must hold finite numbers, holds NaN or infinity",
+        "replace them",
+    )
     if meaning.kind == "percentile":
         ranked = np.sort(values, axis=None)
         low, high = (float(ranked[max(1, ceil(b * values.size / 100)) - 1]) for b in meaning.numbers)
@@ -136,7 +143,7 @@ def table(span: Span, meaning: Meaning, quantizer: Quantizer) -> np.ndarray:
     """The network's integer for every pixel value, [levels], or [channels, levels] where channels have their own."""
     if not meaning.mean:
         return integers(span, Fraction(0), quantizer.scale, quantizer)
-    each = zip(map(Fraction, meaning.mean), map(Fraction, meaning.deviation))  # noqa: B905
+    each = zip(map(Fraction, meaning.mean), map(Fraction, meaning.deviation), strict=True)
     return np.stack([integers(span, mean, deviation * quantizer.scale, quantizer) for mean, deviation in each])
 
 
@@ -152,7 +159,7 @@ def integers(span: Span, mean: Fraction, step: Fraction, quantizer: Quantizer) -
     q = (doubled + c) // (2 * c)
     tied = (doubled + c) % (2 * c) == 0
     q = q - (tied & (q % 2 == 1))
-    return np.clip(q, quantizer.low, quantizer.high).astype(quantizer.dtype)
+    return np.asarray(np.clip(q, quantizer.low, quantizer.high), quantizer.dtype)
 
 
 def normalize(pixels: np.ndarray, spec: str) -> np.ndarray:

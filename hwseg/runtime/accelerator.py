@@ -18,7 +18,6 @@ import numpy as np
 
 from hwseg.errors import HwsegError, require
 from hwseg.layout import HeadLayout, pack_into, unpack_head, unpack_tensor
-from hwseg.normalize import normalize
 from hwseg.runtime.backend import Backend, Buffer
 from hwseg.runtime.package import ALL_PLANES, Model, Package, read_package, turned_name
 
@@ -308,16 +307,8 @@ class Loaded:
     def pack(self, image: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
         """Digit planes of a picture, into `out` or a new array."""
         model = self.model
-        pixels = np.asarray(image)
-        if pixels.ndim == 2:
-            pixels = pixels[..., None]
-        height, width, channels = model.input.shape
-        wanted = f"must be uint8 [{height}, {width}, {channels}]"
-        found = f"{pixels.dtype} {list(pixels.shape)}"
-        require(pixels.dtype == np.uint8, "image", f"{wanted}, is {found}", "convert it to 8-bit pixels")
-        require(pixels.shape == model.input.shape, "image", f"{wanted}, is {found}", "crop or resize it")
         packed = np.empty(model.input.bytes, np.uint8) if out is None else out
-        pack_into(packed, model.table[normalize(pixels, model.normalize)], model.input)
+        pack_into(packed, model.pixels.integers(image, model.input.shape), model.input)
         return packed
 
 

@@ -14,11 +14,14 @@ import numpy as np
 from hwseg.errors import HwsegError, require
 from hwseg.files import file_errors
 from hwseg.layout import HeadLayout, TensorLayout
+from hwseg.pictures import packed
+from hwseg.pictures.packed import PixelInput
 
 PACKAGE = "package.json"
 MODEL = "model.json"
-FORMAT, READABLE = 2, (1, 2)
-"""Version of the two files that is written, and those that a driver reads: in 1 no picture is folded."""
+FORMAT, READABLE = 4, (1, 2, 4)
+"""Version of the two files that is written, and those that a driver reads: in 1 no picture is folded, before 4 pixels
+have a table of 256 integers."""
 
 ALL_PLANES = 8
 """The accuracy dial's end: no activation loses a digit plane."""
@@ -69,7 +72,7 @@ class Image:
 class Model:
     """One network for the array of the package.  Addresses are byte offsets in its memory map of `total_bytes`.
 
-    table: the integer of each of the 256 pixel values.  cycles: as the compiler predicts them for one picture.
+    pixels: what pictures and classes are to it.  cycles: as the compiler predicts them for one picture.
     """
 
     name: str
@@ -82,8 +85,7 @@ class Model:
     head_address: int
     head_layout: HeadLayout | TensorLayout
     head: Head
-    normalize: str
-    table: np.ndarray
+    pixels: PixelInput
     cycles: int
     layers: tuple[str, ...]
 
@@ -224,13 +226,20 @@ def read_model(folder: Path, array: str) -> Model:
                 tuple(map(float, head["offset"])),
                 head["activation"],
             ),
-            normalize=content["normalize"],
-            table=np.array(content["table"], np.int16),
+            pixels=_pixels(content, str(folder / MODEL)),
             cycles=int(content["cycles"]),
             layers=tuple(content["layers"]),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise HwsegError(str(folder / MODEL), f"must describe a model: {error!r}", CURE) from error
+
+
+def _pixels(content: Mapping[str, Any], place: str) -> PixelInput:
+    if packed.KEY in content:
+        return packed.of_json(content[packed.KEY], len(content["head"]["factors"]), place)
+    table = np.array(content["table"], np.int16)
+    require(table.shape == (256,), place, "must have a table of 256 integers", CURE)
+    return packed.of_table(content["normalize"], table, len(content["head"]["factors"]))
 
 
 def _json(path: Path) -> Any:

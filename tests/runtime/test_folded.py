@@ -13,8 +13,8 @@ from hwseg.boards import load_board
 from hwseg.boards.zynq7020.package import package
 from hwseg.builds.build import compile_model
 from hwseg.errors import HwsegError
-from hwseg.image import quantize_pixels
-from hwseg.normalize import NONE, normalize
+from hwseg.pictures.raster import raster
+from hwseg.pictures.source import integers
 from hwseg.runtime import Accelerator, read_package
 from tests.compile.folding import force
 from tests.quant.models import random_unet
@@ -33,7 +33,7 @@ def case(request, tmp_path_factory):
     graph = build.program.graph
     kind = graph.types[graph.input]
     pixels = np.random.default_rng(0).integers(0, 256, kind.shape, np.uint8)
-    q = quantize_pixels(normalize(pixels, graph.metadata.get("hwseg.normalize", NONE)), kind)
+    q = integers(raster(pixels), graph)
     result = golden.run(graph, q)
     sums = result.tensors[graph.head.tensor]
     return SimpleNamespace(

@@ -34,7 +34,9 @@ def needed(name: str, place: str, what: str) -> Any:
         return import_module(name)
     except ImportError as error:
         package = name.split(".")[0]
-        raise HwsegError(place, f"is {what}, which needs the package {package}", "pip install 'hwseg[formats]'") from error
+        raise HwsegError(
+            place, f"is {what}, which needs the package {package}", "pip install 'hwseg[formats]'"
+        ) from error
 
 
 def require_size(place: str, height: int, width: int, pages: int = 1, sample_bytes: int = 1) -> None:

@@ -6,6 +6,7 @@ The slices of a series lie in the order of their positions along the normal of t
 from __future__ import annotations
 
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +45,12 @@ def _checked(header: Any, place: str) -> None:
     rule = f"must hold a picture, grey or RGB, is {kind}"
     require("Rows" in header and kind in GREY + COLOUR, place, rule, "convert it to grey or RGB")
     for name, what in (("ModalityLUTSequence", "a table of its modality"),):
-        require(name not in header, place, f"must not have {what}", "apply it first, for example with pydicom's apply_modality_lut")
+        require(
+            name not in header,
+            place,
+            f"must not have {what}",
+            "apply it first, for example with pydicom's apply_modality_lut",
+        )
     slope = _number(header.get("RescaleSlope", 1), place)
     require(slope > 0, place, f"must have a rescale slope above 0, has {slope}", "apply it first")
 
@@ -67,6 +73,10 @@ def _kind(header: Any) -> tuple[int, int, int, str]:
         int(header.get("SamplesPerPixel", 1)),
         str(header.PhotometricInterpretation),
     )
+
+
+def _said(kind: tuple[int, int, int, str]) -> str:
+    return f"{kind[1]}x{kind[0]}, {kind[3]}"
 
 
 def _depth(header: Any) -> int:
@@ -104,19 +114,18 @@ def _series(path: Path, place: str) -> list[tuple[Path, Any]]:
     first = found[0][1]
     for p, header in found:
         here, there = _kind(header), _kind(first)
-        rule = f"is {here[1]}x{here[0]}, {here[3]}, while {found[0][0].name} of the same folder is {there[1]}x{there[0]}, {there[3]}"
+        rule = f"is {_said(here)}, while {found[0][0].name} of the same folder is {_said(there)}"
         require(here == there, str(p), rule, "a series has slices of one size: move the others out")
         rule = f"belongs to another series than {found[0][0].name}"
         require(header.get("SeriesInstanceUID") == first.get("SeriesInstanceUID"), str(p), rule, "give each a folder")
         require(int(header.get("NumberOfFrames", 1)) == 1, str(p), "must be one slice of the series", "read it alone")
         same = _axes(header) == _axes(first)
         require(same, str(p), f"lies in another plane than {found[0][0].name}", "give each plane a folder")
-    places = [(_position(header), p, header) for p, header in found]
-    known = all(position is not None for position, _, _ in places)
-    if not known:
-        places = [(float(header.get("InstanceNumber") or 0), p, header) for p, header in found]
-    places.sort(key=lambda entry: entry[0])
-    for (before, p, _), (after, q, _) in zip(places, places[1:], strict=False):
+    positions = [_position(header) for _, header in found]
+    numbers = [float(header.get("InstanceNumber") or 0) for _, header in found]
+    along = numbers if None in positions else [position for position in positions if position is not None]
+    places = sorted(((at, p, header) for at, (p, header) in zip(along, found, strict=True)), key=lambda e: e[0])
+    for (before, p, _), (after, q, _) in pairwise(places):
         rule = f"is at the same place as {p.name}"
         require(before != after, str(q), rule, "a series has each slice once: separate its phases")
     return [(p, header) for _, p, header in places]
@@ -187,7 +196,7 @@ def _pixels(path: Path, header: Any) -> np.ndarray:
     place = str(path)
     pydicom = needed("pydicom", place, "a DICOM file")
     try:
-        from pydicom.pixels import pixel_array
+        from pydicom.pixels.utils import pixel_array
 
         array = np.asarray(pixel_array(pydicom.dcmread(path)))
     except Exception as error:  # of pydicom and of every decoder

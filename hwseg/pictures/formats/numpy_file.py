@@ -41,7 +41,8 @@ def head(path: Path, place: str) -> Head:
     """Size, depth and pages."""
     array = _slices(opened(path, place), place)
     require(array.dtype.kind in "uifb", place, f"must hold numbers, holds {array.dtype}", "convert it first")
-    return Head(*array.shape, _bits(array))
+    pages, height, width, channels = array.shape
+    return Head(pages, height, width, channels, _bits(array))
 
 
 def read(path: Path, place: str, page: int | None) -> Picture:
@@ -49,7 +50,7 @@ def read(path: Path, place: str, page: int | None) -> Picture:
     array = _slices(opened(path, place), place)
     require_pages(place, len(array), page)
     array = array if page is None else array[page : page + 1]
-    require_size(place, *array.shape[1:3], len(array), array.shape[3] * array.dtype.itemsize)
+    require_size(place, array.shape[1], array.shape[2], len(array), array.shape[3] * array.dtype.itemsize)
     found = stored(np.array(array), place)
     geometry = Geometry("npy", (str(path),), shape=array.shape)
     return Picture(found.pixels, found.bits, geometry, offset=found.offset, place=place)

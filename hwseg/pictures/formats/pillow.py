@@ -130,9 +130,7 @@ def read(path: Path, place: str, page: int | None) -> Picture:
     pixels = np.ascontiguousarray(oriented(np.stack(planes), orientation))
     kept = index if len(index) == len(planes) else []
     indices = np.ascontiguousarray(oriented(np.stack(kept)[..., None], orientation)[..., 0]) if kept else None
-    return Picture(
-        pixels, 8, geometry, index=indices, palette=palette if kept else None, scale=scale, place=place
-    )
+    return Picture(pixels, 8, geometry, index=indices, palette=palette if kept else None, scale=scale, place=place)
 
 
 def _shapes(sizes: set[tuple[int, ...]]) -> str:

@@ -101,7 +101,9 @@ def _layout(file: Any, place: str) -> Layout:
     chosen, page = series[0], series[0].keyframe
     axes = chosen.axes
     if "Y" not in axes or "X" not in axes or len(set(axes)) < len(axes):
-        raise HwsegError(place, f"has the axes {axes!r}, in which there are no rows and columns", "save it as ImageJ or OME TIFF")
+        raise HwsegError(
+            place, f"has the axes {axes!r}, in which there are no rows and columns", "save it as ImageJ or OME TIFF"
+        )
     layout = Layout(chosen, page, axes, tuple(chosen.shape))
     kind = int(page.photometric)
     name = getattr(page.photometric, "name", str(kind))
@@ -146,7 +148,9 @@ def read(path: Path, place: str, page: int | None) -> Picture:
 def _slices(layout: Layout, page: int | None) -> np.ndarray:
     """[S, H, W, samples] as they lie in the file."""
     axes = layout.axes
-    alone = page is not None and "C" not in axes and axes[-2:] in ("YX", "XS") and len(layout.series.pages) == layout.pages
+    alone = (
+        page is not None and "C" not in axes and axes[-2:] in ("YX", "XS") and len(layout.series.pages) == layout.pages
+    )
     if alone:
         array = layout.series.pages[page].asarray()
         return np.asarray(array).reshape(1, layout.size("Y"), layout.size("X"), -1)
@@ -163,7 +167,12 @@ def _picture(layout: Layout, slices: np.ndarray, place: str, geometry: Geometry)
     kind, bits = int(layout.page.photometric), layout.bits
     if kind == PALETTE:
         index = slices[..., 0]
-        require(index.dtype == np.uint8, place, f"must have a palette of 8 bits at most, has {index.dtype}", "convert it to RGB")
+        require(
+            index.dtype == np.uint8,
+            place,
+            f"must have a palette of 8 bits at most, has {index.dtype}",
+            "convert it to RGB",
+        )
         palette = _palette(layout.page.colormap)
         require(int(index.max()) < len(palette), place, f"names colour {index.max()}, its palette has {len(palette)}")
         return Picture(palette[index], 8, geometry, index=index, palette=palette, place=place)

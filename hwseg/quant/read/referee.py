@@ -21,9 +21,9 @@ import numpy as np
 
 from hwseg import golden
 from hwseg.errors import HwsegError, require
-from hwseg.image import to_floats
 from hwseg.ir import Graph, Node
 from hwseg.ops import Add, MaxPool2d, Requantize
+from hwseg.pictures.source import to_floats
 from hwseg.quant.read.load import load_with_origins
 from hwseg.quant.read.onnx_file import read
 from hwseg.quant.read.values import ZERO, Part, Value

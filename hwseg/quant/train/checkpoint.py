@@ -10,6 +10,10 @@ import torch
 
 from hwseg.errors import HwsegError, require
 from hwseg.files import write_whole
+from hwseg.pictures import labels as declared
+from hwseg.pictures import meaning
+from hwseg.pictures.labels import Labels
+from hwseg.pictures.meaning import Meaning
 from hwseg.quant.train import layers
 from hwseg.quant.train.config import TrainConfig
 from hwseg.quant.train.unet import QuantUNet, UNetConfig, fold_batch_norm
@@ -19,26 +23,40 @@ RUN_FORMAT = "hwseg run 2"
 _OPTIONAL = {"resize": 0, "quantized": True}
 
 
-def save_network(path: Path, model: QuantUNet, config: TrainConfig, quantized: bool = True) -> None:
-    """What export needs, and no more; `quantized` is false for a float network."""
+def save_network(
+    path: Path,
+    model: QuantUNet,
+    config: TrainConfig,
+    pixels: Meaning | None = None,
+    labels: Labels | None = None,
+    quantized: bool = True,
+) -> None:
+    """What export needs, and no more; `quantized` is false for a float network.
+
+    pixels: what pictures were to it, by default what the options say.
+    """
+    pixels = pixels or config.meaning
     state = {
         "format": NETWORK_FORMAT,
         "unet": model.config.to_dict(),
         "folded": model.folded,
-        "normalize": config.normalize,
         "size": config.size,
         "resize": config.resize,
         "quantized": quantized,
         "excluded": list(config.exclude),
         "model": {k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()},
     }
+    state |= {"normalize": pixels.before} if pixels.before else {"input": pixels.text()}
+    if labels is not None:
+        state["labels"] = labels.text()
     save(path, state)
 
 
 def load_network(path: Path) -> tuple[QuantUNet, dict[str, Any]]:
     """A trained network in evaluation mode, and how it was trained.
 
-    That is `normalize`, `size` of the crops, `resize`, `quantized` and the `excluded` pictures.
+    That is `input` (a `Meaning`), `labels` (or None, of an older hwseg), `size` of the crops, `resize`, `quantized` and
+    the `excluded` pictures.
     """
     state = load(path, NETWORK_FORMAT)
     try:
@@ -46,10 +64,19 @@ def load_network(path: Path) -> tuple[QuantUNet, dict[str, Any]]:
         if state["folded"]:
             fold_batch_norm(model)
         model.load_state_dict(state["model"])
-        meta = {key: state[key] for key in ("normalize", "size", "excluded")}
+        meta = {key: state[key] for key in ("size", "excluded")}
+        meta |= {key: state.get(key, value) for key, value in _OPTIONAL.items()}
+        fit = "resize" if meta["resize"] else ""
+        meta["input"] = (
+            meaning.parse(state["input"], f"{path}, input")
+            if "input" in state
+            else meaning.older(state["normalize"], fit)
+        )
+        meta["labels"] = None
+        if "labels" in state:
+            meta["labels"] = declared.parse(state["labels"], model.config.out_channels, f"{path}, labels")
     except (KeyError, TypeError, RuntimeError) as error:
         raise HwsegError(str(path), "its contents do not fit together", "train again") from error
-    meta |= {key: state.get(key, value) for key, value in _OPTIONAL.items()}
     layers.set_quantization(model, bool(meta["quantized"]))
     return model.eval(), meta
 
