@@ -29,6 +29,8 @@ def read_mask(path: str | Path, labels: Labels, page: int | None = None) -> np.n
 def classes(picture: Picture, labels: Labels) -> np.ndarray:
     """Class maps [slices, H, W] of a mask file."""
     place = picture.place
+    rule = "must have black as zero: with white as zero nobody knows which of both is the background"
+    require(not picture.geometry.facts.get("white_is_zero"), place, rule, "save it again, with black as zero")
     if picture.palette is not None and picture.index is not None:
         if labels.colours and not _numbered(picture, labels):
             return np.stack([_coloured(p, labels, place) for p in picture.pixels])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from math import prod
@@ -72,12 +73,16 @@ class Layout:
 def _opened(path: Path, place: str) -> Iterator[Any]:
     import tifffile
 
+    complaints = _Complaints()
     logger = logging.getLogger("tifffile")
-    level = logger.level
-    logger.setLevel(logging.CRITICAL)  # what it warns of is refused below, or harmless
+    logger.addHandler(complaints)
+    propagated, logger.propagate = logger.propagate, False
     try:
         with tifffile.TiffFile(path) as file:
             yield file
+        said = complaints.said
+        rule = f"is a damaged TIFF file: tifffile says {said[0][:160]!r}" if said else ""
+        require(not said, place, rule, "replace it, or save it again")
     except HwsegError:
         raise
     except Exception as error:  # tifffile and its codecs raise many kinds on damaged files
@@ -88,7 +93,21 @@ def _opened(path: Path, place: str) -> Iterator[Any]:
         rule = f"is a damaged TIFF file, or one of a rare kind ({type(error).__name__}: {text[:120]})"
         raise HwsegError(place, rule, "replace it, or save it again without compression") from None
     finally:
-        logger.setLevel(level)
+        logger.removeHandler(complaints)
+        logger.propagate = propagated
+
+
+class _Complaints(logging.Handler):
+    """What tifffile logs where it goes on with less than the file declares: one page of a truncated stack, zeros."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.said: list[str] = []
+        self.thread_id = threading.get_ident()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.thread == self.thread_id:  # other threads read other files
+            self.said.append(record.getMessage())
 
 
 def _layout(file: Any, place: str) -> Layout:
@@ -148,9 +167,8 @@ def read(path: Path, place: str, page: int | None) -> Picture:
 def _slices(layout: Layout, page: int | None) -> np.ndarray:
     """[S, H, W, samples] as they lie in the file."""
     axes = layout.axes
-    alone = (
-        page is not None and "C" not in axes and axes[-2:] in ("YX", "XS") and len(layout.series.pages) == layout.pages
-    )
+    one_each = page is not None and len(layout.series.pages) == layout.pages
+    alone = one_each and "C" not in axes and (axes.endswith("YXS") or (axes.endswith("YX") and "S" not in axes))
     if alone:
         array = layout.series.pages[page].asarray()
         return np.asarray(array).reshape(1, layout.size("Y"), layout.size("X"), -1)
@@ -203,6 +221,7 @@ def _palette(colormap: np.ndarray) -> np.ndarray:
 def _geometry(file: Any, layout: Layout, path: Path) -> Geometry:
     """Pixel sizes: OME's and ImageJ's own, else the resolution."""
     facts: dict[str, Any] = {"orientation": layout.orientation, "bigtiff": bool(file.is_bigtiff)}
+    facts["white_is_zero"] = int(layout.page.photometric) == WHITE_IS_ZERO
     spacing, unit = None, ""
     tags = layout.page.tags
     if "XResolution" in tags and "YResolution" in tags:
