@@ -53,9 +53,9 @@ def command(
     from hwseg.quant.read.load import load
 
     graph = chosen(load(model), meaning)
+    q = read_input(image, graph, fit or "", page)
     if not is_tensor(image):
         say_input(graph)
-    q = read_input(image, graph, fit or "", page)
     start = perf_counter()
     result = golden.run(graph, q, taps=())
     seconds = perf_counter() - start

@@ -79,9 +79,9 @@ def command(
     bounds = None if latency is None else parse_latency(latency)
     require_build(build, verify=not force)
     graph = chosen(load_graph(build), meaning)
+    q = read_input(image, graph, fit or "", page)
     if not is_tensor(image):
         say_input(graph)
-    q = read_input(image, graph, fit or "", page)
     with console.status("building the simulator") as status:
 
         def progress(cycles: int, predicted: int, layer: str) -> None:

@@ -112,7 +112,7 @@ class Labels:
         if kind == "binary":
             self._require_binary(found, place)
         if kind in ("binary", "nonzero", "instances"):
-            classes = (values != 0).astype(np.uint8)
+            classes: np.ndarray = (values != 0).astype(np.uint8)
         elif kind == "from":
             classes = (values >= self.listed[0]).astype(np.uint8)
         else:

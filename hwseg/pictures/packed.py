@@ -34,7 +34,7 @@ class PixelInput:
         """The network's input [H, W, C] for an array [H, W] or [H, W, C]; another size is refused, or scaled where the
         network was trained on scaled pictures.
         """
-        picture = raster(image, bits=self.meaning.bits if self.meaning.bits <= 16 else 0)
+        picture = raster(image, bits=self.meaning.bits)
         height, width = picture.pixels.shape[:2]
         found = f"{picture.pixels.dtype} [{height}, {width}, {picture.pixels.shape[2]}]"
         rule = f"must be [{shape[0]}, {shape[1]}, {shape[2]}], is {found}"

@@ -135,14 +135,14 @@ def stored(array: np.ndarray, place: str) -> Stored:
 
 
 def raster(array: np.ndarray, place: str = "image", bits: int = 0) -> Raster:
-    """A picture from an array [H, W] or [H, W, C]; bits: its depth where that is less than its type's."""
+    """A picture from an array [H, W] or [H, W, C]; bits: its depth where that is a little less than its type's."""
     pixels = np.asarray(array)
     rule = f"must be [H, W] or [H, W, C] with at most {CHANNELS} channels, is {list(pixels.shape)}"
     pixels = pixels[..., None] if pixels.ndim == 2 else pixels
     fits = pixels.ndim == 3 and 0 < pixels.shape[2] <= CHANNELS and pixels.size > 0
     require(fits, place, rule, "give one picture at a time")
     found = stored(pixels, place)
-    if bits and bits < found.bits <= 16:
+    if found.bits - 8 < bits < found.bits <= 16 and not found.offset:
         largest = int(found.pixels.max())
         rule = f"must have values below {1 << bits}, its {bits} bits, reaches {largest}"
         require(largest < 1 << bits, place, rule, "declare its depth")

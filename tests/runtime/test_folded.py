@@ -15,6 +15,7 @@ from hwseg.builds.build import compile_model
 from hwseg.errors import HwsegError
 from hwseg.pictures.raster import raster
 from hwseg.pictures.source import integers
+from hwseg.pictures.table import normalize
 from hwseg.runtime import Accelerator, read_package
 from tests.compile.folding import force
 from tests.quant.models import random_unet
@@ -67,14 +68,19 @@ def test_packages_of_older_versions_have_no_entry_and_newer_ones_are_refused(cas
     target = tmp_path / "package"
     for file in (case.folder / "package.json", case.folder / "models" / name / "model.json"):
         content = json.loads(file.read_text())
-        assert content["format"] == 2
+        assert content["format"] == 4
         content["format"] = 1
         if "memory" in content:
-            del content["memory"]["input"]["fold"]
+            del content["memory"]["input"]["fold"], content["pixels"]
+            content |= {"normalize": "percentile 10 90", "table": [255 - p for p in range(256)]}
         place = target / file.relative_to(case.folder)
         place.parent.mkdir(parents=True, exist_ok=True)
         place.write_text(json.dumps(content))
-    assert read_package(target).model(name).input.fold == (1, 1)
-    (target / "package.json").write_text((target / "package.json").read_text().replace('"format": 1', '"format": 3'))
-    with pytest.raises(HwsegError, match="must have format 2, has 3"):
+    old = read_package(target).model(name)
+    assert old.input.fold == (1, 1)
+    ramp = np.arange(256, dtype=np.uint8).reshape(1, 256, 1)
+    found = old.pixels.integers(ramp, (1, 256, 1))
+    assert (found == 255 - normalize(ramp, "percentile 10 90").astype(int)).all()
+    (target / "package.json").write_text((target / "package.json").read_text().replace('"format": 1', '"format": 5'))
+    with pytest.raises(HwsegError, match="must have format 4, has 5"):
         read_package(target)

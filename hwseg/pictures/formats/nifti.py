@@ -56,7 +56,7 @@ def _order(image: Any) -> tuple[tuple[int, int, int], tuple[int, ...]]:
     """The transposition to [slice, row, column], and the axes of that which are reversed."""
     from nibabel.orientations import io_orientation
 
-    ornt = io_orientation(image.affine)  # type: ignore[no-untyped-call]
+    ornt = io_orientation(image.affine)
     anatomical = [int(a) if np.isfinite(a) else i for i, a in enumerate(ornt[:, 0])]
     upward = [bool(f == 1) if np.isfinite(f) else True for f in ornt[:, 1]]
     column, row = sorted((0, 1), key=lambda axis: anatomical[axis])

@@ -386,7 +386,7 @@ def test_adapt_takes_what_pixels_are_from_its_base(folder: Path, tmp_path: Path)
     run = tmp_path / "adapted"
     more = [
         "--size",
-        "16",
+        "32",
         "--steps",
         "4",
         "--batch",
