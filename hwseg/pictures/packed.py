@@ -11,10 +11,11 @@ import numpy as np
 
 from hwseg.errors import HwsegError, require
 from hwseg.pictures import labels as declared
+from hwseg.pictures.fit import FITS
 from hwseg.pictures.labels import Labels
 from hwseg.pictures.meaning import Meaning, older, parse
 from hwseg.pictures.prepare import prepare
-from hwseg.pictures.raster import raster
+from hwseg.pictures.raster import Raster, raster
 from hwseg.pictures.table import BYTE, Quantizer
 
 KEY = "pixels"
@@ -30,17 +31,18 @@ class PixelInput:
     labels: Labels
     table: np.ndarray | None = None
 
-    def integers(self, image: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
-        """The network's input [H, W, C] for an array [H, W] or [H, W, C]; another size is refused, or scaled where the
-        network was trained on scaled pictures.
+    def integers(self, image: np.ndarray | Raster, shape: tuple[int, int, int], fit: str = "") -> np.ndarray:
+        """The network's input [H, W, C] for an array [H, W] or [H, W, C].
+
+        Another size is refused, unless `fit` is "crop" or "resize", or the network was trained on scaled pictures.
         """
-        picture = raster(image, bits=self.meaning.bits)
+        picture = image if isinstance(image, Raster) else raster(image, bits=self.meaning.bits)
+        fit = fit or self.meaning.fit
         height, width = picture.pixels.shape[:2]
         found = f"{picture.pixels.dtype} [{height}, {width}, {picture.pixels.shape[2]}]"
         rule = f"must be [{shape[0]}, {shape[1]}, {shape[2]}], is {found}"
-        fits = (height, width) == shape[:2] or self.meaning.fit == "resize"
-        require(fits, "image", rule, "crop or resize it")
-        prepared = prepare(picture, self.meaning, shape[2], shape[:2], self.meaning.fit)
+        require((height, width) == shape[:2] or fit in FITS, picture.place, rule, 'crop it, or add fit="resize"')
+        prepared = prepare(picture, self.meaning, shape[2], shape[:2], fit)
         return prepared.integers(self.quantizer) if self.table is None else np.asarray(self.table[prepared.pixels])
 
     def json(self) -> dict[str, Any]:

@@ -6,14 +6,15 @@ What a file declares is honoured or refused, never lost: depth, pages, orientati
 
 from __future__ import annotations
 
+from importlib import import_module
 from pathlib import Path
-from types import ModuleType
+from typing import Any
 
 import numpy as np
 
-from hwseg.errors import require
+from hwseg.errors import HwsegError, require
 from hwseg.files import file_errors
-from hwseg.pictures.formats import Head, dicom, nifti, numpy_file, pillow, tiff
+from hwseg.pictures.formats import Head
 from hwseg.pictures.raster import Picture, Raster
 
 __all__ = ["SUFFIXES", "Head", "head", "is_picture", "read", "read_one", "stem"]
@@ -40,22 +41,32 @@ def stem(path: Path) -> str:
     return name[: len(name) - len(ending)] if ending else path.stem if path.is_file() else name
 
 
-def _format(path: Path, place: str) -> ModuleType:
+def _format(path: Path, place: str) -> Any:
+    """The module of `hwseg.pictures.formats` that reads a file; none is imported before it is wanted."""
+    name = _kind(path, place)
+    try:
+        return import_module(f"hwseg.pictures.formats.{name}")
+    except ModuleNotFoundError as error:
+        package = {"PIL": "pillow"}.get(str(error.name), str(error.name))
+        raise HwsegError(place, f"needs the package {package} to be read", f"pip install {package}") from error
+
+
+def _kind(path: Path, place: str) -> str:
     with file_errors(path):
         if path.is_dir():
-            return dicom
+            return "dicom"
         require(path.is_file(), place, "must be a picture, but there is no such file", "check the path")
         with path.open("rb") as file:
             start = file.read(540)
     if start[:4] in _TIFF:
-        return tiff
+        return "tiff"
     if start[:6] == b"\x93NUMPY" or path.suffix.lower() == ".npy":
-        return numpy_file
+        return "numpy_file"
     if start[128:132] == b"DICM" or path.suffix.lower() in (".dcm", ".dicom"):
-        return dicom
+        return "dicom"
     if start[344:348] in _NIFTI or start[4:8] in _NIFTI or path.name.lower().endswith((".nii", ".nii.gz")):
-        return nifti
-    return pillow
+        return "nifti"
+    return "pillow"
 
 
 def head(path: str | Path) -> Head:

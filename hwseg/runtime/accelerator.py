@@ -18,6 +18,7 @@ import numpy as np
 
 from hwseg.errors import HwsegError, require
 from hwseg.layout import HeadLayout, pack_into, unpack_head, unpack_tensor
+from hwseg.pictures.raster import Raster
 from hwseg.runtime.backend import Backend, Buffer
 from hwseg.runtime.package import ALL_PLANES, Model, Package, read_package, turned_name
 
@@ -126,10 +127,19 @@ class Accelerator:
         return self._loaded[name]
 
     def segment(
-        self, image: np.ndarray, model: str = "", timeout: float | None = None, planes: int = ALL_PLANES
+        self,
+        image: np.ndarray | Raster,
+        model: str = "",
+        timeout: float | None = None,
+        planes: int = ALL_PLANES,
+        fit: str = "",
     ) -> Mask:
-        """The mask of one picture, uint8 [H, W] or [H, W, C], of the model's size; `planes` as in `load`."""
-        return self.start(image, model, planes).wait(timeout)
+        """The mask of one picture, [H, W] or [H, W, C], of the depth and the size that the model was declared for.
+
+        fit: "crop" or "resize" brings one of another size to the model's, as `hwseg golden --fit` does.  `planes` as in
+        `load`.
+        """
+        return self.start(image, model, planes, fit).wait(timeout)
 
     def batch(
         self, images: Iterable[np.ndarray], model: str = "", timeout: float | None = None, planes: int = ALL_PLANES
@@ -147,11 +157,11 @@ class Accelerator:
             masks.append(running.wait(timeout))
         return masks
 
-    def start(self, image: np.ndarray, model: str = "", planes: int = ALL_PLANES) -> Run:
+    def start(self, image: np.ndarray | Raster, model: str = "", planes: int = ALL_PLANES, fit: str = "") -> Run:
         """Start on one picture and return at once; `wait` of what this returns gives the mask."""
         self._require_idle()
         loaded = self._prepared(model, planes)
-        loaded.pack(image, loaded.input)
+        loaded.pack(image, loaded.input, fit)
         return self._begin(loaded, None)
 
     def _require_idle(self) -> None:
@@ -304,11 +314,11 @@ class Loaded:
         """The input's bytes in the buffer."""
         return self.buffer.array[self.model.input_address :][: self.model.input.bytes]
 
-    def pack(self, image: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+    def pack(self, image: np.ndarray | Raster, out: np.ndarray | None = None, fit: str = "") -> np.ndarray:
         """Digit planes of a picture, into `out` or a new array."""
         model = self.model
         packed = np.empty(model.input.bytes, np.uint8) if out is None else out
-        pack_into(packed, model.pixels.integers(image, model.input.shape), model.input)
+        pack_into(packed, model.pixels.integers(image, model.input.shape, fit), model.input)
         return packed
 
 

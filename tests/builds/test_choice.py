@@ -86,6 +86,10 @@ def test_simulation_energy_and_package_take_it(build: tuple[str, Path, str], tmp
     found = opened.model(opened.models[0])
     assert found.pixels.meaning == MEANT[name]
     assert (found.pixels.integers(pixels, found.input.shape) == wanted).all()
+    large = np.random.default_rng(1).integers(0, 256, (31, 47), np.uint8)
+    for fit in ("crop", "resize"):
+        driven = found.pixels.integers(large, found.input.shape, fit)
+        assert (driven == integers(raster(large), load_graph(folder), fit)).all()
     with Accelerator(opened, FakeBoard(opened)) as accelerator:
         packed = accelerator._prepared("").pack(pixels)
         again_packed = accelerator._prepared("").pack(pixels[..., None])

@@ -15,7 +15,7 @@ from PIL import Image
 from hwseg.errors import HwsegError
 from hwseg.pictures.fit import fitted, nearest, resize
 from hwseg.pictures.meaning import DEFAULT, NAMES, PIXEL, Meaning, declared, older, parse, phrase
-from hwseg.pictures.prepare import prepare
+from hwseg.pictures.prepare import Prepared, prepare
 from hwseg.pictures.raster import raster
 from hwseg.pictures.table import BYTE, Quantizer, Span, normalize, spanned, table, values
 
@@ -36,9 +36,15 @@ numbers = st.fractions(min_value=-500, max_value=500, max_denominator=1000)
 
 
 @settings(max_examples=150, deadline=None)
-@given(numbers, st.fractions(Fraction(1, 50), 70_000, max_denominator=999), numbers,
-       st.fractions(Fraction(1, 1000), 300, max_denominator=1000), st.sampled_from([BYTE, SIGNED, Quantizer(Fraction(3, 7), 0, 15)]),
-       st.sampled_from([256, 65536]), st.randoms())  # fmt: skip
+@given(
+    numbers,
+    st.fractions(Fraction(1, 50), 70_000, max_denominator=999),
+    numbers,
+    st.fractions(Fraction(1, 1000), 300, max_denominator=1000),
+    st.sampled_from([BYTE, SIGNED, Quantizer(Fraction(3, 7), 0, 15)]),
+    st.sampled_from([256, 65536]),
+    st.randoms(),
+)
 def test_the_table_is_the_exact_rational(
     low: Fraction,
     width: Fraction,
@@ -141,12 +147,13 @@ def test_percentiles_are_nearest_ranks_of_the_whole_picture(dtype: type) -> None
 def test_depth_does_not_matter_to_percentiles() -> None:
     pixels = np.random.default_rng(5).integers(3, 200, (20, 20), np.uint8)
     wide = pixels.astype(np.uint16) * 257
-    assert (prepare(raster(pixels), Meaning(DEFAULT), 1).integers(BYTE) == prepare(raster(wide), Meaning(DEFAULT), 1).integers(BYTE)).all()  # fmt: skip
+
+    def prepared(array: np.ndarray) -> Prepared:
+        return prepare(raster(array), Meaning(DEFAULT), 1)
+
+    assert (prepared(pixels).integers(BYTE) == prepared(wide).integers(BYTE)).all()
     real = pixels.astype(np.float32) / 7 - 3
-    difference = (
-        prepare(raster(real), Meaning(DEFAULT), 1).values() - prepare(raster(pixels), Meaning(DEFAULT), 1).values()
-    )
-    assert np.abs(difference).max() < 2e-5
+    assert np.abs(prepared(real).values() - prepared(pixels).values()).max() < 2e-5
 
 
 def test_a_flat_picture_is_dark_in_every_depth() -> None:
@@ -187,8 +194,15 @@ def test_older_files_keep_their_order(spec: str) -> None:
     assert (found[:, :, 0] == scaled).all()
 
 
-@pytest.mark.parametrize("meaning", [*NAMES.values(), Meaning("percentile 1 99.5", fit="resize"),
-                                     Meaning("window -600.5 1500", 12, extend="zero"), Meaning("range 0 1e4", 32)])  # fmt: skip
+@pytest.mark.parametrize(
+    "meaning",
+    [
+        *NAMES.values(),
+        Meaning("percentile 1 99.5", fit="resize"),
+        Meaning("window -600.5 1500", 12, extend="zero"),
+        Meaning("range 0 1e4", 32),
+    ],
+)
 def test_a_meaning_is_read_back(meaning: Meaning) -> None:
     assert parse(meaning.text()) == meaning
     assert declared(meaning.metadata(), "m") == meaning

@@ -124,7 +124,7 @@ def test_instances_are_understood_when_declared_and_else_refused(folder: Path) -
         numbers = np.where(disc(n), 1 + np.arange(SIZE * SIZE).reshape(SIZE, SIZE) % 140, 0).astype(np.uint8)
         Image.fromarray(numbers).save(folder / "masks" / f"p{n}.png")
     with pytest.raises(
-        HwsegError, match="must mark the foreground with one value, has 1, 2, .* 'instances' where each"
+        HwsegError, match=r"must mark the foreground with one value, has 1, 2, .* 'instances' where each"
     ):
         data.load(folder)["train"][0].read()
     (folder / "dataset.toml").write_text('[labels]\ncoding = "instances"\n')
@@ -331,7 +331,7 @@ def test_resume_refuses_other_labels(folder: Path, tmp_path: Path, capsys: pytes
     assert refused("train", "--data", folder, "-o", run, *options, "--labels", "nonzero") == "0"
     assert Run.resume(run).labels == Labels(1, "nonzero")
     found = Run.resume(run)
-    with pytest.raises(HwsegError, match="the data's labels are .*binary.*, the run began with .*nonzero"):
+    with pytest.raises(HwsegError, match=r"the data's labels are .*binary.*, the run began with .*nonzero"):
         found.meet(data.load(folder))
 
 
