@@ -17,7 +17,7 @@ from hwseg.files import file_errors
 from hwseg.pictures.formats import Head
 from hwseg.pictures.raster import Picture, Raster
 
-__all__ = ["SUFFIXES", "Head", "head", "is_picture", "read", "read_one", "stem"]
+__all__ = ["SUFFIXES", "Head", "format_of", "head", "is_picture", "read", "read_one", "stem"]
 
 SUFFIXES = (
     ".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".pgm", ".ppm", ".pnm", ".tif", ".tiff", ".nii", ".nii.gz",
@@ -67,6 +67,11 @@ def _kind(path: Path, place: str) -> str:
     if start[344:348] in _NIFTI or start[4:8] in _NIFTI or path.name.lower().endswith((".nii", ".nii.gz")):
         return "nifti"
     return "pillow"
+
+
+def format_of(path: str | Path) -> str:
+    """Which of `hwseg.pictures.formats` reads a file, or a folder with a DICOM series."""
+    return _kind(Path(path), str(path))
 
 
 def head(path: str | Path) -> Head:

@@ -179,26 +179,12 @@ def balanced(picture: Size, least: Size, most: Size, reach: Reach) -> Size:
     return sides[0], sides[1]
 
 
-def window(integers: np.ndarray, origin: Size, size: Size, extend: str) -> np.ndarray:
-    """`size` pixels of the whole from `origin` on, of the picture's integers [H, W, C].
-
-    extend: what lies beyond the picture: its last row and column ("edge"), or the network's 0 ("zero").
-    """
-    ends = [min(start + n, own) for start, n, own in zip(origin, size, integers.shape[:2], strict=True)]
-    inside = integers[origin[0] : ends[0], origin[1] : ends[1]]
-    missing = [n - have for n, have in zip(size, inside.shape[:2], strict=True)]
-    if not any(missing):
-        return inside
-    pad = [(0, missing[0]), (0, missing[1]), (0, 0)]
-    if extend == "zero":
-        return np.pad(inside, pad)
-    require(extend == "edge", "input", f"extend must be edge or zero, not {extend!r}")
-    # A tile may lie in the extension altogether: then it repeats the last pixels before it.
-    ranges = zip(origin, size, integers.shape[:2], strict=True)
-    rows, columns = (np.minimum(np.arange(start, start + n), own - 1) for start, n, own in ranges)
-    return np.asarray(integers[rows[:, None], columns])
-
-
-def tile_of(integers: np.ndarray, tile: Tile, size: Size, extend: str) -> np.ndarray:
-    """The input of one tile."""
-    return window(integers, (tile.row.start, tile.column.start), size, extend)
+def window(pixels: np.ndarray, origin: Size, size: Size) -> np.ndarray:
+    """`size` pixels from `origin` on, of a picture [H, W, ...]; beyond it, its last row and column again."""
+    ends = [start + n for start, n in zip(origin, size, strict=True)]
+    if ends[0] <= pixels.shape[0] and ends[1] <= pixels.shape[1]:
+        return pixels[origin[0] : ends[0], origin[1] : ends[1]]
+    # A tile may lie beyond the picture altogether.
+    ranges = zip(origin, ends, pixels.shape[:2], strict=True)
+    rows, columns = (np.minimum(np.arange(start, end), own - 1) for start, end, own in ranges)
+    return np.asarray(pixels[rows[:, None], columns])

@@ -15,6 +15,7 @@ from hwseg.ir import Graph
 from hwseg.ops import Conv2d, Upsample2d
 from hwseg.pictures import tiles
 from hwseg.pictures.tiles import Grid, Reach
+from hwseg.pictures.whole import Whole
 from hwseg.quant.read.load import load
 from hwseg.reach import reach, reshaped
 from tests.segment.graphs import Pen, random_graph
@@ -25,11 +26,19 @@ def logits(graph: Graph, integers: np.ndarray) -> np.ndarray:
     return golden.run(reshaped(graph, integers.shape[:2]), integers, taps=()).tensors[graph.head.tensor]
 
 
+SAME = np.arange(256)
+"""A table that changes nothing."""
+
+
+def window(integers: np.ndarray, origin: tuple[int, int], size: tuple[int, int], extend: str) -> np.ndarray:
+    return Whole(integers, SAME, extend, integers.shape[:2]).window(origin, size)
+
+
 def by_tiles(graph: Graph, integers: np.ndarray, grid: Grid, extend: str = "edge") -> np.ndarray:
     """The same, put together from tiles."""
     found = np.full((*grid.whole, graph.types[graph.head.tensor].shape[2]), 1 << 30, np.int64)
     for tile in grid:
-        sums = logits(graph, tiles.tile_of(integers, tile, grid.tile, extend))
+        sums = logits(graph, Whole(integers, SAME, extend, integers.shape[:2]).tile(tile, grid.tile))
         assert (found[tile.place] == 1 << 30).all()  # no pixel belongs to two tiles
         found[tile.place] = sums[tile.taken]
     return found
@@ -55,7 +64,7 @@ def test_no_logit_of_tiles_differs_from_that_of_the_whole_picture(first):
     for seed in range(first, first + 20):
         graph, picture, grid = drawn(seed)
         extend = ("edge", "zero")[seed % 2]
-        whole = tiles.window(picture, (0, 0), grid.whole, extend)
+        whole = window(picture, (0, 0), grid.whole, extend)
         found, expected = by_tiles(graph, picture, grid, extend), logits(graph, whole)
         assert np.array_equal(found, expected), (seed, int((found != expected).sum()))
         several += len(grid) > 1
@@ -145,19 +154,14 @@ class TestGeometry:
 
     def test_what_lies_beyond_is_the_edge_or_zero(self):
         picture = np.arange(6).reshape(2, 3, 1) + 1
-        assert tiles.window(picture, (0, 0), (3, 4), "edge")[..., 0].tolist() == [
-            [1, 2, 3, 3],
-            [4, 5, 6, 6],
-            [4, 5, 6, 6],
-        ]
-        assert tiles.window(picture, (0, 0), (3, 4), "zero")[..., 0].tolist() == [
-            [1, 2, 3, 0],
-            [4, 5, 6, 0],
-            [0, 0, 0, 0],
-        ]
-        assert tiles.window(picture, (1, 2), (2, 2), "edge")[..., 0].tolist() == [[6, 6], [6, 6]]
-        assert tiles.window(picture, (4, 4), (2, 2), "edge")[..., 0].tolist() == [[6, 6], [6, 6]]
-        assert tiles.window(picture, (4, 4), (2, 2), "zero")[..., 0].tolist() == [[0, 0], [0, 0]]
+
+        def shown(*given):
+            return window(picture, *given)[..., 0].tolist()
+
+        assert shown((0, 0), (3, 4), "edge") == [[1, 2, 3, 3], [4, 5, 6, 6], [4, 5, 6, 6]]
+        assert shown((0, 0), (3, 4), "zero") == [[1, 2, 3, 0], [4, 5, 6, 0], [0, 0, 0, 0]]
+        assert shown((1, 2), (2, 2), "edge") == shown((4, 4), (2, 2), "edge") == [[6, 6], [6, 6]]
+        assert shown((4, 4), (2, 2), "zero") == shown((0, 4), (2, 2), "zero") == [[0, 0], [0, 0]]
 
     def test_tiles_of_which_nothing_could_be_used_are_refused_with_the_size_that_works(self):
         with pytest.raises(

@@ -28,15 +28,13 @@ class Head:
     bits: int
 
 
-def needed(name: str, place: str, what: str) -> Any:
-    """A package of the extra `formats`, or the sentence that says how to get it."""
+def needed(name: str, place: str, what: str, cure: str = "pip install 'hwseg[formats]'") -> Any:
+    """A package of an extra, or the sentence that says how to get it."""
     try:
         return import_module(name)
     except ImportError as error:
         package = name.split(".")[0]
-        raise HwsegError(
-            place, f"is {what}, which needs the package {package}", "pip install 'hwseg[formats]'"
-        ) from error
+        raise HwsegError(place, f"is {what}, which needs the package {package}", cure) from error
 
 
 def require_size(place: str, height: int, width: int, pages: int = 1, sample_bytes: int = 1) -> None:
