@@ -18,7 +18,8 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("brevitas")
 
 from hwseg import demo  # noqa: E402
-from hwseg.normalize import normalize  # noqa: E402
+from hwseg.pictures.prepare import prepare  # noqa: E402
+from hwseg.pictures.raster import raster  # noqa: E402
 from hwseg.quant.train.data import load_folder  # noqa: E402
 from hwseg.quant.train.export import export_qonnx  # noqa: E402
 from hwseg.quant.train.metrics import labels, summarize  # noqa: E402
@@ -43,7 +44,7 @@ def test_together_they_are_under_two_megabytes() -> None:
 @each
 def test_the_file_is_what_its_checkpoint_exports(name: str, tmp_path: Path) -> None:
     network, meta = load_network(models.path(name, ".pt"))
-    export_qonnx(network, tmp_path / "again.onnx", (128, 128), meta["normalize"], name)
+    export_qonnx(network, tmp_path / "again.onnx", (128, 128), meta["input"], meta["labels"], name)
     assert (tmp_path / "again.onnx").read_bytes() == models.path(name).read_bytes()
 
 
@@ -75,7 +76,7 @@ def test_the_demo_picture_was_left_out_of_training(name: str) -> None:
 def test_dice_is_what_the_model_card_says(name: str, data: Path) -> None:
     network, meta = load_network(models.path(name, ".pt"))
     test: list[Pair] = load_folder(data / "nuclei-dsb2018")["test"]
-    score = summarize(dice(network, test, meta["normalize"], torch.device("cpu")))
+    score = summarize(dice(network, test, meta["input"], torch.device("cpu")))
     card = models.path(name, ".md").read_text(encoding="utf-8")
     row = re.search(r"\| test \(64 pictures\) \| ([0-9.]+) \| ([0-9.]+) to ([0-9.]+) \|", card)
     assert row is not None
@@ -88,9 +89,9 @@ def test_dice_is_what_the_model_card_says(name: str, data: Path) -> None:
 def test_the_demo_crop_is_segmented(name: str) -> None:
     network, meta = load_network(models.path(name, ".pt"))
     crop = demo.nuclei().crop(*demo.CROP)
-    pixels = normalize(np.ascontiguousarray(crop.pixels), meta["normalize"])
+    pixels = prepare(raster(crop.pixels), meta["input"], 1).values()
     with torch.no_grad():
-        found = labels(network(to_tensor(pixels[None, :, :, None])))[0].numpy().astype(np.uint8)
+        found = labels(network(to_tensor(pixels[None])))[0].numpy().astype(np.uint8)
     assert demo.dice(found, crop.mask) > 0.85
 
 
