@@ -198,7 +198,7 @@ def test_everything_is_given_back(package, board, expected):
     ("name", "change", "sentence"),
     [
         ("package.json", lambda c: c.pop("array"), r"package.json: must describe a package: KeyError\('array'\)"),
-        ("package.json", lambda c: c.update(format=9), r"must have format 2, has 9; make the package again"),
+        ("package.json", lambda c: c.update(format=9), r"must have format 4, has 9; make the package again"),
         ("model.json", lambda c: c.pop("head"), r"model.json: must describe a model"),
         (
             "model.json",
