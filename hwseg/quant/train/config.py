@@ -123,7 +123,10 @@ class TrainConfig:
         fit = "resize" if self.resize else ""
         if self.older:
             return meaning.older(self.normalize, fit)
-        return replace(meaning.phrase(self.normalize, "train.normalize"), fit=fit)
+        found = meaning.phrase(self.normalize, "train.normalize")
+        if self.normalize.strip() == "unit":
+            found = Meaning()  # of the depth that the pictures have
+        return replace(found, fit=fit)
 
     @property
     def float_only(self) -> bool:
