@@ -19,8 +19,8 @@ import numpy as np
 
 from hwseg import golden
 from hwseg.errors import HwsegError, require
-from hwseg.image import to_floats
 from hwseg.ir import Graph
+from hwseg.pictures.source import to_floats
 from hwseg.quant.read.layerwise import NOTHING, Context, Layerwise, Own, is_activation, magnitude, part_values, step_of
 from hwseg.quant.read.load import load_with_origins
 from hwseg.quant.read.onnx_file import read

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from hwseg.ir import TensorType
-from hwseg.picture import COLOURS, enlarged, overlay_png
+from hwseg.pictures.draw import COLOURS, enlarged, overlay_png
 
 SIZES = [(16, 16), (32, 32), (8, 8), (5, 7), (32, 8), (1, 1), (3, 40)]
 

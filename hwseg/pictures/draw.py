@@ -8,21 +8,32 @@ import numpy as np
 from PIL import Image
 
 from hwseg.ir import TensorType
+from hwseg.pictures.labels import Labels
 
 COLOURS = ((255, 196, 0), (0, 190, 255), (255, 80, 120), (120, 220, 80), (190, 120, 255), (255, 140, 60))
 
 
-def mask_png(mask: np.ndarray) -> bytes:
-    """Two classes as 0 and 255; more as their numbers."""
-    return _png(mask * np.uint8(255) if mask.max(initial=0) <= 1 else mask)
+def mask_png(mask: np.ndarray, labels: Labels) -> bytes:
+    """A class map in the one coding of its labels: 0 and 255, or class numbers with a palette in the file."""
+    picture = Image.fromarray(labels.coded(mask))
+    if labels.channels > 1:
+        picture.putpalette(labels.palette().reshape(-1).tolist())
+    return _encoded(picture)
 
 
-def overlay_png(q: np.ndarray, kind: TensorType, mask: np.ndarray, reference: np.ndarray | None = None) -> bytes:
-    """The input's integers stretched to grey or colour, each class outlined; `reference`'s outline in white, if
-    given.
+def overlay_png(
+    q: np.ndarray,
+    kind: TensorType,
+    mask: np.ndarray,
+    reference: np.ndarray | None = None,
+    labels: Labels | None = None,
+) -> bytes:
+    """The input's integers stretched to grey or colour, each class outlined, in the colours that `labels` declare;
+    `reference`'s outline in white, if given.
 
     A mask of another size than the picture's is laid over it: the smaller one of both is enlarged by nearest neighbour.
     """
+    declared = labels.palette()[1:] if labels is not None and labels.colours else np.array(COLOURS, np.uint8)
     pixels = (q.astype(np.float64) - kind.low) * 255 / max(1, kind.high - kind.low)
     pixels = pixels[..., :3] if q.shape[2] >= 3 else np.repeat(pixels[..., :1], 3, axis=2)
     height, width = (max(sizes) for sizes in zip(q.shape[:2], mask.shape, strict=True))
@@ -34,7 +45,7 @@ def overlay_png(q: np.ndarray, kind: TensorType, mask: np.ndarray, reference: np
         canvas[outline(reference.astype(bool), scale)] = (255, 255, 255)
     for number in range(1, int(mask.max(initial=0)) + 1):
         region = mask == number
-        colour = np.array(COLOURS[(number - 1) % len(COLOURS)], np.uint8)
+        colour = declared[(number - 1) % len(declared)]
         inside = np.kron(region, np.ones((scale, scale), bool))
         canvas[inside] = (0.8 * canvas[inside] + 0.2 * colour).astype(np.uint8)
         canvas[outline(region, scale)] = colour
@@ -58,6 +69,10 @@ def outline(region: np.ndarray, scale: int) -> np.ndarray:
 
 
 def _png(array: np.ndarray) -> bytes:
+    return _encoded(Image.fromarray(array))
+
+
+def _encoded(picture: Image.Image) -> bytes:
     buffer = io.BytesIO()
-    Image.fromarray(array).save(buffer, "PNG", optimize=True)
+    picture.save(buffer, "PNG", optimize=True)
     return buffer.getvalue()
