@@ -119,8 +119,8 @@ class Meaning:
         return self
 
     def accepts(self, bits: int) -> bool:
-        """Whether pictures of this depth may be meant: the very one of `unit`; else 8 bits at most, or more than 8, since
-        a range or a window is of values, and an 8-bit copy of deeper pictures has others.
+        """Whether pictures of this depth may be meant: the very one of `unit`; else 8 bits at most, or more than 8,
+        since a range or a window is of values, and an 8-bit copy of deeper pictures has others.
         """
         if not self.bits or self.kind == "unit":
             return self.bits in (0, bits)
