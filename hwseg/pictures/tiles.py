@@ -53,7 +53,7 @@ def of_json(content: Any, place: str, cure: str = "make the package again with h
     """The inverse of `Reach.json`; HwsegError for what is not that."""
     found = []
     for key, least in (("before", 0), ("after", 0), ("multiple", 1)):
-        pair = content.get(key) if isinstance(content, Mapping) else None
+        pair: Any = content.get(key) if isinstance(content, Mapping) else None
         whole = isinstance(pair, list) and len(pair) == 2 and all(type(n) is int and least <= n <= MOST for n in pair)
         require(whole, place, f"{key} must be two numbers from {least} to {MOST}, is {str(pair)[:40]}", cure)
         found.append((pair[0], pair[1]))

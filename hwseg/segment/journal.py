@@ -107,7 +107,7 @@ class Lines:
             return []
         with file_errors(self.path):
             text = self.path.read_bytes().decode("utf-8", "replace")
-        found = []
+        found: list[Mapping[str, Any]] = []
         for line in text.split("\n"):
             try:
                 content = json.loads(line)
@@ -158,8 +158,9 @@ class Classes:
         done = set()
         for line in self._lines.read():
             number, index = line.get("picture"), line.get("tile")
-            known = isinstance(number, int) and isinstance(index, int)
-            if not known or not (0 <= number < self.shape[0] and 0 <= index < len(tiles)):
+            if not isinstance(number, int) or not isinstance(index, int):
+                continue
+            if not (0 <= number < self.shape[0] and 0 <= index < len(tiles)):
                 continue
             if _digest(self._read(number, tiles[index])) == line.get("sha256"):
                 done.add((number, index))
