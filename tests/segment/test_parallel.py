@@ -119,7 +119,9 @@ class TestRefusals:
             open_engine(model, "board")
 
     def test_a_build_is_no_package(self, build):
-        with pytest.raises(HwsegError, match=r"--on board: needs a package, .* is a build; make one with hwseg package"):
+        with pytest.raises(
+            HwsegError, match=r"--on board: needs a package, .* is a build; make one with hwseg package"
+        ):
             open_engine(build, "board")
 
     def test_tiles_of_a_program_are_its_own(self, build):
