@@ -46,9 +46,10 @@ def label_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 def say_input(graph: Graph) -> None:
     """One sentence, where a model's file does not say what pixels are to it."""
+    from hwseg.commands.terminal import visible
     from hwseg.pictures.choice import ASSUMED
     from hwseg.pictures.source import choice_of
 
     found = choice_of(graph)
     if found.origin == ASSUMED:
-        click.echo(found.sentence(graph.name), err=True)
+        click.echo(visible(found.sentence(graph.name)), err=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -56,28 +58,31 @@ def command(
     INPUT are files, folders of pictures, or folders with a DICOM series; of a file with several pictures, all are
     segmented unless --page chooses one.  A mask has its picture's format, size and geometry.
     """
-    from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+    from hwseg.commands.terminal import console, visible
+    from hwseg.locks import in_use
     from hwseg.segment.engines import open_engine
     from hwseg.segment.results import Options
     from hwseg.segment.run import segment
 
-    engine = open_engine(source, on or "", meaning, None if tile is None else parse_size(tile))
-    if engine.network.said:
-        click.echo(engine.network.said, err=True)
+    size = None if tile is None else parse_size(tile)
     options = Options(page, jobs, dask, overlay, measure, resume)
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    try:
-        with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
-            task = bars.add_task("reading", total=None)
+    with ExitStack() as stack:
+        if os.path.isdir(source):
+            stack.enter_context(in_use(source, shared=True))
+        engine = open_engine(source, on or "", meaning, size)
+        stack.callback(engine.close)
+        if engine.network.said:
+            click.echo(visible(engine.network.said), err=True)
+        bars = stack.enter_context(Progress(*columns, console=console(stderr=True), transient=True))
+        task = bars.add_task("reading", total=None)
 
-            def show(name: str, done: int, total: int) -> None:
-                bars.update(task, completed=done, total=total, description=name)
+        def show(name: str, done: int, total: int) -> None:
+            bars.update(task, completed=done, total=total, description=visible(name))
 
-            found = segment(engine, inputs, out, options, show)
-    finally:
-        engine.close()
+        found = segment(engine, inputs, out, options, show)
     report(engine, found, measure)
 
 
@@ -93,6 +98,8 @@ def parse_size(text: str) -> Size:
 
 def report(engine: Engine, found: list[Segmented], measure: Path | None) -> None:
     """A line for each mask, and one for all."""
+    from hwseg.commands.terminal import visible
+
     for one in found:
         item, grid = one.plan.item, one.plan.grid
         size = f"{item.size[0]}x{item.size[1]}" + (f", {len(item.pages)} pictures" if len(item.pages) > 1 else "")
@@ -102,9 +109,10 @@ def report(engine: Engine, found: list[Segmented], measure: Path | None) -> None
             how = f"{one.plan.tiles} tile{plural} of {grid.tile[0]}x{grid.tile[1]}, "
             how += f"{grid.surplus:.1%} more pixels than its own"
         again = f", {one.resumed} of them finished before" if one.resumed else ""
-        click.echo(f"{item.source.name}: {size}, {how}{again}, foreground {one.foreground:.1%}: {item.out}")
+        told = f"{item.source.name}: {size}, {how}{again}, foreground {one.foreground:.1%}: {item.out}"
+        click.echo(visible(told))
     seconds, computed = sum(one.seconds for one in found), sum(one.computed for one in found)
     speed = f", {computed / seconds / 1e6:.2f} million pixels a second" if seconds > 0 and computed else ""
     click.echo(f"{len(found)} mask{'s' if len(found) != 1 else ''} on {engine.on} in {seconds:.1f} s{speed}")
     if measure is not None:
-        click.echo(f"objects: {measure}")
+        click.echo(visible(f"objects: {measure}"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from dataclasses import replace
 from pathlib import Path
@@ -93,7 +94,7 @@ def _with_meaning(given: dict[str, Any], tables: dict[str, dict[str, Any]], sour
 
     if "normalize" in given:
         text = given["normalize"]
-        return given | meant(named(text)) if Path(text).is_file() else given
+        return given | meant(named(text)) if os.path.isfile(text) else given
     declared = data.meaning_of(source)
     if declared is None or "normalize" in tables.get("train", {}):
         return given

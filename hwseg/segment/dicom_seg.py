@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +26,6 @@ def segmentation(item: Item, maps: np.ndarray, geometry: Geometry, labels: Label
     """The data set; its identifiers follow from the pictures' and from the classes, so that they can be made again."""
     highdicom = needed("highdicom", str(item.out), "a DICOM segmentation")
     pydicom = needed("pydicom", str(item.out), "a DICOM segmentation")
-    from pydicom.uid import generate_uid
-
     files = geometry.files if item.page is None or len(geometry.files) == 1 else (geometry.files[item.page],)
     sources = [pydicom.dcmread(Path(name)) for name in files]
     frames = int(sources[0].get("NumberOfFrames", 1) or 1)
@@ -33,7 +33,18 @@ def segmentation(item: Item, maps: np.ndarray, geometry: Geometry, labels: Label
     if len(sources) == 1 and frames > 1 and item.page is not None:
         planes = np.zeros((frames, *maps.shape[1:]), np.uint8)
         planes[item.page] = maps[0]
-    entropy = [sources[0].SOPInstanceUID, model, labels.text(), planes.tobytes().hex()[:64], str(hash_of(planes))]
+    digest = hashlib.sha256(planes.tobytes()).hexdigest()
+    entropy = [str(sources[0].SOPInstanceUID), model, labels.text(), digest]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # on how a patient's name should be written, for example
+        return _object(highdicom, sources, planes, labels, model, entropy)
+
+
+def _object(
+    highdicom: Any, sources: list[Any], planes: np.ndarray, labels: Labels, model: str, entropy: list[str]
+) -> Any:
+    from pydicom.uid import generate_uid
+
     return highdicom.seg.Segmentation(
         source_images=sources,
         pixel_array=planes,
@@ -49,13 +60,6 @@ def segmentation(item: Item, maps: np.ndarray, geometry: Geometry, labels: Label
         device_serial_number=hwseg.__version__,
         series_description=f"Segmentation by {model}"[:64],
     )
-
-
-def hash_of(planes: np.ndarray) -> str:
-    """Of all classes."""
-    import hashlib
-
-    return hashlib.sha256(planes.tobytes()).hexdigest()
 
 
 def _segment(highdicom: Any, number: int, labels: Labels, model: str) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -158,7 +159,12 @@ def open_engine(source: Path, on: str = "", meaning: str = "", tile: Size | None
     on: one of `TARGETS`; by default the golden model, or a package's accelerator.  meaning: as of --input.  tile: of
     the golden model, else chosen.
     """
-    require(source.exists(), str(source), "must be a model, a build or a package, but there is none", "check the path")
+    require(
+        os.path.exists(source),
+        str(source),
+        "must be a model, a build or a package, but there is none",
+        "check the path",
+    )
     if (source / "package.json").is_file():
         require(not meaning, "--input", "is fixed in a package", "give it to hwseg compile")
         require(tile is None, "--tile", "is fixed in a package: its model's own size", "leave it out")

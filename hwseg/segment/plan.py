@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -95,7 +96,10 @@ def _sources(inputs: Sequence[Path]) -> Iterator[Path]:
     """Files, DICOM series as their folder, and the pictures of folders in the order of their names."""
     for path in inputs:
         require(
-            path.exists(), str(path), "must be a picture or a folder of pictures, but there is none", "check the path"
+            os.path.exists(path),
+            str(path),
+            "must be a picture or a folder of pictures, but there is none",
+            "check the path",
         )
         if not path.is_dir():
             yield path

@@ -11,6 +11,7 @@ from pathlib import Path
 from time import perf_counter
 
 from hwseg.errors import require
+from hwseg.locks import in_use
 from hwseg.pictures.whole import whole
 from hwseg.segment.engines import Engine, Network
 from hwseg.segment.journal import Classes, Run, folder_of
@@ -49,7 +50,7 @@ def segment(
     """Masks of pictures, written to `out`: a file, if there is one picture and its name says so, else a folder.
 
     Raises HwsegError for what cannot be segmented, before the first tile where that can be known.  What is finished
-    when it is interrupted, or when the disk is full, is kept for `Options.resume`.
+    when it is interrupted, or when the disk is full, is kept for `Options.resume`.  `out` is locked for the time.
     """
     options = options or Options()
     items = items_of(inputs, out, options.page)
@@ -57,7 +58,7 @@ def segment(
     plans = [plan(item, engine, options.content()) for item in items]
     total = sum(each.tiles for each in plans)
     found: list[Segmented] = []
-    with Pool(engine, options.jobs, options.dask) as pool:
+    with in_use(out), Pool(engine, options.jobs, options.dask) as pool:
         run = Run(folder_of(out, items[0].out == out), options.resume)
         try:
             for each in plans:

@@ -94,5 +94,5 @@ def _inside(folder: Path, name: str, place: str, column: str) -> Path:
     cure = "paths are relative to the CSV file and stay in its folder: move one or the other"
     require(inside, place, f"{column} {name} lies outside the file's folder", cure)
     path = folder / normal
-    require(path.exists(), place, f"{column} {name} does not exist", "paths are relative to the file")
+    require(os.path.exists(path), place, f"{column} {name} does not exist", "paths are relative to the file")
     return path
