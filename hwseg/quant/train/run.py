@@ -34,7 +34,6 @@ from hwseg.interrupts import Asked, deferred, exit_status
 from hwseg.pictures import labels as declared
 from hwseg.pictures import meaning
 from hwseg.pictures.labels import Labels
-from hwseg.pictures.meaning import Meaning
 from hwseg.quant.train import crops, layers, losses, metrics
 from hwseg.quant.train.average import Average
 from hwseg.quant.train.checkpoint import (
@@ -51,9 +50,10 @@ from hwseg.quant.train.checkpoint import (
 from hwseg.quant.train.config import STAGES, TrainConfig, read_toml, to_toml
 from hwseg.quant.train.dial import Dial
 from hwseg.quant.train.folder import STATE, alone, digest_of
-from hwseg.quant.train.pairs import Pair, depth, every_class, whole
+from hwseg.quant.train.pairs import Pair, depth, every_class
 from hwseg.quant.train.plots import curves, tensorboard
 from hwseg.quant.train.processes import fabric
+from hwseg.quant.train.scores import dice
 from hwseg.quant.train.unet import QuantUNet, UNetConfig, calibrate, fold_batch_norm
 
 __all__ = ["Progress", "Result", "Run", "TrainConfig", "dice", "load_network", "read_toml", "save_network", "train"]
@@ -399,18 +399,3 @@ def finish(run: Run, parts: Parts) -> Result:
         write_whole(run.folder / "result.json", (json.dumps(values, indent=1) + "\n").encode())
         curves(run.history, run.folder / "curves.png")
     return Result(run.step, 0, run.best, scores)
-
-
-@torch.no_grad()
-def dice(model: QuantUNet, pairs: list[Pair], pixels: Meaning, device: torch.device, resize: int = 0) -> list[float]:
-    """Dice of each whole picture, scaled to `resize` x `resize` unless 0."""
-    training = model.training
-    model.eval()
-    classes = max(2, model.config.out_channels)
-    scores = []
-    for pair in pairs:
-        image, target = whole(pair, pixels, model.config.input_quantizer, model.config.multiple, resize)
-        predicted = metrics.labels(model(image.to(device))).cpu()
-        scores.append(float(metrics.dice(predicted, target, classes)[0]))
-    model.train(training)
-    return scores
