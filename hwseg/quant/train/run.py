@@ -47,7 +47,7 @@ from hwseg.quant.train.checkpoint import (
     save_network,
     start_from,
 )
-from hwseg.quant.train.config import STAGES, TrainConfig, read_toml, to_toml
+from hwseg.quant.train.config import OLDER, STAGES, TrainConfig, read_toml, to_toml
 from hwseg.quant.train.dial import Dial
 from hwseg.quant.train.folder import STATE, alone, digest_of
 from hwseg.quant.train.pairs import Pair, depth, every_class
@@ -57,9 +57,6 @@ from hwseg.quant.train.scores import dice
 from hwseg.quant.train.unet import QuantUNet, UNetConfig, calibrate, fold_batch_norm
 
 __all__ = ["Progress", "Result", "Run", "TrainConfig", "dice", "load_network", "read_toml", "save_network", "train"]
-
-OLDER = {"older": True}
-"""Of the options of a run that an older hwseg began, which did not say it."""
 
 _COLUMNS = ("step", "stage", "loss", "learning_rate", "val_dice", "seconds")
 
