@@ -7,6 +7,7 @@ metadata (`hwseg.normalize`).  Percentiles are nearest ranks over all channels: 
 
 from __future__ import annotations
 
+import re
 from fractions import Fraction
 from math import ceil
 
@@ -18,6 +19,10 @@ from hwseg.errors import HwsegError, require
 NONE = "none"
 PERCENTILE = "percentile 0.5 99.5"
 
+LONGEST = 40
+HUGE = re.compile(r"[eE][-+]?[0_]*\d_*\d_*\d")
+"""An exponent of three digits."""
+
 
 def parse(spec: str) -> tuple[Fraction, Fraction] | None:
     """(low, high) percentiles, or None for "none"."""
@@ -26,11 +31,15 @@ def parse(spec: str) -> tuple[Fraction, Fraction] | None:
         return None
     try:
         kind, low, high = words
+        if any(len(word) > LONGEST or HUGE.search(word) for word in words):
+            raise ValueError("a number that would fill the memory")
         bounds = Fraction(low), Fraction(high)
     except (ValueError, ZeroDivisionError) as error:
-        raise HwsegError("normalization", f'must be "none" or "percentile LOW HIGH", not {spec!r}') from error
+        raise HwsegError("normalization", f'must be "none" or "percentile LOW HIGH", not {spec[:60]!r}') from error
     valid = kind == "percentile" and 0 <= bounds[0] < bounds[1] <= 100
-    require(valid, "normalization", f'must be "none" or "percentile LOW HIGH" (0 <= LOW < HIGH <= 100), not {spec!r}')
+    require(
+        valid, "normalization", f'must be "none" or "percentile LOW HIGH" (0 <= LOW < HIGH <= 100), not {spec[:60]!r}'
+    )
     return bounds
 
 

@@ -338,6 +338,18 @@ def test_a_model_of_another_name_than_a_folders_is_refused(copy, name):
         read_package(copy)
 
 
+@pytest.mark.parametrize(
+    "spec", ["percentile 0 1e99999999", "percentile 1e-9_9_9 5", "percentile 0 " + "9" * 4000, "5"]
+)
+def test_a_normalization_that_would_fill_the_memory_is_refused(copy, spec):
+    name = read_package(copy).models[0]
+    path = copy / "models" / name / "model.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"normalize": spec}))
+    reseal(copy)
+    with within(2), pytest.raises(HwsegError, match=r'normalize: must be "none" or "percentile LOW HIGH", not'):
+        read_package(copy).model(name)
+
+
 def test_files_beside_the_manifest_are_not_read(copy):
     """Neither one that was left out of it, nor one that was put there."""
     digests = json.loads((copy / MANIFEST).read_text())
