@@ -10,6 +10,7 @@ Each ONNX operation has one rule, which adds to the graph so far (`hwseg.quant.r
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -80,7 +81,7 @@ def load_with_origins(path: str | Path) -> tuple[Graph, dict[str, Value]]:
     require(any(node.weights is not None for node in nodes), file.path.name, "must have a convolution", EXPORT)
     kept = {file.input} | {node.output for node in nodes}
     types = {name: kind for name, kind in builder.types.items() if name in kept}
-    name, metadata = file.path.stem, dict(file.metadata)
+    name, metadata = os.fsencode(file.path.stem).decode("utf-8", "replace"), dict(file.metadata)
     return Graph(name, file.input, nodes, types, head, metadata, builder.input_quantizer), builder.values
 
 
