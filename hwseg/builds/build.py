@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,6 +56,7 @@ def compile_model(
     activity the energy report counts, stored in the build.
     """
     from hwseg.quant.read.load import load
+    from hwseg.quant.read.onnx_file import self_contained
 
     target = load_board(board)
     config = choose_array(array, core, target)
@@ -65,7 +65,7 @@ def compile_model(
     require_fit(config, target)
     top = in_background(config)
     progress(f"reading {Path(path).name}")
-    graph = turned(load(path), planes)
+    graph, copied = turned(load(path), planes), self_contained(path)
     picture = None if calibrate is None else read_fitting(Path(calibrate), graph)
     program = compile_graph(graph, config, target, allow_inexact, progress, clock)
     folder = Path(path).with_suffix(".hwseg") if out is None else Path(out)
@@ -106,12 +106,12 @@ def compile_model(
             "report.csv": csv_text(report).encode(),
             "report.html": html(report, found, pictures).encode(),
             "timeline.svg": timeline_svg(report, found).encode(),
+            "model.onnx": copied,
         }
         if picture is not None:
             contents[CALIBRATION] = npy_bytes(picture)
         for name, content in contents.items():
             (scratch / name).write_bytes(content)
-        shutil.copyfile(path, scratch / "model.onnx")
     return Build(folder, program, report)
 
 
