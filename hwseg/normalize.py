@@ -7,6 +7,7 @@ metadata (`hwseg.normalize`).  Percentiles are nearest ranks over all channels: 
 
 from __future__ import annotations
 
+import re
 from fractions import Fraction
 from math import ceil
 
@@ -17,6 +18,10 @@ from hwseg.errors import HwsegError, require
 
 NONE = "none"
 PERCENTILE = "percentile 0.5 99.5"
+_NUMBER = re.compile(
+    r"[0-9]{1,20}(\.[0-9]{0,20})?(e-?[0-9])?|\.[0-9]{1,20}(e-?[0-9])?|[0-9]{1,20}/[0-9]{1,20}", re.ASCII
+)
+"""Short enough to be computed with: 1e999999999 is not."""
 
 
 def parse(spec: str) -> tuple[Fraction, Fraction] | None:
@@ -26,11 +31,16 @@ def parse(spec: str) -> tuple[Fraction, Fraction] | None:
         return None
     try:
         kind, low, high = words
+        if not all(_NUMBER.fullmatch(word) for word in (low, high)):
+            raise ValueError(spec)
         bounds = Fraction(low), Fraction(high)
     except (ValueError, ZeroDivisionError) as error:
-        raise HwsegError("normalization", f'must be "none" or "percentile LOW HIGH", not {spec!r}') from error
+        raise HwsegError(
+            "normalization", f'must be "none" or "percentile LOW HIGH", not {spec[:80]!r}', f'use "{PERCENTILE}"'
+        ) from error
     valid = kind == "percentile" and 0 <= bounds[0] < bounds[1] <= 100
-    require(valid, "normalization", f'must be "none" or "percentile LOW HIGH" (0 <= LOW < HIGH <= 100), not {spec!r}')
+    rule = f'must be "none" or "percentile LOW HIGH" (0 <= LOW < HIGH <= 100), not {spec[:80]!r}'
+    require(valid, "normalization", rule, f'use "{PERCENTILE}"')
     return bounds
 
 

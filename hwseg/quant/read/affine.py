@@ -43,7 +43,12 @@ def batch_normalization(b: Builder, node: OnnxNode) -> None:
     require(
         np.isfinite(worst) and worst > 0, node.name, f"variance + epsilon must be positive, is {worst:g}", "train again"
     )
-    factor = rationals(gamma / np.sqrt(power))
+    with np.errstate(over="ignore"):
+        factors = gamma / np.sqrt(power)
+    finite = bool(np.isfinite(factors).all())
+    cure = "train again, or fold the normalization into the weights"
+    require(finite, node.name, f"gamma / sqrt(variance + epsilon) must be finite, variance is {worst:g}", cure)
+    factor = rationals(factors)
     shift = zipped(lambda m, f: m * f, mean, factor)
     _affine(b, node, factor, zipped(lambda x, s: x - s, beta, shift))
 

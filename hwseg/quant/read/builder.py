@@ -33,6 +33,10 @@ class Builder:
     types: dict[str, TensorType] = field(default_factory=dict)
     made: dict[tuple[object, ...], str] = field(default_factory=dict)
     input_quantizer: bool = True
+    names: set[str] = field(default_factory=set)
+    """Of the nodes so far."""
+    repeated: dict[str, int] = field(default_factory=dict)
+    """By name, the smallest number that may be free."""
 
     def __post_init__(self) -> None:
         self.constants.update(self.file.constants)
@@ -107,8 +111,12 @@ class Builder:
         return read_quantizer(node, self.constant)
 
     def emit(self, name: str, op: Op, inputs: tuple[str, ...], output: str, kind: TensorType) -> str:
-        self.nodes.append(Node(self.fresh(name), op, inputs, output))
+        self.append(Node(self.fresh(name), op, inputs, output))
         return self.record(name, output, kind)
+
+    def append(self, node: Node) -> None:
+        self.nodes.append(node)
+        self.names.add(node.name)
 
     def record(self, place: str, output: str, kind: TensorType) -> str:
         size = kind.shape[0] * kind.shape[1] * kind.shape[2]
@@ -120,12 +128,13 @@ class Builder:
 
     def fresh(self, name: str) -> str:
         """Names of nodes are unique in the graph; ONNX does not promise it."""
-        taken = {node.name for node in self.nodes}
-        return (
-            name
-            if name not in taken
-            else next(f for i in range(len(taken) + 1) if (f := f"{name}#{i + 2}") not in taken)
-        )
+        if name not in self.names:
+            return name
+        number = self.repeated.get(name, 2)
+        while f"{name}#{number}" in self.names:
+            number += 1
+        self.repeated[name] = number
+        return f"{name}#{number}"
 
     def part(self, tensor: str) -> Part:
         kind = self.types[tensor]

@@ -102,7 +102,7 @@ def _accumulate(
     require(
         acc.bits <= ACCUMULATOR_BITS, node.name, f"accumulators must fit {ACCUMULATOR_BITS} bits, need {acc.bits}", cure
     )
-    b.nodes.append(conv)
+    b.append(conv)
     b.record(node.name, conv.output, acc)
     b.values[conv.output] = Value((Part(out, (conv.output,), (acc_scale,), _bias(b, node, out[2])),))
 

@@ -75,6 +75,7 @@ def load_with_origins(path: str | Path) -> tuple[Graph, dict[str, Value]]:
         if rule is None:
             raise HwsegError(node.name, f"operation {node.op} is not supported", "use " + ", ".join(sorted(RULES)))
         rule(builder, node)
+    require(file.output in builder.values, file.output, "the output must depend on the image, is a constant", EXPORT)
     head = head_of(builder, file.output)
     nodes = _needed(builder.nodes, head.tensor)
     require(any(node.weights is not None for node in nodes), file.path.name, "must have a convolution", EXPORT)

@@ -42,7 +42,8 @@ def read_quantizer(node: OnnxNode, constant: Callable[[OnnxNode, int, str], np.n
     """Checked parameters of a Quant node; `constant` gives its inputs by number."""
     found = attributes(node, signed=[0, 1], narrow=[0, 1], rounding_mode=["ROUND", "HALF_EVEN"])
     signed, narrow = (int(found.get(key, 1)) for key in ("signed", "narrow"))
-    scale = constant(node, 1, "scale").astype(np.float32)
+    with np.errstate(over="ignore", under="ignore"):
+        scale = constant(node, 1, "scale").astype(np.float32)
     zero = constant(node, 2, "zero point")
     width = constant(node, 3, "bit width")
     require(
@@ -51,6 +52,8 @@ def read_quantizer(node: OnnxNode, constant: Callable[[OnnxNode, int, str], np.n
         f"scale must have 1 to 4 dimensions, has {scale.ndim}",
         EXPORT,
     )
+    within = bool(np.isfinite(scale).all())
+    require(within, node.name, f"scale must fit float32, reaches {_largest(node, constant):g}", "use a smaller scale")
     worst = float(scale.min())
     require(worst > 0, node.name, f"scale must be positive, is {worst:g}", "check the quantizer's training")
     off = float(np.abs(zero).max()) if zero.size else 0.0
@@ -68,6 +71,10 @@ def read_quantizer(node: OnnxNode, constant: Callable[[OnnxNode, int, str], np.n
     low = -(1 << b - 1) + narrow if signed else 0
     high = (1 << b - 1) - 1 if signed else (1 << b) - 1 - narrow
     return Quantizer(scale, low, high)
+
+
+def _largest(node: OnnxNode, constant: Callable[[OnnxNode, int, str], np.ndarray]) -> float:
+    return float(constant(node, 1, "scale").max())
 
 
 def one_scale(node: OnnxNode, quantizer: Quantizer) -> Fraction:

@@ -17,7 +17,8 @@ def requantization(b: Builder, node: OnnxNode) -> None:
     quantizer = b.quantizer(node)
     name, output = node.input(0), node.outputs[0]
     if name in b.constants:
-        floats = b.constant(node, 0, "quantized constant").astype(np.float32)
+        with np.errstate(over="ignore"):
+            floats = b.constant(node, 0, "quantized constant").astype(np.float32)
         b.quantized[output] = _constant(node, floats, quantizer.scale, quantizer.low, quantizer.high)
         return
     value = b.value(node)

@@ -33,7 +33,8 @@ def crop(b: Builder, node: OnnxNode) -> None:
     attributes(node, starts=tuple, ends=tuple, axes=tuple)
     value = b.value(node)
     height, width, channels = value.shape
-    inputs = [None, *(b.constant(node, i, "range") for i in range(1, len(node.inputs)) if node.input(i))]
+    given = range(1, len(node.inputs))
+    inputs = [None, *(b.constant(node, i, "range") if node.input(i) else None for i in given)]
     try:
         taken = slices(node, inputs, 4)
     except (ValueError, IndexError):
