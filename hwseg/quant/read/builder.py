@@ -73,9 +73,10 @@ class Builder:
         """The activation a node reads."""
         name = node.input(index)
         if name not in self.values:
-            raise HwsegError(
-                node.name, f"input {index} must be an activation, {name or 'nothing'!r} is a constant", EXPORT
-            )
+            constant = name in self.constants or name in self.quantized
+            what = "a constant" if constant else "no first output of a node" if name else "missing"
+            cure = "compute it before the export" if constant else "read a node's first output" if name else EXPORT
+            raise HwsegError(node.name, f"input {index} must be an activation, {name or 'it'!r} is {what}", cure)
         value = self.values[name]
         late = value.activation.capitalize()
         require(
@@ -96,7 +97,8 @@ class Builder:
             found = self.quantized[name]
             return np.asarray(found.integers.astype(np.float64) * found.scale)
         if name not in self.constants:
-            raise HwsegError(node.name, f"{what} must be a constant, is {name or 'missing'!r}", EXPORT)
+            cure = "make it a number that is fixed before the export" if name else EXPORT
+            raise HwsegError(node.name, f"{what} must be a constant, is {name or 'missing'!r}", cure)
         array = self.constants[name]
         require(
             bool(np.isfinite(array).all()),
@@ -248,6 +250,6 @@ def _metadata_scale(file: OnnxFile) -> Fraction:
         0 < scale < 1 << 64,
         file.path.name,
         f"metadata hwseg.input_scale must be a positive number, is {text[:40]!r}",
-        EXPORT,
+        "write a number such as 1/256, or remove the entry",
     )
     return scale

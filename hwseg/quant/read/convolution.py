@@ -60,7 +60,8 @@ def _weights(b: Builder, node: OnnxNode, transposed: bool) -> tuple[int, np.ndar
         raise HwsegError(node.name, f"weights must be quantized, are {what}", "use QuantConv2d with a weight quantizer")
     found = b.quantized[name]
     q, scale = found.integers, found.scale
-    require(q.ndim == 4 and q.size > 0, node.name, f"weights must have 4 dimensions, have shape {q.shape}", EXPORT)
+    rule = f"weights must have 4 dimensions, have shape {q.shape}"
+    require(q.ndim == 4 and q.size > 0, node.name, rule, "use QuantConv2d or QuantConvTranspose2d")
     scale = scale.reshape((1,) * (4 - scale.ndim) + scale.shape)
     if transposed:
         q, scale = q.swapaxes(0, 1), scale.swapaxes(0, 1)

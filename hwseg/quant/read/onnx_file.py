@@ -127,7 +127,7 @@ def _convert(path: Path, model: onnx.ModelProto) -> OnnxFile:
     graph = model.graph
     most = f"must have at most {MAX_NODES} nodes, has {len(graph.node)}"
     require(len(graph.node) <= MAX_NODES, place, most, "use a smaller network")
-    require(not graph.sparse_initializer, place, "sparse initializers are not supported", EXPORT)
+    require(not graph.sparse_initializer, place, "sparse initializers are not supported", "store them as plain tensors")
     opset = _opset(place, model)
     constants: dict[str, np.ndarray] = {}
     for tensor in graph.initializer:

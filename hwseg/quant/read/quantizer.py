@@ -10,7 +10,7 @@ import numpy as np
 
 from hwseg.errors import require
 from hwseg.quant.read.attributes import attributes
-from hwseg.quant.read.onnx_file import EXPORT, OnnxNode
+from hwseg.quant.read.onnx_file import OnnxNode
 from hwseg.quant.read.values import Rationals, shortest
 
 
@@ -50,15 +50,16 @@ def read_quantizer(node: OnnxNode, constant: Callable[[OnnxNode, int, str], np.n
         scale.size > 0 and scale.ndim <= 4,
         node.name,
         f"scale must have 1 to 4 dimensions, has {scale.ndim}",
-        EXPORT,
+        "use one scale, or one per output channel",
     )
     within = bool(np.isfinite(scale).all())
-    require(within, node.name, f"scale must fit float32, reaches {_largest(node, constant):g}", "use a smaller scale")
+    largest = float(constant(node, 1, "scale").max())
+    require(within, node.name, f"scale must fit float32, reaches {largest:g}", "use a smaller scale")
     worst = float(scale.min())
-    require(worst > 0, node.name, f"scale must be positive, is {worst:g}", "check the quantizer's training")
+    require(worst > 0, node.name, f"scale must be positive, is {worst:g}", "train again, or set it")
     off = float(np.abs(zero).max()) if zero.size else 0.0
     require(off == 0, node.name, f"zero point must be 0, is {off:g}", "use a symmetric quantizer (Int8..., Uint8...)")
-    require(width.size == 1, node.name, f"bit width must be one number, is {width.size}", EXPORT)
+    require(width.size == 1, node.name, f"bit width must be one number, is {width.size}", "use one bit width")
     bits = float(width.reshape(()))
     whole = bits == int(bits) and 1 + signed <= bits <= 32
     require(
@@ -71,10 +72,6 @@ def read_quantizer(node: OnnxNode, constant: Callable[[OnnxNode, int, str], np.n
     low = -(1 << b - 1) + narrow if signed else 0
     high = (1 << b - 1) - 1 if signed else (1 << b) - 1 - narrow
     return Quantizer(scale, low, high)
-
-
-def _largest(node: OnnxNode, constant: Callable[[OnnxNode, int, str], np.ndarray]) -> float:
-    return float(constant(node, 1, "scale").max())
 
 
 def one_scale(node: OnnxNode, quantizer: Quantizer) -> Fraction:
