@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,6 +60,7 @@ def compile_model(
     say, as of `hwseg.pictures.choice.named`; it is remembered in the report and the graph.
     """
     from hwseg.quant.read.load import load
+    from hwseg.quant.read.onnx_file import self_contained
 
     target = load_board(board)
     config = choose_array(array, core, target)
@@ -69,7 +69,7 @@ def compile_model(
     require_fit(config, target)
     top = in_background(config)
     progress(f"reading {Path(path).name}")
-    graph = turned(chosen(load(path), meaning), planes)
+    graph, copied = turned(chosen(load(path), meaning), planes), self_contained(path)
     pixels = choice_of(graph)
     picture = None if calibrate is None else read_fitting(Path(calibrate), graph)
     program = compile_graph(graph, config, target, allow_inexact, progress, clock)
@@ -113,12 +113,12 @@ def compile_model(
             "report.csv": csv_text(report).encode(),
             "report.html": html(report, found, pictures).encode(),
             "timeline.svg": timeline_svg(report, found).encode(),
+            "model.onnx": copied,
         }
         if picture is not None:
             contents[CALIBRATION] = npy_bytes(picture)
         for name, content in contents.items():
             (scratch / name).write_bytes(content)
-        shutil.copyfile(path, scratch / "model.onnx")
     return Build(folder, program, report)
 
 

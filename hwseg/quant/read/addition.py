@@ -6,7 +6,8 @@ from hwseg.errors import require
 from hwseg.quant.read.affine import with_constant
 from hwseg.quant.read.attributes import attributes
 from hwseg.quant.read.builder import Builder
-from hwseg.quant.read.onnx_file import EXPORT, OnnxNode
+from hwseg.quant.read.onnx_file import OnnxNode
+from hwseg.quant.read.sizes import UnfitSizeError
 from hwseg.quant.read.values import Part, Value
 
 
@@ -17,12 +18,10 @@ def addition(b: Builder, node: OnnxNode) -> None:
         with_constant(b, node)
         return
     shapes = [b.value(node, i).shape for i in (0, 1)]
-    require(
-        shapes[0] == shapes[1],
-        node.name,
-        f"both operands must have one shape, have {shapes[0]} and {shapes[1]}",
-        EXPORT,
-    )
+    rule = f"both operands must have one shape, have {shapes[0]} and {shapes[1]}"
+    if shapes[0][:2] != shapes[1][:2]:
+        raise UnfitSizeError(node.name, rule, "pool or enlarge one of them before it")
+    require(shapes[0] == shapes[1], node.name, rule, "bring one of them to the other's channels by a 1x1 convolution")
     operands = b.activation(node, 0), b.activation(node, 1)
     scales = tuple(b.types[tensor].scale for tensor in operands)
     b.values[node.outputs[0]] = Value((Part(shapes[0], operands, scales),))

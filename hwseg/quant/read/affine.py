@@ -43,7 +43,12 @@ def batch_normalization(b: Builder, node: OnnxNode) -> None:
     require(
         np.isfinite(worst) and worst > 0, node.name, f"variance + epsilon must be positive, is {worst:g}", "train again"
     )
-    factor = rationals(gamma / np.sqrt(power))
+    with np.errstate(over="ignore"):
+        factors = gamma / np.sqrt(power)
+    finite = bool(np.isfinite(factors).all())
+    cure = "train again, or fold the normalization into the weights"
+    require(finite, node.name, f"gamma / sqrt(variance + epsilon) must be finite, variance is {worst:g}", cure)
+    factor = rationals(factors)
     shift = zipped(lambda m, f: m * f, mean, factor)
     _affine(b, node, factor, zipped(lambda x, s: x - s, beta, shift))
 
@@ -59,13 +64,15 @@ def scaling(b: Builder, node: OnnxNode) -> None:
 def with_constant(b: Builder, node: OnnxNode) -> None:
     """x + c, x - c, x * c or x / c, c one number or one per channel."""
     index = 0 if node.input(0) in b.values else 1
-    require(index == 0 or node.op in ("Add", "Mul"), node.name, f"{node.op} must have the constant second", EXPORT)
+    turned = "write c - x as x * -1 + c" if node.op == "Sub" else "divide by a constant, or leave the division out"
+    require(index == 0 or node.op in ("Add", "Mul"), node.name, f"{node.op} must have the constant second", turned)
     channels = b.value(node, index).shape[2]
     constant = b.constant(node, 1 - index, "operand")
     good = constant.size == 1 or (constant.size == channels and constant.shape[-3:] == (channels, 1, 1))
-    require(good, node.name, f"a constant must be one number or one per channel, has shape {constant.shape}", EXPORT)
+    rule = f"a constant must be one number or one per channel, has shape {constant.shape}"
+    require(good, node.name, rule, f"give it the shape (1, {channels}, 1, 1)")
     numbers = b.numbers(node, 1 - index, "operand")
-    require(node.op != "Div" or 0 not in numbers, node.name, "division by 0", EXPORT)
+    require(node.op != "Div" or 0 not in numbers, node.name, "division by 0", "divide by another number")
     one: Rationals = (Fraction(1),)
     if node.op in ("Add", "Sub"):
         _affine(b, node, one, numbers if node.op == "Add" else tuple(-n for n in numbers), index)

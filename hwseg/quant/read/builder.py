@@ -33,6 +33,10 @@ class Builder:
     types: dict[str, TensorType] = field(default_factory=dict)
     made: dict[tuple[object, ...], str] = field(default_factory=dict)
     input_quantizer: bool = True
+    names: set[str] = field(default_factory=set)
+    """Of the nodes so far."""
+    repeated: dict[str, int] = field(default_factory=dict)
+    """By name, the smallest number that may be free."""
 
     def __post_init__(self) -> None:
         self.constants.update(self.file.constants)
@@ -69,9 +73,10 @@ class Builder:
         """The activation a node reads."""
         name = node.input(index)
         if name not in self.values:
-            raise HwsegError(
-                node.name, f"input {index} must be an activation, {name or 'nothing'!r} is a constant", EXPORT
-            )
+            constant = name in self.constants or name in self.quantized
+            what = "a constant" if constant else "no first output of a node" if name else "missing"
+            cure = "compute it before the export" if constant else "read a node's first output" if name else EXPORT
+            raise HwsegError(node.name, f"input {index} must be an activation, {name or 'it'!r} is {what}", cure)
         value = self.values[name]
         late = value.activation.capitalize()
         require(
@@ -92,7 +97,8 @@ class Builder:
             found = self.quantized[name]
             return np.asarray(found.integers.astype(np.float64) * found.scale)
         if name not in self.constants:
-            raise HwsegError(node.name, f"{what} must be a constant, is {name or 'missing'!r}", EXPORT)
+            cure = "make it a number that is fixed before the export" if name else EXPORT
+            raise HwsegError(node.name, f"{what} must be a constant, is {name or 'missing'!r}", cure)
         array = self.constants[name]
         require(
             bool(np.isfinite(array).all()),
@@ -107,8 +113,12 @@ class Builder:
         return read_quantizer(node, self.constant)
 
     def emit(self, name: str, op: Op, inputs: tuple[str, ...], output: str, kind: TensorType) -> str:
-        self.nodes.append(Node(self.fresh(name), op, inputs, output))
+        self.append(Node(self.fresh(name), op, inputs, output))
         return self.record(name, output, kind)
+
+    def append(self, node: Node) -> None:
+        self.nodes.append(node)
+        self.names.add(node.name)
 
     def record(self, place: str, output: str, kind: TensorType) -> str:
         size = kind.shape[0] * kind.shape[1] * kind.shape[2]
@@ -120,12 +130,13 @@ class Builder:
 
     def fresh(self, name: str) -> str:
         """Names of nodes are unique in the graph; ONNX does not promise it."""
-        taken = {node.name for node in self.nodes}
-        return (
-            name
-            if name not in taken
-            else next(f for i in range(len(taken) + 1) if (f := f"{name}#{i + 2}") not in taken)
-        )
+        if name not in self.names:
+            return name
+        number = self.repeated.get(name, 2)
+        while f"{name}#{number}" in self.names:
+            number += 1
+        self.repeated[name] = number
+        return f"{name}#{number}"
 
     def part(self, tensor: str) -> Part:
         kind = self.types[tensor]
@@ -239,6 +250,6 @@ def _metadata_scale(file: OnnxFile) -> Fraction:
         0 < scale < 1 << 64,
         file.path.name,
         f"metadata hwseg.input_scale must be a positive number, is {text[:40]!r}",
-        EXPORT,
+        "write a number such as 1/256, or remove the entry",
     )
     return scale

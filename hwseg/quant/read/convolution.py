@@ -60,7 +60,8 @@ def _weights(b: Builder, node: OnnxNode, transposed: bool) -> tuple[int, np.ndar
         raise HwsegError(node.name, f"weights must be quantized, are {what}", "use QuantConv2d with a weight quantizer")
     found = b.quantized[name]
     q, scale = found.integers, found.scale
-    require(q.ndim == 4 and q.size > 0, node.name, f"weights must have 4 dimensions, have shape {q.shape}", EXPORT)
+    rule = f"weights must have 4 dimensions, have shape {q.shape}"
+    require(q.ndim == 4 and q.size > 0, node.name, rule, "use QuantConv2d or QuantConvTranspose2d")
     scale = scale.reshape((1,) * (4 - scale.ndim) + scale.shape)
     if transposed:
         q, scale = q.swapaxes(0, 1), scale.swapaxes(0, 1)
@@ -102,7 +103,7 @@ def _accumulate(
     require(
         acc.bits <= ACCUMULATOR_BITS, node.name, f"accumulators must fit {ACCUMULATOR_BITS} bits, need {acc.bits}", cure
     )
-    b.nodes.append(conv)
+    b.append(conv)
     b.record(node.name, conv.output, acc)
     b.values[conv.output] = Value((Part(out, (conv.output,), (acc_scale,), _bias(b, node, out[2])),))
 

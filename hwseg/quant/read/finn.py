@@ -16,8 +16,10 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
+from hwseg.borders import tool
 from hwseg.errors import HwsegError, require
 from hwseg.quant.read.onnx_file import read
+from hwseg.quant.read.referee import tidied
 
 OPSET = 11
 NEWER = {
@@ -42,10 +44,11 @@ def run_finn(path: Path, x: np.ndarray) -> Mapping[str, np.ndarray]:
             raise HwsegError(
                 "--compare finn", "needs finn-base and qonnx", "pip install 'hwseg[train,referee]'"
             ) from None
-        shaped = QonnxWrapper(str(path)).transform(InferShapes()).model
-        softmax = any(node.op_type == "Softmax" for node in shaped.graph.node)
+        softmax = any(node.op == "Softmax" for node in read(path).nodes)
         require(not softmax, path.name, "Softmax over channels is not in operator set 11", "use --compare qonnx")
-        return dict(execute_onnx(ModelWrapper(_adapted(shaped)), {read(path).input: x}, return_full_exec_context=True))
+        with tool("finn-base", f"executing {path.name}", "use --compare qonnx"):
+            model = ModelWrapper(_adapted(QonnxWrapper(tidied(path)).transform(InferShapes()).model))
+            return dict(execute_onnx(model, {read(path).input: x}, return_full_exec_context=True))
 
 
 def _restore_mapping() -> None:

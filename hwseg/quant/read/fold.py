@@ -43,7 +43,8 @@ def _integers(x: np.ndarray | None) -> list[int]:
 
 
 def _cast(node: OnnxNode, inputs: Arrays) -> np.ndarray:
-    return np.asarray(inputs[0]).astype(CASTS[node.attributes["to"]])
+    with np.errstate(all="ignore"):
+        return np.asarray(inputs[0]).astype(CASTS[node.attributes["to"]])
 
 
 def _gather(node: OnnxNode, inputs: Arrays) -> np.ndarray:

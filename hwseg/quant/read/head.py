@@ -10,14 +10,14 @@ from hwseg.errors import require
 from hwseg.ir import Head
 from hwseg.quant.read.attributes import attributes
 from hwseg.quant.read.builder import Builder
-from hwseg.quant.read.onnx_file import EXPORT, OnnxNode
+from hwseg.quant.read.onnx_file import OnnxNode
 
 
 def comparison(b: Builder, node: OnnxNode) -> None:
     """The model's own mask: value > threshold, where a probability's threshold is moved before the sigmoid."""
     attributes(node)
     name = node.input(0)
-    require(name in b.values, node.name, "must compare the network's output with a constant", EXPORT)
+    require(name in b.values, node.name, "must compare the network's output with a constant", "write x > c")
     value = b.values[name]
     limit = b.constant(node, 1, "threshold")
     good = value.activation in ("none", "sigmoid") and value.shape[2] == 1 and limit.size == 1

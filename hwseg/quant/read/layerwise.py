@@ -138,7 +138,11 @@ class Layerwise:
 
     def _before(self, name: str, at: Place) -> tuple[np.ndarray, np.ndarray]:
         """The same of a tensor that a pooling, an enlarging or a concatenation reads: what was seen is no sum."""
-        return self._integers(self.seen[name][at]) if name in self.shown else self._unrounded(name, at)
+        if name in self.shown:
+            return self._integers(self.seen[name][at])
+        flat, places = np.unique(np.ravel_multi_index(at, self.exact[name].shape), return_inverse=True)
+        numbers, terms = self._unrounded(name, np.unravel_index(flat, self.exact[name].shape))
+        return numbers[places], terms[places]
 
     @staticmethod
     def _integers(n: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -27,10 +28,11 @@ from hwseg.quant.read.convolution import convolution, transposed_convolution
 from hwseg.quant.read.enlarging import enlarging
 from hwseg.quant.read.fold import folded
 from hwseg.quant.read.head import comparison, final, head_of
-from hwseg.quant.read.onnx_file import EXPORT, OnnxNode, read
+from hwseg.quant.read.onnx_file import EXPORT, OnnxFile, OnnxNode, read
 from hwseg.quant.read.pooling import max_pooling
 from hwseg.quant.read.relu import relu
 from hwseg.quant.read.requantization import requantization
+from hwseg.quant.read.sizes import UnfitSizeError, nearest_sizes
 from hwseg.quant.read.unchanged import crop, identity, pad
 from hwseg.quant.read.values import Value
 
@@ -68,21 +70,46 @@ def load(path: str | Path) -> Graph:
 def load_with_origins(path: str | Path) -> tuple[Graph, dict[str, Value]]:
     """The graph, and what every tensor of the ONNX file is in terms of the graph's tensors, for comparing executors."""
     file = read(path)
+    try:
+        return _graph(file)
+    except UnfitSizeError as error:
+        sizes = nearest_sizes(file, lambda height, width: _fits(file, height, width))
+        raise HwsegError(error.place, error.rule, sizes or error.cure) from None
+
+
+def _fits(file: OnnxFile, height: int, width: int) -> bool:
+    """Is the model sound with an input of another size?  It is tried."""
+    try:
+        _graph(replace(file, shape=(*file.shape[:2], height, width)))
+    except HwsegError:
+        return False
+    return True
+
+
+def _graph(file: OnnxFile) -> tuple[Graph, dict[str, Value]]:
+    """What `load_with_origins` gives, of a checked file."""
     builder = Builder(file)
     for node in file.nodes:
         if _fold(builder, node):
             continue
         rule = RULES.get(node.op)
         if rule is None:
-            raise HwsegError(node.name, f"operation {node.op} is not supported", "use " + ", ".join(sorted(RULES)))
+            raise HwsegError(node.name, f"operation {node.op} is not supported", _instead_of(node.op))
         rule(builder, node)
+    constant = "the output must depend on the image, is a constant"
+    require(file.output in builder.values, file.output, constant, "give what the convolutions compute")
     head = head_of(builder, file.output)
     nodes = _needed(builder.nodes, head.tensor)
-    require(any(node.weights is not None for node in nodes), file.path.name, "must have a convolution", EXPORT)
+    convolves = any(node.weights is not None for node in nodes)
+    require(convolves, file.path.name, "must have a convolution", "put a QuantConv2d before the output")
     kept = {file.input} | {node.output for node in nodes}
     types = {name: kind for name, kind in builder.types.items() if name in kept}
     name, metadata = os.fsencode(file.path.stem).decode("utf-8", "replace"), dict(file.metadata)
     return Graph(name, file.input, nodes, types, head, metadata, builder.input_quantizer), builder.values
+
+
+def _instead_of(op: str) -> str:
+    return EXPORT if op in ("QuantizeLinear", "DequantizeLinear") else "use " + ", ".join(sorted(RULES))
 
 
 def _fold(b: Builder, node: OnnxNode) -> bool:

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from hwseg.errors import require
 from hwseg.ops import MaxPool2d, Upsample2d, shape
 from hwseg.quant.read.builder import Builder
 from hwseg.quant.read.onnx_file import OnnxNode
 from hwseg.quant.read.values import Move
+
+MAX_MOVES = 64
+"""A map of one pixel can be enlarged and pooled any number of times."""
 
 
 def move_map(b: Builder, node: OnnxNode, op: MaxPool2d | Upsample2d) -> None:
@@ -19,6 +23,8 @@ def move_map(b: Builder, node: OnnxNode, op: MaxPool2d | Upsample2d) -> None:
         if b.is_activation(part):
             parts.append(b.part(b.move(move, part.tensors[0], output if len(value.parts) == 1 else f"{output}/{i}")))
         else:
+            most = f"at most {MAX_MOVES} poolings and enlargings may wait for a quantizer"
+            require(len(part.moves) < MAX_MOVES, node.name, most, "put a quantizer between them")
             moved = shape(op, (part.shape,))
             parts.append(replace(part, shape=moved, moves=(*part.moves, move)))
     b.values[output] = replace(value, parts=tuple(parts))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from heapq import heappop, heappush
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ import numpy as np
 import onnx
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
-from hwseg.errors import HwsegError, require
+from hwseg.errors import HwsegError, file_errors, require
 
 MAX_FILE_BYTES = (1 << 31) - 1
 MAX_ELEMENTS = 1 << 28
@@ -51,6 +52,13 @@ class OnnxNode:
         return self.inputs[index] if index < len(self.inputs) else ""
 
 
+class Unreadable:
+    """An attribute that is neither numbers nor text: a graph, a sparse tensor, a type."""
+
+    def __str__(self) -> str:
+        return "a graph, or another thing that is neither numbers nor text"
+
+
 @dataclass(frozen=True)
 class OnnxFile:
     """One image in, [1, C, H, W] = `shape`, one tensor out; `nodes` are those the output needs, in order."""
@@ -75,6 +83,26 @@ def read(path: str | Path) -> OnnxFile:
         raise HwsegError(path.name, "a text in it is not UTF-8: the file is damaged", EXPORT) from None
 
 
+def self_contained(path: str | Path) -> bytes:
+    """The file's bytes; external data is moved inside, so that the copy needs no other file."""
+    path = Path(path)
+    model = _decode(path)
+    tensors = [*model.graph.initializer, *(a.t for node in model.graph.node for a in node.attribute if a.HasField("t"))]
+    outside = [tensor for tensor in tensors if tensor.data_location == onnx.TensorProto.EXTERNAL]
+    for tensor in outside:
+        data = _array(_text(tensor.name), tensor, path).tobytes()
+        tensor.ClearField("external_data")
+        tensor.ClearField("data_location")
+        tensor.raw_data = data
+    if not outside:
+        with file_errors(path):
+            return path.read_bytes()
+    size = model.ByteSize()
+    cure = "use a smaller network"
+    require(size <= MAX_FILE_BYTES, path.name, f"must have at most {MAX_FILE_BYTES} bytes with its external data", cure)
+    return bytes(model.SerializeToString(deterministic=True))
+
+
 def _decode(path: Path) -> onnx.ModelProto:
     try:
         require(path.is_file(), str(path), "must be an ONNX file, but there is no such file", "check the path")
@@ -97,8 +125,9 @@ def _decode(path: Path) -> onnx.ModelProto:
 def _convert(path: Path, model: onnx.ModelProto) -> OnnxFile:
     place = path.name
     graph = model.graph
-    require(len(graph.node) <= MAX_NODES, place, f"must have at most {MAX_NODES} nodes, has {len(graph.node)}")
-    require(not graph.sparse_initializer, place, "sparse initializers are not supported", EXPORT)
+    most = f"must have at most {MAX_NODES} nodes, has {len(graph.node)}"
+    require(len(graph.node) <= MAX_NODES, place, most, "use a smaller network")
+    require(not graph.sparse_initializer, place, "sparse initializers are not supported", "store them as plain tensors")
     opset = _opset(place, model)
     constants: dict[str, np.ndarray] = {}
     for tensor in graph.initializer:
@@ -107,27 +136,32 @@ def _convert(path: Path, model: onnx.ModelProto) -> OnnxFile:
             name != "" and name not in constants, name or place, "initializers must have names of their own", EXPORT
         )
         constants[name] = _array(name, tensor, path)
+    functions = {(_text(function.domain), _text(function.name)) for function in model.functions}
     nodes = []
     for number, proto in enumerate(graph.node):
+        operation = _text(proto.domain), _text(proto.op_type)
+        rule = f"{operation[1]} is a function of the file, which is not supported"
+        inline = "inline it: onnx.inliner.inline_local_functions(model)"
+        require(operation not in functions, _text(proto.name) or operation[1], rule, inline)
         node = _node(number, proto, path)
         if node.op == "Constant":
             require(node.outputs[0] not in constants, node.name, f"tensor {node.outputs[0]} is produced twice", EXPORT)
             constants[node.outputs[0]] = _constant_value(node)
         else:
             nodes.append(node)
-    inputs = [value for value in graph.input if value.name not in constants]
-    names = ", ".join(_text(value.name) for value in inputs)
-    require(len(inputs) == 1, place, f"must have one input, has {len(inputs)}: {names}", "export one image input")
+    inputs = {_text(value.name): value for value in graph.input if _text(value.name) not in constants}
+    many = f"must have one input, has {len(inputs)}: {', '.join(inputs)}"
+    require(len(inputs) == 1 and "" not in inputs, place, many, "export one image input")
+    ((input_name, image),) = inputs.items()
     outputs = [_text(value.name) for value in graph.output]
-    require(
-        len(outputs) == 1, place, f"must have one output, has {len(outputs)}: {', '.join(outputs)}", "export one output"
-    )
+    many = f"must have one output, has {len(outputs)}: {', '.join(outputs)}"
+    require(len(outputs) == 1, place, many, "export one output")
     return OnnxFile(
         path=path,
-        nodes=_live_in_order(place, nodes, constants.keys() | {inputs[0].name}, outputs[0]),
+        nodes=_live_in_order(place, nodes, constants.keys() | {input_name}, outputs[0]),
         constants=constants,
-        input=inputs[0].name,
-        shape=_image_shape(inputs[0]),
+        input=input_name,
+        shape=_image_shape(input_name, image),
         output=outputs[0],
         opset=opset,
         metadata={_text(entry.key): _text(entry.value) for entry in model.metadata_props},
@@ -152,7 +186,8 @@ def _node(number: int, proto: onnx.NodeProto, path: Path) -> OnnxNode:
     name = _text(proto.name) or next((output for output in outputs if output), f"{op}_{number}")
     require(outputs[:1] not in ((), ("",)), name, "must have an output", EXPORT)
     standard = domain in ("", "ai.onnx")
-    require(standard or op in ("Quant", "IntQuant"), name, f"operation {domain}.{op} is not supported")
+    known = standard or op in ("Quant", "IntQuant")
+    require(known, name, f"operation {domain}.{op} is not supported", "use operations of ONNX, and Quant of QONNX")
     attributes: dict[str, Any] = {}
     for attribute in proto.attribute:
         value = _attribute(name, attribute, path)
@@ -176,12 +211,12 @@ def _attribute(name: str, attribute: onnx.AttributeProto, path: Path) -> Any:
         return tuple(float(f) for f in attribute.floats)
     if attribute.type == kinds.TENSOR:
         return _array(name, attribute.t, path)
-    raise HwsegError(name, f"attribute {attribute.name} must be numbers or text", EXPORT)
+    return Unreadable()
 
 
 def _constant_value(node: OnnxNode) -> np.ndarray:
     for key, dtype in (("value", None), ("value_float", "<f4"), ("value_int", "<i8")):
-        if key in node.attributes and not isinstance(node.attributes[key], str):
+        if isinstance(node.attributes.get(key), int | float | tuple | np.ndarray):
             return np.asarray(node.attributes[key], dtype)
     for key, dtype in (("value_floats", "<f4"), ("value_ints", "<i8")):
         if key in node.attributes and isinstance(node.attributes[key], tuple):
@@ -244,8 +279,7 @@ def _external(name: str, tensor: onnx.TensorProto, path: Path, size: int) -> byt
     return data
 
 
-def _image_shape(value: onnx.ValueInfoProto) -> tuple[int, int, int, int]:
-    place = _text(value.name)
+def _image_shape(place: str, value: onnx.ValueInfoProto) -> tuple[int, int, int, int]:
     kind = value.type.tensor_type
     require(
         kind.elem_type == onnx.TensorProto.FLOAT, place, f"input must be float32, not type {kind.elem_type}", EXPORT
@@ -276,29 +310,43 @@ def _live_in_order(place: str, nodes: list[OnnxNode], given: Iterable[str], outp
             require(fresh, node.name, f"tensor {name} is produced twice", EXPORT)
             producer[name] = node
     require(output in producer, place, f"output {output!r} is produced by no node", EXPORT)
-    live: dict[int, OnnxNode] = {}
+    live: set[int] = set()
     waiting = [producer[output]]
     while waiting:
         node = waiting.pop()
         if id(node) in live:
             continue
-        live[id(node)] = node
+        live.add(id(node))
         for name in filter(None, node.inputs):
             known = name in given or name in producer
             require(known, node.name, f"input {name!r} is neither a node's output nor an initializer", EXPORT)
             if name not in given:
                 waiting.append(producer[name])
+    return _in_order([node for node in nodes if id(node) in live], producer)
+
+
+def _in_order(nodes: list[OnnxNode], producer: Mapping[str, OnnxNode]) -> tuple[OnnxNode, ...]:
+    """Each node after those it reads; of those that may come next, the first in the file (Kahn)."""
+    number = {id(node): i for i, node in enumerate(nodes)}
+    sources = [{number[id(producer[name])] for name in node.inputs if name in producer} for node in nodes]
+    readers: list[list[int]] = [[] for _ in nodes]
+    for i, read_by in enumerate(sources):
+        for source in read_by:
+            readers[source].append(i)
+    missing = [len(read_by) for read_by in sources]
+    ready = [i for i, count in enumerate(missing) if count == 0]
     order: list[OnnxNode] = []
-    done = set(given)
-    rest = [node for node in nodes if id(node) in live]
-    while rest:
-        later = []
-        for node in rest:
-            if all(name in done for name in node.inputs if name):
-                order.append(node)
-                done.update(node.outputs)
-            else:
-                later.append(node)
-        require(len(later) < len(rest), later[-1].name if later else place, "is part of a cycle", EXPORT)
-        rest = later
+    while ready:
+        i = heappop(ready)
+        order.append(nodes[i])
+        for reader in readers[i]:
+            missing[reader] -= 1
+            if missing[reader] == 0:
+                heappush(ready, reader)
+    if len(order) < len(nodes):
+        i, seen = next(i for i, count in enumerate(missing) if count), set()
+        while i not in seen:  # every node that is left waits for another one that is left
+            seen.add(i)
+            i = min(source for source in sources[i] if missing[source])
+        raise HwsegError(nodes[i].name, "is part of a cycle", EXPORT)
     return tuple(order)

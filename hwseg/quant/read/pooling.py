@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from hwseg.errors import HwsegError, require
+from hwseg.errors import require
 from hwseg.ops import MaxPool2d
 from hwseg.quant.read.attributes import attributes
 from hwseg.quant.read.builder import Builder
 from hwseg.quant.read.moving import move_map
 from hwseg.quant.read.onnx_file import OnnxNode
-from hwseg.quant.read.sizes import nearest_sizes
+from hwseg.quant.read.sizes import UnfitSizeError
 
 
 def max_pooling(b: Builder, node: OnnxNode) -> None:
@@ -21,7 +21,6 @@ def max_pooling(b: Builder, node: OnnxNode) -> None:
     require(given, node.name, "must be 2x2 with stride 2", "use MaxPool2d(2)")
     height, width, _ = b.value(node).shape
     if height % 2 or width % 2:
-        raise HwsegError(
-            node.name, f"pooling 2x2 must divide the map, which is {height}x{width}", nearest_sizes(b.file)
-        )
+        rule = f"pooling 2x2 must divide the map, which is {height}x{width}"
+        raise UnfitSizeError(node.name, rule, "pool fewer times")
     move_map(b, node, MaxPool2d())

@@ -10,7 +10,7 @@ import numpy as np
 
 from hwseg.errors import require
 from hwseg.quant.read.attributes import attributes
-from hwseg.quant.read.onnx_file import EXPORT, OnnxNode
+from hwseg.quant.read.onnx_file import OnnxNode
 from hwseg.quant.read.values import Rationals, shortest
 
 
@@ -42,20 +42,24 @@ def read_quantizer(node: OnnxNode, constant: Callable[[OnnxNode, int, str], np.n
     """Checked parameters of a Quant node; `constant` gives its inputs by number."""
     found = attributes(node, signed=[0, 1], narrow=[0, 1], rounding_mode=["ROUND", "HALF_EVEN"])
     signed, narrow = (int(found.get(key, 1)) for key in ("signed", "narrow"))
-    scale = constant(node, 1, "scale").astype(np.float32)
+    with np.errstate(over="ignore", under="ignore"):
+        scale = constant(node, 1, "scale").astype(np.float32)
     zero = constant(node, 2, "zero point")
     width = constant(node, 3, "bit width")
     require(
         scale.size > 0 and scale.ndim <= 4,
         node.name,
         f"scale must have 1 to 4 dimensions, has {scale.ndim}",
-        EXPORT,
+        "use one scale, or one per output channel",
     )
+    within = bool(np.isfinite(scale).all())
+    largest = float(constant(node, 1, "scale").max())
+    require(within, node.name, f"scale must fit float32, reaches {largest:g}", "use a smaller scale")
     worst = float(scale.min())
-    require(worst > 0, node.name, f"scale must be positive, is {worst:g}", "check the quantizer's training")
+    require(worst > 0, node.name, f"scale must be positive, is {worst:g}", "train again, or set it")
     off = float(np.abs(zero).max()) if zero.size else 0.0
     require(off == 0, node.name, f"zero point must be 0, is {off:g}", "use a symmetric quantizer (Int8..., Uint8...)")
-    require(width.size == 1, node.name, f"bit width must be one number, is {width.size}", EXPORT)
+    require(width.size == 1, node.name, f"bit width must be one number, is {width.size}", "use one bit width")
     bits = float(width.reshape(()))
     whole = bits == int(bits) and 1 + signed <= bits <= 32
     require(

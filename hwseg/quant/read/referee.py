@@ -16,14 +16,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import onnx
 
 from hwseg import golden
+from hwseg.borders import tool
 from hwseg.errors import HwsegError, require
 from hwseg.ir import Graph
 from hwseg.pictures.source import to_floats
 from hwseg.quant.read.layerwise import NOTHING, Context, Layerwise, Own, is_activation, magnitude, part_values, step_of
 from hwseg.quant.read.load import load_with_origins
-from hwseg.quant.read.onnx_file import read
+from hwseg.quant.read.onnx_file import read, self_contained
 from hwseg.quant.read.values import Value
 
 TIE = 1e-3
@@ -162,5 +164,19 @@ def run_qonnx(path: Path, x: np.ndarray) -> Context:
             from qonnx.transformation.infer_shapes import InferShapes
         except ImportError:
             raise HwsegError("--compare qonnx", "needs qonnx", "pip install 'hwseg[train]'") from None
-        model = ModelWrapper(str(path)).transform(InferShapes())
-        return dict(execute_onnx(model, {read(path).input: x}, return_full_exec_context=True))
+        with tool("qonnx", f"executing {path.name}", "use --compare brevitas"):
+            model = ModelWrapper(tidied(path)).transform(InferShapes())
+            return dict(execute_onnx(model, {read(path).input: x}, return_full_exec_context=True))
+
+
+def tidied(path: Path) -> onnx.ModelProto:
+    """The model as executors take it: the nodes that hwseg reads, in order, its data inside, shapes to be inferred."""
+    file, model = read(path), onnx.ModelProto.FromString(self_contained(path))
+    graph = model.graph
+    by_output = {node.output[0]: node for node in graph.node}
+    nodes = [node for node in graph.node if node.op_type == "Constant"]
+    nodes += [by_output[node.outputs[0]] for node in file.nodes]
+    for stale in (graph.node, graph.value_info):
+        del stale[:]
+    graph.node.extend(nodes)
+    return model

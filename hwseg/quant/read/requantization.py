@@ -8,7 +8,7 @@ import numpy as np
 
 from hwseg.errors import require
 from hwseg.quant.read.builder import Builder
-from hwseg.quant.read.onnx_file import EXPORT, OnnxNode
+from hwseg.quant.read.onnx_file import OnnxNode
 from hwseg.quant.read.quantizer import Quantized, one_scale
 
 
@@ -17,7 +17,8 @@ def requantization(b: Builder, node: OnnxNode) -> None:
     quantizer = b.quantizer(node)
     name, output = node.input(0), node.outputs[0]
     if name in b.constants:
-        floats = b.constant(node, 0, "quantized constant").astype(np.float32)
+        with np.errstate(over="ignore"):
+            floats = b.constant(node, 0, "quantized constant").astype(np.float32)
         b.quantized[output] = _constant(node, floats, quantizer.scale, quantizer.low, quantizer.high)
         return
     value = b.value(node)
@@ -39,7 +40,7 @@ def _constant(node: OnnxNode, x: np.ndarray, scale: np.ndarray, low: int, high: 
     """Rounded after the float32 division that QONNX defines."""
     padded = (1,) * (x.ndim - scale.ndim) + scale.shape
     fits = len(padded) == x.ndim and all(s in (1, n) for s, n in zip(padded, x.shape, strict=True))
-    require(fits, node.name, f"scale {scale.shape} must fit the constant {x.shape}", EXPORT)
+    require(fits, node.name, f"scale {scale.shape} must fit the constant {x.shape}", "use one scale")
     with np.errstate(over="ignore"):
         ratio = np.asarray(x / scale)
     if high > 1 << 15:

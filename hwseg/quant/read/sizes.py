@@ -2,11 +2,41 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from itertools import product
+
+from hwseg.errors import HwsegError
 from hwseg.quant.read.onnx_file import OnnxFile
 
 
-def nearest_sizes(file: OnnxFile) -> str:
-    """Input sizes near the given one that every pooling divides."""
+class UnfitSizeError(HwsegError):
+    """A map's size does not suit its reader; `load` looks for sizes of the input with which it does.
+
+    cure: where there are none.
+    """
+
+
+def nearest_sizes(file: OnnxFile, fits: Callable[[int, int], bool]) -> str:
+    """Input sizes near the given one that every pooling divides, and that do when they are tried; nothing if the given
+    one is such a size, so that no other will help.
+    """
+    factor = _factor(file)
+    _, _, height, width = file.shape
+    near = [[n for n in (size // factor * factor, -(-size // factor) * factor) if n > 0] for size in (height, width)]
+    others = [size for size in dict.fromkeys(product(*near)) if size != (height, width)]
+    good = [f"{h}x{w}" for h, w in others if fits(h, w)]
+    given = f"the input is {height}x{width}"
+    if good:
+        return f"{given}, the nearest {'sizes that fit are' if good[1:] else 'size that fits is'} {', '.join(good)}"
+    if height % factor == 0 and width % factor == 0:
+        return ""
+    # Sizes of this one that stand in the file as constants: it fits no other.
+    such = " or ".join(f"{h}x{w}" for h, w in others)
+    return f"{given}; export the model with an input that {factor} divides, such as {such}"
+
+
+def _factor(file: OnnxFile) -> int:
+    """What divides the sizes that suit all poolings."""
     depth = {file.input: 0}
     for node in file.nodes:
         strides = node.attributes.get("strides", (1, 1))
@@ -15,8 +45,4 @@ def nearest_sizes(file: OnnxFile) -> str:
         reached = max((depth[name] for name in node.inputs if name in depth), default=None)
         if reached is not None:
             depth.update((output, reached + down - up) for output in node.outputs)
-    factor = 1 << min(max(depth.values()), 20)
-    _, _, height, width = file.shape
-    choices = [[n for n in (size // factor * factor, -(-size // factor) * factor) if n > 0] for size in (height, width)]
-    sizes = dict.fromkeys(f"{h}x{w}" for h in choices[0] for w in choices[1])
-    return f"the input is {height}x{width}, the nearest sizes that fit are {', '.join(sizes)}"
+    return 1 << min(max(depth.values()), 20)

@@ -9,7 +9,7 @@ from hwseg.quant.read.attributes import attributes
 from hwseg.quant.read.builder import Builder
 from hwseg.quant.read.fold import slices
 from hwseg.quant.read.onnx_file import EXPORT, OnnxNode
-from hwseg.quant.read.sizes import nearest_sizes
+from hwseg.quant.read.sizes import UnfitSizeError
 
 
 def identity(b: Builder, node: OnnxNode) -> None:
@@ -33,7 +33,8 @@ def crop(b: Builder, node: OnnxNode) -> None:
     attributes(node, starts=tuple, ends=tuple, axes=tuple)
     value = b.value(node)
     height, width, channels = value.shape
-    inputs = [None, *(b.constant(node, i, "range") for i in range(1, len(node.inputs)) if node.input(i))]
+    given = range(1, len(node.inputs))
+    inputs = [None, *(b.constant(node, i, "range") if node.input(i) else None for i in given)]
     try:
         taken = slices(node, inputs, 4)
     except (ValueError, IndexError):
@@ -41,7 +42,8 @@ def crop(b: Builder, node: OnnxNode) -> None:
     sizes = (1, channels, height, width)
     whole = all(range(n)[part] == range(n) for part, n in zip(taken, sizes, strict=True) if part.step != 0)
     whole = whole and all(part.step != 0 for part in taken)
-    require(whole, node.name, "cropping a map is not supported", nearest_sizes(b.file))
+    if not whole:
+        raise UnfitSizeError(node.name, "cropping a map is not supported", "crop the picture, not maps of the network")
     b.values[node.outputs[0]] = value
 
 
@@ -49,5 +51,6 @@ def pad(b: Builder, node: OnnxNode) -> None:
     """Padding by nothing, as U-Nets for any size contain it."""
     attributes(node, mode=str, pads=tuple, value=float)
     widths = node.attributes["pads"] if "pads" in node.attributes else b.constant(node, 1, "padding").reshape(-1)
-    require(not any(widths), node.name, "padding a map is not supported", nearest_sizes(b.file))
+    if any(widths):
+        raise UnfitSizeError(node.name, "padding a map is not supported", "use padding of the convolutions")
     b.values[node.outputs[0]] = b.value(node)
