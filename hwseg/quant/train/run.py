@@ -51,9 +51,10 @@ from hwseg.quant.train.checkpoint import (
 from hwseg.quant.train.config import STAGES, TrainConfig, read_toml, to_toml
 from hwseg.quant.train.dial import Dial
 from hwseg.quant.train.folder import STATE, alone, digest_of
-from hwseg.quant.train.pairs import Pair, depth, every_class, whole
+from hwseg.quant.train.pairs import Pair, depth, every_class
 from hwseg.quant.train.plots import curves, tensorboard
 from hwseg.quant.train.processes import fabric
+from hwseg.quant.train.whole import dice
 from hwseg.quant.train.unet import QuantUNet, UNetConfig, calibrate, fold_batch_norm
 
 __all__ = ["Progress", "Result", "Run", "TrainConfig", "dice", "load_network", "read_toml", "save_network", "train"]
@@ -399,18 +400,3 @@ def finish(run: Run, parts: Parts) -> Result:
         write_whole(run.folder / "result.json", (json.dumps(values, indent=1) + "\n").encode())
         curves(run.history, run.folder / "curves.png")
     return Result(run.step, 0, run.best, scores)
-
-
-@torch.no_grad()
-def dice(model: QuantUNet, pairs: list[Pair], pixels: Meaning, device: torch.device, resize: int = 0) -> list[float]:
-    """Dice of each whole picture, scaled to `resize` x `resize` unless 0."""
-    training = model.training
-    model.eval()
-    classes = max(2, model.config.out_channels)
-    scores = []
-    for pair in pairs:
-        image, target = whole(pair, pixels, model.config.input_quantizer, model.config.multiple, resize)
-        predicted = metrics.labels(model(image.to(device))).cpu()
-        scores.append(float(metrics.dice(predicted, target, classes)[0]))
-    model.train(training)
-    return scores
