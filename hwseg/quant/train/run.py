@@ -53,8 +53,8 @@ from hwseg.quant.train.folder import STATE, alone, digest_of
 from hwseg.quant.train.pairs import Pair, depth, every_class
 from hwseg.quant.train.plots import curves, tensorboard
 from hwseg.quant.train.processes import fabric
-from hwseg.quant.train.scores import dice
 from hwseg.quant.train.unet import QuantUNet, UNetConfig, calibrate, fold_batch_norm
+from hwseg.quant.train.whole import dice
 
 __all__ = ["Progress", "Result", "Run", "TrainConfig", "dice", "load_network", "read_toml", "save_network", "train"]
 

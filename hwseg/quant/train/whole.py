@@ -1,4 +1,4 @@
-"""How good a network is on whole pictures, in floating point, as PyTorch computes it."""
+"""How well a network in floating point does on whole pictures."""
 
 from __future__ import annotations
 
