@@ -14,6 +14,9 @@ from hwseg.files import read_file
 from hwseg.pictures import meaning
 from hwseg.pictures.meaning import Meaning
 
+OLDER = {"older": True}
+"""Of the options of a run that an older hwseg began, which did not say it."""
+
 STAGES = ("float", "quantized", "folded")
 LOSSES = ("dice_ce", "poly_dice", "boundary")
 AUGMENTATIONS = ("turn", "mild", "none")

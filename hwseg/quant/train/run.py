@@ -34,7 +34,6 @@ from hwseg.interrupts import Asked, deferred, exit_status
 from hwseg.pictures import labels as declared
 from hwseg.pictures import meaning
 from hwseg.pictures.labels import Labels
-from hwseg.pictures.meaning import Meaning
 from hwseg.quant.train import crops, layers, losses, metrics
 from hwseg.quant.train.average import Average
 from hwseg.quant.train.checkpoint import (
@@ -48,19 +47,16 @@ from hwseg.quant.train.checkpoint import (
     save_network,
     start_from,
 )
-from hwseg.quant.train.config import STAGES, TrainConfig, read_toml, to_toml
+from hwseg.quant.train.config import OLDER, STAGES, TrainConfig, read_toml, to_toml
 from hwseg.quant.train.dial import Dial
 from hwseg.quant.train.folder import STATE, alone, digest_of
 from hwseg.quant.train.pairs import Pair, depth, every_class
 from hwseg.quant.train.plots import curves, tensorboard
 from hwseg.quant.train.processes import fabric
-from hwseg.quant.train.whole import dice
 from hwseg.quant.train.unet import QuantUNet, UNetConfig, calibrate, fold_batch_norm
+from hwseg.quant.train.whole import dice
 
 __all__ = ["Progress", "Result", "Run", "TrainConfig", "dice", "load_network", "read_toml", "save_network", "train"]
-
-OLDER = {"older": True}
-"""Of the options of a run that an older hwseg began, which did not say it."""
 
 _COLUMNS = ("step", "stage", "loss", "learning_rate", "val_dice", "seconds")
 
