@@ -96,7 +96,7 @@ def test_modes(tmp_path: Path) -> None:
 def test_files_that_are_no_pictures(tmp_path: Path, content: bytes) -> None:
     file = tmp_path / "a.png"
     file.write_bytes(content)
-    assert "is no picture, or a damaged one" in sentence(file, graph())
+    assert "is not a picture, or is damaged" in sentence(file, graph())
     assert "no such file" in sentence(tmp_path / "none.png", graph())
 
 

@@ -166,7 +166,7 @@ def _split_overlaps(root: Path) -> str:
 
 def _split_is_no_json(root: Path) -> str:
     (root / "split.json").write_text("{")
-    return r"split.json: is not valid JSON"
+    return r"split.json: is not valid JSON, or is damaged"
 
 
 def _split_without_validation(root: Path) -> str:

@@ -420,7 +420,7 @@ def test_adapt_takes_what_pixels_are_from_its_base(folder: Path, tmp_path: Path)
         ("[input]\nvalue = 'unit'\n", "[input]: has the unknown key 'value'"),
         ("[labels]\ncoding = 'blue'\n", "[labels]: labels must be"),
         ("[labels]\nnames = ['a']\n", "[labels]: labels must have 2 names"),
-        ("[labels\n", "is not readable TOML"),
+        ("[labels\n", "is not readable TOML, or is damaged"),
     ],
 )
 def test_declarations_that_are_refused(text: str, sentence: str, folder: Path) -> None:
