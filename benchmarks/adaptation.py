@@ -37,9 +37,9 @@ def scores(run: Path, pairs: Sequence[Pair]) -> tuple[list[float], list[float]]:
     side = int(meta["resize"] or meta["size"])
     file = run / "model.onnx"
     if not file.is_file():
-        export_qonnx(model, file, (side, side), meta["normalize"], "model", "resize" if meta["resize"] else "")
+        export_qonnx(model, file, (side, side), meta["input"], meta["labels"], "model")
     first, _ = load_network(run / "float.pt")
-    floats = dice(first, list(pairs), meta["normalize"], torch.device("cpu"), meta["resize"])
+    floats = dice(first, list(pairs), meta["input"], torch.device("cpu"), meta["resize"])
     return floats, dices(load(file), pairs)
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from benchmarks.measure import machine, table, verdict
 from benchmarks.networks import MIDDLE
 from hwseg import golden
-from hwseg.image import to_floats
+from hwseg.pictures.source import to_floats
 from hwseg.quant.read.load import load, load_with_origins
 from hwseg.quant.read.referee import judge, run_qonnx
 

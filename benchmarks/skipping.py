@@ -18,8 +18,8 @@ import numpy as np
 from benchmarks.measure import machine, table
 from hwseg.boards import load_board
 from hwseg.compile.program import Program, compile_graph
-from hwseg.image import read_input
 from hwseg.machine.activity import skipping
+from hwseg.pictures.source import read_input
 from hwseg.quant.read.load import load
 from hwseg.rtl.config import parse_array
 

@@ -21,8 +21,8 @@ from benchmarks.verification import MOST_CYCLES, Check, verify_strips, verify_wh
 from hwseg import models
 from hwseg.boards import Board, load_board
 from hwseg.compile.program import Program, compile_graph
-from hwseg.image import read_input
 from hwseg.ir import Graph
+from hwseg.pictures.source import read_input
 from hwseg.rtl.config import PRESETS, EngineConfig
 
 CLOCK_MHZ = 150.0

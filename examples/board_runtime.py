@@ -2,7 +2,7 @@
 
     python examples/board_runtime.py PACKAGE PICTURE MASK.png [simulation]
 
-PACKAGE is a folder of `hwseg package`; PICTURE is resized to the model's size.
+PACKAGE is a folder of `hwseg package`; PICTURE is scaled to the model's size, as `hwseg golden --fit resize` does.
 """
 
 from __future__ import annotations
@@ -10,21 +10,22 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-import numpy as np
 from PIL import Image
 
+from hwseg.pictures.read import read_one
 from hwseg.runtime import Accelerator, Mask
 
 
 def main(package: Path, picture: Path, mask: Path, backend: str = "board") -> Mask:
-    """Run the package's first model on a picture and write the mask, as bright as classes allow."""
+    """Run the package's first model on a picture and write the mask, in the one coding of its labels."""
     with Accelerator.open(package, backend) as accelerator:
-        height, width, channels = accelerator.load().input.shape
-        image = Image.open(picture).convert("L" if channels == 1 else "RGB").resize((width, height))
-        result = accelerator.segment(np.asarray(image).reshape(height, width, channels))
+        result = accelerator.segment(read_one(picture), fit="resize")
         milliseconds = result.cycles / accelerator.package.board.clock_mhz / 1000
-    classes = max(1, int(result.mask.max()))
-    Image.fromarray(result.mask * np.uint8(255 // classes)).save(mask)
+    labels = result.model.pixels.labels
+    written = Image.fromarray(labels.coded(result.mask))
+    if labels.channels > 1:
+        written.putpalette(labels.palette().reshape(-1).tolist())
+    written.save(mask)
     print(f"{result.model.name}: {result.cycles:,} cycles, {milliseconds:.2f} ms; wrote {mask}")
     return result
 

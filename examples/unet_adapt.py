@@ -13,7 +13,7 @@ from pathlib import Path
 
 from hwseg.quant.train import adapt, data
 from hwseg.quant.train.checkpoint import load_network
-from hwseg.quant.train.config import TrainConfig
+from hwseg.quant.train.config import TrainConfig, meant
 from hwseg.quant.train.export import export_qonnx
 from hwseg.quant.train.run import train
 
@@ -28,7 +28,7 @@ def main(base: Path, folder: Path, out: Path, steps: int = 600, size: int = 64) 
         float_part=0.6,
         quantized_part=0.0,
         validate_every=min(100, steps),
-        normalize=meta["normalize"],
+        **meant(meta["input"]),
         init=str(base),
     )
     run = adapt.AdaptRun(out.with_suffix(""), unet, config, adapt.AdaptConfig(rank=3, final_rank=2.0, fewer=8))
@@ -37,7 +37,7 @@ def main(base: Path, folder: Path, out: Path, steps: int = 600, size: int = 64) 
     for part, score in result.scores.items():
         print(f"Dice on {part}: {score}")
     merged, meta = load_network(run.folder / "best.pt")
-    export_qonnx(merged, out, (128, 128), meta["normalize"], out.stem)
+    export_qonnx(merged, out, (128, 128), meta["input"], meta["labels"], out.stem)
     return run
 
 

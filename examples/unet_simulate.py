@@ -12,8 +12,8 @@ import sys
 from pathlib import Path
 
 from hwseg.builds.simulation import simulate
-from hwseg.image import read_input
-from hwseg.picture import mask_png
+from hwseg.pictures.draw import mask_png
+from hwseg.pictures.source import labels_of, read_input
 from hwseg.quant.read.load import load
 from hwseg.sim.simulate import Simulation
 
@@ -24,7 +24,7 @@ def main(build: Path, picture: Path, mask: Path) -> Simulation:
     result = simulate(build, read_input(picture, graph, "crop"))
     for layer in result.layers:
         print(f"{layer.name:16} {layer.mismatches} mismatches, {layer.cycles:,} of {layer.predicted_cycles:,} cycles")
-    mask.write_bytes(mask_png(result.mask))
+    mask.write_bytes(mask_png(result.mask, labels_of(graph)))
     verdict = "passed" if result.passed else "FAILED"
     print(f"{verdict}: {result.mismatches} mismatches, {result.cycles:,} cycles; wrote {mask}")
     return result

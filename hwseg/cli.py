@@ -26,6 +26,7 @@ COMMANDS: Mapping[str, str] = {
     "export": "Write a trained network as QONNX.",
     "eval": "Measure Dice, IoU, HD95 and NSD of a model's integers on a data set.",
     "golden": "Run a model in exact integers and compare it with other executors.",
+    "segment": "Segment pictures of any size, files, folders and volumes, by exact tiles.",
     "compile": "Turn a QONNX model into Verilog, program, weights and a report.",
     "simulate": "Run a build in Verilator and compare every feature map with the golden model.",
     "report": "Show what a build costs and how fast it is, layer by layer.",

@@ -46,7 +46,7 @@ class Costs:
         side = int(meta["resize"] or meta["size"])
         self.size = parse_size(options["size"]) if options["size"] else (side, side)
         out.mkdir(parents=True, exist_ok=True)
-        export_qonnx(model, out / "base.onnx", self.size, meta["normalize"], "base", "resize" if meta["resize"] else "")
+        export_qonnx(model, out / "base.onnx", self.size, meta["input"], meta["labels"], "base")
         self.graph = load(out / "base.onnx")
         self.board = load_board("zynq7020")
         self.config = choose_array(options["array"], "table", self.board)

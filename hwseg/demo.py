@@ -7,7 +7,6 @@ as its example.  Only these two files are taken from its wheel, and both are che
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import subprocess
 import sys
@@ -24,6 +23,9 @@ from PIL import Image
 from hwseg.caches import kept
 from hwseg.errors import HwsegError, require
 from hwseg.files import build_folder, read_zip_member
+from hwseg.pictures.labels import Labels
+from hwseg.pictures.masks import read_mask
+from hwseg.pictures.read import read_one
 
 if TYPE_CHECKING:
     from hwseg.sim.simulate import Progress, Simulation
@@ -87,7 +89,8 @@ def run(out: Path, say: Callable[[str], None], progress: Progress | None = None)
     from hwseg import models
     from hwseg.builds.build import compile_model
     from hwseg.builds.simulation import simulate
-    from hwseg.image import read_input
+    from hwseg.pictures.draw import mask_png
+    from hwseg.pictures.source import labels_of, read_input
 
     say(f"picture: {PACKAGE}, rows {CROP[0]} to {CROP[0] + CROP[2] - 1}, columns {CROP[1]} to {CROP[1] + CROP[3] - 1}")
     picture = nuclei().crop(*CROP)
@@ -101,7 +104,7 @@ def run(out: Path, say: Callable[[str], None], progress: Progress | None = None)
         simulation = simulate(folder / "build", image, progress=progress)
         mask = np.asarray(simulation.mask, np.uint8)
         result = Segmented(simulation, dice(mask, picture.mask), float(build.report["clock_mhz"]))
-        Image.fromarray((mask > 0).astype(np.uint8) * np.uint8(255)).save(folder / "mask.png")
+        (folder / "mask.png").write_bytes(mask_png(mask, labels_of(build.program.graph)))
         panels(picture, mask).save(folder / "demo.png")
         (folder / "demo.json").write_text(json.dumps(summary(result), indent=1) + "\n")
     return result
@@ -125,9 +128,9 @@ def summary(result: Segmented) -> dict[str, object]:
 def nuclei() -> Picture:
     """The picture and its mask, from the cache or the package index."""
     folder = kept("demo", (PACKAGE, MEMBERS), _fetch)
-    contents = {name: (folder / name).read_bytes() for name in MEMBERS}
-    pixels, instances = (np.asarray(Image.open(io.BytesIO(contents[name]))) for name in MEMBERS)
-    return Picture(pixels.astype(np.uint8), (instances > 0).astype(np.uint8))
+    picture = read_one(folder / "img2d.tif").pixels[:, :, 0]
+    require(int(picture.max()) < 256, str(folder), "must hold a picture of values below 256", "delete it and try again")
+    return Picture(picture.astype(np.uint8), read_mask(folder / "mask2d.tif", Labels(1, "instances")))
 
 
 def _fetch(folder: Path) -> None:

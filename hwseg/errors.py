@@ -23,10 +23,7 @@ _SPACE = "free space or write elsewhere"
 _SAID: dict[int, tuple[str, str]] = {
     errno.ENOSPC: ("the disk is full", _SPACE),
     errno.EDQUOT: ("the disk is full", _SPACE),
-    errno.EFBIG: (
-        "the file would be larger than this system or its limits allow",
-        "write elsewhere, or raise ulimit -f",
-    ),
+    errno.EFBIG: ("the file would be larger than the system's limits allow", "write elsewhere, or raise ulimit -f"),
     errno.EACCES: ("must be accessible: permission denied", _OTHER_PATH),
     errno.EPERM: ("must be accessible: permission denied", _OTHER_PATH),
     errno.EROFS: ("must be accessible: permission denied, the file system is read-only", _OTHER_PATH),

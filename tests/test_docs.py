@@ -80,7 +80,18 @@ def test_printed_commands_exist_with_their_options(page: Path) -> None:
 
 NAMED = re.compile(r"(?<![\w./-])((?:hwseg|tests|docs|boards|sim|benchmarks|examples|constraints)/[\w./-]*\w)")
 DOTTED = re.compile(r"(?<![\w./-])hwseg(?:\.[A-Za-z_]\w*)+")
-NOT_MODULES = {"hwseg.fit", "hwseg.input_scale", "hwseg.bit", "hwseg.rules", "hwseg.dts", "hwseg.dtbo", "hwseg.config"}
+NOT_MODULES = {
+    "hwseg.fit",
+    "hwseg.input",
+    "hwseg.labels",
+    "hwseg.normalize",
+    "hwseg.input_scale",
+    "hwseg.bit",
+    "hwseg.rules",
+    "hwseg.dts",
+    "hwseg.dtbo",
+    "hwseg.config",
+}
 """Keys of a model's metadata and files of a package, by their first two words."""
 INSTALLED = {"hwseg/dtbo"}
 """Ends of paths of a board's own."""

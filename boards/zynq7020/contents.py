@@ -13,7 +13,29 @@ import hwseg
 from hwseg.boards import Board
 from hwseg.errors import require
 
-DRIVER = ("__init__.py", "borders.py", "errors.py", "files.py", "layout.py", "locks.py", "normalize.py")
+PICTURES = ("__init__", "fit", "labels", "meaning", "packed", "prepare", "raster", "table")
+"""Modules of `hwseg.pictures` that need NumPy alone."""
+
+READER = (
+    "read",
+    "formats/__init__",
+    "formats/dicom",
+    "formats/nifti",
+    "formats/numpy_file",
+    "formats/pillow",
+    "formats/tiff",
+)
+"""Modules of `hwseg.pictures` that read files, each with a package that it asks for when a file is read."""
+
+DRIVER = (
+    "__init__.py",
+    "borders.py",
+    "errors.py",
+    "files.py",
+    "layout.py",
+    "locks.py",
+    *(f"pictures/{name}.py" for name in (*PICTURES, *READER)),
+)
 """Modules of hwseg that the driver needs, beside the package `runtime`."""
 
 PYPROJECT = """# The driver alone, for the board: pip install .
@@ -30,7 +52,7 @@ license = {{ text = "Apache-2.0" }}
 dependencies = ["numpy>=1.21"]
 
 [tool.setuptools]
-packages = ["hwseg", "hwseg.runtime"]
+packages = ["hwseg", "hwseg.pictures", "hwseg.pictures.formats", "hwseg.runtime"]
 """
 
 README = """# hwseg on the {title}
@@ -47,7 +69,7 @@ Array {array}, {mhz:.3f} MHz, {part}. Models: {models}.
 from hwseg.runtime import Accelerator
 
 with Accelerator.open(".") as accelerator:
-    mask = accelerator.segment(pixels).mask  # uint8 [H, W] from uint8 pixels [H, W] or [H, W, C]
+    mask = accelerator.segment(pixels).mask  # uint8 [H, W] from pixels [H, W] or [H, W, C]
 ```
 
 `notebooks/segment.ipynb` is the same with a picture. With hwseg installed, `Accelerator.open(".", "simulation")` runs
@@ -102,14 +124,16 @@ def notebook(board: Board) -> dict[str, Any]:
             "model = accelerator.load()\n"
             'print(f"{model.name}: {model.input.shape}, array {accelerator.package.array}")',
         ),
-        ("markdown", "A picture of the model's size, 8 bits per channel; without a file, bright discs on noise."),
+        (
+            "markdown",
+            "A picture file, scaled to the model's size as a workstation does; without one, bright discs on noise.",
+        ),
         (
             "code",
             "height, width, channels = model.input.shape\n"
             "if PICTURE:\n"
-            "    from PIL import Image\n\n"
-            '    picture = Image.open(PICTURE).convert("L" if channels == 1 else "RGB").resize((width, height))\n'
-            "    pixels = np.asarray(picture).reshape(height, width, channels)\n"
+            "    from hwseg.pictures.read import read_one\n\n"
+            "    pixels = read_one(PICTURE)\n"
             "else:\n"
             "    noise = np.random.default_rng(1)\n"
             "    y, x = np.mgrid[:height, :width]\n"
@@ -120,9 +144,10 @@ def notebook(board: Board) -> dict[str, Any]:
         ),
         (
             "code",
-            "result = accelerator.segment(pixels)\n"
+            'result = accelerator.segment(pixels, fit="resize")\n'
             "milliseconds = result.cycles / accelerator.package.board.clock_mhz / 1000\n"
-            'print(f"{result.cycles} cycles, {milliseconds:.2f} ms, {100 * result.mask.mean():.1f} % foreground")\n'
+            "share = 100 * (result.mask > 0).mean()\n"
+            'print(f"{result.cycles} cycles, {milliseconds:.2f} ms, {share:.1f} % foreground")\n'
             "result.mask",
         ),
         ("code", "accelerator.close()"),

@@ -36,9 +36,11 @@ from hwseg.boards.zynq7020.linux import device_tree, udev_rule
 from hwseg.boards.zynq7020.top import zynq_verilog
 from hwseg.errors import HwsegError, require
 from hwseg.files import MANIFEST, Sealed, build_folder, owner_of, parsed_json, read_regular, write_whole
-from hwseg.image import quantize_pixels
 from hwseg.ir import Head, TensorType
-from hwseg.normalize import NONE
+from hwseg.pictures.choice import of_metadata
+from hwseg.pictures.labels import declared
+from hwseg.pictures.packed import KEY, PixelInput
+from hwseg.pictures.table import Quantizer
 from hwseg.rtl import registers
 from hwseg.rtl.config import SUFFIXES, parse_array
 from hwseg.runtime.entries import Entry
@@ -77,7 +79,7 @@ class Build:
     memory: Mapping[str, Any]
     head: Head
     input: TensorType
-    normalize: str
+    pixels: PixelInput
     top: bytes
     cells: bytes
     contents: Mapping[str, bytes]
@@ -149,7 +151,7 @@ def read_build(folder: Path) -> Build:
     try:
         head = _head(graph["head"].value)
         kind = _tensor_type(graph["tensors"][graph["input"].text()].value)
-        spec = graph["metadata"].value.get("hwseg.normalize", NONE)
+        pixels = _pixels(graph, kind, report["model"].text())
     except (ValueError, KeyError, TypeError, ZeroDivisionError) as error:
         raise HwsegError(str(folder), f"must be a build folder: {error!r}", AGAIN) from error
     return Build(
@@ -163,11 +165,19 @@ def read_build(folder: Path) -> Build:
         memory=memory.value,
         head=head,
         input=kind,
-        normalize=spec,
+        pixels=pixels,
         top=sealed.read("top.v"),
         cells=sealed.read(CELLS) if CELLS in sealed.digests or os.path.lexists(cells) else b"",
         contents=contents,
     )
+
+
+def _pixels(graph: Entry, kind: TensorType, model: str) -> PixelInput:
+    """What the pixels of a model's pictures and its classes are, from graph.json."""
+    metadata = {key: text.text() for key, text in graph["metadata"].items()}
+    classes = graph["tensors"][graph["head"]["tensor"].text()]["shape"].entries(3, 3)[2].integer(1)
+    meaning = of_metadata(metadata, kind.shape[2], model).meaning
+    return PixelInput(meaning, Quantizer(kind.scale[0], kind.low, kind.high), declared(metadata, classes, model))
 
 
 def _head(entry: Mapping[str, Any]) -> Head:
@@ -299,8 +309,7 @@ def _model_json(build: Build) -> dict[str, Any]:
         "name": build.name,
         "memory": {key: value for key, value in build.memory.items() if key != "tensors"},
         "sha256": {what: hashlib.sha256(content).hexdigest() for what, content in images.items()},
-        "normalize": build.normalize,
-        "table": [int(q) for q in quantize_pixels(np.arange(256, dtype=np.uint8), build.input)],
+        KEY: build.pixels.json(),
         "head": {
             "factors": [int(one) - int(zero) for one, zero in zip(at_one, at_zero, strict=True)],
             "addends": [int(zero) for zero in at_zero],

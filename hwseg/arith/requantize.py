@@ -137,20 +137,22 @@ def nearest(multiplier: Fraction, offset: Fraction, offset_binary_sum: int | Non
 
 
 def apply(acc: np.ndarray, m: Any, o: Any, s: Any, low: int, high: int) -> np.ndarray:
-    """y of hardware accumulators; m, o, s are integers or arrays that broadcast against `acc` (channels last).
+    """y of hardware accumulators; m, o, s are integers or arrays that broadcast against `acc` (channels last), s from 0
+    to 63.
 
-    int64 where |acc * m + o| < 2^62 is certain, Python integers otherwise.
+    int64 where |acc * m + o| < 2^62 is certain, Python integers otherwise.  A half bit and a sticky bit (was anything
+    below it one?) round, as they do in the gates: nothing is shifted to the left, where it could be lost.
     """
     acc = np.asarray(acc)
     m, o, s = (np.asarray(x) for x in (m, o, s))
     wide = _largest(acc) * _largest(m) + _largest(o) >= 1 << 62
     kind: Any = object if wide else np.int64
     value = acc.astype(kind) * m.astype(kind) + o.astype(kind)
-    shift = s.astype(kind)
-    whole = value >> shift
-    twice = (value - (whole << shift)) << 1
-    unit = np.ones_like(shift) << shift
-    rounded = whole + ((twice > unit) | ((twice == unit) & ((whole & 1) == 1) & (shift > 0))).astype(kind)
+    whole = value >> s.astype(kind)
+    below = np.maximum(s, 1).astype(kind) - 1
+    half = (value >> below) & (s > 0).astype(kind)
+    sticky = ((value & ((np.ones_like(below) << below) - 1)) != 0).astype(kind)
+    rounded = whole + (half & 1 & (sticky | whole))
     y: np.ndarray = np.clip(rounded, low, high).astype(np.int64)
     return y
 
@@ -199,6 +201,10 @@ class _Constraints:
         missed = np.array([x - 1 for x in inside] + ([last] if end < high else []), np.int64)
         if offset_binary_sum is not None:
             reached, missed = (2 * x + sign * offset_binary_sum for x in (reached, missed))
+        # m * x must fit int64, and so must what is left of it when the threshold is taken away.
+        far = max((_largest(x) for x in (reached, missed)), default=0)
+        if far >= 1 << 62 - MULTIPLIER_BITS:
+            reached, missed = reached.astype(object), missed.astype(object)
         self.reached, self.missed = reached, missed
         self.reached_k = np.arange(begin if begin > low else begin + 1, end + 1, dtype=np.int64)
         self.missed_k = np.arange(begin + 1, end + 1 + (end < high), dtype=np.int64)

@@ -13,9 +13,9 @@ from hwseg.bench.energy_cores import Sample, samples
 from hwseg.bench.energy_unet import SIZE
 from hwseg.boards import load_board
 from hwseg.compile.program import Program, compile_graph
-from hwseg.image import fitted, quantize_pixels, read_input
 from hwseg.ir import Graph
-from hwseg.normalize import NONE, normalize
+from hwseg.pictures.raster import raster
+from hwseg.pictures.source import integers, read_input
 from hwseg.quant.read.load import load
 from hwseg.rtl.config import parse_array
 
@@ -66,11 +66,7 @@ def picture(graph: Graph, image: Path | None) -> np.ndarray:
         return read_input(image, graph, "crop")
     from hwseg import demo
 
-    kind = graph.types[graph.input]
-    pixels = demo.nuclei().crop(*demo.CROP).pixels
-    pixels = pixels[:, :, None] if pixels.ndim == 2 else pixels
-    normal = normalize(pixels, graph.metadata.get("hwseg.normalize", NONE))
-    return quantize_pixels(fitted(normal[:, :, : kind.shape[2]], kind.shape[:2], "crop", "demo"), kind)
+    return integers(raster(demo.nuclei().crop(*demo.CROP).pixels, "demo"), graph, "crop")
 
 
 def calibration_samples(image: Path | None = None) -> list[Sample]:

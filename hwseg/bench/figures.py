@@ -17,8 +17,8 @@ from hwseg.bench.activations import layers as layers_of
 from hwseg.bench.cores import GATED_LANES, PAPER, Figures, Say, gating
 from hwseg.errors import HwsegError, require
 from hwseg.files import write_whole
-from hwseg.image import fitted, quantize_pixels, read_input
-from hwseg.normalize import NONE, normalize
+from hwseg.pictures.raster import raster
+from hwseg.pictures.source import integers, read_input
 from hwseg.toolchain import yosys
 
 MODEL = "nuclei-w8a8"
@@ -35,11 +35,7 @@ def layers(image: Path | None) -> list[Layer]:
     else:
         from hwseg import demo
 
-        kind = graph.types[graph.input]
-        pixels = demo.nuclei().crop(*demo.CROP).pixels
-        pixels = pixels[:, :, None] if pixels.ndim == 2 else pixels
-        normal = normalize(pixels, graph.metadata.get("hwseg.normalize", NONE))
-        q = quantize_pixels(fitted(normal[:, :, : kind.shape[2]], kind.shape[:2], "crop", "demo"), kind)
+        q = integers(raster(demo.nuclei().crop(*demo.CROP).pixels, "demo"), graph, "crop")
     return list(layers_of(graph, dict(golden.run(graph, q).tensors)))
 
 

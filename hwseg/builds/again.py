@@ -11,9 +11,9 @@ from typing import Any
 
 from hwseg import golden
 from hwseg.boards import load_board
-from hwseg.builds.energy import CALIBRATION, SUFFIXES, energy_of, read_fitting, stored_picture
+from hwseg.builds.energy import CALIBRATION, energy_of, pictures_in, read_fitting, stored_picture
 from hwseg.builds.files import json_bytes
-from hwseg.builds.read import read_report
+from hwseg.builds.read import load_graph, read_report
 from hwseg.builds.simulation import SIMULATION, simulation
 from hwseg.clock.spans import record
 from hwseg.clock.timeline import timeline
@@ -23,7 +23,6 @@ from hwseg.errors import require
 from hwseg.files import build_folder, file_errors
 from hwseg.power.coefficients import Coefficients
 from hwseg.power.estimate import TEMPERATURE, EnergyReport
-from hwseg.quant.read.load import load
 from hwseg.report.energy import has_energy, with_energy
 from hwseg.report.html import CALIBRATED, Picture, html, segmented, timeline_svg
 from hwseg.report.text import csv_text, markdown
@@ -126,20 +125,14 @@ def estimated(
 
 def first_image(images: Path) -> Path:
     """The picture to show: the file itself, or the first of a folder by name."""
-    if not images.is_dir():
-        return images
-    with file_errors(images):
-        found = sorted(path for path in images.iterdir() if path.suffix.lower() in SUFFIXES)
-    rule = f"must hold pictures ({', '.join(SUFFIXES)}), holds none"
-    require(bool(found), str(images), rule, "give a picture or a folder of them")
-    return found[0]
+    return pictures_in(images)[0]
 
 
 def overlay_of(build: Path, images: Path, planes: int = 8, fit: str = "", progress: Progress = _silent) -> Picture:
     """The golden model's mask on a picture, or on the first of a folder by name."""
     image = first_image(images)
     progress(f"mask of {image.name}")
-    graph = turned(load(build / "model.onnx"), planes)
+    graph = turned(load_graph(build), planes)
     q = read_fitting(image, graph, fit)
     mask = golden.run(graph, q, taps=()).mask
     return segmented(graph, q, mask, f"The mask that the exact integers find in {image.name}.")
@@ -150,6 +143,6 @@ def calibrated(build: Path, planes: int) -> Picture | None:
     stored = build / CALIBRATION
     if not stored.is_file():
         return None
-    graph = turned(load(build / "model.onnx"), planes)
+    graph = turned(load_graph(build), planes)
     q = stored_picture(build)
     return segmented(graph, q, golden.run(graph, q, taps=()).mask, CALIBRATED)

@@ -16,6 +16,8 @@ from hwseg.compile.program import Program, Progress, compile_graph, silent
 from hwseg.energy.frame import activity_of_program
 from hwseg.errors import require
 from hwseg.files import build_folder
+from hwseg.pictures.choice import ASSUMED
+from hwseg.pictures.source import choice_of, chosen
 from hwseg.power.coefficients import load as load_coefficients
 from hwseg.power.estimate import EnergyReport, estimate
 from hwseg.report.advice import idle_lanes
@@ -49,11 +51,13 @@ def compile_model(
     progress: Progress = silent,
     planes: int = 8,
     calibrate: str | Path | None = None,
+    meaning: str = "",
 ) -> Build:
     """Read a QONNX file, compile it and write the build folder (default: the model's name with `.hwseg`).
 
     planes: the accuracy dial, the most digit planes that an activation is written with.  calibrate: a picture whose
-    activity the energy report counts, stored in the build.
+    activity the energy report counts, stored in the build.  meaning: what pixels are to a model whose file does not
+    say, as of `hwseg.pictures.choice.named`; it is remembered in the report and the graph.
     """
     from hwseg.quant.read.load import load
     from hwseg.quant.read.onnx_file import self_contained
@@ -65,7 +69,8 @@ def compile_model(
     require_fit(config, target)
     top = in_background(config)
     progress(f"reading {Path(path).name}")
-    graph, copied = turned(load(path), planes), self_contained(path)
+    graph, copied = turned(chosen(load(path), meaning), planes), self_contained(path)
+    pixels = choice_of(graph)
     picture = None if calibrate is None else read_fitting(Path(calibrate), graph)
     program = compile_graph(graph, config, target, allow_inexact, progress, clock)
     folder = Path(path).with_suffix(".hwseg") if out is None else Path(out)
@@ -92,6 +97,8 @@ def compile_model(
             program.inexact,
         )
         report["planes"] = planes
+        report["input"] = pixels.json(graph.name)
+        report["warnings"] += [report["input"]["sentence"]] if pixels.origin == ASSUMED else []
         report["warnings"] += idle_lanes(program.plans, program.timing(), config)
         seen = None if picture is None else golden.run(graph, picture)
         report = with_energy(report, estimated_energy(program, clock, seen))

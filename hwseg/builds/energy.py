@@ -15,16 +15,15 @@ from hwseg.compile.program import Program, Progress, silent
 from hwseg.energy.frame import activity_of_program
 from hwseg.errors import HwsegError, require
 from hwseg.files import file_errors
-from hwseg.image import read_input
 from hwseg.ir import Graph
+from hwseg.pictures.read import SUFFIXES, is_picture
+from hwseg.pictures.source import read_input
 from hwseg.power.activity import LayerActivity, SourceKind
 from hwseg.power.coefficients import Coefficients, load
 from hwseg.power.estimate import TEMPERATURE, EnergyReport, estimate
 
 PICTURES = 4
 """Pictures of a folder that are looked at, spread over it by name, where not all are."""
-
-SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".gif", ".webp", ".ppm", ".npy")
 
 
 def energy_of(
@@ -86,15 +85,21 @@ def stored_picture(build: Path) -> np.ndarray:
 
 def read_images(path: Path, graph: Graph, full: bool, fit: str) -> list[np.ndarray]:
     """A picture's integers, or those of a folder's pictures: all, or `PICTURES` of them."""
-    files = [path]
-    if path.is_dir():
-        with file_errors(path):
-            files = sorted(f for f in path.iterdir() if f.suffix.lower() in SUFFIXES)
-        rule = f"must hold pictures ({', '.join(SUFFIXES)}), holds none"
-        require(len(files) > 0, str(path), rule, "give a picture or a folder of them")
-        if not full and len(files) > PICTURES:
-            files = [files[i * len(files) // PICTURES] for i in range(PICTURES)]
+    files = pictures_in(path)
+    if not full and len(files) > PICTURES:
+        files = [files[i * len(files) // PICTURES] for i in range(PICTURES)]
     return [read_fitting(file, graph, fit) for file in files]
+
+
+def pictures_in(path: Path) -> list[Path]:
+    """The file itself, or the pictures of a folder by name."""
+    if not path.is_dir():
+        return [path]
+    with file_errors(path):
+        files = sorted(f for f in path.iterdir() if is_picture(f))
+    rule = f"must hold pictures ({', '.join(SUFFIXES)}), holds none"
+    require(len(files) > 0, str(path), rule, "give a picture or a folder of them")
+    return files
 
 
 def read_fitting(path: Path, graph: Graph, fit: str = "") -> np.ndarray:

@@ -14,6 +14,8 @@ from hwseg.compile.program import Program, compile_graph
 from hwseg.errors import require
 from hwseg.files import verify_manifest
 from hwseg.ir import Graph
+from hwseg.pictures.choice import CHOSEN
+from hwseg.pictures.source import chosen
 from hwseg.quant.read.load import load
 from hwseg.rtl.config import parse_array
 
@@ -42,9 +44,21 @@ def load_build(folder: Path, *, verify: bool = True) -> tuple[Graph, Program, Ma
         report = json.loads((folder / "report.json").read_bytes())
         planes, config = int(report.get("planes", 8)), parse_array(report["array"])
         board, clock = load_board(report["board"]), float(report["clock_mhz"])
-    graph = turned(load(folder / "model.onnx"), planes)
+    graph = turned(_graph(folder, report), planes)
     program = compile_graph(graph, config, board, bool(report.get("inexact")), clock_mhz=clock)
     return graph, program, report
+
+
+def load_graph(folder: Path) -> Graph:
+    """The integer graph of a build's model, all planes, with what was chosen of its pixels."""
+    with given(folder / "report.json", "a report of hwseg compile", "compile the model again"):
+        report = json.loads((folder / "report.json").read_bytes())
+    return _graph(folder, report)
+
+
+def _graph(folder: Path, report: Mapping[str, Any]) -> Graph:
+    found = report.get("input", {})
+    return chosen(load(folder / "model.onnx"), str(found["meaning"]) if found.get("origin") == CHOSEN else "")
 
 
 def read_report(build: Path) -> dict[str, Any]:

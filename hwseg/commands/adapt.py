@@ -10,7 +10,8 @@ from typing import Any
 
 import click
 
-from hwseg.commands.train import follow
+from hwseg.commands.options import label_options
+from hwseg.commands.train import chosen_labels, follow
 from hwseg.errors import HwsegError, require
 from hwseg.files import write_whole
 from hwseg.locks import in_use
@@ -40,6 +41,7 @@ from hwseg.locks import in_use
 @click.option("--split", multiple=True, default=["test"], show_default=True, help="Part to report; may be repeated.")
 @click.option("--against", type=click.Path(path_type=Path), help=".onnx file of full fine-tuning to compare with.")
 @click.option("--resume", is_flag=True, help="Go on with the run in OUT.")
+@label_options
 def command(
     base: Path | None, data: Path, out: Path, split: tuple[str, ...], against: Path | None, resume: bool, **options: Any
 ) -> int:
@@ -54,6 +56,7 @@ def command(
         from hwseg.quant.train.run import train
     except ModuleNotFoundError as error:
         raise HwsegError("hwseg adapt", f"needs the package {error.name}", "pip install 'hwseg[train]'") from error
+    labelled = options.pop("labels"), options.pop("ignore")
     if resume:
         run = AdaptRun.resume(out)
     else:
@@ -62,7 +65,8 @@ def command(
             not (out / "last.pt").exists(), str(out), "already holds a run", "add --resume, or choose another folder"
         )
         run = _new(out, base, {k: v for k, v in options.items() if v is not None})
-    result = follow(run, data, train)
+    labels = chosen_labels(data, run.unet.out_channels, *labelled, run.labels if resume else _labels(base))
+    result = follow(run, data, train, labels)
     if result.interrupted:
         return int(result.status)
     with in_use(out):
@@ -75,17 +79,25 @@ def command(
 def _new(out: Path, base: Any, options: dict[str, Any]) -> Any:
     from hwseg.quant.train.adapt import AdaptConfig, AdaptRun
     from hwseg.quant.train.checkpoint import load_network
-    from hwseg.quant.train.config import TrainConfig
+    from hwseg.quant.train.config import TrainConfig, meant
     from hwseg.quant.train.unet import preset
 
-    model, _ = load_network(base)
+    model, meta = load_network(base)
     unet = model.config
     if bits := options.pop("preset", None):
         kept = {k: v for k, v in unet.to_dict().items() if k not in ("weight_bits", "activation_bits", "per_channel")}
         unet = preset(bits, **{**kept, "widths": tuple(kept["widths"])})
     adapt = AdaptConfig(**{k: options.pop(k) for k in ("rank", "final_rank", "fewer") if k in options})
-    config = TrainConfig.from_dict({**options, "quantized_part": 0.0, "init": str(base)})
+    pixels = meant(meta["input"])
+    config = TrainConfig.from_dict({**options, **pixels, "quantized_part": 0.0, "init": str(base)})
     return AdaptRun(out, unet, config, adapt)
+
+
+def _labels(base: Any) -> Any:
+    """What the base says of its labels, or None."""
+    from hwseg.quant.train.checkpoint import load_network
+
+    return load_network(base)[1]["labels"]
 
 
 def _report(run: Any, data: Path, split: tuple[str, ...], against: Path | None) -> dict[str, Any]:
@@ -101,12 +113,14 @@ def _report(run: Any, data: Path, split: tuple[str, ...], against: Path | None) 
     final, _ = load_network(run.folder / "best.pt")
     size = (config.resize or config.size,) * 2
     file = run.folder / "model.onnx"
-    export_qonnx(final, file, size, config.normalize, "model", "resize" if config.resize else "")
+    export_qonnx(final, file, size, run.meaning, run.labels, "model")
     graph = load(file)
     rows: dict[str, Any] = {}
     for part in split:
-        pairs = sets.load(data, unet.in_channels, unet.out_channels, config.seed, config.exclude, part)[part]
-        options = config.normalize, run.device, config.resize
+        pairs = sets.load(data, unet.in_channels, unet.out_channels, config.seed, config.exclude, part, run.labels)[
+            part
+        ]
+        options = run.meaning, run.device, config.resize
         before, floats = (
             dice(load_network(path)[0].to(run.device), pairs, *options)
             for path in (Path(config.init), run.folder / "float.pt")

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
-if TYPE_CHECKING:
-    pass
+from hwseg.commands.options import input_option
 
 
 @click.command("compile")
@@ -38,6 +36,7 @@ if TYPE_CHECKING:
     type=click.Path(path_type=Path),
     help="Picture whose activity the energy report counts; it is stored in the build.",
 )
+@input_option()
 @click.option("--explain", "explained", is_flag=True, help="Say where each layer's cycles go and what would help.")
 @click.option("--synth", is_flag=True, help="Measure resources with yosys (minutes).")
 @click.option("--allow-inexact", is_flag=True, help="Accept requantizers that differ from the model, and count them.")
@@ -50,6 +49,7 @@ def command(
     core: str,
     planes: int,
     calibrate: Path | None,
+    meaning: str,
     explained: bool,
     synth: bool,
     allow_inexact: bool,
@@ -71,6 +71,7 @@ def command(
             core=core,
             planes=planes,
             calibrate=calibrate,
+            meaning=meaning,
             progress=phases,
         )
     show(build.report)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from hwseg.commands.options import input_option, label_options, say_input
 from hwseg.errors import HwsegError, require
 
 if TYPE_CHECKING:
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
 @click.option("--layer-planes", multiple=True, metavar="NAME=N", help="The same for one activation, or a pattern; the "
               "others have the --planes.")  # fmt: skip
 @click.option("--fit", type=click.Choice(["resize"]), help="Scale pictures of another size to the model's.")
+@input_option()
+@label_options
 @click.option("--execute", metavar="ARRAY", help="Compile for this array and let the program's instructions compute "
               "every mask, all maps compared with the golden model.")  # fmt: skip
 @click.option("--json", "out", type=click.Path(path_type=Path), help="Write every picture's metrics here.")
@@ -49,6 +52,9 @@ def command(
     planes: tuple[int, ...],
     layer_planes: tuple[str, ...],
     fit: str | None,
+    meaning: str,
+    labels: str,
+    ignore: int | None,
     execute: str | None,
     out: Path | None,
 ) -> None:
@@ -59,15 +65,19 @@ def command(
     require(model.is_file(), str(model), "does not exist", "give a .onnx file of `hwseg export`")
     warnings.filterwarnings("ignore", "fast_hadamard_transform")  # Brevitas, on import
     try:
+        from hwseg.commands.train import chosen_labels
+        from hwseg.pictures.source import chosen, labels_of
         from hwseg.quant.read.load import load
         from hwseg.quant.train import data as sets
         from hwseg.quant.train.evaluate import evaluate
     except ModuleNotFoundError as error:
         raise HwsegError("hwseg eval", f"needs the package {error.name}", "pip install 'hwseg[train]'") from error
-    graph = load(model)
+    graph = chosen(load(model), meaning)
+    say_input(graph)
     channels = graph.types[graph.input].shape[2]
     classes = graph.types[graph.head.tensor].shape[2]
-    parts = sets.load(data, channels, classes, seed, extra=split)
+    meant = chosen_labels(data, classes, labels, ignore, labels_of(graph))
+    parts = sets.load(data, channels, classes, seed, extra=split, labels=meant)
     require(bool(parts.get(split)), str(data), f"has no {split} pictures", f"it has {', '.join(parts)}")
     limits = [dial(graph, count, layer_planes) for count in planes]
     require(limits == [8] or not execute, "--execute", "takes all planes", "leave out --planes and --layer-planes")

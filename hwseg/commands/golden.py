@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from hwseg.commands.options import input_option, page_option, say_input
+
 if TYPE_CHECKING:
     import numpy as np
 
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
     "--checkpoint", type=click.Path(path_type=Path), help="Brevitas network; by default MODEL with ending .pt."
 )
 @click.option("--fit", type=click.Choice(["crop", "resize"]), default=None, help="Bring a picture to the model's size.")
+@input_option()
+@page_option()
 @click.option("--verbose", "-v", is_flag=True, help="Show every tensor, not only those that differ.")
 def command(
     model: Path,
@@ -35,6 +39,8 @@ def command(
     compare: str | None,
     checkpoint: Path | None,
     fit: str | None,
+    meaning: str,
+    page: int | None,
     verbose: bool,
 ) -> int:
     """Run MODEL in exact integers; compare it, tensor by tensor, with executors that use floating point.
@@ -44,11 +50,13 @@ def command(
     from time import perf_counter
 
     from hwseg import golden
-    from hwseg.image import read_input
+    from hwseg.pictures.source import chosen, is_tensor, read_input
     from hwseg.quant.read.load import load
 
-    graph = load(model)
-    q = read_input(image, graph, fit or "")
+    graph = chosen(load(model), meaning)
+    q = read_input(image, graph, fit or "", page)
+    if not is_tensor(image):
+        say_input(graph)
     start = perf_counter()
     result = golden.run(graph, q, taps=())
     seconds = perf_counter() - start

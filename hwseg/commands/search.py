@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import warnings
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import click
 
-from hwseg.commands.train import follow
+from hwseg.commands.options import label_options
+from hwseg.commands.train import chosen_labels, follow
 from hwseg.errors import HwsegError, require
 from hwseg.files import write_whole
 from hwseg.locks import in_use
@@ -50,6 +51,7 @@ OBJECTIVES = {"cycles": "cycles", "energy": "energy_mj"}
 @click.option("--points", type=click.IntRange(2, 64), default=16, show_default=True, help="Of the front to measure.")
 @click.option("--jobs", type=int, default=1, show_default=True, help="Processes that measure.")
 @click.option("--seed", type=int, default=0, help="Of the split, where the data has none, and of fine-tuning.  [0]")
+@label_options
 def command(base: Path, data: Path, out: Path, **options: Any) -> int:
     """Choose bits for the quantized network BASE (a run or a checkpoint) and fine-tune it with them.
 
@@ -65,7 +67,11 @@ def command(base: Path, data: Path, out: Path, **options: Any) -> int:
     model, meta = load_network(checkpoint)
     usable = bool(meta["quantized"]) and model.folded
     require(usable, str(checkpoint), "must be a quantized, folded network", "train with a preset other than float")
-    meta = {**meta, "resize": meta["resize"] if options["resize"] is None else options["resize"]}
+    resize = meta["resize"] if options["resize"] is None else options["resize"]
+    meta = {**meta, "resize": resize, "input": replace(meta["input"], fit="resize" if resize else "")}
+    meta["labels"] = chosen_labels(
+        data, model.config.out_channels, options.pop("labels"), options.pop("ignore"), meta["labels"]
+    )
     with in_use(out):
         chosen = _search(model, meta, data, out, options)
         if not options["steps"]:
@@ -80,8 +86,10 @@ def _search(model: Any, meta: Mapping[str, Any], source: Path, out: Path, option
     from hwseg.quant.train.config import to_toml
 
     unet = model.config
-    parts = sets.load(source, unet.in_channels, unet.out_channels, options["seed"], meta["excluded"])
-    known = [search.Set.of(parts[p], meta["normalize"], unet.multiple, meta["resize"]) for p in ("train", "val")]
+    parts = sets.load(
+        source, unet.in_channels, unet.out_channels, options["seed"], meta["excluded"], labels=meta["labels"]
+    )
+    known = [search.Set.of(parts[p], meta["input"], unet, meta["resize"]) for p in ("train", "val")]
     both = search.Set(known[0].batches + known[1].batches)
     engine = codesign.Costs(model, meta, out, options)
     base = search.Base.of(model)
@@ -92,6 +100,8 @@ def _search(model: Any, meta: Mapping[str, Any], source: Path, out: Path, option
         "size": list(engine.size),
         "array": engine.config.name,
     }
+    if not meta["input"].before:
+        key |= {"input": meta["input"].text(), "labels": meta["labels"].text()}
     memory = search.Memory(out / "search.json", key)
     click.echo(f"array {engine.config.name}, {len(both.batches)} pictures, {options['jobs']} processes")
     weights = options["weight_price"] > 0
@@ -132,7 +142,7 @@ def _told(what: str, text: str) -> None:
 def _tune(
     checkpoint: Path, unet: Any, meta: Mapping[str, Any], data: Path, out: Path, options: Mapping[str, Any]
 ) -> int:
-    from hwseg.quant.train.config import TrainConfig
+    from hwseg.quant.train.config import TrainConfig, meant
     from hwseg.quant.train.run import Run, train
 
     if (out / "run" / "last.pt").exists():
@@ -142,12 +152,12 @@ def _tune(
     else:
         config = TrainConfig(
             steps=options["steps"], lr=options["lr"], float_part=0.0, quantized_part=0.0, init=str(checkpoint),
-            normalize=meta["normalize"], size=meta["size"], resize=meta["resize"], exclude=tuple(meta["excluded"]),
+            **meant(meta["input"]), size=meta["size"], resize=meta["resize"], exclude=tuple(meta["excluded"]),
             augment=options["augment"], ema=options["ema"], seed=options["seed"], threads=options["jobs"],
         )  # fmt: skip
         run = Run(out / "run", unet, config)
     click.echo(json.dumps(asdict(run.unet)["activation_bits"]))
-    result = follow(run, data, train)
+    result = follow(run, data, train, meta["labels"])
     if result.interrupted:
         return int(result.status)
     click.echo(f"next: hwseg export {run.folder}")

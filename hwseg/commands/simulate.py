@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from hwseg.commands.options import input_option, page_option, say_input
+
 if TYPE_CHECKING:
     import numpy as np
 
@@ -34,6 +36,8 @@ def parse_latency(text: str) -> tuple[int, int]:
     "--image", required=True, type=click.Path(path_type=Path), help="A picture, or .npy with the input tensor."
 )
 @click.option("--fit", type=click.Choice(["crop", "resize"]), default=None, help="Bring a picture to the model's size.")
+@input_option()
+@page_option()
 @click.option("--out", type=click.Path(path_type=Path), help="Write the model's output, float32 [1, C, H, W], as .npy.")
 @click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write the results as JSON.")
 @click.option(
@@ -51,6 +55,8 @@ def command(
     build: Path,
     image: Path,
     fit: str | None,
+    meaning: str,
+    page: int | None,
     out: Path | None,
     json_path: Path | None,
     pictures: Path | None,
@@ -63,21 +69,22 @@ def command(
 
     The exit status is 1 if a value or, with a fixed latency, a cycle count differs.
     """
-    from hwseg.builds.read import require_build
+    from hwseg.builds.read import load_graph, require_build
     from hwseg.builds.simulation import simulate
     from hwseg.commands.terminal import Phases, visible
     from hwseg.files import MANIFEST, sha256, write_whole
-    from hwseg.image import read_input
     from hwseg.locks import in_use
-    from hwseg.quant.read.load import load
+    from hwseg.pictures.source import chosen, is_tensor, read_input
 
     bounds = None if latency is None else parse_latency(latency)
     require_build(build, verify=False)
     folder = pictures or build / "simulation"
     with in_use(build, shared=True), in_use(folder):
         require_build(build, verify=not force)
-        graph = load(build / "model.onnx")
-        q = read_input(image, graph, fit or "")
+        graph = chosen(load_graph(build), meaning)
+        q = read_input(image, graph, fit or "", page)
+        if not is_tensor(image):
+            say_input(graph)
         with Phases("building the simulator") as phases:
 
             def progress(cycles: int, predicted: int, layer: str) -> None:
@@ -125,10 +132,13 @@ def as_json(result: Simulation, paths: dict[str, Path]) -> dict[str, Any]:
 
 
 def drawn(graph: Any, q: np.ndarray, mask: np.ndarray) -> dict[str, bytes]:
-    """The mask (0 and 255, or the class numbers) and the overlay (the mask's outline on the picture) as PNG."""
-    from hwseg.picture import mask_png, overlay_png
+    """The mask (0 and 255, or class numbers with a palette) and the overlay (its outline on the picture) as PNG."""
+    from hwseg.pictures.draw import mask_png, overlay_png
+    from hwseg.pictures.source import labels_of
 
-    return {"mask": mask_png(mask), "overlay": overlay_png(q, graph.types[graph.input], mask)}
+    labels = labels_of(graph)
+    overlay = overlay_png(q, graph.types[graph.input], mask, labels=labels)
+    return {"mask": mask_png(mask, labels), "overlay": overlay}
 
 
 def keep(folder: Path, pictures: dict[str, bytes], found: dict[str, Any]) -> dict[str, Path]:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import click
 
+from hwseg.commands.options import label_options
 from hwseg.errors import HwsegError, require
 
 
@@ -37,7 +40,9 @@ from hwseg.errors import HwsegError, require
 @click.option("--patience", type=int, help="Validations without a better Dice before stopping; 0: never.  [0]")
 @click.option("--rounding", type=int, help="Fewest planes of random rounding, so that the dial degrades gently.  [0]")
 @click.option("--seed", type=int, help="Seed of weights, crops and split.  [0]")
-@click.option("--normalize", help='"none" or "percentile LOW HIGH".  [percentile 0.5 99.5]')
+@click.option("--normalize", help="What pixels are: unit, imagenet, 'range LOW HIGH', 'window CENTRE WIDTH', "
+              "'percentile LOW HIGH', or a JSON or TOML file.  [what the data says; percentile 0.5 99.5]")  # fmt: skip
+@label_options
 @click.option("--exclude", multiple=True, metavar="NAME", help="Picture to leave out; may be given again.")
 @click.option("--device", help="cpu, cuda, or auto.  [cpu]")
 @click.option("--devices", type=int, help="Processors of that kind; `torchrun` works, too.  [1]")
@@ -52,8 +57,10 @@ def command(config: Path | None, data: Path | None, out: Path, resume: bool, **o
     config.toml, last.pt (to resume), best.pt (to export), metrics.csv, curves.png and result.json.  Ctrl-C keeps a
     checkpoint.
     """
+    labelled = options.pop("labels"), options.pop("ignore")
     given = {name: value for name, value in options.items() if value not in (None, ())}
     if resume:
+        require(labelled == ("", None), "--resume", "takes no other options", "they are those of the run")
         require(not given, "--resume", "takes no other options", "they are those of the run")
     else:
         taken = (out / "last.pt").exists()
@@ -65,8 +72,9 @@ def command(config: Path | None, data: Path | None, out: Path, resume: bool, **o
         raise HwsegError("hwseg train", f"needs the package {error.name}", "pip install 'hwseg[train]'") from error
     tables = training.read_toml(config) if config else {}
     source = data or _data_of(config, tables)
-    run = training.Run.resume(out) if resume else _new_run(out, tables, given)
-    return _train(run, source)
+    run = training.Run.resume(out) if resume else _new_run(out, tables, _with_meaning(given, tables, source))
+    labels = run.labels if resume else chosen_labels(source, run.unet.out_channels, *labelled)
+    return _train(run, source, labels)
 
 
 def _data_of(config: Path | None, tables: dict[str, dict[str, Any]]) -> Path:
@@ -76,6 +84,37 @@ def _data_of(config: Path | None, tables: dict[str, dict[str, Any]]) -> Path:
     require(isinstance(path, str), "--data", "is needed", "name a folder or a CSV file, here or as path in [data]")
     assert config is not None
     return config.parent / str(path)
+
+
+def _with_meaning(given: dict[str, Any], tables: dict[str, dict[str, Any]], source: Path) -> dict[str, Any]:
+    """The options with what pixels are: as asked for, else as the configuration or the data say."""
+    from hwseg.pictures.choice import named
+    from hwseg.quant.train import data
+    from hwseg.quant.train.config import meant
+
+    if "normalize" in given:
+        text = given["normalize"]
+        return given | meant(named(text)) if os.path.isfile(text) else given
+    declared = data.meaning_of(source)
+    if declared is None or "normalize" in tables.get("train", {}):
+        return given
+    return given | meant(declared)
+
+
+def chosen_labels(source: Path, channels: int, text: str, ignore: int | None, known: Any = None) -> Any:
+    """What masks are: as asked for, else as the data say, else as the network (`known`) or its channels do."""
+    from hwseg.pictures.choice import named_labels
+    from hwseg.pictures.labels import Labels
+    from hwseg.quant.train import data
+
+    if text:
+        return named_labels(text, channels, ignore)
+    found = data.labels_of(source, channels)
+    if found is not None and known is not None and found.names and known.names:
+        rule = f"names the classes {', '.join(found.names)}, the network has {', '.join(known.names)}"
+        require(found.names == known.names, str(source), rule, "bring the labels into the network's order")
+    found = found or known or Labels(channels)
+    return found if ignore is None else replace(found, ignore=ignore)
 
 
 def _new_run(out: Path, tables: dict[str, dict[str, Any]], given: dict[str, Any]) -> Any:
@@ -96,10 +135,10 @@ def _new_run(out: Path, tables: dict[str, dict[str, Any]], given: dict[str, Any]
     return Run(out, shape, TrainConfig.from_dict({**train, **given}))
 
 
-def _train(run: Any, source: Path) -> int:
+def _train(run: Any, source: Path, labels: Any) -> int:
     from hwseg.quant.train.run import train
 
-    result = follow(run, source, train)
+    result = follow(run, source, train, labels)
     if result.interrupted:
         return int(result.status)
     if not run.config.float_only:
@@ -107,7 +146,7 @@ def _train(run: Any, source: Path) -> int:
     return 0
 
 
-def follow(run: Any, source: Path, train: Any) -> Any:
+def follow(run: Any, source: Path, train: Any, labels: Any) -> Any:
     """Train `run` on a folder or CSV file with a progress bar, and print what came of it."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -115,7 +154,7 @@ def follow(run: Any, source: Path, train: Any) -> Any:
     from hwseg.quant.train import data
 
     unet, config = run.unet, run.config
-    parts = data.load(source, unet.in_channels, unet.out_channels, config.seed, config.exclude)
+    parts = data.load(source, unet.in_channels, unet.out_channels, config.seed, config.exclude, labels=labels)
     console = plain_console(quiet=not run.fabric.is_global_zero)
     counts = ", ".join(f"{len(pairs)} {part}" for part, pairs in parts.items())
     console.print(f"{counts} pictures; {config.steps} steps on {run.device}", highlight=False)

@@ -9,6 +9,7 @@ execute       `execute`: a compiled program on a picture; `checked`: every map c
 activity      `skipping`: cycles and planes that a picture saves
 
 instruction   an instruction's fields; `Run`: a RUN under its CONFIG, rows in pairs and one by one
+rules         what instructions may say, beyond the widths of their fields
 state         the counters in which units meet; memories that start as noise
 ddr           the DDR: writes become visible only when a LOAD waits for them
 dispatch      the program's pages, a queue before each unit

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from hwseg.machine.instruction import Fields
+from hwseg.machine.rules import ADDRESSES
 from hwseg.rtl.isa import Target
 
 
@@ -18,7 +19,7 @@ def starts(address: int, pitch: int, count: int, i: Fields) -> np.ndarray:
     """Addresses of `count` row blocks, each behind the one before or at the ring's beginning."""
     found = [address]
     for _ in range(count - 1):
-        following = found[-1] + pitch
+        following = (found[-1] + pitch) % ADDRESSES
         found.append(i["wrap_to"] if following == i["wrap_at"] else following)
     return np.array(found)
 

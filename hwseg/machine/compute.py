@@ -10,12 +10,14 @@ from hwseg.machine.dispatch import Queue
 from hwseg.machine.instruction import Fields, Run
 from hwseg.machine.output import Output
 from hwseg.machine.residual import ResidualQueues
+from hwseg.machine.rules import check_config, check_run, rule
 from hwseg.machine.skip import LeadingZeros
-from hwseg.machine.state import Counters, MachineError, reached
+from hwseg.machine.state import Counters, reached
 from hwseg.machine.weights import WeightRing
 from hwseg.machine.window import Window
 from hwseg.rtl.config import PSUM_BITS, EngineConfig
 from hwseg.rtl.isa import Opcode
+from hwseg.rtl.requantize import ACC_BITS
 
 
 @dataclass
@@ -32,6 +34,8 @@ class Compute:
     residual: ResidualQueues
     output: Output
     configuration: Fields = field(default_factory=dict)
+    written_by: str = ""
+    """What RUNs under the last CONFIG put into the output memory."""
 
     def step(self) -> bool:
         """The next instruction; False if there is none or it must wait."""
@@ -39,7 +43,7 @@ class Compute:
             return False
         i = self.queue[0]
         if i["opcode"] == Opcode.CONFIG:
-            self.configuration = self.queue.popleft()
+            self._configure(self.queue.popleft())
             return True
         counters = self.counters
         if not reached(counters.loads, i["wait_loads"]) or not reached(counters.stores, i["wait_stores"]):
@@ -51,8 +55,17 @@ class Compute:
         counters.runs += 1
         return True
 
+    def _configure(self, cfg: Fields) -> None:
+        """CONFIG.  RUNs under the one before may be on their way still: what both write must not meet."""
+        check_config(cfg, self.config)
+        writes = "sums" if cfg["raw"] or cfg["dot"] else "planes" if cfg["keep"] else ""
+        mixed = "" not in (self.written_by, writes) and self.written_by != writes
+        rule(cfg["drain"] or not mixed, "sums and planes meet on their way into the output memory")
+        self.configuration, self.written_by = cfg, writes
+
     def execute(self, run: Run) -> None:
         """One RUN whose weights stand in the tables."""
+        check_run(run.fields, run.config, self.config)
         i = run.fields
         self.zeros.count(run)
         lanes, upper = self.window.lanes(run)
@@ -61,11 +74,12 @@ class Compute:
         if not i["first"]:
             before = self.psums[at]
             sums = sums + (before << 8 if i["shift"] else before)
-        if np.abs(sums).max(initial=0) >= 1 << PSUM_BITS - 1:
-            raise MachineError("partial sum overflows")
+        rule(np.abs(sums).max(initial=0) < 1 << PSUM_BITS - 1, "partial sum overflows")
         if i["residual"]:
             self.residual.put_by(run, lanes)
         if i["last"]:
+            half = 1 << ACC_BITS - 1
+            rule(-half <= sums.min() and sums.max() < half, f"an accumulator does not fit {ACC_BITS} bits")
             self.output.write(run, sums)
         else:
             self.psums[at] = sums

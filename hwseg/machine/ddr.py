@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from hwseg.machine.instruction import Fields
-from hwseg.machine.state import MachineError
+from hwseg.machine.rules import check_transfer
 
 
 @dataclass
@@ -36,8 +36,7 @@ class Ddr:
 
 def _addresses(i: Fields) -> np.ndarray:
     """Word indices [run, word] of a LOAD or STORE."""
-    if i["ddr"] % 8 or i["ddr_stride"] % 8 or not i["runs"] or not i["run_words"]:
-        raise MachineError(f"bad transfer {i}")
+    check_transfer(i)
     start = i["ddr"] // 8 + np.arange(i["runs"])[:, None] * (i["ddr_stride"] // 8)
     addresses: np.ndarray = start + np.arange(i["run_words"])
     return addresses

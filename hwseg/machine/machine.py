@@ -54,7 +54,7 @@ class Machine:
         output = Output(c, Requantizers(held.parameters), residual, held.out, held.loop, held.pool)
         self.zeros = LeadingZeros(c, banks, self.skip)
         self.reader = Reader(self.counters, self.dispatcher, self.ddr, banks, weights, held.parameters, held.loop)
-        self.writer = Writer(self.counters, self.dispatcher.stores, self.ddr, held.out, held.pool)
+        self.writer = Writer(c, self.counters, self.dispatcher.stores, self.ddr, held.out, held.pool)
         self.compute = Compute(
             config=c,
             counters=self.counters,

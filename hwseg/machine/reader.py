@@ -10,9 +10,10 @@ from hwseg.machine.banks import Banks
 from hwseg.machine.ddr import Ddr
 from hwseg.machine.dispatch import Dispatcher
 from hwseg.machine.instruction import Fields
-from hwseg.machine.state import Counters, MachineError, reached, waited_for
+from hwseg.machine.rules import check_load, check_move
+from hwseg.machine.state import Counters, reached, waited_for
 from hwseg.machine.weights import WeightRing
-from hwseg.rtl.isa import MOVE_TAIL, Opcode, Target
+from hwseg.rtl.isa import Opcode, Target
 
 
 @dataclass
@@ -45,14 +46,13 @@ class Reader:
         return True
 
     def _load(self, i: Fields) -> None:
+        check_load(i, self.weights.config)
         self.ddr.settle(waited_for(self.counters.stores, i["wait_stores"]))
         words = self.ddr.read(i)
         target = Target(i["target"])
         if target == Target.WEIGHTS:
             self.weights.put(words.reshape(-1), bool(i["every_other"]))
         elif target == Target.PARAMETERS:
-            if len(words) != 1:
-                raise MachineError("parameters are one run")
             triples = words.reshape(-1, *self.parameters.shape[1:])
             self.parameters[i["address"] : i["address"] + len(triples)] = triples
         elif target == Target.PROGRAM:
@@ -61,10 +61,9 @@ class Reader:
             self.banks.fill(i, words)
 
     def _move(self, i: Fields) -> None:
+        check_move(i, self.weights.config)
         b, steps = i["planes"], i["run_words"]
         row, step = np.arange(i["runs"])[:, None], np.arange(steps)[None, :]
-        if i["cost"] < steps * i["runs"] + MOVE_TAIL:
-            raise MachineError("a MOVE takes less time than it needs")
         first = i["source"] + row * i["source_pitch"]
         odd = i["set"]
         even = odd + i["split"] * len(self.loop) // 2

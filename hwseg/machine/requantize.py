@@ -25,15 +25,12 @@ class Requantizers:
     def values(self, run: Run, sums: np.ndarray) -> np.ndarray:
         """Sums [..., row] requantized and clamped, before any addition."""
         multiplier, offset, shift = self._triples(run)
-        used = shift < 48
-        return apply(
-            sums, multiplier * used, offset * used, shift * used, *clamp(run.config, "first_low", "first_high")
-        )
+        return apply(sums, multiplier, offset, shift, *clamp(run.config, "first_low", "first_high"))
 
     def raw(self, run: Run, sums: np.ndarray) -> np.ndarray:
-        """int32 [..., row]: sums scaled, neither rounded nor clamped."""
-        multiplier, offset, shift = self._triples(run)
-        found: np.ndarray = (sums * multiplier + offset >> shift).astype(np.int32)
+        """int32 [..., row]: sums scaled, neither shifted nor clamped; the low 32 bits."""
+        multiplier, offset, _ = self._triples(run)
+        found: np.ndarray = (sums * multiplier + offset).astype(np.int32)
         return found
 
     def head(self, run: Run) -> np.ndarray:

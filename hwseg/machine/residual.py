@@ -8,7 +8,7 @@ import numpy as np
 
 from hwseg.machine.instruction import Run
 from hwseg.machine.requantize import clamp
-from hwseg.machine.state import MachineError
+from hwseg.machine.rules import rule
 from hwseg.rtl.config import ROWS_PER_SET, EngineConfig
 from hwseg.rtl.residual import WAITING
 
@@ -23,20 +23,18 @@ class ResidualQueues:
     def put_by(self, run: Run, lanes: np.ndarray) -> None:
         """The centre words of windows [row, word column, pixel, lane] wait for a set's sums."""
         i, n = run.fields, self.channels
-        if not i["last"] and (run.config["interval"] < ROWS_PER_SET or run.config["skip"]):
-            raise MachineError("a step's rows do not leave before the next step's come")
         queue = self.queues[i["residual_set"]]
         queue.extend(run.in_pairs(lanes[..., 4 * n : 5 * n]).astype(np.int64).reshape(-1, 8, n))
-        if len(queue) > WAITING:
-            raise MachineError("more input waits for a residual addition than the queue holds")
+        rule(len(queue) <= WAITING, "more input waits for a residual addition than the queue holds")
 
     def added(self, run: Run, values: np.ndarray) -> np.ndarray:
         """Requantized sums [row or pair, word column, row of the pair, pixel, channel] with what waits for them."""
         total = values.astype(np.int64) << run.config["double"]
         count = total[..., 0, 0].size
         for s, queue in enumerate(self.queues):
-            if len(queue) < count:
+            if not queue:
                 continue  # a set without channels
+            rule(len(queue) >= count, "fewer words wait for an addition than sums come")
             words = np.array([queue.popleft() for _ in range(count)])
             total[..., ROWS_PER_SET * s : ROWS_PER_SET * (s + 1)] += words.reshape(*total.shape[:-1], ROWS_PER_SET)
         if run.config["halve"]:

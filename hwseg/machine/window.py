@@ -8,6 +8,7 @@ import numpy as np
 
 from hwseg.machine.banks import Banks, starts
 from hwseg.machine.instruction import Run
+from hwseg.machine.rules import check_ring
 from hwseg.rtl.config import TAPS, EngineConfig
 from hwseg.rtl.isa import Mode
 
@@ -38,7 +39,9 @@ def _blocks(run: Run, number: np.ndarray) -> np.ndarray:
     i, pitch = run.fields, run.config["pitch"]
     start = i["row_address"]
     before = (i["wrap_at"] if start == i["wrap_to"] else start) - pitch
-    found: np.ndarray = np.append(starts(start, pitch, max(1, int(number.max()) + 1), i), before)[number]
+    blocks = starts(start, pitch, max(1, int(number.max()) + 1), i)
+    check_ring(blocks.tolist(), pitch, i)
+    found: np.ndarray = np.append(blocks, before)[number]
     return found
 
 

@@ -9,13 +9,16 @@ import numpy as np
 from hwseg.machine.ddr import Ddr
 from hwseg.machine.dispatch import Queue
 from hwseg.machine.instruction import Fields
+from hwseg.machine.rules import check_store
 from hwseg.machine.state import Counters, reached
+from hwseg.rtl.config import EngineConfig
 
 
 @dataclass
 class Writer:
     """Executes `queue` in order.  out: uint64 [set, parity, word]; pool: [set, word]."""
 
+    config: EngineConfig
     counters: Counters
     queue: Queue
     ddr: Ddr
@@ -33,6 +36,7 @@ class Writer:
 
     def _words(self, i: Fields) -> np.ndarray:
         """uint64 [run, word]."""
+        check_store(i, self.config)
         row, word = np.arange(i["runs"])[:, None], np.arange(i["run_words"])[None, :]
         first = i["address"] + row * i["pitch"]
         other = i["set"] + len(self.out) // 2  # of a split layer: even word columns, half of each pooled word

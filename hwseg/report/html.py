@@ -12,7 +12,8 @@ import numpy as np
 from hwseg.clock.timeline import Timeline
 from hwseg.clock.timing import STARTUP
 from hwseg.ir import Graph
-from hwseg.picture import overlay_png
+from hwseg.pictures.draw import overlay_png
+from hwseg.pictures.source import labels_of
 from hwseg.power.band import BOUNDARIES
 from hwseg.report.energy import BOUNDARY_NAMES, BOUNDARY_TEXTS, DEFAULT_BOUNDARY, has_energy
 from hwseg.report.pages import bars, timeline_view
@@ -36,7 +37,7 @@ CALIBRATED = "The mask that the exact integers find in the calibration picture."
 
 def segmented(graph: Graph, q: np.ndarray, mask: np.ndarray, caption: str) -> Picture:
     """The input's integers with the mask's outline."""
-    return Picture(overlay_png(q, graph.types[graph.input], mask), caption)
+    return Picture(overlay_png(q, graph.types[graph.input], mask, labels=labels_of(graph)), caption)
 
 
 def html(

@@ -47,6 +47,9 @@ def markdown(report: Report, boundary: str = DEFAULT_BOUNDARY) -> str:
         f"{totals['ddr_bytes'] / 1e6:.2f} MB moved per frame.",
         "",
     ]
+    if report.get("input", {}).get("origin") in ("file", "--input"):
+        said = str(report["input"]["sentence"])
+        lines += [f"{said[:1].upper()}{said[1:]}.", ""]
     if energetic:
         lines += [*_energy(report), ""]
     if "vivado" in report:

@@ -5,8 +5,8 @@
     with Accelerator.open("package") as accelerator:          # or open("package", backend="simulation")
         mask = accelerator.segment(pixels).mask               # uint8 [H, W] from uint8 [H, W] or [H, W, C]
 
-It needs NumPy, and of hwseg only `borders`, `errors`, `files`, `layout`, `locks` and `normalize`; `hwseg package` puts
-these few modules into the package's `python` folder, for boards with Python 3.10.
+It needs NumPy, and of hwseg only `borders`, `errors`, `files`, `layout`, `locks` and the part of `pictures` that needs
+NumPy alone; `hwseg package` puts these few modules into the package's `python` folder, for boards with Python 3.10.
 
     package.py       what a package says of board and registers, read through its manifest
     model.py         what it says of one network, and images that are what they claim to be

@@ -16,6 +16,7 @@ from types import TracebackType
 import numpy as np
 
 from hwseg.errors import HwsegError, require
+from hwseg.pictures.raster import Raster
 from hwseg.runtime.backend import Backend
 from hwseg.runtime.engine import AGAIN, Engine, ended
 from hwseg.runtime.loaded import Loaded
@@ -108,16 +109,22 @@ class Accelerator:
         return self._loaded[name]
 
     def segment(
-        self, image: np.ndarray, model: str = "", timeout: float | None = None, planes: int = ALL_PLANES
+        self,
+        image: np.ndarray | Raster,
+        model: str = "",
+        timeout: float | None = None,
+        planes: int = ALL_PLANES,
+        fit: str = "",
     ) -> Mask:
-        """The mask of one picture, uint8 [H, W] or [H, W, C], of the model's size; `planes` as in `load`.
+        """The mask of one picture, [H, W] or [H, W, C], of the depth and the size that the model was declared for.
 
-        A run that takes longer than `timeout` seconds is stopped.
+        fit: "crop" or "resize" brings one of another size to the model's, as `hwseg golden --fit` does.  `planes` as in
+        `load`.  A run that takes longer than `timeout` seconds is stopped.
         """
         seconds, run = seconds_of(timeout), None
         with self._in_turn():
             try:
-                run = self.start(image, model, planes)
+                run = self.start(image, model, planes, fit)
                 return run.wait(seconds)
             except BaseException:
                 self._give_up(run)
@@ -148,12 +155,12 @@ class Accelerator:
                 raise
         return masks
 
-    def start(self, image: np.ndarray, model: str = "", planes: int = ALL_PLANES) -> Run:
+    def start(self, image: np.ndarray | Raster, model: str = "", planes: int = ALL_PLANES, fit: str = "") -> Run:
         """Start on one picture and return at once; `wait` of what this returns gives the mask."""
         with self._in_turn():
             self._require_idle()
             loaded = self._prepared(model, planes)
-            loaded.pack(image, loaded.input)
+            loaded.pack(image, loaded.input, fit)
             return self._begin(loaded, None)
 
     def _require_idle(self) -> None:

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from hwseg.errors import HwsegError, require
+from hwseg.errors import require
 from hwseg.layout import HeadLayout, pack_into, unpack_head, unpack_tensor
-from hwseg.normalize import normalize
+from hwseg.pictures.raster import Raster
 from hwseg.runtime.backend import Backend, Buffer
 from hwseg.runtime.model import Model
 from hwseg.runtime.package import Package
@@ -45,22 +45,12 @@ class Loaded:
         """The input's bytes in the buffer."""
         return self.buffer.array[self.model.input_address :][: self.model.input.bytes]
 
-    def pack(self, image: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
-        """Digit planes of a picture, into `out` or a new array."""
+    def pack(self, image: np.ndarray | Raster, out: np.ndarray | None = None, fit: str = "") -> np.ndarray:
+        """Digit planes of a picture, into `out` or a new array; `fit` as of `Accelerator.segment`."""
         model = self.model
-        height, width, channels = model.input.shape
-        wanted = f"must be uint8 [{height}, {width}, {channels}]"
-        try:
-            pixels = np.asarray(image)
-        except (ValueError, TypeError) as error:
-            raise HwsegError("image", f"{wanted}, is no array: {error}", "convert it to 8-bit pixels") from error
-        if pixels.ndim == 2:
-            pixels = pixels[..., None]
-        found = f"{pixels.dtype} {list(pixels.shape)}"
-        require(pixels.dtype == np.uint8, "image", f"{wanted}, is {found}", "convert it to 8-bit pixels")
-        require(pixels.shape == model.input.shape, "image", f"{wanted}, is {found}", "crop or resize it")
+        integers = model.pixels.integers(image, model.input.shape, fit)
         packed = np.empty(model.input.bytes, np.uint8) if out is None else out
-        pack_into(packed, model.table[normalize(pixels, model.normalize)], model.input)
+        pack_into(packed, integers, model.input)
         return packed
 
     def sums(self) -> np.ndarray:

@@ -3,20 +3,30 @@
 from __future__ import annotations
 
 import hashlib
+import re
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from fractions import Fraction
+from typing import Any, TypeVar
 
 import numpy as np
 
 from hwseg.errors import HwsegError, require
 from hwseg.files import Sealed
 from hwseg.layout import CHANNELS, PIXELS, WORD_BYTES, Fold, HeadLayout, Shape, TensorLayout, folded_shape, stored
-from hwseg.normalize import parse
+from hwseg.pictures import labels, meaning
+from hwseg.pictures.meaning import FITS
+from hwseg.pictures.packed import KEY, PixelInput
+from hwseg.pictures.table import Quantizer
 from hwseg.runtime.entries import Entry
 
 MOST = 1 << 16
 """Rows, columns or channels of a tensor, whatever a file says."""
 MOST_CYCLES = 1 << 40
+SAID = 200
+"""Characters of a sentence that quotes what a file says."""
+
+Declared = TypeVar("Declared")
 
 
 @dataclass(frozen=True)
@@ -62,7 +72,7 @@ class Image:
 class Model:
     """One network for the array of the package.  Addresses are byte offsets in its memory map of `total_bytes`.
 
-    files, folder: the package, and the model's folder in it.  table: the integer of each of the 256 pixel values.
+    files, folder: the package, and the model's folder in it.  pixels: what pictures and classes are to it.
     cycles: as the compiler predicts them for one picture.
     """
 
@@ -77,8 +87,7 @@ class Model:
     head_address: int
     head_layout: HeadLayout | TensorLayout
     head: Head
-    normalize: str
-    table: np.ndarray
+    pixels: PixelInput
     cycles: int
     layers: tuple[str, ...]
 
@@ -121,14 +130,7 @@ def read_model(content: Entry, files: Sealed, folder: str, name: str, array: str
     places["input"] = _placed(tensor, entered.bytes, total), entered.bytes
     places["head"] = _placed(result, layout.bytes, total), layout.bytes
     _require_apart(places, content["memory"])
-    spec = content["normalize"]
-    try:
-        parse(spec.text())
-    except HwsegError as error:
-        raise spec.fail(error.rule) from error
-    low = -(1 << entered.planes - 1) if entered.signed else 0
     channels = layout.shape[2]
-    table = [value.integer(low, low + (1 << entered.planes) - 1) for value in content["table"].entries(256, 256)]
     return Model(
         name=name,
         files=files,
@@ -147,11 +149,38 @@ def read_model(content: Entry, files: Sealed, folder: str, name: str, array: str
             tuple(value.number() for value in head["offset"].entries(channels, channels)),
             head["activation"].text(),
         ),
-        normalize=spec.text(),
-        table=np.array(table, np.int16),
+        pixels=_pixels(content[KEY], entered, channels),
         cycles=content["cycles"].integer(1, MOST_CYCLES),
         layers=tuple(layer.text() for layer in content["layers"].entries()),
     )
+
+
+def _pixels(entry: Entry, tensor: TensorLayout, channels: int) -> PixelInput:
+    """What pixels are to the network, the quantizer of its input, and what its `channels` of output are."""
+    low = -(1 << tensor.planes - 1) if tensor.signed else 0
+    high = low + (1 << tensor.planes) - 1
+    first = entry["low"].integer(low, high - 1)
+    quantizer = Quantizer(_scale(entry["scale"]), first, entry["high"].integer(first + 1, high))
+    if "older" in entry.value:
+        fit = entry["fit"].one_of(*FITS)
+        found = _declared(entry["older"], lambda text: meaning.older(text, fit))
+    else:
+        found = _declared(entry["meaning"], lambda text: meaning.parse(text).check(tensor.shape[2]))
+    return PixelInput(found, quantizer, _declared(entry["labels"], lambda text: labels.parse(text, channels)))
+
+
+def _scale(entry: Entry) -> Fraction:
+    """A positive fraction, as `str` writes it."""
+    if not re.fullmatch(r"[1-9][0-9]{0,62}(/[1-9][0-9]{0,62})?", entry.text()):
+        raise entry.fail(f"must be a positive fraction, is {entry.value[:20]!r}")
+    return Fraction(entry.text())
+
+
+def _declared(entry: Entry, parse: Callable[[str], Declared]) -> Declared:
+    try:
+        return parse(entry.text())
+    except HwsegError as error:
+        raise entry.fail(error.rule[:SAID]) from error
 
 
 def _image(entry: Entry, digest: Entry, total: int) -> Image:

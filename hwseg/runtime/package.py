@@ -16,11 +16,8 @@ from hwseg.runtime.model import Model, read_model
 
 PACKAGE = "package.json"
 MODEL = "model.json"
-FORMAT, READABLE = 3, (2, 3)
-"""Version of the two files that is written, and those that a driver reads.
-
-In 1 no picture is folded and no port has a name; the first of 2 name no ports either, and are refused for that.
-"""
+FORMAT = 4
+"""Version of the two files that is written, and the one that a driver reads: older ones do not say what pixels are."""
 LARGEST = 1 << 24
 """Bytes of either."""
 
@@ -173,5 +170,5 @@ def _described(files: Sealed, name: str) -> Entry:
     place = str(files.folder / name)
     content = parsed_json(files.read(name, LARGEST), place, CURE)
     known = content.get("format") if isinstance(content, dict) else None
-    require(known in READABLE, place, f"must have format {FORMAT}, has {str(known)[:20]}", CURE)
+    require(known == FORMAT, place, f"must have format {FORMAT}, has {str(known)[:20]}", CURE)
     return Entry(content, place, CURE)

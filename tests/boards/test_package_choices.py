@@ -18,8 +18,8 @@ from hwseg.boards.zynq7020.package import package, read_build
 from hwseg.builds.build import compile_model
 from hwseg.errors import HwsegError
 from hwseg.files import MANIFEST, manifest_text
-from hwseg.image import quantize_pixels
-from hwseg.normalize import NONE, normalize
+from hwseg.pictures.meaning import NONE
+from hwseg.pictures.table import normalize
 from hwseg.rtl.config import SUFFIXES
 from hwseg.runtime import Accelerator, fpga, read_package
 from tests.quant.models import random_unet
@@ -137,6 +137,12 @@ def test_the_core_travels(tmp_path, core):
     assert (tmp_path / "package/hardware/sim_cells.v").exists() == (build.path / "sim_cells.v").exists()
 
 
+def quantized(pixels, kind):
+    """pixel / 256 in the integers of a graph's input."""
+    steps = np.rint(pixels.astype(np.float64) / (256 * float(kind.scale[0])))
+    return np.clip(steps, kind.low, kind.high).astype(np.int16)
+
+
 @pytest.mark.parametrize("planes", [3, 8])
 @pytest.mark.parametrize("spec", [NONE, "percentile 2 97.5"])
 def test_planes_and_normalization_travel_to_the_mask(tmp_path, planes, spec):
@@ -153,7 +159,7 @@ def test_planes_and_normalization_travel_to_the_mask(tmp_path, planes, spec):
     graph = build.program.graph
     kind = graph.types[graph.input]
     pixels = np.random.default_rng(3).integers(40, 200, kind.shape, np.uint8)
-    wanted = golden.run(graph, quantize_pixels(normalize(pixels, spec), kind))
+    wanted = golden.run(graph, quantized(normalize(pixels, spec), kind))
     with Accelerator(described, FakeBoard(described)) as accelerator:
         result = accelerator.segment(pixels, "unet1", planes=planes)
         assert (result.sums == wanted.tensors[graph.head.tensor]).all()

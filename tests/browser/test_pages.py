@@ -18,7 +18,8 @@ from hwseg.boards import load_board
 from hwseg.builds import again as reports
 from hwseg.builds.build import compile_model
 from hwseg.clock.spans import WAITS, WALK, record
-from hwseg.picture import mask_png
+from hwseg.pictures.draw import mask_png
+from hwseg.pictures.labels import Labels
 from hwseg.report.compare import compare
 from hwseg.report.html import Picture
 from hwseg.report.pages.compare_view import compare_html
@@ -65,7 +66,7 @@ def report_url(builds: list[Path], tmp_path_factory: pytest.TempPathFactory) -> 
     start = reports.read(builds[0])
     rows = [dict(row) for row in start.report["layers"]]
     rows[1]["name"] = HOSTILE
-    picture = Picture(mask_png(np.eye(64, dtype=np.uint8)), HOSTILE)
+    picture = Picture(mask_png(np.eye(64, dtype=np.uint8), Labels()), HOSTILE)
     report = reports.Report(builds[0], {**start.report, "model": HOSTILE, "layers": rows}, (picture,))
     path = tmp_path_factory.mktemp("page") / "report.html"
     path.write_bytes(report.contents("pl")["report.html"])

@@ -29,7 +29,8 @@ from hwseg.boards import HERE, read_board
 from hwseg.builds.simulation import simulation
 from hwseg.errors import HwsegError
 from hwseg.files import MANIFEST, MARKER, build_folder, extract_zip, owner_of, sha256, verify_manifest
-from hwseg.image import read_floats, read_picture
+from hwseg.pictures.read import read_one
+from hwseg.pictures.source import read_floats
 from hwseg.power.coefficients import FILE, load
 from tests.faults.pictures import discs
 
@@ -203,7 +204,7 @@ def kinds(folder: Path) -> tuple[Kind, ...]:
     }
     return (
         Kind("npy", ".npy", (image,), lambda path: read_floats(path, graph), more=NPY),
-        Kind("picture", ".png", tuple(pictures), lambda path: read_picture(path, 1)),
+        Kind("picture", ".png", tuple(pictures), lambda path: read_one(path).channels(1)),
         Kind("zip", ".zip", (archive.getvalue(),), lambda path: extract_zip(path, folder / "unpacked", 1 << 24)),
         Kind("manifest", ".json", (listed,), lambda path: _as(path, build / MANIFEST, verify_manifest), True),
         Kind("marker", ".json", (b'{"owner": "x"}',), lambda path: _as(path, folder / MARKER, owner_of), True),

@@ -5,6 +5,7 @@ Draws graphs, compares, and prints what was drawn; `--show SEED` prints one.  En
 
 from __future__ import annotations
 
+import signal
 import sys
 import time
 from collections.abc import Iterator
@@ -78,7 +79,7 @@ def results(jobs_of: list[tuple[int, Stages]], jobs: int) -> Iterator[Record]:
     if jobs == 1:
         yield from (examine(seed, stages) for seed, stages in jobs_of)
         return
-    with ProcessPoolExecutor(jobs) as pool:
+    with ProcessPoolExecutor(jobs, initializer=signal.signal, initargs=(signal.SIGINT, signal.SIG_IGN)) as pool:
         batches = [jobs_of[start : start + AT_ONCE] for start in range(0, len(jobs_of), AT_ONCE)]
         waiting = [pool.submit(together, batch) for batch in batches]
         try:

@@ -6,25 +6,20 @@ that shall follow each other, directly or with a quantizer between them, so that
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from itertools import product
 
+from tests.fuzz.growth import Maker, built, computes, finish, gather, grow, layer
 from tests.fuzz.net import Unbuildable, word
 from tests.fuzz.pen import Pen, Sketch
 from tests.fuzz.recipe import Picture, Recipe, Step
 from tests.fuzz.steps_heads import ArgMax, Greater, Sigmoid, Softmax
 from tests.fuzz.steps_moves import Enlarge, Interpolate, Join, Pool, Sum
-from tests.fuzz.steps_points import Affine, Normalize, Quantize, Relu, Same, far
+from tests.fuzz.steps_points import Affine, Normalize, Quantize, Relu, Same
 from tests.fuzz.steps_sums import Conv, Transposed
 
-STEPS: tuple[type[Step], ...] = (
-    Conv, Transposed, Quantize, Affine, Normalize, Relu, Same, Pool, Enlarge, Interpolate, Join, Sum,
-)  # fmt: skip
-FINALS: tuple[type[Step], ...] = (Sigmoid, Softmax, ArgMax, Greater)
 OPSETS = {13: 4.0, 11: 1.0, 17: 2.0, 9: 0.4, 10: 0.4, 12: 0.4, 21: 0.6}
-
-Maker = Callable[[Pen, Sketch, int], Step]
 
 
 def _conv(kernel: int, stride: int) -> tuple[type[Step], Maker]:
@@ -84,7 +79,7 @@ def supported(first: str, second: str) -> bool:
 
 
 ENLARGING = ("ConvTranspose", "Resize nearest", "Resize linear")
-MOST_PIXELS = 2500
+MOST_PIXELS = 1500
 """Of a map that was enlarged for a goal."""
 
 PAIRS = tuple(pair for pair in product(OPERATIONS, repeat=2) if supported(*pair))
@@ -116,10 +111,10 @@ def draw(seed: int) -> Recipe:
     names = {name for goal in (*goals, last) for name in goal}
     oldest = 13 if "Softmax" in names else 11 if "Resize linear" in names else 9
     opsets = {opset: share for opset, share in OPSETS.items() if opset >= oldest}
-    sketch = Sketch(picture(pen), pen.weighted(opsets))
-    if pen.chance(0.15):
-        attempt(pen, sketch, OPERATIONS["Conv 3x3"][1], 0)  # a picture that is read so may be stored folded
-        attempt(pen, sketch, Quantize.draw, len(sketch.maps) - 1)
+    foldable = pen.chance(0.2)
+    sketch = Sketch(picture(pen, foldable), pen.weighted(opsets))
+    if foldable:
+        built(pen, sketch, layer)
     for goal in goals:
         for _ in range(pen.weighted({0: 3.0, 1: 2.0, 2: 0.6, 4: 0.3})):
             grow(pen, sketch)
@@ -131,12 +126,12 @@ def draw(seed: int) -> Recipe:
     finish(pen, sketch)
     order = pen.weighted({0: 4.0, 1: 0.5, 7: 0.5})
     dead = tuple(pen.integer(0, len(sketch.maps) - 1) for _ in range(pen.weighted({0: 6.0, 1: 1.0, 2: 0.3})))
-    return sketch.recipe(order, dead)
+    return sketch.recipe(order, dead, inline=pen.chance(0.1))
 
 
-def picture(pen: Pen) -> Picture:
-    """Sizes from one pixel; half of them can be pooled twice."""
-    size = {"point": 0.4, "small": 3.0, "even": 4.0, "wide": 1.5, "tall": 0.7}
+def picture(pen: Pen, foldable: bool) -> Picture:
+    """Sizes from one pixel; half of them can be pooled twice.  foldable: few channels, an even size."""
+    size = {"even": 1.0} if foldable else {"point": 0.4, "small": 3.0, "even": 4.0, "wide": 1.5, "tall": 0.7}
     kind = pen.weighted(size)
     rows, columns = {
         "point": lambda: (pen.integer(1, 2), pen.integer(1, 3)),
@@ -145,7 +140,8 @@ def picture(pen: Pen) -> Picture:
         "wide": lambda: (pen.integer(1, 6), pen.choice((15, 16, 17, 31, 32, 33, 48, 64, 65))),
         "tall": lambda: (pen.integer(13, 40), pen.integer(1, 9)),
     }[kind]()
-    channels = pen.weighted({1: 4.0, 2: 1.5, 3: 2.0, 4: 1.0, 5: 0.3, 8: 0.4, 9: 0.3, 17: 0.2})
+    many = {} if foldable else {3: 2.0, 4: 1.0, 5: 0.3, 8: 0.4, 9: 0.3, 17: 0.2}
+    channels = pen.weighted({1: 4.0, 2: 1.5, **many})
     if pen.chance(0.15):
         return Picture(
             rows, columns, channels, quantized=False, metadata=pen.choice(("", "1/255", "1/128", "0.0078125"))
@@ -155,64 +151,6 @@ def picture(pen: Pen) -> Picture:
     scale = pen.power_of_two(2.0**-8, 4) if pen.chance(0.75) else pen.float32(2.0**-8, 3)
     narrow = pen.chance(0.2) and bits > 1
     return Picture(rows, columns, channels, bits, signed, narrow, scale, through=pen.chance(0.1))
-
-
-def attempt(pen: Pen, sketch: Sketch, make: Maker, at: int) -> bool:
-    try:
-        sketch.add(make(pen, sketch, at))
-    except Unbuildable:
-        return False
-    return True
-
-
-def grow(pen: Pen, sketch: Sketch) -> None:
-    """One more step, on the newest tensor or, sometimes, an older one."""
-    at = len(sketch.maps) - 1
-    loose = sketch.loose(at)
-    if loose and pen.chance(0.4):
-        rejoin(pen, sketch, pen.choice(loose))
-        return
-    if pen.chance(0.08):
-        residual(pen, sketch)
-        return
-    if pen.chance(0.2):
-        at = pen.integer(0, at)
-    x = sketch.maps[at]
-    if not x.activation and pen.chance(0.5):
-        if pen.chance(0.15):
-            quantize_far(pen, sketch, at)
-        else:
-            attempt(pen, sketch, Quantize.draw, at)
-        return
-    options = {step: step.weight for step in STEPS if step.accepts(x)}
-    step = pen.weighted(options)
-    attempt(pen, sketch, step.draw, at)
-
-
-def residual(pen: Pen, sketch: Sketch) -> None:
-    """x + f(x), f a 3x3 convolution; scales mostly so that the engine adds on the way out."""
-    mark = sketch.mark()
-    try:
-        at = len(sketch.maps) - 1
-        if not sketch.maps[at].activation or sketch.maps[at].low < 0:
-            at = sketch.add(replace(Quantize.draw(pen, sketch, at), signed=False))
-        scale = float(sketch.maps[at].scale or 0)
-        drawn = Conv.draw(pen, sketch, at, kernel=3, stride=1)
-        sums = sketch.add(replace(drawn, outs=sketch.maps[at].channels))
-        branch = replace(Quantize.draw(pen, sketch, sums), scale=scale * pen.choice((1.0, 1.0, 2.0)))
-        total = sketch.add(Sum((at, sketch.add(branch))))
-        sketch.add(replace(Quantize.draw(pen, sketch, total), scale=scale * pen.choice((1.0, 2.0, 2.0))))
-    except Unbuildable:
-        sketch.back(mark)
-
-
-def quantize_far(pen: Pen, sketch: Sketch, at: int) -> None:
-    mark = sketch.mark()
-    try:
-        for step in filter(None, far(pen, sketch, at)):
-            sketch.add(step)
-    except Unbuildable:
-        sketch.back(mark)
 
 
 def pursue(pen: Pen, sketch: Sketch, goal: tuple[str, ...]) -> bool:
@@ -238,7 +176,8 @@ def _chain(pen: Pen, sketch: Sketch, goal: tuple[str, ...], at: int, trial: int)
                 at = _begun(pen, sketch, name, at, integers)
             if not step.accepts(sketch.maps[at]):
                 return False
-            at = sketch.add(make(pen, sketch, at))
+            alone = (name, following) == ("Concat", "Greater")  # which compares one channel
+            at = sketch.add(Join((at,)) if alone else make(pen, sketch, at))
     except Unbuildable:
         return False
     finally:
@@ -253,7 +192,7 @@ def _fitting(pen: Pen, sketch: Sketch, goal: tuple[str, ...], at: int) -> int:
         if not sketch.maps[at].activation:
             at = sketch.add(Quantize.draw(pen, sketch, at))
         at = sketch.add(Conv.draw(pen, sketch, at, kernel=pen.choice((1, 3)), stride=2))
-    factor = (2 if "MaxPool" in goal else 1) * (2 if any(name.endswith("/2") for name in goal) else 1)
+    factor = 2 ** sum(name == "MaxPool" or name.endswith("/2") for name in goal)
     while sketch.maps[at].rows % factor or sketch.maps[at].columns % factor:
         at = sketch.add(Enlarge.draw(pen, sketch, at))
     wanted = {"Greater": 1, "ArgMax": 3}.get(goal[-1], sketch.maps[at].channels)
@@ -279,72 +218,3 @@ def _begun(pen: Pen, sketch: Sketch, name: str, at: int, integers: bool) -> int:
 def few_bits(pen: Pen, sketch: Sketch, at: int) -> Quantize:
     drawn = Quantize.draw(pen, sketch, at)
     return Quantize((at,), drawn.scale, pen.integer(1, 3), style=drawn.style)
-
-
-def finish(pen: Pen, sketch: Sketch) -> None:
-    """A head: sums, or what is quantized, and what may follow them."""
-    at = len(sketch.maps) - 1
-    if not sketch.maps[at].final:
-        kind = pen.weighted({"sums": 3.0, "quantized": 2.0, "as it is": 1.5})
-        if kind == "sums" or not sketch.maps[at].ends:
-            while not sketch.maps[at].activation:
-                at = sketch.add(Quantize.draw(pen, sketch, at))
-        if kind == "sums":
-            attempt(pen, sketch, lambda *given: head(*given), at)
-            if pen.chance(0.2):
-                attempt(pen, sketch, pen.choice((Normalize.draw, Affine.draw)), len(sketch.maps) - 1)
-        elif kind == "quantized" and not sketch.maps[at].activation:
-            sketch.add(Quantize.draw(pen, sketch, at))
-    for _ in range(2):
-        at = len(sketch.maps) - 1
-        choices = [step for step in FINALS if step.accepts(sketch.maps[at])]
-        if choices and pen.chance(0.55):
-            attempt(pen, sketch, pen.choice(choices).draw, at)
-
-
-def gather(pen: Pen, sketch: Sketch) -> None:
-    """Join what nobody reads to the newest tensor, enlarged or pooled to its size: else it would be dead."""
-    for loose in sketch.loose(len(sketch.maps) - 1):
-        if pen.chance(0.97):
-            rejoin(pen, sketch, loose)
-
-
-def rejoin(pen: Pen, sketch: Sketch, other: int) -> None:
-    mark, at = sketch.mark(), len(sketch.maps) - 1
-    size = sketch.maps[at].rows, sketch.maps[at].columns
-    try:
-        while sketch.maps[other].rows < size[0] or sketch.maps[other].columns < size[1]:
-            other = sketch.add(Enlarge.draw(pen, sketch, other))
-        while sketch.maps[other].rows > size[0]:
-            other = sketch.add(Pool.draw(pen, sketch, other))
-        sketch.add(Join((other, at) if pen.chance(0.5) else (at, other)))
-    except Unbuildable:
-        sketch.back(mark)
-
-
-def computes(pen: Pen, sketch: Sketch) -> None:
-    """See to it that there is a convolution on the way."""
-    for _ in range(6):
-        if any(isinstance(sketch.steps[i], Conv | Transposed) for i in ancestors(sketch.steps)):
-            return
-        at = len(sketch.maps) - 1
-        attempt(pen, sketch, Conv.draw if Conv.accepts(sketch.maps[at]) else Quantize.draw, at)
-    attempt(pen, sketch, Conv.draw, 0)
-
-
-def ancestors(steps: Sequence[Step]) -> set[int]:
-    """Numbers of the steps that the last one needs, itself among them."""
-    found: set[int] = set()
-    waiting = [len(steps)]
-    while waiting:
-        tensor = waiting.pop()
-        if tensor > 0 and tensor - 1 not in found:
-            found.add(tensor - 1)
-            waiting += steps[tensor - 1].inputs
-    return found
-
-
-def head(pen: Pen, sketch: Sketch, at: int) -> Conv:
-    drawn = Conv.draw(pen, sketch, at, kernel=pen.choice((1, 1, 3)), stride=1)
-    classes = pen.weighted({1: 4.0, 2: 1.0, 3: 1.0, 5: 0.4})
-    return Conv(drawn.inputs, classes, drawn.weights, drawn.bias, drawn.style, drawn.kernel)

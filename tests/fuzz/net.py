@@ -116,10 +116,13 @@ class Map:
 
 
 class Net:
-    """Nodes and constants of a file; `node` returns the name of the tensor that it makes."""
+    """Nodes and constants of a file; `node` returns the name of the tensor that it makes.
 
-    def __init__(self, opset: int) -> None:
-        self.opset = opset
+    inline: constants are nodes, not initializers.
+    """
+
+    def __init__(self, opset: int, inline: bool = False) -> None:
+        self.opset, self.inline = opset, inline
         self.nodes: list[onnx.NodeProto] = []
         self.constants: list[onnx.TensorProto] = []
         self.picture: tuple[int, int, int] = (1, 1, 1)
@@ -163,12 +166,15 @@ class Net:
         elif order:
             nodes = [nodes[i] for i in np.random.default_rng(order).permutation(len(nodes))]
         channels, rows, columns = self.picture
+        if self.inline:
+            made = [helper.make_node("Constant", [], [c.name], value=c) for c in self.constants]
+            nodes = [*made, *nodes] if order != 1 else [*nodes, *made]
         graph = helper.make_graph(
             nodes,
             "drawn",
             [helper.make_tensor_value_info("x", TensorProto.FLOAT, (1, channels, rows, columns))],
             [helper.make_tensor_value_info(output, TensorProto.FLOAT, None)],
-            self.constants,
+            [] if self.inline else self.constants,
         )
         opsets = [helper.make_opsetid("", self.opset), helper.make_opsetid(DOMAIN, 1)]
         model = helper.make_model(graph, opset_imports=opsets, ir_version=10)

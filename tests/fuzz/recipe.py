@@ -19,7 +19,7 @@ import onnx
 
 from tests.fuzz.net import DOMAIN, NEVER_READ, Map, Net, Part, build_check
 
-MOST_ELEMENTS = 40_000
+MOST_ELEMENTS = 16_000
 """Of one tensor: every graph takes milliseconds."""
 
 
@@ -101,13 +101,17 @@ class Picture:
 
 @dataclass(frozen=True)
 class Recipe:
-    """opset: of the file.  order: of its nodes, see `Net.model`.  dead: tensors that a branch nobody reads hangs on."""
+    """opset: of the file.  order: of its nodes, see `Net.model`.  dead: tensors that a branch nobody reads hangs on.
+
+    inline: constants are nodes.
+    """
 
     picture: Picture
     steps: tuple[Step, ...] = ()
     opset: int = 13
     order: int = 0
     dead: tuple[int, ...] = ()
+    inline: bool = False
 
     def without(self, number: int) -> Recipe:
         """Step `number` left out: what read its tensor reads what it read first."""
@@ -195,7 +199,7 @@ def cycled(values: tuple[Any, ...], count: int) -> list[Any]:
 
 def replay(recipe: Recipe) -> tuple[Net, list[Map]]:
     """The network, and every tensor of the recipe.  Raises Unbuildable."""
-    net = Net(recipe.opset)
+    net = Net(recipe.opset, recipe.inline)
     maps = [recipe.picture.emit(net)]
     for step in recipe.steps:
         maps.append(emitted(step, net, maps))

@@ -14,12 +14,10 @@ ACCEPTED = 0.9
 """Of all drawn graphs by the loader, and of those that are compiled by the compiler, at least."""
 
 REASONS: Mapping[str, str] = {
-    r"load: input x must be quantized once": "one reader of a picture without a quantizer drew one, another did not",
     r"load: must have a convolution": "the drawer's last operation read an older tensor",
+    r"load: input x must be quantized once, alike for all its readers": "a picture without a quantizer of its own",
     r"compile: must not end the network": "bilinear sums without a quantizer as the head",
-    r"compile: channel N: N of N requantization steps, .* are not reproduced by a N-bit multiplier": (
-        "float scales, ties"
-    ),
+    r"compile: channel N: N of N requantization steps, .* are not reproduced by": "float scales with many ties",
     r"compile: residual add has N pairs of values that N-bit weights do not reproduce": "float scales of an addition",
     r"compile: the smallest strip, N rows of N pixels, (needs N (partial sums|bank words), has N|does not fit N)": (
         "an array of small memories"

@@ -194,5 +194,5 @@ class Transposed(_Sums):
 
 def channels(pen: Pen, x: Map, share: float = 1.0) -> int:
     """Output channels: few or many, around the 8 of a word and the rows of an array; fewer of large maps."""
-    most = max(1, min(40, int(share * 12_000 / x.pixels)))
+    most = max(1, min(40, int(share * 6_000 / x.pixels)))
     return min(most, pen.choice((1, 2, 3, 4, 5, 7, 8, 8, 9, 12, 15, 16, 17, 24, 33)))

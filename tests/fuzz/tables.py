@@ -13,7 +13,7 @@ def summary(record: Record, seconds: float) -> str:
     """Everything, in Markdown."""
     loaded, compiled = record.accepted
     lines = [
-        f"{record.graphs:,} graphs drawn, {100 * loaded:.1f} % accepted by the loader; {record.asked:,} to be compiled, "
+        f"{record.graphs:,} graphs drawn, {100 * loaded:.1f} % accepted by the loader; {record.asked:,} compiled, "
         f"{100 * compiled:.1f} % accepted by the compiler; {record.programs:,} programs on the machine, "
         f"{record.simulated:,} in Verilog, on {len(record.coverage.arrays)} arrays.",
         f"{len(record.findings)} differences. {seconds:,.0f} s.",

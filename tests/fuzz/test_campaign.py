@@ -13,8 +13,8 @@ from tests.fuzz.under_test import parse_array
 
 GRAPHS = 300
 AT_ONCE = 15
-PROGRAM_OF = 4
-"""One graph in four is compiled, and run on the machine."""
+PROGRAM_OF = 5
+"""One graph in five is compiled, and run on the machine."""
 SLOW_GRAPHS, SLOW_PROGRAM_OF, SLOW_VERILOG_OF, SLOW_AT_ONCE = 3_000, 3, 75, 100
 SLOW_FIRST = 10_000
 SIMULATED = (5, 17, 44, 58)

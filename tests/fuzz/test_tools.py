@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 from fractions import Fraction
-from importlib import import_module
 from math import floor
 from typing import Any
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
+from tests.fuzz.__main__ import main
 from tests.fuzz.arrays import SHAPES, SIMULATED, random_array
 from tests.fuzz.campaign import Stages, examine, smallest, spread
 from tests.fuzz.checks import Loaded, Refusal, loaded
@@ -23,23 +24,35 @@ from tests.fuzz.refusals import reason, unknown
 from tests.fuzz.shrink import shrunk
 from tests.fuzz.steps import *  # noqa: F403
 from tests.fuzz.steps import Affine, Conv, Enlarge, Picture, Pool, Quantize, Recipe, Transposed, Weights, build
-from tests.fuzz.under_test import CONFIG, FORMATS, Opcode, Program, golden, parse_array
+from tests.fuzz.under_test import CONFIG, FORMATS, Opcode, Program, Requantize, golden, parse_array
 
 
 def test_a_golden_model_that_rounds_ties_up_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    right = golden.requantize
+    right = golden.RULES[Requantize]
 
-    def wrong(op: Any, x: np.ndarray, dtype: Any) -> np.ndarray:
-        y = right(op, x, dtype)
-        for c, acc in enumerate(x):
+    def wrong(node: Any, inputs: list[np.ndarray], dtype: Any) -> np.ndarray:
+        y, op = right(node, inputs, dtype), node.op
+        for c, acc in enumerate(inputs[0]):
             m, b = op.multiplier[c % len(op.multiplier)], op.offset[c % len(op.offset)]
             up = [min(max(floor(int(a) * m + b + Fraction(1, 2)), op.low), op.high) for a in acc.flat]
             y[c] = np.array(up).reshape(acc.shape)
         return y
 
-    monkeypatch.setattr(import_module("hwseg.golden.requantization"), "requantize", wrong)
-    findings = [f for seed in range(40) for f in examine(seed).findings]
-    assert findings
+    monkeypatch.setitem(golden.RULES, Requantize, wrong)
+    assert any(examine(seed).findings for seed in range(60))
+
+
+@pytest.mark.parametrize("op", golden.RULES, ids=lambda op: op.__name__)
+def test_one_wrong_value_of_an_operation_is_found(monkeypatch: pytest.MonkeyPatch, op: type) -> None:
+    right = golden.RULES[op]
+
+    def wrong(node: Any, inputs: list[np.ndarray], dtype: Any) -> np.ndarray:
+        y = np.array(right(node, inputs, dtype))
+        y[-1, -1, -1] ^= 1
+        return y
+
+    monkeypatch.setitem(golden.RULES, op, wrong)
+    assert any(examine(seed).findings for seed in range(60))
 
 
 def changed(program: Program, opcode: Opcode, field: str, bit: int) -> Program:
@@ -148,3 +161,17 @@ def test_sequences_go_through_what_changes_every_number_alone() -> None:
     assert {("ConvTranspose", "Add constant"), ("Add constant", "Quant"), ("Quant", "MaxPool")} <= pairs
     assert ("ConvTranspose", "MaxPool") in through
     assert ("ConvTranspose", "Quant") not in through
+
+
+def test_the_command_counts_what_was_drawn() -> None:
+    result = CliRunner().invoke(main, ["--graphs", "6", "--programs", "2", "--seed", "3", "--jobs", "2"])
+    assert result.exit_code == 0, result.output
+    assert "6 graphs drawn" in result.output
+    assert "0 differences" in result.output
+    assert "| CONFIG | planes | 4 |" in result.output
+
+
+def test_the_command_shows_one_graph() -> None:
+    result = CliRunner().invoke(main, ["--show", "7", "--programs", "0"])
+    assert result.exit_code == 0
+    assert eval(result.output.strip()) == draw(7)

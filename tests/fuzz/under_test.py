@@ -10,26 +10,22 @@ from hwseg.errors import HwsegError
 from hwseg.ir import Graph
 from hwseg.machine.activity import skipping
 from hwseg.machine.execute import execute
-from hwseg.ops import Conv2d, ConvTranspose2d, MaxPool2d, Requantize, Upsample2d
+from hwseg.ops import Add, Concat, MaxPool2d, Requantize, Upsample2d
 from hwseg.quant.read.load import RULES, load_with_origins
 from hwseg.quant.read.values import Part, Value
 from hwseg.rtl.config import PRESETS, EngineConfig, parse_array
-from hwseg.rtl.isa import CONFIG, FORMATS, LOAD, MOVE, PARAMETER, RUN, STORE, Mode, Opcode, Scatter, Target
+from hwseg.rtl.isa import CONFIG, FORMATS, PARAMETER, Mode, Opcode, Scatter, Target
 from hwseg.sim.simulate import lay_out, simulate_program
 
 __all__ = [
     "CONFIG",
     "FORMATS",
-    "LOAD",
-    "MOVE",
     "PARAMETER",
     "PRESETS",
     "RULES",
-    "RUN",
-    "STORE",
+    "Add",
     "Board",
-    "Conv2d",
-    "ConvTranspose2d",
+    "Concat",
     "EngineConfig",
     "Graph",
     "HwsegError",

@@ -29,6 +29,6 @@ def test_a_trained_network_is_what_the_program_computes(
     config = TrainConfig(steps=6, batch=2, size=16, validate_every=6, calibration_batches=1, threads=1)
     train(Run(tmp_path / "run", unet, config), data.load(discs))
     network, meta = load_network(tmp_path / "run" / "best.pt")
-    export_qonnx(network, tmp_path / "m.onnx", (16, 16), str(meta["normalize"]))
+    export_qonnx(network, tmp_path / "m.onnx", (16, 16), meta["input"], meta["labels"])
     program = compiled(load(tmp_path / "m.onnx"), parse_array("8x2x2", "table"))
     assert differences(program) == {}

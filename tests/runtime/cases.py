@@ -24,8 +24,8 @@ def make_package(folder: Path, work: Path, array: str = ARRAY, board: str = "pyn
     from hwseg.boards import load_board
     from hwseg.boards.zynq7020.package import package
     from hwseg.builds.build import compile_model
-    from hwseg.image import quantize_pixels
-    from hwseg.normalize import NONE, normalize
+    from hwseg.pictures.raster import raster
+    from hwseg.pictures.source import integers
     from tests.quant.models import random_unet
 
     expected: dict[str, Any] = {}
@@ -37,8 +37,7 @@ def make_package(folder: Path, work: Path, array: str = ARRAY, board: str = "pyn
         graph = build.program.graph
         kind = graph.types[graph.input]
         pixels = np.random.default_rng(seed).integers(0, 256, (PICTURES, *kind.shape), np.uint8)
-        spec = graph.metadata.get("hwseg.normalize", NONE)
-        results = [golden.run(graph, quantize_pixels(normalize(p, spec), kind)) for p in pixels]
+        results = [golden.run(graph, integers(raster(p), graph)) for p in pixels]
         sums = [result.tensors[graph.head.tensor] for result in results]
         expected[f"{build.report['model']}/pixels"] = pixels
         expected[f"{build.report['model']}/sums"] = np.array(sums)

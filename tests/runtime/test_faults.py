@@ -212,12 +212,12 @@ def test_everything_is_given_back(package, board, expected):
         (
             "package.json",
             lambda c: c.update(format=9),
-            r"must have format 3, has 9; copy the whole folder again, or make",
+            r"must have format 4, has 9; copy the whole folder again, or make",
         ),
         (
             "package.json",
             lambda c: c.update(format=1),
-            r"must have format 3, has 1; .* or make it again with hwseg package",
+            r"must have format 4, has 1; .* or make it again with hwseg package",
         ),
         (
             "package.json",

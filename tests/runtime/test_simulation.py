@@ -226,8 +226,8 @@ def test_the_demo_network_gives_the_golden_mask(array, tmp_path):
     from hwseg.boards import load_board
     from hwseg.boards.zynq7020.package import package
     from hwseg.builds.build import compile_model
-    from hwseg.image import quantize_pixels
-    from hwseg.normalize import NONE, normalize
+    from hwseg.pictures.raster import raster
+    from hwseg.pictures.source import integers
 
     build = compile_model(models.path("nuclei-mixed"), array=array, out=tmp_path / "build")
     package([build.path], load_board("pynq-z2"), tmp_path / "package")
@@ -237,7 +237,7 @@ def test_the_demo_network_gives_the_golden_mask(array, tmp_path):
     light = 30 + 150 * (((y - 40) ** 2 + (x - 50) ** 2 < 400) | ((y - 90) ** 2 + (x - 80) ** 2 < 200))
     noise = np.random.default_rng(1).normal(0, 8, light.shape)
     pixels = np.clip(light + noise, 0, 255).astype(np.uint8)[..., None]
-    q = quantize_pixels(normalize(pixels, graph.metadata.get("hwseg.normalize", NONE)), kind)
+    q = integers(raster(pixels), graph)
     sums = golden.run(graph, q).tensors[graph.head.tensor]
     with Accelerator.open(tmp_path / "package", "simulation") as accelerator:
         result = accelerator.segment(pixels)

@@ -9,7 +9,7 @@ from fractions import Fraction
 
 import numpy as np
 
-from hwseg.compile.lower.building import build
+from hwseg.compile.lower.building import SUM_BITS, build
 from hwseg.compile.lower.state import State
 from hwseg.errors import require
 from hwseg.golden import add_table
@@ -72,8 +72,10 @@ def _differing_pairs(op: Add, w: tuple[int, int], factor: Fraction, kinds: list[
     a, b = (range(kind.low, kind.high + 1) for kind in kinds)
     exact = add_table(op, a, b)
     acc = w[0] * np.array(a, np.int64)[:, None] + w[1] * np.array(b, np.int64)[None, :]
-    steps = np.array(Requantize((abs(factor),), (op.offset,), op.low, op.high).steps(0), np.int64)
-    near = np.searchsorted(steps, acc if factor > 0 else -acc, side="right") + op.low
+    far = 1 << SUM_BITS  # no sum lies there
+    steps = Requantize((abs(factor),), (op.offset,), op.low, op.high).steps(0)
+    within = np.array([min(max(step, -far), far) for step in steps], np.int64)
+    near = np.searchsorted(within, acc if factor > 0 else -acc, side="right") + op.low
     return int((exact != near).sum())
 
 

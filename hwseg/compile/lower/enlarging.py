@@ -7,9 +7,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
+
 from hwseg.compile.lower import bilinear
 from hwseg.compile.lower.building import build
-from hwseg.compile.lower.layers import Operand
+from hwseg.compile.lower.layers import Operand, View
 from hwseg.compile.lower.state import Pending, State
 from hwseg.ir import Node
 from hwseg.ops import Requantize
@@ -34,18 +36,24 @@ def _finish(state: State, node: Node, _reader: str, op: Requantize | None, outpu
     x = state.views[node.inputs[0]]
     if len(x) > 1 or x[0].upsampled:
         x = state.materialize(node, node.inputs[0])
-    kind = state.types[x[0].tensor]
-    _, width, channels = kind.shape
-    signs = (1, -1) if kind.signed else (1,)
-    maps = _unsigned(state, node, x[0].tensor) if kind.signed else (x[0].tensor,)
+    width = state.types[x[0].tensor].shape[1]
     for piece in bilinear.pieces(width):
-        sides = [side for side, wanted in (("left", piece.left), ("right", piece.right)) if wanted]
-        names = [name for m in maps for name in (m, *(_edge(state, node, m, side) for side in sides))]
-        view = tuple(Operand(name, channels, True) for name in names)
-        weights = bilinear.enlarging_weights(channels, signs, piece.left, piece.right)
+        parts = [_part(state, node, operand, piece) for operand in x]
+        view = tuple(operand for operands, _ in parts for operand in operands)
+        weights = bilinear.side_by_side([weights for _, weights in parts])
         name = state.fresh(f"{node.name}/{piece.name}" if piece.name else node.name)
         layer = build(state.types, name, "bilinear", 3, view, weights, requantize=op, output=output)
         state.layers[f"{output} {piece.name}"] = replace(layer, columns=piece.columns, repeat_rows=True)
+
+
+def _part(state: State, node: Node, x: Operand, piece: bilinear.Piece) -> tuple[View, np.ndarray]:
+    """One operand's channels in a piece of the map: what they are made of, and its weights."""
+    signed = state.types[x.tensor].signed
+    maps = _unsigned(state, node, x.tensor) if signed else (x.tensor,)
+    sides = [side for side, wanted in (("left", piece.left), ("right", piece.right)) if wanted]
+    names = [name for m in maps for name in (m, *(_edge(state, node, m, side) for side in sides))]
+    view = tuple(Operand(name, x.channels, True) for name in names)
+    return view, bilinear.enlarging_weights(x.channels, (1, -1) if signed else (1,), piece.left, piece.right)
 
 
 def _unsigned(state: State, node: Node, tensor: str) -> tuple[str, str]:

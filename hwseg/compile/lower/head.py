@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
+
+from hwseg.compile.lower.building import build
 from hwseg.compile.lower.layers import Dot, Network
-from hwseg.compile.lower.state import State
+from hwseg.compile.lower.state import MAX_PLANES, State
 from hwseg.errors import require
 
 
@@ -19,6 +22,11 @@ def store_head(state: State) -> bool:
         return True
     require(head in state.views, head, "the model's output must come from a convolution or a quantizer")
     view = state.views[head]
+    if state.types[head].bits > MAX_PLANES:
+        # Signed and unsigned operands: no map holds both, but sums do.
+        weights = np.eye(state.types[head].shape[2], dtype=np.int8)[:, :, None, None]
+        state.add(build(state.types, state.fresh(head), "concat", 1, view, weights, output=head))
+        return True
     if len(view) != 1 or view[0].upsampled or view[0].tensor != head or head == graph.input:
         state.materialize(graph.nodes[-1], head)
     return False

@@ -24,7 +24,7 @@ from hwseg.compile.lower.head import store_head
 from hwseg.compile.lower.layers import Layer, Network
 from hwseg.compile.lower.pooling import max_pooling
 from hwseg.compile.lower.requantization import requantization
-from hwseg.compile.lower.state import State
+from hwseg.compile.lower.state import MAX_PLANES, State
 from hwseg.errors import HwsegError
 from hwseg.ir import Graph, Node
 from hwseg.layout import TensorLayout
@@ -59,6 +59,7 @@ def lower(graph: Graph, allow_inexact: bool = False) -> tuple[Network, dict[str,
     tensors = {
         name: TensorLayout(kind.shape, kind.bits, kind.signed) for name, kind in state.types.items() if name in stored
     }
+    assert all(layout.planes <= MAX_PLANES for layout in tensors.values()), "what is stored has at most eight planes"
     network = Network(graph.name, graph.input, graph.head.tensor, sums, layers, tensors, state.head_fold)
     return network, state.inexact
 

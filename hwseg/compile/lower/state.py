@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from fractions import Fraction
+from itertools import groupby
 
 import numpy as np
 
@@ -92,9 +93,30 @@ class State:
     def materialize(self, node: Node, name: str) -> View:
         """Store what was only a view, because `node` cannot read it so; once, whoever reads it."""
         producer = self.graph.producer.get(name, node)
-        self.identity(producer.name, name, passing(self.types[name]), output=name)
-        self.store(name)
+        stored: list[Operand] = []
+        for part in self.parts(name):
+            self.identity(producer.name, part, passing(self.types[part]), output=part)
+            self.store(part)
+            stored += self.views[part]
+        self.views[name] = tuple(stored)
         return self.views[name]
+
+    def parts(self, name: str) -> list[str]:
+        """The view itself, or where eight planes cannot hold all of it, because some operands are signed and others
+        not, views of neighbouring ones that are alike.
+        """
+        if self.types[name].bits <= MAX_PLANES:
+            return [name]
+        found, (height, width, _) = [], self.types[name].shape
+        for number, (_, group) in enumerate(groupby(self.views[name], lambda o: self.types[o.tensor].signed)):
+            operands = tuple(group)
+            kinds = [self.types[o.tensor] for o in operands]
+            shape = (height, width, sum(o.channels for o in operands))
+            low, high = min(kind.low for kind in kinds), max(kind.high for kind in kinds)
+            part, _ = self.extra(name, f"part {number}", TensorType(shape, low, high, self.types[name].scale))
+            self.views[part] = operands
+            found.append(part)
+        return found
 
     def identity(
         self, name: str, source: str, op: Requantize, output: str | None = None, pooled: str | None = None

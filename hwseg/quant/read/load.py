@@ -10,6 +10,7 @@ Each ONNX operation has one rule, which adds to the graph so far (`hwseg.quant.r
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -103,7 +104,7 @@ def _graph(file: OnnxFile) -> tuple[Graph, dict[str, Value]]:
     require(convolves, file.path.name, "must have a convolution", "put a QuantConv2d before the output")
     kept = {file.input} | {node.output for node in nodes}
     types = {name: kind for name, kind in builder.types.items() if name in kept}
-    name, metadata = file.path.stem, dict(file.metadata)
+    name, metadata = os.fsencode(file.path.stem).decode("utf-8", "replace"), dict(file.metadata)
     return Graph(name, file.input, nodes, types, head, metadata, builder.input_quantizer), builder.values
 
 

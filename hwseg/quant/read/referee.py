@@ -21,8 +21,8 @@ import onnx
 from hwseg import golden
 from hwseg.borders import tool
 from hwseg.errors import HwsegError, require
-from hwseg.image import to_floats
 from hwseg.ir import Graph
+from hwseg.pictures.source import to_floats
 from hwseg.quant.read.layerwise import NOTHING, Context, Layerwise, Own, is_activation, magnitude, part_values, step_of
 from hwseg.quant.read.load import load_with_origins
 from hwseg.quant.read.onnx_file import read, self_contained
@@ -171,7 +171,8 @@ def run_qonnx(path: Path, x: np.ndarray) -> Context:
 
 def tidied(path: Path) -> onnx.ModelProto:
     """The model as executors take it: the nodes that hwseg reads, in order, its data inside, shapes to be inferred."""
-    file, model = read(path), onnx.ModelProto.FromString(self_contained(path))
+    file, model = read(path), onnx.ModelProto()
+    model.ParseFromString(self_contained(path))
     graph = model.graph
     by_output = {node.output[0]: node for node in graph.node}
     nodes = [node for node in graph.node if node.op_type == "Constant"]

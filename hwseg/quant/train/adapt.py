@@ -13,7 +13,7 @@ Zhang et al., AdaLoRA (ICLR 2023), and AdaLoRA-QAT (arXiv 2604.01167), which ada
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from torch.nn.utils import parametrize
 from hwseg.borders import given
 from hwseg.errors import HwsegError, require
 from hwseg.quant.train.checkpoint import CURE, RUN_FORMAT, WHAT, load, require_numbers, save_network
-from hwseg.quant.train.config import TrainConfig
+from hwseg.quant.train.config import OLDER, TrainConfig
 from hwseg.quant.train.folder import STATE, digest_of
 from hwseg.quant.train.run import Run
 from hwseg.quant.train.unet import QuantUNet, UNetConfig, fold_batch_norm
@@ -244,7 +244,7 @@ class AdaptRun(Run):
 
     def keep(self, name: str, quantized: bool) -> None:
         if self.fabric.is_global_zero:
-            save_network(self.folder / name, merged(self.model), self.config, quantized)
+            save_network(self.folder / name, merged(self.model), self.config, self.meaning, self.labels, quantized)
 
     def state(self) -> dict[str, Any]:
         return {**super().state(), "adapt": asdict(self.adapt), "base_folded": self.base_folded}
@@ -264,9 +264,9 @@ class AdaptRun(Run):
         with given(folder / STATE, WHAT, CURE):
             unet = UNetConfig.from_dict(state["unet"])
             require_numbers(folder / STATE, unet, state["model"])
-            config = TrainConfig.from_dict({**state["train"], "init": ""})
+            config = TrainConfig.from_dict({**OLDER, **state["train"], "init": ""})
             run = cls(folder, unet, config, AdaptConfig(**state["adapt"]))
-            run.config = TrainConfig.from_dict(state["train"])
+            run.config = replace(config, init=state["train"]["init"])
             run.restore(state)
         run.found = found
         return run

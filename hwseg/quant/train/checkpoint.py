@@ -16,6 +16,10 @@ from torch import Tensor
 from hwseg.borders import given
 from hwseg.errors import HwsegError, require
 from hwseg.files import read_file, write_whole
+from hwseg.pictures import labels as declared
+from hwseg.pictures import meaning
+from hwseg.pictures.labels import Labels
+from hwseg.pictures.meaning import Meaning
 from hwseg.quant.train import layers
 from hwseg.quant.train.config import TrainConfig
 from hwseg.quant.train.unet import QuantUNet, UNetConfig, fold_batch_norm
@@ -29,26 +33,40 @@ LARGEST = 1 << 34
 _OPTIONAL = {"resize": 0, "quantized": True}
 
 
-def save_network(path: Path, model: QuantUNet, config: TrainConfig, quantized: bool = True) -> None:
-    """What export needs, and no more; `quantized` is false for a float network."""
+def save_network(
+    path: Path,
+    model: QuantUNet,
+    config: TrainConfig,
+    pixels: Meaning | None = None,
+    labels: Labels | None = None,
+    quantized: bool = True,
+) -> None:
+    """What export needs, and no more; `quantized` is false for a float network.
+
+    pixels: what pictures were to it, by default what the options say.
+    """
+    pixels = pixels or config.meaning
     state = {
         "format": NETWORK_FORMAT,
         "unet": model.config.to_dict(),
         "folded": model.folded,
-        "normalize": config.normalize,
         "size": config.size,
         "resize": config.resize,
         "quantized": quantized,
         "excluded": list(config.exclude),
         "model": {k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()},
     }
+    state |= {"normalize": pixels.before} if pixels.before else {"input": pixels.text()}
+    if labels is not None:
+        state["labels"] = labels.text()
     save(path, state)
 
 
 def load_network(path: Path) -> tuple[QuantUNet, dict[str, Any]]:
     """A trained network in evaluation mode, and how it was trained.
 
-    That is `normalize`, `size` of the crops, `resize`, `quantized` and the `excluded` pictures.
+    That is `input` (a `Meaning`), `labels` (or None, of an older hwseg), `size` of the crops, `resize`, `quantized` and
+    the `excluded` pictures.
     """
     state = load(path, NETWORK_FORMAT)
     with given(path, WHAT, CURE):
@@ -58,9 +76,17 @@ def load_network(path: Path) -> tuple[QuantUNet, dict[str, Any]]:
         if state["folded"]:
             fold_batch_norm(model)
         model.load_state_dict(state["model"])
-        meta = {key: state[key] for key in ("normalize", "size", "excluded")}
+        meta = {key: state[key] for key in ("size", "excluded")}
         meta |= {key: state.get(key, value) for key, value in _OPTIONAL.items()}
-        TrainConfig(normalize=meta["normalize"], size=meta["size"], resize=meta["resize"], exclude=meta["excluded"])
+        fit = "resize" if meta["resize"] else ""
+        if "input" in state:
+            meta["input"] = meaning.parse(state["input"], f"{path}, input")
+        else:
+            meta["input"] = meaning.older(state["normalize"], fit)
+        meta["labels"] = None
+        if "labels" in state:
+            meta["labels"] = declared.parse(state["labels"], model.config.out_channels, f"{path}, labels")
+        TrainConfig(size=meta["size"], resize=meta["resize"], exclude=meta["excluded"])
         layers.set_quantization(model, bool(meta["quantized"]))
     return model.eval(), meta
 

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import math
 import tomllib
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 from hwseg.borders import given
 from hwseg.errors import require
 from hwseg.files import read_file
-from hwseg.normalize import PERCENTILE, parse
+from hwseg.pictures import meaning
+from hwseg.pictures.meaning import Meaning
+
+OLDER = {"older": True}
+"""Of the options of a run that an older hwseg began, which did not say it."""
 
 STAGES = ("float", "quantized", "folded")
 LOSSES = ("dice_ce", "poly_dice", "boundary")
@@ -43,8 +47,10 @@ _NUMBERS = ("lr", "weight_decay", "float_part", "quantized_part", "warmup", "ema
 class TrainConfig:
     """How to train.
 
+    `normalize`: what pixels are, as `hwseg.pictures.meaning.phrase` reads it.  `older`: of a run that an older hwseg
+    began, whose pictures are brought to 8 bits before they are scaled.
     `float_part`, `quantized_part`: shares of `steps` of the first two stages; a `float_part` of 1 trains a float
-    network only.  `resize`: side to which whole normalized pictures are scaled first, 0 for none; `size`: of the
+    network only.  `resize`: side to which whole pictures are scaled first, 0 for none; `size`: of the
     crops.  `augment`: "turn" (any orientation; crops normalized alone or whole), "mild" (small rotations, shifts and
     scales, mirrored; for organs) or "none".  `warmup`: share of steps in which the rate rises to `lr`, before a cosine.
     `ema`: decay of the averaged weights that are validated and kept, 0 for none.  `patience`: validations without a
@@ -69,7 +75,8 @@ class TrainConfig:
     validate_every: int = 100
     calibration_batches: int = 16
     seed: int = 0
-    normalize: str = PERCENTILE
+    normalize: str = meaning.DEFAULT
+    older: bool = False
     resize: int = 0
     augment: str = "turn"
     rounding: int = 0
@@ -110,7 +117,19 @@ class TrainConfig:
         )
         fits = self.resize == 0 or self.size <= self.resize
         require(fits, "train.size", f"must be at most resize = {self.resize}, not {self.size}", "lower --size")
-        parse(self.normalize)
+        require(isinstance(self.older, bool), "train.older", "must be true or false")
+        _ = self.meaning
+
+    @property
+    def meaning(self) -> Meaning:
+        """What pixels are to the network; its depth may still be that of the pictures, 0."""
+        fit = "resize" if self.resize else ""
+        if self.older:
+            return meaning.older(self.normalize, fit)
+        found = meaning.phrase(self.normalize, "train.normalize")
+        if self.normalize.strip() == "unit":
+            found = Meaning()  # of the depth that the pictures have
+        return replace(found, fit=fit)
 
     @property
     def float_only(self) -> bool:
@@ -149,6 +168,11 @@ class TrainConfig:
         listed = isinstance(exclude, (list, tuple)) and all(isinstance(name, str) for name in exclude)
         require(listed, "train.exclude", "must be a list of file names")
         return cls(**{**values, "exclude": tuple(exclude)})
+
+
+def meant(found: Meaning) -> dict[str, Any]:
+    """Options of a run whose pixels are what they were to another."""
+    return {"normalize": found.before or found.text(), "older": bool(found.before)}
 
 
 def read_toml(path: Path, tables: tuple[str, ...] = ("data", "unet", "train")) -> dict[str, dict[str, Any]]:

@@ -6,39 +6,44 @@ and a thread may draw ahead.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
 from hwseg.errors import require
-from hwseg.normalize import normalize
-from hwseg.quant.train.pairs import Pair, Pixels, to_tensor
+from hwseg.pictures.meaning import Meaning
+from hwseg.pictures.prepare import prepare, standardized
+from hwseg.quant.train.pairs import Classes, Pair, to_tensor
 
 Batch = tuple[Tensor, Tensor]
-Alter = Callable[[Pixels, Pixels, np.random.Generator], tuple[Pixels, Pixels]]
+Values = NDArray[np.float32]
+"""t of every pixel, from 0 to 1, [height, width, channels]."""
+
 TILT, SCALE, SHIFT = 12.0, 0.15, 0.08
 """Largest rotation in degrees, share of scaling, and share of the side, of `mild` augmentation."""
 
 
 @dataclass(frozen=True)
 class Crops:
-    """Square crops of `size` from pictures that were normalized and, unless 0, scaled to `resize` x `resize`."""
+    """Square crops of `size` from pictures that were, unless 0, scaled to `resize` x `resize`."""
 
     size: int
-    normalize: str
+    meaning: Meaning
     resize: int = 0
     augment: str = "turn"
 
 
 def draw(pairs: list[Pair], crops: Crops, seed: int, step: int, indices: range) -> Batch:
-    """Float [count, channels, size, size] = pixel / 256, and labels [count, size, size]."""
+    """The network's input, float [count, channels, size, size], and classes [count, size, size]."""
     drawn = [_one(pairs, crops, np.random.default_rng((seed, step, index))) for index in indices]
-    return to_tensor(np.stack([x for x, _ in drawn])), torch.from_numpy(np.stack([y for _, y in drawn])).long()
+    x = standardized(np.stack([values for values, _ in drawn]), crops.meaning)
+    return to_tensor(x), torch.from_numpy(np.stack([y for _, y in drawn])).long()
 
 
 def ahead(pairs: list[Pair], crops: Crops, seed: int, steps: range, indices: range) -> Iterator[Batch]:
@@ -52,9 +57,9 @@ def ahead(pairs: list[Pair], crops: Crops, seed: int, steps: range, indices: ran
             waiting = later
 
 
-def _one(pairs: list[Pair], crops: Crops, rng: np.random.Generator) -> tuple[Pixels, Pixels]:
+def _one(pairs: list[Pair], crops: Crops, rng: np.random.Generator) -> tuple[Values, Classes]:
     pair = pairs[int(rng.integers(0, len(pairs)))]
-    pixels, mask = pair.read() if crops.augment == "turn" and not crops.resize else _whole(pair, crops)
+    prepared, mask = pair.prepared(crops.meaning, (crops.resize, crops.resize) if crops.resize else None)
     size = crops.size
     require(
         min(mask.shape) >= size,
@@ -62,35 +67,35 @@ def _one(pairs: list[Pair], crops: Crops, rng: np.random.Generator) -> tuple[Pix
         f"must be at least {size}x{size}, the size of a training crop, not {mask.shape[1]}x{mask.shape[0]}",
         "lower --size",
     )
+    values = None
     if crops.augment == "mild":
-        pixels, mask = _tilt(pixels, mask, rng)
+        values, mask = _tilt(prepared.values(), mask, rng)
     top, left = (int(rng.integers(0, length - size + 1)) for length in mask.shape)
     window = np.s_[top : top + size, left : left + size]
     mask = mask[window]
-    if crops.augment == "turn" and not crops.resize:
-        # Users normalize whole pictures and cut-outs alike; learn both, but never stretch the noise of an empty crop.
-        alone = bool(mask.any()) and rng.random() < 0.5
-        pixels = normalize(pixels[window], crops.normalize) if alone else normalize(pixels, crops.normalize)[window]
+    # Users normalize whole pictures and cut-outs alike; learn both, but never stretch the noise of an empty crop.
+    if crops.augment == "turn" and not crops.resize and bool(mask.any()) and rng.random() < 0.5:
+        picture = pair.read()[0]
+        alone = replace(picture, pixels=np.ascontiguousarray(picture.pixels[window]))
+        values = prepare(alone, crops.meaning, pair.channels).values()
+    elif values is None:
+        values = replace(prepared, pixels=prepared.pixels[window]).values()
     else:
-        pixels = pixels[window]
+        values = values[window]
     if crops.augment == "turn":
-        pixels, mask = _turn(pixels, mask, rng)
+        values, mask = _turn(values, mask, rng)
     if crops.augment != "none":
-        pixels = _contrast(pixels, rng)
-    return pixels, np.ascontiguousarray(mask)
+        values = _contrast(values, rng)
+    return values, np.ascontiguousarray(mask)
 
 
-def _whole(pair: Pair, crops: Crops) -> tuple[Pixels, Pixels]:
-    return pair.prepared(crops.normalize, (crops.resize, crops.resize) if crops.resize else None)
-
-
-def _turn(pixels: Pixels, mask: Pixels, rng: np.random.Generator) -> tuple[Pixels, Pixels]:
+def _turn(values: Values, mask: Classes, rng: np.random.Generator) -> tuple[Values, Classes]:
     turns, flip = int(rng.integers(0, 4)), bool(rng.integers(0, 2))
-    pixels, mask = np.rot90(pixels, turns), np.rot90(mask, turns)
-    return (pixels[:, ::-1], mask[:, ::-1]) if flip else (pixels, mask)
+    values, mask = np.rot90(values, turns), np.rot90(mask, turns)
+    return (values[:, ::-1], mask[:, ::-1]) if flip else (values, mask)
 
 
-def _tilt(pixels: Pixels, mask: Pixels, rng: np.random.Generator) -> tuple[Pixels, Pixels]:
+def _tilt(values: Values, mask: Classes, rng: np.random.Generator) -> tuple[Values, Classes]:
     """A small rotation, scaling and shift about the middle, perhaps mirrored; what comes from outside is 0."""
     height, width = mask.shape
     angle, scale = np.deg2rad(rng.uniform(-TILT, TILT)), 1 + rng.uniform(-SCALE, SCALE)
@@ -99,20 +104,19 @@ def _tilt(pixels: Pixels, mask: Pixels, rng: np.random.Generator) -> tuple[Pixel
     c, s = np.cos(angle) * scale, np.sin(angle) * scale
     x, y = (width - 1) / 2, (height - 1) / 2
     matrix = (c * mirror, s, x - c * mirror * x - s * y + right, -s * mirror, c, y + s * mirror * x - c * y + down)
-    planes = [_moved(pixels[:, :, i], matrix, Image.Resampling.BILINEAR) for i in range(pixels.shape[2])]
+    planes = [_moved(values[:, :, i], matrix, Image.Resampling.BILINEAR) for i in range(values.shape[2])]
     return np.stack(planes, axis=2), _moved(mask, matrix, Image.Resampling.NEAREST)
 
 
-def _moved(plane: Pixels, matrix: tuple[float, ...], sampling: Image.Resampling) -> Pixels:
+def _moved(plane: np.ndarray, matrix: tuple[float, ...], sampling: Image.Resampling) -> np.ndarray:
     picture = Image.fromarray(np.ascontiguousarray(plane))
     return np.asarray(picture.transform(picture.size, Image.Transform.AFFINE, matrix, sampling))
 
 
-def _contrast(pixels: Pixels, rng: np.random.Generator) -> Pixels:
+def _contrast(values: Values, rng: np.random.Generator) -> Values:
     """Another exposure: darker more often than brighter, as where a few bright spots set the scale; sometimes noise."""
     gamma, gain = float(np.exp(rng.uniform(-0.4, 0.4))), float(np.exp(rng.uniform(-1.0, 0.3)))
-    values = (255 * gain * (np.arange(256) / 255) ** gamma)[pixels]
+    exposed = gain * values.astype(np.float64) ** gamma
     if rng.random() < 0.3:
-        values = values + rng.normal(0, rng.uniform(1, 6), values.shape)
-    result: Pixels = np.clip(np.rint(values), 0, 255).astype(np.uint8)
-    return result
+        exposed = exposed + rng.normal(0, rng.uniform(1, 6), exposed.shape) / 255
+    return np.clip(exposed, 0, 1).astype(np.float32)

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from hwseg import golden
 from hwseg.errors import require
-from hwseg.image import quantize_pixels
 from hwseg.ir import Graph
-from hwseg.normalize import NONE
+from hwseg.pictures.labels import IGNORE
+from hwseg.pictures.source import choice_of, quantizer
 from hwseg.quant.train import metrics
 from hwseg.quant.train.pairs import Pair
 
@@ -50,30 +50,37 @@ def evaluate(
 ) -> Evaluation:
     """Run `graph` in integers on whole pictures: the golden model, or what `segment` puts in its place.
 
-    With `fit` "resize", or where the model was trained so (`hwseg.fit` in its metadata), pictures of another size are
-    normalized, then scaled to the model's, and their masks likewise; otherwise they are refused.
+    With `fit` "resize", or where the model was trained so (its metadata say), pictures of another size are scaled to
+    the model's, and their masks likewise; otherwise they are refused.
     """
     require(bool(pairs), "evaluation", "needs at least one picture", "choose another --split")
     classes = max(2, graph.types[graph.head.tensor].shape[2])
-    shown = {pair.image.stem: masks(graph, pair, planes, fit, segment) for pair in pairs}
+    shown = {pair.name: masks(graph, pair, planes, fit, segment) for pair in pairs}
     return Evaluation({name: metrics.of_mask(*both, classes) for name, both in shown.items()})
 
 
 def masks(
     graph: Graph, pair: Pair, planes: int | Mapping[str, int] = 8, fit: str = "", segment: Segment | None = None
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """The integers' mask of one picture, and the one it should be."""
+    """The integers' mask of one picture, and the one it should be: 255 where nobody knows."""
+    meaning = choice_of(graph).meaning
     kind = graph.types[graph.input]
-    size = kind.shape[:2]
+    size, made = kind.shape[:2], graph.types[graph.head.tensor].shape[:2]
+    require(
+        made == size,
+        graph.head.tensor,
+        f"is {made[1]} wide and {made[0]} high, which no mask of a picture of {size[1]} by {size[0]} is compared with",
+        "evaluate a model whose output has the size of its input",
+    )
     shape = pair.read()[1].shape
     require(
-        shape == size or (fit or graph.metadata.get("hwseg.fit")) == "resize",
+        shape == size or (fit or meaning.fit) == "resize",
         str(pair.image),
         f"must be {size[1]} wide and {size[0]} high like the model, is {shape[1]} by {shape[0]}",
         f"export the model with --size {shape[0]}x{shape[1]}, or add --fit resize",
     )
-    pixels, target = pair.prepared(graph.metadata.get("hwseg.normalize", NONE), None if shape == size else size)
-    image = quantize_pixels(pixels, kind)
+    prepared, target = pair.prepared(meaning, None if shape == size else size)
+    image = prepared.integers(quantizer(kind))
     return segment(image) if segment else golden.run(graph, image, taps=(), planes=planes).mask, target
 
 
@@ -81,7 +88,8 @@ def dices(graph: Graph, pairs: Sequence[Pair], planes: int | Mapping[str, int] =
     """Dice alone of each picture, for one foreground class."""
     scores = []
     for pair in pairs:
-        found, wanted = (mask > 0 for mask in masks(graph, pair, planes, fit))
+        mask, target = masks(graph, pair, planes, fit)
+        found, wanted = ((one > 0) & (target != IGNORE) for one in (mask, target))
         both = int(found.sum() + wanted.sum())
         scores.append(2 * int((found & wanted).sum()) / both if both else 1.0)
     return scores

@@ -2,9 +2,11 @@
 
 The metadata says what a picture must go through before the first quantizer:
 
-    hwseg.normalize  "none" or "percentile LOW HIGH"     hwseg.channels  "1"
-    hwseg.size       "128x128" (height x width)          hwseg.classes   "1" (threshold) or more (argmax)
-    hwseg.fit        "resize" where whole pictures were scaled to that size after normalization
+    hwseg.input     what pixels are (`hwseg.pictures.meaning`)       hwseg.channels  "1"
+    hwseg.labels    what classes are (`hwseg.pictures.labels`)       hwseg.classes   "1" (threshold) or more (argmax)
+    hwseg.size      "128x128" (height x width)
+
+Checkpoints of an older hwseg are exported as it did, with hwseg.normalize and hwseg.fit.
 """
 
 from __future__ import annotations
@@ -23,6 +25,8 @@ from qonnx.transformation.infer_shapes import InferShapes
 
 from hwseg.errors import HwsegError, require
 from hwseg.files import write_whole
+from hwseg.pictures.labels import LABELS, Labels
+from hwseg.pictures.meaning import NAMES, Meaning
 from hwseg.quant.train.unet import QuantUNet
 
 OPSET = 11
@@ -35,22 +39,25 @@ def export_qonnx(
     model: QuantUNet,
     path: Path | str,
     size: tuple[int, int],
-    normalize: str = "none",
+    pixels: Meaning = NAMES["unit"],
+    labels: Labels | None = None,
     name: str = "unet",
-    fit: str = "",
 ) -> onnx.ModelProto:
-    """Write `model` for pictures of `size` (height, width) to `path`, whole or not at all."""
+    """Write `model` for pictures of `size` (height, width) to `path`, whole or not at all.
+
+    pixels, labels: what pictures and classes are to it; `load_network` says both.
+    """
     config = model.config
     check_size(size, config.multiple)
     metadata = {
-        "hwseg.normalize": normalize,
         "hwseg.channels": str(config.in_channels),
         "hwseg.size": f"{size[0]}x{size[1]}",
         "hwseg.classes": str(config.out_channels),
         "hwseg.config": json.dumps(config.to_dict(), sort_keys=True),
     }
-    if fit:
-        metadata["hwseg.fit"] = fit
+    metadata |= pixels.check(config.in_channels).metadata()
+    if labels is not None:
+        metadata[LABELS] = labels.text()
     result = to_onnx(model, (1, config.in_channels, *size), name, metadata)
     write_whole(path, result.SerializeToString(deterministic=True))
     return result

@@ -84,9 +84,18 @@ class _Pixel(UintQuant, _PowerOfTwo, ActQuantSolver):
     bit_width = 8
 
 
-def pixel_input() -> nn.Module:
-    """The network's first quantizer: 8-bit pixels at scale 2^-8."""
-    layer: nn.Module = qnn.QuantIdentity(act_quant=_Pixel, return_quant_tensor=True)
+class _SignedPixel(_PowerOfTwo, ActQuantSolver):
+    """8 bits, signed, scale bound / 128, never trained."""
+
+    scaling_impl_type = ScalingImplType.CONST
+    scaling_per_output_channel = False
+    bit_width = 8
+
+
+def pixel_input(bound: int = 0) -> nn.Module:
+    """The network's first quantizer, of 8 bits: unsigned at scale 2^-8, or signed from -bound to bound."""
+    kind = {"act_quant": _SignedPixel, "scaling_init": float(bound)} if bound else {"act_quant": _Pixel}
+    layer: nn.Module = qnn.QuantIdentity(**kind, return_quant_tensor=True)
     return layer
 
 

@@ -2,7 +2,8 @@
 
 HD95 is the 95th percentile of the distances between the two outlines, in pixels, the larger of both directions; NSD is
 the share of both outlines that lies within two pixels of the other one.  Of several classes the background is left out
-and the others are averaged.  Outlines and distances are MONAI's, Dice and IoU are torchmetrics'.
+and the others are averaged.  Pixels that are to be ignored count as background in both masks.  Outlines and
+distances are MONAI's, Dice and IoU are torchmetrics'.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from torch import Tensor
 from torchmetrics.functional.segmentation import dice_score, mean_iou
 
 from hwseg.errors import HwsegError
+from hwseg.pictures.labels import IGNORE
 
 NAMES = ("dice", "iou", "hd95", "nsd")
 TOLERANCE = 2
@@ -43,8 +45,15 @@ def labels(logits: Tensor) -> Tensor:
     return (logits[:, 0] > 0).long() if logits.shape[1] == 1 else logits.argmax(dim=1)
 
 
+def known(predicted: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    """Both masks with the background where nobody knows."""
+    ignored = target == IGNORE
+    return predicted.masked_fill(ignored, 0), target.masked_fill(ignored, 0)
+
+
 def dice(predicted: Tensor, target: Tensor, classes: int = 2) -> Tensor:
     """Dice of each picture, the background left out, mean over classes; 1 where neither has any foreground."""
+    predicted, target = known(predicted, target)
     scores = dice_score(
         predicted, target, num_classes=classes, include_background=False, average="none", input_format="index"
     )
@@ -54,6 +63,7 @@ def dice(predicted: Tensor, target: Tensor, classes: int = 2) -> Tensor:
 
 def iou(predicted: Tensor, target: Tensor, classes: int = 2) -> Tensor:
     """Intersection over union of each picture, as `dice`; a class in neither counts 1."""
+    predicted, target = known(predicted, target)
     scores = mean_iou(
         predicted, target, num_classes=classes, include_background=False, per_class=True, input_format="index"
     ).reshape(predicted.shape[0], classes - 1)
@@ -63,6 +73,7 @@ def iou(predicted: Tensor, target: Tensor, classes: int = 2) -> Tensor:
 
 def outlines(predicted: Tensor, target: Tensor, classes: int = 2) -> tuple[float, float]:
     """(HD95, NSD) of one picture [height, width]; where one has no foreground: the diagonal, and 0."""
+    predicted, target = known(predicted, target)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # MONAI warns of its own deprecations
         try:

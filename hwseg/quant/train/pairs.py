@@ -2,176 +2,207 @@
 
 from __future__ import annotations
 
-import os
-import warnings
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
 from torch import Tensor
 
-from hwseg.borders import given
 from hwseg.errors import require
-from hwseg.image import FORMATS, MAX_PIXELS, fitted
-from hwseg.normalize import normalize
+from hwseg.pictures import masks
+from hwseg.pictures.fit import nearest, resize
+from hwseg.pictures.labels import IGNORE, Labels
+from hwseg.pictures.meaning import Meaning
+from hwseg.pictures.prepare import Prepared, prepare
+from hwseg.pictures.raster import Raster
+from hwseg.pictures.read import Head, head, read, stem
+from hwseg.pictures.table import Quantizer
 
 PARTS = ("train", "val", "test")
-_GREY, _COLOUR = ("1", "L", "LA"), ("RGB", "RGBA", "P")
 
-Pixels = NDArray[np.uint8]
+Classes = NDArray[np.uint8]
+"""Class map [height, width]; 255 where nobody knows."""
 
 
 @dataclass(frozen=True)
 class Pair:
-    """One picture and its mask, as files.
+    """One picture and its mask, as files, or as one page of both.
 
-    One class: the mask is 255 (or 1) in the foreground.  More: its values are labels from 0.
+    channels: of the network's input.  labels: what the mask's values are.  bits: depth that the picture's header
+    declares.
     """
 
     image: Path
     mask: Path
     channels: int
-    classes: int
-    _cache: dict[Any, tuple[Pixels, Pixels]] = field(default_factory=dict, repr=False, compare=False)
+    labels: Labels
+    bits: int = 8
+    page: int | None = None
+    _cache: dict[Any, Any] = field(default_factory=dict, repr=False, compare=False)
 
-    def read(self) -> tuple[Pixels, Pixels]:
-        """Picture [height, width, channels] and labels [height, width]; kept in memory after the first time."""
+    @property
+    def name(self) -> str:
+        """Of the picture among those of its set; of a page with its number."""
+        return stem(self.image) if self.page is None else f"{stem(self.image)}#{self.page}"
+
+    def read(self) -> tuple[Raster, Classes]:
+        """The picture and its class map; kept in memory after the first time."""
         if None not in self._cache:
-            self._cache[None] = read_picture(self.image, self.channels), read_mask(self.mask, self.classes)
-        return self._cache[None]
+            picture = _slice(self.image, self.page).channels(self.channels)
+            classes = _mask(self.mask, self.labels, self.page)
+            require_size(picture.pixels.shape[:2], classes.shape, str(self.mask))
+            self._cache[None] = picture, classes
+        found: tuple[Raster, Classes] = self._cache[None]
+        return found
 
-    def prepared(self, normalization: str, size: tuple[int, int] | None = None) -> tuple[Pixels, Pixels]:
-        """What the network sees, and the labels at that size: normalized, then scaled to `size` (height, width).
+    def prepared(self, meaning: Meaning, size: tuple[int, int] | None = None) -> tuple[Prepared, Classes]:
+        """What the network sees, and the class map at that size: scaled to `size` (height, width), if given.
 
-        A mask of one class is 1 where at least half of the scaled pixel is; labels are those of the nearest pixel.
+        A map of two classes is 1 where at least half of the known part of the scaled pixel is; more classes are those
+        of the nearest pixel.
         """
-        key = normalization, size
+        key = meaning, size
         if key not in self._cache:
-            pixels, mask = self.read()
-            pixels = normalize(pixels, normalization)
-            if size is not None:
-                pixels, mask = fitted(pixels, size, "resize", str(self.image)), _scaled(mask, size, self.classes)
-            self._cache[key] = pixels, mask
-        return self._cache[key]
+            picture, classes = self.read()
+            scaled = classes if size is None else _scaled(classes, size, self.labels.channels)
+            self._cache[key] = prepare(picture, meaning, self.channels, size, "resize"), scaled
+        found: tuple[Prepared, Classes] = self._cache[key]
+        return found
 
 
-def same_size(image: Path, mask: Path) -> None:
+@lru_cache(maxsize=2)
+def _volume(path: Path) -> Any:
+    return read(path)
+
+
+def _slice(path: Path, page: int | None) -> Raster:
+    """A picture; of a file with several, which is unpacked once for all of its pages that follow each other."""
+    return read(path, 0).slice(0) if page is None else _volume(path).slice(page)
+
+
+@lru_cache(maxsize=2)
+def _mask_volume(path: Path, labels: Labels) -> Any:
+    return masks.classes(read(path), labels)
+
+
+def _mask(path: Path, labels: Labels, page: int | None) -> Classes:
+    found: Classes = masks.read_mask(path, labels) if page is None else _mask_volume(path, labels)[page]
+    return found
+
+
+def paired(image: Path, mask: Path, channels: int, labels: Labels) -> list[Pair]:
+    """A pair of files as it is, or one for each page of both; HwsegError where headers say that they do not fit."""
+    picture, drawn = head(image), head(mask)
+    require_size((picture.height, picture.width), (drawn.height, drawn.width), str(mask))
+    rule = f"must hold {picture.pages} masks like its picture, holds {drawn.pages}"
+    require(drawn.pages == picture.pages, str(mask), rule, "give each page of the picture a page of the mask")
+    _require_channels(picture, channels, str(image))
+    if picture.pages == 1:
+        return [Pair(image, mask, channels, labels, picture.bits)]
+    return [Pair(image, mask, channels, labels, picture.bits, page) for page in range(picture.pages)]
+
+
+def _require_channels(picture: Head, channels: int, place: str) -> None:
+    fits = picture.channels == channels or {picture.channels, channels} == {1, 3}
+    rule = f"must have {channels} channels, has {picture.channels}"
+    require(fits, place, rule, f"set --in-channels {picture.channels}, or choose channels first")
+
+
+def require_size(picture: Sequence[int], mask: Sequence[int], place: str) -> None:
     """Refuse a mask of another size than its picture."""
-    sizes = [_header(path).size for path in (image, mask)]
+    same = tuple(picture) == tuple(mask)
     require(
-        sizes[0] == sizes[1],
-        str(mask),
-        f"must be {sizes[0][0]}x{sizes[0][1]} like its picture, not {sizes[1][0]}x{sizes[1][1]}",
+        same, place, f"must be {picture[1]}x{picture[0]} like its picture, not {mask[1]}x{mask[0]}", "draw it again"
     )
 
 
 def chosen(parts: dict[str, list[Pair]], exclude: Sequence[str], place: str) -> dict[str, list[Pair]]:
     """The parts without the pictures named in `exclude`; something must be left to train and to validate on."""
-    stems = {pair.image.stem for pairs in parts.values() for pair in pairs}
-    left_out = {Path(name).stem for name in exclude}
-    for stem in left_out:
-        require(stem in stems, "--exclude", f"names {stem}, which is not in {place}")
-    parts = {part: [pair for pair in pairs if pair.image.stem not in left_out] for part, pairs in parts.items()}
+    stems = {stem(pair.image) for pairs in parts.values() for pair in pairs}
+    left_out = {name if name in stems else stem(Path(name)) for name in exclude}
+    for name in left_out:
+        require(name in stems, "--exclude", f"names {name}, which is not in {place}")
+    parts = {part: [pair for pair in pairs if stem(pair.image) not in left_out] for part, pairs in parts.items()}
     for part in ("train", "val"):
-        require(bool(parts[part]), place, f"has no {part} pictures", "add some to split.json, or remove the file")
+        require(bool(parts[part]), place, f"has no {part} pictures", "add some to its split, or let all be split anew")
     return parts
 
 
-def shuffled(stems: list[str], seed: int) -> dict[str, list[str]]:
+def shuffled(stems: list[str], seed: int, place: str) -> dict[str, list[str]]:
     """A seeded split: 15 % to validate, 15 % to test, the rest to train."""
+    rule = f"must hold at least 3 pictures to be split into train, val and test, holds {len(stems)}"
+    require(
+        len(stems) >= 3, place, rule, "add pictures, or say which are train and which are val in a split of your own"
+    )
     order = [stems[int(i)] for i in np.random.default_rng(seed).permutation(len(stems))]
     held = max(1, round(0.15 * len(stems)))
     return {"train": order[2 * held :], "val": order[:held], "test": order[held : 2 * held]}
 
 
-def both_classes(pairs: Sequence[Pair]) -> None:
-    """Refuse masks in which every pixel of every picture has the same label: there is nothing to learn."""
-    found: set[int] = set()
+def every_class(pairs: Sequence[Pair]) -> None:
+    """Refuse masks in which a class has no pixel at all: there is nothing to learn of it."""
+    labels, found = pairs[0].labels, set[int]()
     for pair in pairs:
         found.update(np.unique(pair.read()[1]).tolist())
-        if len(found) > 1:
+        if found >= set(range(labels.classes)):
             return
-    label = ", ".join(str(value) for value in sorted(found))
-    folder = str(pairs[0].mask.parent)
-    require(False, folder, f"every pixel of the {len(pairs)} training masks is {label}", "check how masks are coded")
+    known = sorted(found - {IGNORE})
+    place, count = str(pairs[0].mask.parent), len(pairs)
+    said = "ignored" if not known else ", ".join(map(str, known))
+    cure = "check how masks are coded: --labels says what their values are"
+    require(len(known) > 1, place, f"every pixel of the {count} training masks is {said}", cure)
+    missing = [number for number in range(labels.classes) if number not in found]
+    names = ", ".join(f"{number} ({labels.name(number)})" for number in missing[:8])
+    cure = "add pictures that have it, or lower --out-channels"
+    require(not missing, place, f"no pixel of the {count} training masks is of class {names}", cure)
 
 
-def read_picture(path: Path, channels: int) -> Pixels:
-    """8-bit picture [height, width, channels], one channel or red, green, blue."""
-    require(channels in (1, 3), "channels", f"must be 1 (grey) or 3 (colour) to read pictures, not {channels}")
-    picture = _open(path)
-    require(
-        picture.mode in (*_GREY, *_COLOUR),
-        str(path),
-        f"must be an 8-bit grey or colour picture, not mode {picture.mode}",
-        "convert it to 8 bits",
-    )
-    pixels = np.asarray(picture.convert("L" if channels == 1 else "RGB"))
-    return pixels.reshape(*pixels.shape[:2], channels)
+def depth(pairs: Iterable[Pair], meaning: Meaning) -> Meaning:
+    """The meaning with the depth of these pictures; one of another depth is refused, where that would matter."""
+    for pair in pairs:
+        meaning = meaning.of_depth(pair.bits)
+        declared = f"{meaning.values!r} is declared for pictures of {_bits(meaning.bits)}, or the first has them"
+        rule = f"has {_bits(pair.bits)} per channel, and {declared}"
+        require(meaning.accepts(pair.bits), str(pair.image), rule, "bring all to one depth, or declare theirs")
+    return meaning
 
 
-def read_mask(path: Path, classes: int) -> Pixels:
-    """Labels [height, width]."""
-    picture = _open(path)
-    require(
-        picture.mode in ("1", "L", "P"), str(path), f"must be an 8-bit mask of one channel, not mode {picture.mode}"
-    )
-    values = np.asarray(picture.convert("L") if picture.mode == "1" else picture)
-    if classes == 1:
-        require(
-            not 1 < values.max(initial=0) < 128,
-            str(path),
-            f"must mark the foreground with 255 or 1, not {values.max(initial=0)}",
-            "set more output channels for a mask of labels",
-        )
-        return (values >= (128 if values.max(initial=0) > 1 else 1)).astype(np.uint8)
-    require(
-        int(values.max(initial=0)) < classes,
-        str(path),
-        f"must hold labels below {classes}, not {values.max(initial=0)}",
-        "set more output channels",
-    )
-    return values
+def _bits(bits: int) -> str:
+    return "floats or long integers" if bits == 32 else f"{bits} bits"
 
 
-def whole(pair: Pair, normalization: str, multiple: int, resize: int = 0) -> tuple[Tensor, Tensor]:
-    """A whole picture as a batch of one, cut at the right and below to a size that the network's poolings divide."""
-    pixels, mask = pair.prepared(normalization, (resize, resize) if resize else None)
-    height, width = (length // multiple * multiple for length in mask.shape)
+def whole(pair: Pair, meaning: Meaning, quantizer: Quantizer, multiple: int, resize: int = 0) -> tuple[Tensor, Tensor]:
+    """A whole picture as a batch of one, cut at the right and below to a size that the network's poolings divide.
+
+    Its values are integers times the scale of the network's first quantizer: what the golden model computes with.
+    """
+    prepared, classes = pair.prepared(meaning, (resize, resize) if resize else None)
+    height, width = (length // multiple * multiple for length in classes.shape)
     require(height > 0 and width > 0, str(pair.image), f"must be at least {multiple}x{multiple}")
-    return to_tensor(pixels[None, :height, :width]), torch.from_numpy(mask[:height, :width].copy()).long()[None]
+    cut = replace(prepared, pixels=prepared.pixels[:height, :width])
+    x = cut.integers(quantizer).astype(np.float32) * np.float32(quantizer.scale)
+    return to_tensor(x[None]), torch.from_numpy(classes[:height, :width].copy()).long()[None]
 
 
-def to_tensor(pixels: Pixels) -> Tensor:
-    """[batch, height, width, channels] pixels as the network's input, pixel / 256."""
-    return torch.from_numpy(np.ascontiguousarray(np.moveaxis(pixels, -1, 1))).float() / 256
+def to_tensor(x: NDArray[np.float32]) -> Tensor:
+    """[batch, height, width, channels] as the network's input."""
+    return torch.from_numpy(np.ascontiguousarray(np.moveaxis(x, -1, 1), np.float32))
 
 
-def _scaled(mask: Pixels, size: tuple[int, int], classes: int) -> Pixels:
-    if classes > 1:
-        return np.asarray(Image.fromarray(mask).resize((size[1], size[0]), Image.Resampling.NEAREST))
-    shares = fitted(mask[:, :, None] * np.uint8(255), size, "resize", "mask")[:, :, 0]
-    return (shares >= 128).astype(np.uint8)
-
-
-def _header(path: Path) -> Image.Image:
-    require(os.path.isfile(path), str(path), "must be a picture, but there is no such file", "check the path")
-    with given(path, "a picture", "replace the file"), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        picture = Image.open(path, formats=FORMATS)
-    width, height = picture.size
-    rule = f"must have at most {MAX_PIXELS} pixels, has {width}x{height}"
-    require(width * height <= MAX_PIXELS, str(path), rule, "crop it first")
-    return picture
-
-
-def _open(path: Path) -> Image.Image:
-    picture = _header(path)
-    with given(path, "a picture", "replace the file"):
-        picture.load()
-    return picture
+def _scaled(classes: Classes, size: tuple[int, int], channels: int) -> Classes:
+    if channels > 1:
+        return nearest(classes, size)
+    full = np.uint8(255)
+    shares = resize((classes == 1) * full, size)
+    void = classes == IGNORE
+    if not void.any():
+        return (shares >= 128).astype(np.uint8)
+    unknown = resize(void * full, size)
+    result = (2 * shares.astype(np.int32) >= 255 - unknown.astype(np.int32) + 1).astype(np.uint8)
+    result[unknown >= 128] = IGNORE
+    return result

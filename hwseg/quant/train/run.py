@@ -19,7 +19,7 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,9 @@ from hwseg.borders import given, memory_for
 from hwseg.errors import require
 from hwseg.files import write_whole
 from hwseg.interrupts import Asked, deferred, exit_status
+from hwseg.pictures import labels as declared
+from hwseg.pictures import meaning
+from hwseg.pictures.labels import Labels
 from hwseg.quant.train import crops, layers, losses, metrics
 from hwseg.quant.train.average import Average
 from hwseg.quant.train.checkpoint import (
@@ -44,15 +47,17 @@ from hwseg.quant.train.checkpoint import (
     save_network,
     start_from,
 )
-from hwseg.quant.train.config import STAGES, TrainConfig, read_toml, to_toml
+from hwseg.quant.train.config import OLDER, STAGES, TrainConfig, read_toml, to_toml
 from hwseg.quant.train.dial import Dial
 from hwseg.quant.train.folder import STATE, alone, digest_of
-from hwseg.quant.train.pairs import Pair, both_classes, whole
+from hwseg.quant.train.pairs import Pair, depth, every_class
 from hwseg.quant.train.plots import curves, tensorboard
 from hwseg.quant.train.processes import fabric
 from hwseg.quant.train.unet import QuantUNet, UNetConfig, calibrate, fold_batch_norm
+from hwseg.quant.train.whole import dice
 
 __all__ = ["Progress", "Result", "Run", "TrainConfig", "dice", "load_network", "read_toml", "save_network", "train"]
+
 _COLUMNS = ("step", "stage", "loss", "learning_rate", "val_dice", "seconds")
 
 Parts = dict[str, list[Pair]]
@@ -93,6 +98,8 @@ class Run:
     """
 
     def __init__(self, folder: Path, unet: UNetConfig, config: TrainConfig) -> None:
+        self.meaning, self.labels = config.meaning.check(unet.in_channels), Labels(unet.out_channels)
+        unet = replace(unet, input_bound=self.meaning.bound)
         self.folder, self.unet, self.config = folder, unet, config
         require(
             config.size % unet.multiple == 0,
@@ -111,6 +118,7 @@ class Run:
         self.found: str | None = None
         self.stage = STAGES[0]
         self.best = -1.0
+        self.met = False
         self.waited = 0
         self.history: list[tuple[Any, ...]] = []
         layers.set_quantization(self.model, False)
@@ -132,7 +140,16 @@ class Run:
     @property
     def crops(self) -> crops.Crops:
         """How this run draws."""
-        return crops.Crops(self.config.size, self.config.normalize, self.config.resize, self.config.augment)
+        return crops.Crops(self.config.size, self.meaning, self.config.resize, self.config.augment)
+
+    def meet(self, parts: Parts) -> None:
+        """Take what pixels and labels are from the pictures; a run that goes on must find them as they were."""
+        pairs = [pair for part in parts.values() for pair in part]
+        labels, pixels = pairs[0].labels, depth(pairs, self.meaning)
+        for what, now, before in (("labels", labels, self.labels), ("pixels", pixels, self.meaning)):
+            rule = f"the data's {what} are {now.text()}, the run began with {before.text()}"
+            require(not self.met or now == before, str(self.folder), rule, "declare them as they were, or begin anew")
+        self.meaning, self.labels, self.met = pixels, labels, True
 
     @property
     def share(self) -> range:
@@ -207,7 +224,7 @@ class Run:
     def keep(self, name: str, quantized: bool) -> None:
         """Write the network as it is, from the first process only."""
         if self.fabric.is_global_zero:
-            save_network(self.folder / name, self.model, self.config, quantized)
+            save_network(self.folder / name, self.model, self.config, self.meaning, self.labels, quantized)
 
     def state(self) -> dict[str, Any]:
         """Everything that the next step depends on."""
@@ -215,6 +232,8 @@ class Run:
             "format": RUN_FORMAT,
             "unet": self.unet.to_dict(),
             "train": asdict(self.config),
+            "input": "" if self.meaning.before else self.meaning.text(),
+            "labels": self.labels.text(),
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "average": {"values": self.average.values, "count": self.average.count},
@@ -254,6 +273,9 @@ class Run:
         self.step, self.best, self.waited = state["step"], state["best"], state["waited"]
         self.history = [tuple(row) for row in state["history"]]
         self.saved = self.step
+        if state.get("labels"):
+            self.met, self.labels = True, declared.parse(state["labels"], self.unet.out_channels)
+            self.meaning = meaning.parse(state["input"]) if state["input"] else self.meaning
 
     @contextmanager
     def alone(self) -> Iterator[None]:
@@ -284,10 +306,11 @@ class Run:
         with given(folder / STATE, WHAT, CURE):
             unet = UNetConfig.from_dict(state["unet"])
             require_numbers(folder / STATE, unet, state["model"])
-            run = cls(folder, unet, TrainConfig.from_dict({**state["train"], "init": ""}))
+            config = TrainConfig.from_dict({**OLDER, **state["train"], "init": ""})
+            run = cls(folder, unet, config)
             if state["train"]["init"] and not any("norm" in name for name in state["model"]):
                 fold_batch_norm(run.model)
-            run.config = TrainConfig.from_dict(state["train"])
+            run.config = replace(config, init=state["train"]["init"])
             run.restore(state)
         run.found = found
         return run
@@ -302,7 +325,8 @@ def train(run: Run, parts: Parts, watch: Callable[[Progress], None] = lambda _: 
     if run.config.threads:
         torch.set_num_threads(run.config.threads)
     with run.alone():
-        both_classes(parts["train"])
+        run.meet(parts)
+        every_class(parts["train"])
         if run.step == 0:
             run.save()
         try:
@@ -344,7 +368,7 @@ def _steps(run: Run, parts: Parts, watch: Callable[[Progress], None], asked: Ask
 def validate(run: Run, pairs: list[Pair]) -> float:
     """Mean Dice over `pairs`; keeps the network as best.pt when none of the last stage was better."""
     with run.average.applied():
-        score = float(np.mean(dice(run.model, pairs, run.config.normalize, run.device, run.config.resize)))
+        score = float(np.mean(dice(run.model, pairs, run.meaning, run.device, run.config.resize)))
         if run.stage == run.config.last_stage:
             run.waited += 1
             if score > run.best:
@@ -357,7 +381,7 @@ def finish(run: Run, parts: Parts) -> Result:
     """Measure the best network on what was not trained on, draw the curves, and write result.json."""
     run.fabric.barrier()
     model, _ = load_network(run.folder / "best.pt")
-    options = run.config.normalize, run.device, run.config.resize
+    options = run.meaning, run.device, run.config.resize
     scores = {
         part: metrics.summarize(dice(model.to(run.device), parts[part], *options))
         for part in parts
@@ -372,18 +396,3 @@ def finish(run: Run, parts: Parts) -> Result:
         write_whole(run.folder / "result.json", (json.dumps(values, indent=1) + "\n").encode())
         curves(run.history, run.folder / "curves.png")
     return Result(run.step, 0, run.best, scores)
-
-
-@torch.no_grad()
-def dice(model: QuantUNet, pairs: list[Pair], normalization: str, device: torch.device, resize: int = 0) -> list[float]:
-    """Dice of each whole picture, scaled to `resize` x `resize` unless 0."""
-    training = model.training
-    model.eval()
-    classes = max(2, model.config.out_channels)
-    scores = []
-    for pair in pairs:
-        image, target = whole(pair, normalization, model.config.multiple, resize)
-        predicted = metrics.labels(model(image.to(device))).cpu()
-        scores.append(float(metrics.dice(predicted, target, classes)[0]))
-    model.train(training)
-    return scores

@@ -21,6 +21,7 @@ from torch import Tensor
 from hwseg.borders import given
 from hwseg.errors import require
 from hwseg.files import write_whole
+from hwseg.pictures.meaning import Meaning
 from hwseg.quant.train import losses, metrics
 from hwseg.quant.train.pairs import Pair, whole
 from hwseg.quant.train.unet import QuantUNet, UNetConfig, fold_batch_norm
@@ -46,8 +47,8 @@ class Set:
     batches: tuple[tuple[Tensor, Tensor], ...]
 
     @classmethod
-    def of(cls, pairs: Iterable[Pair], normalization: str, multiple: int, resize: int) -> Set:
-        return cls(tuple(whole(pair, normalization, multiple, resize) for pair in pairs))
+    def of(cls, pairs: Iterable[Pair], pixels: Meaning, unet: UNetConfig, resize: int) -> Set:
+        return cls(tuple(whole(pair, pixels, unet.input_quantizer, unet.multiple, resize) for pair in pairs))
 
     @property
     def digest(self) -> str:

@@ -11,12 +11,14 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
 from fnmatch import fnmatchcase
+from fractions import Fraction
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from hwseg.errors import HwsegError, require
+from hwseg.pictures.table import BYTE, Quantizer
 from hwseg.quant.train import layers
 
 UPSAMPLINGS = ("nearest", "bilinear", "transposed")
@@ -31,6 +33,7 @@ class UNetConfig:
     `weight_bits` and `activation_bits`: one number for all layers, or bits by layer name, where a later pattern wins
     and layers without a match have 8.  One number leaves the first and the last convolution at 8-bit weights.  An
     activation has the name of the convolution that it follows; the sum of a residual block is `<block>/add`.
+    `input_bound`: 0 for inputs from 0 to 1; a power of two for signed ones, such as those less a mean over a deviation.
     """
 
     depth: int = 3
@@ -45,6 +48,7 @@ class UNetConfig:
     per_channel: bool = False
     residual: bool = False
     batch_norm: bool = True
+    input_bound: int = 0
 
     def __post_init__(self) -> None:
         _whole("depth", self.depth, 1, 8)
@@ -59,6 +63,10 @@ class UNetConfig:
         object.__setattr__(self, "width", self.widths[0])
         _whole("in_channels", self.in_channels, 1, 64)
         _whole("out_channels", self.out_channels, 1, 256)
+        bound = self.input_bound
+        whole = isinstance(bound, int) and not isinstance(bound, bool) and 0 <= bound <= 1 << 20
+        fits = whole and bound & (bound - 1) == 0
+        require(fits, "UNetConfig.input_bound", f"must be 0 or a power of two, not {bound!r}")
         _one_of("upsampling", self.upsampling, UPSAMPLINGS)
         _one_of("scales", self.scales, layers.SCALES)
         for flag in ("per_channel", "residual", "batch_norm"):
@@ -133,7 +141,15 @@ class UNetConfig:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for JSON and checkpoints."""
-        return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
+        values = {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
+        if not self.input_bound:
+            del values["input_bound"]  # so that files without it stay the same bytes
+        return values
+
+    @property
+    def input_quantizer(self) -> Quantizer:
+        """The first quantizer, as `hwseg.quant.train.layers.pixel_input` makes it."""
+        return Quantizer(Fraction(self.input_bound, 128), -128, 127) if self.input_bound else BYTE
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> UNetConfig:
@@ -223,7 +239,7 @@ class Concat(nn.Module):
 
 
 class QuantUNet(nn.Module):
-    """The network of `config`; input float [1, channels, height, width] = pixel / 256, output logits.
+    """The network of `config`; input float [1, channels, height, width], output logits.
 
     `forward(x)` is the quantized network; `layers.set_quantization(model, False)` makes it a float one.
     """
@@ -232,7 +248,7 @@ class QuantUNet(nn.Module):
         super().__init__()
         self.config = config
         widths, depth = config.widths, config.depth
-        self.input = layers.pixel_input()
+        self.input = layers.pixel_input(config.input_bound)
         skips = [self._relu(config.output_of(f"enc{i}")) for i in range(depth)]
         nearest, transposed = (config.upsampling == name for name in ("nearest", "transposed"))
         for i in range(depth):

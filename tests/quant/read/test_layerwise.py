@@ -13,9 +13,9 @@ import pytest
 
 from hwseg import golden
 from hwseg.cli import main
-from hwseg.image import to_floats
 from hwseg.ir import Graph, Node
 from hwseg.ops import Add, Requantize
+from hwseg.pictures.source import to_floats
 from hwseg.quant.read import referee
 from hwseg.quant.read.layerwise import Context, part_values
 from hwseg.quant.read.load import load, load_with_origins

@@ -171,7 +171,7 @@ def test_the_command_reports_and_its_integers_are_those_evaluated(
     pairs = data.load(discs)["test"]
     model, meta = load_network(out / "best.pt")
     assert meta["quantized"]
-    brevitas = dice(model, pairs, str(meta["normalize"]), torch.device("cpu"), 16)
+    brevitas = dice(model, pairs, meta["input"], torch.device("cpu"), 16)
     assert evaluate.dices(load(out / "model.onnx"), pairs) == pytest.approx(brevitas)
     assert report["dice"]["test"]["integers"]["mean"] == pytest.approx(float(np.mean(brevitas)))
 

@@ -17,8 +17,9 @@ from hwseg import golden  # noqa: E402
 from hwseg.cli import main  # noqa: E402
 from hwseg.compile.program import Program  # noqa: E402
 from hwseg.errors import HwsegError  # noqa: E402
-from hwseg.image import quantize_pixels  # noqa: E402
 from hwseg.machine import execute  # noqa: E402
+from hwseg.pictures.meaning import Meaning  # noqa: E402
+from hwseg.pictures.table import BYTE  # noqa: E402
 from hwseg.quant.read.load import load  # noqa: E402
 from hwseg.quant.train import data, evaluate, metrics  # noqa: E402
 from hwseg.quant.train.export import export_qonnx  # noqa: E402
@@ -69,13 +70,16 @@ def test_paired_differences() -> None:
     assert metrics.paired(first, first)[1] == 1
 
 
+MEANING = Meaning("percentile 1 99", fit="resize")
+
+
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(0)
     network = QuantUNet(UNetConfig(depth=1, width=2, batch_norm=False)).eval()
     calibrate(network, [torch.rand(2, 1, 16, 16)])
     path = tmp_path_factory.mktemp("model") / "m.onnx"
-    export_qonnx(network, path, (16, 16), "percentile 1 99", fit="resize")
+    export_qonnx(network, path, (16, 16), MEANING)
     return path
 
 
@@ -84,9 +88,9 @@ def test_pictures_are_scaled_as_in_training_and_run_in_integers(model: Path, dis
     found = evaluate.evaluate(graph, pairs)
     assert found.values("dice") == pytest.approx(evaluate.dices(graph, pairs))
     for pair in pairs:
-        pixels, target = pair.prepared("percentile 1 99", (16, 16))
-        mask = golden.run(graph, quantize_pixels(pixels, graph.types[graph.input])).mask
-        assert found.pictures[pair.image.stem] == metrics.of_mask(mask, target)
+        prepared, target = pair.prepared(MEANING, (16, 16))
+        mask = golden.run(graph, prepared.integers(BYTE)).mask
+        assert found.pictures[pair.name] == metrics.of_mask(mask, target)
     with pytest.raises(HwsegError, match="needs at least one picture"):
         evaluate.evaluate(graph, [])
 

@@ -17,6 +17,8 @@ from qonnx.core.onnx_exec import execute_onnx  # noqa: E402
 
 from hwseg.cli import main  # noqa: E402
 from hwseg.errors import HwsegError  # noqa: E402
+from hwseg.pictures.labels import Labels  # noqa: E402
+from hwseg.pictures.meaning import Meaning  # noqa: E402
 from hwseg.quant.train.export import export_qonnx, parse_size, resize  # noqa: E402
 from hwseg.quant.train.run import TrainConfig, save_network  # noqa: E402
 from hwseg.quant.train.unet import QuantUNet, UNetConfig, calibrate, fold_batch_norm, preset  # noqa: E402
@@ -60,7 +62,7 @@ def test_the_same_network_gives_the_same_bytes_and_says_nothing_of_the_machine(t
     config = UNetConfig(depth=1, width=2)
     paths = [tmp_path / "a.onnx", tmp_path / "deeper" / "b.onnx"]
     for path in paths:
-        export_qonnx(network(config), path, (8, 8), "percentile 1 99")
+        export_qonnx(network(config), path, (8, 8), Meaning("percentile 1 99"), Labels(names=("other", "cell")))
     first, second = (path.read_bytes() for path in paths)
     assert first == second
     model = onnx.load(paths[0])
@@ -70,7 +72,8 @@ def test_the_same_network_gives_the_same_bytes_and_says_nothing_of_the_machine(t
     metadata = {p.key: p.value for p in model.metadata_props}
     assert json.loads(metadata.pop("hwseg.config"))["depth"] == 1
     assert metadata == {
-        "hwseg.normalize": "percentile 1 99",
+        "hwseg.input": '{"bits": 0, "extend": "edge", "format": 1, "values": "percentile 1 99"}',
+        "hwseg.labels": '{"channels": 1, "coding": "binary", "format": 1, "names": ["other", "cell"]}',
         "hwseg.channels": "1",
         "hwseg.size": "8x8",
         "hwseg.classes": "1",

@@ -19,6 +19,7 @@ pytest.importorskip("brevitas")
 
 from hwseg.cli import main  # noqa: E402
 from hwseg.errors import HwsegError  # noqa: E402
+from hwseg.pictures.labels import Labels  # noqa: E402
 from hwseg.quant.train import data, metrics  # noqa: E402
 from hwseg.quant.train.run import Progress, Run, TrainConfig, dice, load_network, read_toml, train  # noqa: E402
 from hwseg.quant.train.unet import UNetConfig, preset  # noqa: E402
@@ -89,9 +90,10 @@ def test_it_learns_and_the_kept_network_is_the_folded_one(folder: Path, tmp_path
     result = train(Run(tmp_path / "run", preset("mixed", depth=1, width=4), config), parts)
     model, meta = load_network(tmp_path / "run" / "best.pt")
     assert model.folded
-    assert meta == {"normalize": config.normalize, "size": 24, "excluded": [], "resize": 0, "quantized": True}
+    rest = {"size": 24, "excluded": [], "resize": 0, "quantized": True}
+    assert meta == {"input": config.meaning, "labels": Labels(), **rest}
     assert result.best_dice > 0.75
-    again = dice(model, parts["val"], config.normalize, torch.device("cpu"))
+    again = dice(model, parts["val"], config.meaning, torch.device("cpu"))
     assert np.mean(again) == pytest.approx(result.scores["val"].mean)
     rows = list(csv.DictReader((tmp_path / "run" / "metrics.csv").open()))
     assert [row["stage"] for row in rows] == ["float", "float", "quantized", "folded", "folded", "folded"]

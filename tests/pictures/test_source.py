@@ -13,9 +13,10 @@ import pytest
 from PIL import Image
 
 from hwseg.errors import HwsegError
-from hwseg.image import read_input, read_picture, to_floats
 from hwseg.ir import Graph, Head, TensorType
-from hwseg.normalize import normalize
+from hwseg.pictures.read import read_one
+from hwseg.pictures.source import read_input, to_floats
+from hwseg.pictures.table import normalize
 
 
 def graph(channels: int = 1, size: tuple[int, int] = (6, 8), **metadata: str) -> Graph:
@@ -79,19 +80,23 @@ def test_fit(tmp_path: Path) -> None:
 def test_modes(tmp_path: Path) -> None:
     file = tmp_path / "a.png"
     Image.fromarray(np.zeros((6, 8), np.uint16)).save(file)
-    assert "must have 8 bits per channel, grey or colour, is of mode I;16" in sentence(file, graph())
+    wrong = (
+        "must have 8 bits per channel, which the network's input is declared for, has 16 bits; convert it to that depth"
+    )
+    assert wrong in sentence(file, graph())
+    assert "which the network was trained on, has 16" in sentence(file, graph(normalize="percentile 1 99"))
     Image.new("RGBA", (8, 6), (1, 2, 3, 100)).save(file)
     assert "must not be transparent" in sentence(file, graph())
     Image.new("RGBA", (8, 6), (7, 7, 7, 255)).save(file)
     assert (read_input(file, graph()) == 7).all()
-    assert "a model of 2 channels takes no pictures; use a .npy file" in sentence(file, graph(2))
+    assert "must have 2 channels, has 3" in sentence(file, graph(2))
 
 
 @pytest.mark.parametrize("content", [b"", b"text", b"\x89PNG\r\n\x1a\n" + bytes(40), b"GIF89a"])
 def test_files_that_are_no_pictures(tmp_path: Path, content: bytes) -> None:
     file = tmp_path / "a.png"
     file.write_bytes(content)
-    assert "is no picture or a damaged one" in sentence(file, graph())
+    assert "is no picture, or a damaged one" in sentence(file, graph())
     assert "no such file" in sentence(tmp_path / "none.png", graph())
 
 
@@ -111,7 +116,7 @@ def test_a_decompression_bomb_is_refused_by_its_header(tmp_path: Path) -> None:
         file = tmp_path / "bomb.png"
         file.write_bytes(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(bytes(1000))))
         with pytest.raises(HwsegError):
-            read_picture(file, 1)
+            read_one(file)
 
 
 def save(path: Path, array: np.ndarray) -> Path:

@@ -1,0 +1,535 @@
+"""What a file declares is honoured or refused: every format, its depths, pages, orientation, transparency."""
+
+from __future__ import annotations
+
+import gzip
+import struct
+import sys
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from hwseg.errors import HwsegError
+from hwseg.pictures import formats
+from hwseg.pictures.formats.nifti import restored
+from hwseg.pictures.meaning import Meaning
+from hwseg.pictures.prepare import prepare
+from hwseg.pictures.read import head, read, read_one, stem
+from hwseg.pictures.table import BYTE
+from tests.pictures import files
+
+tifffile = pytest.importorskip("tifffile")
+RANDOM = np.random.default_rng(3)
+GREY = RANDOM.integers(0, 256, (12, 17), np.uint8)
+COLOUR = RANDOM.integers(0, 256, (12, 17, 3), np.uint8)
+DEEP = RANDOM.integers(0, 65536, (12, 17, 3)).astype(np.uint16)
+
+
+def sentence(path: Path, page: int | None = None) -> str:
+    with pytest.raises(HwsegError) as caught:
+        read_one(path, page)
+    return str(caught.value)
+
+
+def agrees(path: Path) -> None:
+    """The header says what is read."""
+    said, found = head(path), read(path)
+    assert (said.pages, said.height, said.width, said.channels) == found.pixels.shape
+    assert said.bits == found.bits
+
+
+# --- PNG, JPEG and their like ---
+
+
+@pytest.mark.parametrize("suffix", ["png", "bmp", "gif", "webp", "ppm", "tif"])
+@pytest.mark.parametrize("pixels", [GREY, COLOUR], ids=["grey", "colour"])
+def test_plain_pictures(suffix: str, pixels: np.ndarray, tmp_path: Path) -> None:
+    file = tmp_path / f"a.{suffix}"
+    Image.fromarray(pixels).save(file, **({"lossless": True} if suffix == "webp" else {}))
+    found = read_one(file)
+    assert found.bits == 8
+    if not (suffix == "gif" and pixels.ndim == 3):  # GIF has 256 colours
+        shown = found.channels(3 if pixels.ndim == 3 else 1).pixels
+        assert (shown == pixels.reshape(shown.shape)).all()
+    agrees(file)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("suffix", ["png", "tif"])
+def test_orientation_is_applied(orientation: int, suffix: str, tmp_path: Path) -> None:
+    from PIL import ImageOps
+
+    file = tmp_path / f"a.{suffix}"
+    if suffix == "png":
+        files.jpeg_turned(file, COLOUR, orientation)
+        with Image.open(file) as picture:
+            expected = np.asarray(ImageOps.exif_transpose(picture))
+    else:
+        tifffile.imwrite(file, COLOUR, extratags=[(274, 3, 1, orientation, True)], photometric="rgb")
+        png = files.jpeg_turned(tmp_path / "b.png", COLOUR, orientation)
+        expected = read_one(png).pixels
+    assert (read_one(file).pixels == expected).all()
+    agrees(file)
+
+
+def test_a_photograph_is_turned_in_every_command(tmp_path: Path) -> None:
+    """A square JPEG whose EXIF says that it lies on its side was trained on as it lay."""
+    file = files.jpeg_turned(tmp_path / "a.jpg", np.repeat(np.arange(0, 240, 15, dtype=np.uint8)[None], 16, 0), 6)
+    pixels = read_one(file).pixels[:, :, 0].astype(int)
+    assert pixels[15].mean() - pixels[0].mean() > 200  # dark above, bright below
+    assert abs(pixels[:, 0].mean() - pixels[:, 15].mean()) < 3
+
+
+@pytest.mark.parametrize("kind", ["rgb", "grey", "rgba"])
+def test_sixteen_bits_of_png_are_kept(kind: str, tmp_path: Path) -> None:
+    codecs = pytest.importorskip("imagecodecs")
+    pixels = {
+        "rgb": DEEP,
+        "grey": DEEP[..., 0].copy(),
+        "rgba": np.concatenate([DEEP, np.full((12, 17, 1), 65535, np.uint16)], 2),
+    }
+    file = tmp_path / "a.png"
+    file.write_bytes(codecs.png_encode(pixels[kind]))
+    found = read_one(file)
+    assert found.bits == 16
+    assert (found.pixels == (DEEP[..., :1] if kind == "grey" else DEEP)).all()
+    agrees(file)
+
+
+def test_small_values_in_48_bits_are_more_than_three_greys(tmp_path: Path) -> None:
+    codecs = pytest.importorskip("imagecodecs")
+    pixels = (np.arange(12 * 17 * 3).reshape(12, 17, 3) % 1021).astype(np.uint16)
+    (tmp_path / "a.png").write_bytes(codecs.png_encode(pixels))
+    assert len(np.unique(read_one(tmp_path / "a.png").pixels)) == min(1021, pixels.size)
+    prepared = prepare(read_one(tmp_path / "a.png"), Meaning("percentile 0.5 99.5"), 3)
+    assert len(np.unique(prepared.integers(BYTE))) > 200
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "P"])
+def test_opaque_alpha_is_dropped_and_transparency_refused(mode: str, tmp_path: Path) -> None:
+    file = tmp_path / "a.png"
+    picture = Image.fromarray(COLOUR).convert("RGBA")
+    if mode == "P":
+        picture = picture.convert("RGB").quantize(8)
+        picture.save(file, transparency=2)
+    else:
+        picture.convert(mode).save(file)
+        assert read_one(file).pixels.shape == (12, 17, 1 if mode == "LA" else 3)
+        picture.putpixel((3, 4), (1, 2, 3, 254))
+        picture.convert(mode).save(file)
+    assert "must not be transparent" in sentence(file)
+    assert "flatten it onto a background" in sentence(file)
+
+
+def test_palettes_are_resolved(tmp_path: Path) -> None:
+    few = (COLOUR // 128) * 120
+    picture = Image.fromarray(few).quantize(8)
+    picture.save(tmp_path / "a.png")
+    assert (read_one(tmp_path / "a.png").pixels == few).all()
+    agrees(tmp_path / "a.png")
+
+
+@pytest.mark.parametrize("mode", ["CMYK", "I", "F"])
+def test_modes_that_would_lose_something_are_refused(mode: str, tmp_path: Path) -> None:
+    file = tmp_path / ("a.jpg" if mode == "CMYK" else "a.tif")
+    Image.fromarray(GREY).convert(mode).save(file)
+    if mode == "CMYK":
+        assert "is of mode CMYK" in sentence(file)
+    else:
+        assert read_one(file).wide
+
+
+def test_pages_are_chosen(tmp_path: Path) -> None:
+    pictures = [Image.fromarray(GREY + np.uint8(n)) for n in range(3)]
+    for name in ("a.tif", "a.png", "a.webp"):
+        options = {"lossless": True} if name == "a.webp" else {}
+        pictures[0].save(tmp_path / name, save_all=True, append_images=pictures[1:], **options)
+        assert "holds 3 pictures, one is wanted; choose with --page 0 to --page 2" in sentence(tmp_path / name)
+        assert (read_one(tmp_path / name, 2).channels(1).pixels[:, :, 0] == GREY + np.uint8(2)).all()
+        assert "has the pages 0 to 2, not 3" in sentence(tmp_path / name, 3)
+        agrees(tmp_path / name)
+
+
+# --- TIFF ---
+
+
+@pytest.mark.parametrize(
+    ("array", "options", "shape", "bits"),
+    [
+        (DEEP[..., 0], {}, (1, 12, 17, 1), 16),
+        (DEEP, {"photometric": "rgb"}, (1, 12, 17, 3), 16),
+        (DEEP.transpose(2, 0, 1), {"photometric": "rgb", "planarconfig": "separate"}, (1, 12, 17, 3), 16),
+        (DEEP.transpose(2, 0, 1), {"photometric": "minisblack"}, (3, 12, 17, 1), 16),
+        (DEEP.transpose(2, 0, 1), {"imagej": True, "metadata": {"axes": "ZYX"}}, (3, 12, 17, 1), 16),
+        (DEEP.transpose(2, 0, 1), {"imagej": True, "metadata": {"axes": "CYX"}}, (1, 12, 17, 3), 16),
+        (DEEP.transpose(2, 0, 1), {"ome": True, "metadata": {"axes": "CYX"}}, (1, 12, 17, 3), 16),
+        (np.stack([DEEP, DEEP]).transpose(0, 3, 1, 2), {"ome": True, "metadata": {"axes": "ZCYX"}}, (2, 12, 17, 3), 16),
+        (DEEP[..., 0], {"tile": (16, 16), "compression": "zlib"}, (1, 12, 17, 1), 16),
+        (DEEP[..., 0], {"bigtiff": True, "byteorder": ">"}, (1, 12, 17, 1), 16),
+        (DEEP[..., 0].astype(np.int16), {}, (1, 12, 17, 1), 16),
+        (DEEP[..., 0].astype(np.float32), {}, (1, 12, 17, 1), 32),
+        (DEEP[..., 0].astype(np.uint32), {}, (1, 12, 17, 1), 32),
+        (GREY > 128, {"photometric": "minisblack"}, (1, 12, 17, 1), 8),
+    ],
+)  # fmt: skip
+def test_tiffs(array: np.ndarray, options: dict, shape: tuple[int, ...], bits: int, tmp_path: Path) -> None:
+    file = tmp_path / ("a.ome.tif" if "ome" in options else "a.tif")
+    tifffile.imwrite(file, array, **options)
+    found = read(file)
+    assert found.pixels.shape == shape
+    assert found.bits == bits
+    values = found.pixels.astype(np.float64) * float(found.slope) + float(found.offset)
+    if array.dtype == bool:
+        values = values / 255
+    whole = array.reshape(shape) if array.ndim == 2 or array.shape[-1] == shape[3] else None
+    if whole is None and shape[3] == 1:
+        whole = array[..., None]
+    if whole is None:
+        whole = np.moveaxis(array, -3, -1).reshape(shape)
+    assert (values == whole).all()
+    for page in range(shape[0]):
+        assert (read(file, page).pixels[0] == found.pixels[page]).all()
+    agrees(file)
+
+
+def test_compressed_tiffs(tmp_path: Path) -> None:
+    pytest.importorskip("imagecodecs")
+    for compression in ("lzw", "packbits", "zstd"):
+        tifffile.imwrite(tmp_path / "a.tif", DEEP, photometric="rgb", compression=compression)
+        assert (read_one(tmp_path / "a.tif").pixels == DEEP).all()
+
+
+def test_white_is_zero_and_alpha_and_palettes_of_tiff(tmp_path: Path) -> None:
+    file = tmp_path / "a.tif"
+    tifffile.imwrite(file, DEEP[..., 0], photometric="miniswhite")
+    assert (read_one(file).pixels[..., 0] == 65535 - DEEP[..., 0]).all()
+    opaque = np.concatenate([COLOUR, np.full((12, 17, 1), 255, np.uint8)], 2)
+    tifffile.imwrite(file, opaque, photometric="rgb", extrasamples=["unassalpha"])
+    assert (read_one(file).pixels == COLOUR).all()
+    agrees(file)
+    opaque[0, 0, 3] = 254
+    tifffile.imwrite(file, opaque, photometric="rgb", extrasamples=["unassalpha"])
+    assert "must not be transparent" in sentence(file)
+    colours = RANDOM.integers(0, 256, (3, 256)).astype(np.uint16) * 257
+    tifffile.imwrite(file, GREY, photometric="palette", colormap=colours)
+    assert (read_one(file).pixels == (colours // 257).T[GREY]).all()
+    agrees(file)
+
+
+def test_tiffs_that_are_not_one_picture(tmp_path: Path) -> None:
+    file = tmp_path / "a.tif"
+    with tifffile.TiffWriter(file) as writer:
+        writer.write(GREY)
+        writer.write(GREY[:5])
+    assert "has pages that differ: 12x17 uint8; 5x17 uint8; save those that belong together" in sentence(file)
+    tifffile.imwrite(file, DEEP, photometric="cielab")
+    assert "must be grey, RGB or of a palette, is CIELAB" in sentence(file)
+    tifffile.imwrite(file, np.zeros((12, 17), np.complex64))
+    assert "must hold numbers, holds complex64" in sentence(file)
+    tifffile.imwrite(file, np.zeros((9, 12, 17), np.uint8), imagej=True, metadata={"axes": "CYX"})
+    assert "must have at most 8 channels, has 9" in sentence(file)
+    content = file.read_bytes()
+    file.write_bytes(content[: len(content) // 2])
+    assert "damaged TIFF file" in sentence(file)
+    for options in ({}, {"compression": "zlib"}, {"tile": (16, 16)}, {"photometric": "minisblack"}):
+        tifffile.imwrite(file, DEEP.transpose(2, 0, 1), **options)
+        content = file.read_bytes()
+        for left in range(9, len(content), 61):
+            file.write_bytes(content[:left])
+            with pytest.raises(HwsegError, match=r"a\.tif: "):
+                read(file)
+    file.write_bytes(b"II*\0" + bytes(40))
+    sentence(file)
+
+
+def test_resolution_is_kept(tmp_path: Path) -> None:
+    file = tmp_path / "a.tif"
+    tifffile.imwrite(file, DEEP.transpose(2, 0, 1), imagej=True, resolution=(4, 2),
+                     metadata={"axes": "ZYX", "spacing": 3.5, "unit": "um"})  # fmt: skip
+    geometry = read(file).geometry
+    assert (geometry.spacing, geometry.unit, geometry.axes) == ((3.5, 0.5, 0.25), "um", "ZYX")
+
+
+# --- NIfTI ---
+
+
+VOLUME = RANDOM.integers(-1000, 3000, (9, 7, 5)).astype(np.int16)
+
+
+def test_nifti_is_turned_as_it_is_looked_at(tmp_path: Path) -> None:
+    pytest.importorskip("nibabel")
+    ras = files.nifti(tmp_path / "a.nii.gz", VOLUME, np.diag([1.0, 2.0, 3.0, 1.0]))
+    found = read(ras)
+    assert found.pixels.shape == (5, 7, 9, 1)
+    values = found.pixels[..., 0].astype(int) + int(found.offset)
+    # i runs to the right and j to the front; columns run to the left and rows to the back.
+    assert (values == VOLUME[::-1, ::-1].transpose(2, 1, 0)).all()
+    assert (restored(values, found.geometry) == VOLUME).all()
+    assert found.geometry.spacing == (3, 2, 1)
+    agrees(ras)
+    lps = files.nifti(tmp_path / "b.nii", VOLUME, np.diag([-1.0, -2.0, 3.0, 1.0]))
+    assert (read(lps).pixels[..., 0].astype(int) - 32768 == VOLUME.transpose(2, 1, 0)).all()
+    swapped = np.array([[0, -2.0, 0, 0], [-1.0, 0, 0, 0], [0, 0, 3.0, 0], [0, 0, 0, 1]])
+    other = read(files.nifti(tmp_path / "c.nii", VOLUME, swapped))
+    assert other.pixels.shape == (5, 9, 7, 1)
+    assert (restored(other.pixels[..., 0], other.geometry).astype(int) - 32768 == VOLUME).all()
+    assert (read_one(ras, 3).pixels == found.pixels[3]).all()
+
+
+def test_the_same_volume_in_any_order_looks_the_same(tmp_path: Path) -> None:
+    """Every signed permutation of the axes in a slice, and of the slices' direction."""
+    pytest.importorskip("nibabel")
+    base = read(files.nifti(tmp_path / "a.nii", VOLUME, np.eye(4))).pixels
+    for number, flips in enumerate(np.ndindex(2, 2, 2)):
+        for swap in (False, True):
+            array, affine = VOLUME, np.eye(4)
+            for axis, flip in enumerate(flips):
+                if flip:
+                    array, affine = np.flip(array, axis), affine.copy()
+                    affine[axis, axis] = -1
+            if swap:
+                array, affine = array.transpose(1, 0, 2), affine[:, [1, 0, 2, 3]]
+            found = read(files.nifti(tmp_path / f"{number}{swap}.nii", array, affine))
+            assert (found.pixels == base).all()
+            assert (restored(found.pixels[..., 0], found.geometry) == array.astype(int) + 32768).all()
+
+
+def test_nifti_rescaling_is_exact(tmp_path: Path) -> None:
+    pytest.importorskip("nibabel")
+    file = files.nifti(tmp_path / "a.nii", VOLUME, slope=0.5, inter=-10)
+    found = read(file)
+    values = found.pixels[..., 0] * float(found.slope) + float(found.offset)
+    assert (restored(values, found.geometry) == VOLUME * 0.5 - 10).all()
+    assert found.bits == 16
+    falling = read(files.nifti(tmp_path / "b.nii", VOLUME, slope=-2.0, inter=1))
+    assert falling.bits == 32
+    assert (restored(falling.pixels[..., 0], falling.geometry) == VOLUME * -2.0 + 1).all()
+
+
+def test_niftis_that_are_refused(tmp_path: Path) -> None:
+    pytest.importorskip("nibabel")
+    file = files.nifti(tmp_path / "a.nii.gz", np.zeros((4, 5, 6, 90), np.int16))
+    assert "must have 2 or 3 dimensions, has 4: 4x5x6x90; choose one volume of it" in sentence(file)
+    files.nifti(file, np.zeros((4, 5, 6, 1), np.int16))
+    assert read(file).pixels.shape == (6, 5, 4, 1)
+    content = bytearray(gzip.decompress(file.read_bytes()))
+    struct.pack_into("<8h", content, 40, 3, 30000, 30000, 30000, 1, 1, 1, 1)
+    file.write_bytes(gzip.compress(bytes(content)))
+    assert "must have at most" in sentence(file, 0)
+    struct.pack_into("<8h", content, 40, 3, 400, 400, 400, 1, 1, 1, 1)
+    file.write_bytes(gzip.compress(bytes(content)))
+    assert "damaged NIfTI file" in sentence(file, 0)
+    file.write_bytes(b"\x1f\x8b" + bytes(100))
+    assert "a.nii.gz" in sentence(file)
+
+
+# --- DICOM ---
+
+
+def test_a_series_lies_in_the_order_of_its_positions(tmp_path: Path) -> None:
+    pytest.importorskip("pydicom")
+    volume = RANDOM.integers(0, 4096, (6, 12, 17)).astype(np.uint16)
+    folder = files.series(tmp_path / "s", volume, BitsStored=12, HighBit=11, RescaleSlope="1", RescaleIntercept="-1024")
+    found = read(folder)
+    assert (found.pixels[..., 0] == volume).all()
+    assert (found.bits, found.slope, found.offset) == (12, 1, -1024)
+    assert found.geometry.spacing == (2.5, 0.5, 0.75)
+    assert (read_one(folder, 4).pixels[..., 0] == volume[4]).all()
+    agrees(folder)
+
+
+def test_monochrome1_is_turned_round_and_unused_bits_are_cleared(tmp_path: Path) -> None:
+    pytest.importorskip("pydicom")
+    pixels = RANDOM.integers(0, 4096, (12, 17)).astype(np.uint16)
+    file = files.dicom(tmp_path / "a.dcm", pixels, PhotometricInterpretation="MONOCHROME1", BitsStored=12, HighBit=11)
+    assert (read_one(file).pixels[..., 0] == 4095 - pixels).all()
+    overlaid = pixels | np.uint16(0x8000)
+    file = files.dicom(tmp_path / "b.dcm", overlaid, BitsStored=12, HighBit=11)
+    assert (read_one(file).pixels[..., 0] == pixels).all()
+    unit = prepare(read_one(file), Meaning("unit", 12), 1).values()
+    assert np.abs(unit[..., 0] - pixels / 4095).max() < 1e-6
+    colour = files.dicom(tmp_path / "c.dcm", COLOUR)
+    assert (read_one(colour).pixels == COLOUR).all()
+    agrees(colour)
+    signed = files.dicom(tmp_path / "d.dcm", VOLUME[:, :, 0])
+    assert (read_one(signed).pixels[..., 0].astype(int) - 32768 == VOLUME[:, :, 0]).all()
+
+
+def test_windows_of_dicom(tmp_path: Path) -> None:
+    pytest.importorskip("pydicom")
+    pixels = np.array([[0, 924, 1064, 1264, 4000]], np.uint16)
+    file = files.dicom(tmp_path / "a.dcm", pixels, RescaleSlope="1", RescaleIntercept="-1024", WindowCenter="40",
+                       WindowWidth="400")  # fmt: skip
+    own, declared = (prepare(read_one(file), Meaning(v), 1).integers(BYTE) for v in ("window", "window 40 400"))
+    assert (own == declared).all()
+    assert own[0, [0, 3, 4], 0].tolist() == [0, 255, 255]
+    assert own[0, 2, 0] == 128
+
+
+def test_series_that_are_refused(tmp_path: Path) -> None:
+    pytest.importorskip("pydicom")
+    volume = RANDOM.integers(0, 4096, (3, 12, 17)).astype(np.uint16)
+    folder = files.series(tmp_path / "s", volume)
+    extra = folder / "zz.dcm"
+    place = {"ImagePositionPatient": [0, 0, 50.0], "ImageOrientationPatient": [1, 0, 0, 0, 1, 0]}
+    files.dicom(extra, volume[0, :5], **place)
+    assert "zz.dcm: is 17x5, MONOCHROME2, while" in sentence(folder, 0)
+    files.dicom(extra, volume[0], SeriesInstanceUID="9.9", **place)
+    assert "belongs to another series" in sentence(folder, 0)
+    files.dicom(extra, volume[0], ImagePositionPatient=[0, 0, 2.5], ImageOrientationPatient=[1, 0, 0, 0, 1, 0])
+    assert "is at the same place as" in sentence(folder, 0)
+    files.dicom(extra, volume[0], ImagePositionPatient=[0, 0, 9.5], ImageOrientationPatient=[0, 1, 0, 0, 0, 1])
+    assert "lies in another plane" in sentence(folder, 0)
+    extra.write_text("notes")
+    assert "is no DICOM file, in a folder of a series" in sentence(folder, 0)
+    extra.unlink()
+    files.dicom(extra, volume[0], RescaleSlope="2", **place)
+    found = read(folder)
+    assert found.bits == 32  # each slice has its own scale: the real values, in floats
+    assert (found.pixels[3, ..., 0] == 2.0 * volume[0]).all()
+    agrees(folder)
+
+
+def test_dicoms_that_are_refused(tmp_path: Path) -> None:
+    pydicom = pytest.importorskip("pydicom")
+    file = files.dicom(tmp_path / "a.dcm", GREY, RescaleSlope="-1")
+    assert "must have a rescale slope above 0, has -1" in sentence(file)
+    files.dicom(file, GREY, PhotometricInterpretation="PALETTE COLOR")
+    assert "must hold a picture, grey or RGB, is PALETTE COLOR" in sentence(file)
+    files.dicom(file, GREY, Rows=60000, Columns=60000)
+    assert "must have at most" in sentence(file)
+    found = pydicom.dcmread(files.dicom(file, GREY))
+    found.file_meta.TransferSyntaxUID = "1.2.840.10008.1.2.1.99"
+    found.save_as(file, enforce_file_format=True)
+    assert "must not be deflated as a whole" in sentence(file)
+    file.write_bytes(file.read_bytes()[:200])
+    assert "a.dcm" in sentence(file)
+    files.dicom(file, GREY)
+    file.write_bytes(file.read_bytes()[:-50])
+    assert "cannot be decoded" in sentence(file)
+
+
+# --- arrays, and what no format is ---
+
+
+@pytest.mark.parametrize(
+    ("array", "shape"),
+    [
+        (GREY, (1, 12, 17, 1)),
+        (COLOUR, (1, 12, 17, 3)),
+        (DEEP.transpose(2, 0, 1), (3, 12, 17, 1)),
+        (DEEP[None].repeat(4, 0), (4, 12, 17, 3)),
+        (GREY / 3.0, (1, 12, 17, 1)),
+        (GREY.astype(">u2"), (1, 12, 17, 1)),
+    ],
+)
+def test_arrays(array: np.ndarray, shape: tuple[int, ...], tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", array)
+    found = read(tmp_path / "a.npy")
+    assert found.pixels.shape == shape
+    assert (found.pixels.reshape(-1) == array.reshape(-1)).all()
+    agrees(tmp_path / "a.npy")
+
+
+def test_arrays_that_are_refused(tmp_path: Path) -> None:
+    file = tmp_path / "a.npy"
+    for array, wrong in (
+        (np.zeros(4), r"must be \[H, W\]"),
+        (np.zeros((2, 2), "U3"), "must hold numbers"),
+        (np.zeros((2, 2, 2, 9)), "at most 8 channels"),
+        (np.full((2, 2), np.inf), "holds NaN or infinity"),
+    ):
+        np.save(file, array)
+        with pytest.raises(HwsegError, match=wrong):
+            read(file)
+
+
+def chunk(kind: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
+@pytest.mark.parametrize(("depth", "kind"), [(8, 0), (16, 2), (16, 0)])
+def test_png_bombs_are_refused_by_their_headers(depth: int, kind: int, tmp_path: Path) -> None:
+    file = tmp_path / "bomb.png"
+    start = struct.pack(">IIBBBBB", 1 << 16, 1 << 16, depth, kind, 0, 0, 0)
+    file.write_bytes(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", start) + chunk(b"IDAT", zlib.compress(bytes(1000))))
+    assert "bomb.png" in sentence(file)
+
+
+def test_tiff_bombs_are_refused(tmp_path: Path) -> None:
+    """A size that no memory holds, and a strip that unpacks to far more than it says."""
+    file = tmp_path / "bomb.tif"
+    tifffile.imwrite(file, GREY, compression="zlib", metadata=None)
+    content = bytearray(file.read_bytes())
+    with tifffile.TiffFile(file) as tiff:
+        tags = tiff.pages[0].tags
+        places = {
+            name: tags[name].valueoffset for name in ("ImageWidth", "ImageLength", "RowsPerStrip", "StripOffsets")
+        }
+        kinds = {name: tags[name].dtype for name in places}
+    for name in ("ImageWidth", "ImageLength", "RowsPerStrip"):
+        struct.pack_into("<I" if int(kinds[name]) == 4 else "<H", content, places[name], 60000)
+    file.write_bytes(content)
+    assert "must have at most" in sentence(file)
+    tifffile.imwrite(file, np.zeros((8, 8), np.uint8), compression="zlib", metadata=None)
+    content = bytearray(file.read_bytes())
+    huge = zlib.compress(bytes(1 << 28))
+    with tifffile.TiffFile(file) as tiff:
+        for name, value in (("StripOffsets", len(content)), ("StripByteCounts", len(huge))):
+            tag = tiff.pages[0].tags[name]
+            wide = int(tag.dtype) == 4
+            struct.pack_into("<I" if wide else "<H", content, tag.valueoffset, value if wide else min(value, 65535))
+    file.write_bytes(bytes(content) + huge)
+    import resource
+
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(HwsegError):
+        read_one(file)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000  # kilobytes
+
+
+def test_a_missing_package_is_named_with_its_cure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for package in ("nibabel", "pydicom"):
+        pytest.importorskip(package)
+        file = tmp_path / ("a.nii" if package == "nibabel" else "a.dcm")
+        if package == "nibabel":
+            files.nifti(file, VOLUME)
+        else:
+            files.dicom(file, GREY)
+        monkeypatch.setitem(sys.modules, package, None)
+        assert f"which needs the package {package}; pip install 'hwseg[formats]'" in sentence(file)
+        monkeypatch.delitem(sys.modules, package)
+
+
+def test_the_contents_decide_not_the_name(tmp_path: Path) -> None:
+    Image.fromarray(GREY).save(tmp_path / "a.png")
+    (tmp_path / "a.png").rename(tmp_path / "a.tif")
+    assert (read_one(tmp_path / "a.tif").pixels[..., 0] == GREY).all()
+
+
+def test_names_without_their_endings() -> None:
+    assert [stem(Path(name)) for name in ("a.nii.gz", "b.ome.tif", "c.PNG")] == ["a", "b.ome", "c"]
+
+
+def test_what_is_not_there(tmp_path: Path) -> None:
+    assert "no such file" in sentence(tmp_path / "none.png")
+    (tmp_path / "empty").mkdir()
+    assert "must hold the files of one DICOM series" in sentence(tmp_path / "empty")
+
+
+@pytest.mark.parametrize("limit", ["MAX_PIXELS", "MAX_BYTES"])
+def test_limits_hold_for_every_format(limit: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for package in ("nibabel", "pydicom"):
+        pytest.importorskip(package)
+    Image.fromarray(GREY).save(tmp_path / "a.png")
+    tifffile.imwrite(tmp_path / "a.tif", GREY)
+    np.save(tmp_path / "a.npy", GREY)
+    files.nifti(tmp_path / "a.nii", VOLUME)
+    files.dicom(tmp_path / "a.dcm", GREY)
+    monkeypatch.setattr(formats, limit, 20)
+    for name in ("a.png", "a.tif", "a.npy", "a.nii", "a.dcm"):
+        with pytest.raises(HwsegError, match=r"must (have|hold) at most"):
+            read(tmp_path / name)
