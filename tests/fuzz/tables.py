@@ -53,9 +53,12 @@ def pairs(coverage: Coverage) -> list[str]:
 
 
 def fields(coverage: Coverage) -> list[str]:
-    """Smallest and largest value of every field of every instruction."""
-    rows = []
+    """Smallest and largest value of every field, a row for each instruction; in brackets the field's bits."""
+    rows: dict[str, list[str]] = {}
     for (name, key), width in widths().items():
-        low, high = coverage.fields.get((name, key), ("", ""))
-        rows.append((name, key, width, low, high))
-    return table(("instruction", "field", "bits", "smallest", "largest"), rows)
+        low, high = coverage.fields.get((name, key), ("never", "never"))
+        if low != high or low == "never":
+            rows.setdefault(name, []).append(f"{key} ({width}) {low}..{high}")
+        else:
+            rows.setdefault(name, []).append(f"{key} ({width}) {low}")
+    return table(("instruction", "fields"), ((name, ", ".join(found)) for name, found in rows.items()))

@@ -168,7 +168,7 @@ def test_the_command_counts_what_was_drawn() -> None:
     assert result.exit_code == 0, result.output
     assert "6 graphs drawn" in result.output
     assert "0 differences" in result.output
-    assert "| CONFIG | planes | 4 |" in result.output
+    assert "| CONFIG | opcode (4) 3, layer (8) 0.." in result.output
 
 
 def test_the_command_shows_one_graph() -> None:
