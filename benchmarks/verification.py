@@ -1,6 +1,6 @@
 """Every cycle of a network, or of the strips of `benchmarks.strips`, in Verilator: values and cycles must be equal.
 
-What has passed is noted in a file, under a hash of engine, program and weights: an interrupted run goes on where it
+What has passed is noted in the cache, under a hash of engine, program and weights: an interrupted run goes on where it
 was, and a changed engine or compiler starts again.
 """
 
@@ -16,12 +16,13 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.strips import Compile, cuts
+from hwseg.caches import is_remembered, remembered
 from hwseg.compile.program import Program
-from hwseg.files import write_whole
 from hwseg.sim.simulate import lay_out, simulate_program
 from hwseg.target.engine_text import engine_verilog
 
-NOTES = Path(__file__).parents[1] / "build" / "benchmarks" / "verified.json"
+PASSED = "verified"
+"""Of the cache's entries."""
 MEMORY = 1 << 25
 """Bytes of the simulated memory: one simulator for all."""
 MOST_CYCLES = 1_000_000
@@ -66,16 +67,13 @@ def verify_strips(network: str, program: Program, compiled: Compile, most_cycles
 def _noted(network: str, what: str, program: Program) -> Check:
     """From the notes, or simulated now."""
     key = _key(program)
-    notes = json.loads(NOTES.read_text()) if NOTES.is_file() else {}
-    if key not in notes:
+    if not is_remembered(PASSED, key):
         check = _simulated(network, what, program)
-        if not check.passed:
-            return check
-        notes = json.loads(NOTES.read_text()) if NOTES.is_file() else {}
-        NOTES.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(NOTES, (json.dumps(notes | {key: asdict(check)}, indent=1) + "\n").encode())
+        if check.passed:
+            remembered(PASSED, key, json.dumps(asdict(check)).encode)
         return check
-    return Check(**{**notes[key], "network": network, "what": what})
+    found = json.loads(remembered(PASSED, key, bytes))
+    return Check(**{**found, "network": network, "what": what})
 
 
 def _key(program: Program) -> str:

@@ -18,10 +18,11 @@ from pathlib import Path
 from hwseg import golden
 from hwseg.bench.energy_cores import Sample, run_netlist, samples
 from hwseg.bench.saif import Instance, Net, Saif, nets_of, text
+from hwseg.borders import finished
 from hwseg.builds.energy import CALIBRATION, read_images, stored_picture
 from hwseg.compile.program import Program
 from hwseg.energy.traffic import traffic
-from hwseg.errors import HwsegError, require
+from hwseg.errors import require
 from hwseg.power.band import Band
 from hwseg.power.estimate import EnergyReport
 from hwseg.rtl.config import EngineConfig
@@ -159,7 +160,4 @@ def parse_report(content: str) -> dict[str, float]:
 def _run(program: str, work: Path) -> None:
     command = [program, "-mode", "batch", "-source", "power.tcl", "-nojournal"]
     done = subprocess.run(command, cwd=work, capture_output=True, text=True, errors="replace", check=False)
-    if done.returncode != 0:
-        lines = [line.strip() for line in (done.stdout[-4000:] + done.stderr).splitlines() if line.strip()]
-        told = [line for line in lines if "ERROR" in line] or lines or [f"exit status {done.returncode}"]
-        raise HwsegError("vivado", f"must not fail: {told[-1]}", "correct what it names")
+    finished("vivado", "on power.tcl", done.returncode, done.stdout[-4000:] + done.stderr, "correct what it names")

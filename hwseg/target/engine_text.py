@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -87,7 +88,10 @@ def _elsewhere(config: EngineConfig) -> str | None:
     root = str(Path(__file__).parents[2])
     path = os.pathsep.join(p for p in (root, os.environ.get("PYTHONPATH", "")) if p)
     environment = os.environ | {"PYTHONPATH": path}
-    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment, check=False)
+    done = subprocess.run(command, capture_output=True, env=environment, check=False)
+    for line in done.stderr.decode(errors="replace").splitlines():
+        if line.startswith("hwseg: "):  # what it says of the cache
+            logging.getLogger("hwseg").warning(line)
     return done.stdout.decode() if done.returncode == 0 and done.stdout else None
 
 

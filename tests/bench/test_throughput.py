@@ -96,12 +96,17 @@ def test_what_has_passed_is_not_simulated_again(monkeypatch: pytest.MonkeyPatch,
         runs.append(what)
         return verification.Check(network, what, 100, 100, 0, len(runs) > 1, 1e4)
 
-    monkeypatch.setattr(verification, "NOTES", tmp_path / "build" / "verified.json")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(verification, "engine_verilog", repr)
     monkeypatch.setattr(verification, "_simulated", simulated)
     assert not verification.verify_whole("unet8", program).passed
     assert verification.verify_whole("unet8", program).passed
     assert verification.verify_whole("again", program) == verification.Check("again", "whole", 100, 100, 0, True, 1e4)
     assert len(runs) == 2
+    (note,) = (tmp_path / "hwseg" / verification.PASSED).iterdir()
+    note.write_bytes(note.read_bytes().replace(b"100", b"200", 1))
+    assert verification.verify_whole("unet8", program).cycles == 100
+    assert len(runs) == 3
     changed = replace(program, weights=program.weights[:-1] + b"x")
     verification.verify_whole("unet8", changed)
-    assert len(runs) == 3
+    assert len(runs) == 4

@@ -92,7 +92,10 @@ def test_what_is_missing_or_fails_is_told(build, picture, tmp_path, monkeypatch)
     assert sentence in str(error.value)
     with pytest.raises(HwsegError) as error:
         vivado.compare(build, picture, energy, lambda _: None)
-    assert str(error.value) == "vivado: must not fail: ERROR: [Common 17-69] no licence; correct what it names"
+    assert str(error.value) == (
+        "vivado: must not fail on power.tcl, and your files are not to blame: ERROR: [Common 17-69] no licence; "
+        "correct what it names"
+    )
     stand_in(tmp_path, "open('power.txt', 'w').write('| Dynamic (W) | 1.1 |')")
     with pytest.raises(
         HwsegError, match=r"vivado: must report Total On-Chip Power \(W\), Device Static \(W\), has not"

@@ -23,11 +23,13 @@ from onnx import helper
 from qonnx.core.modelwrapper import ModelWrapper
 from qonnx.transformation.infer_shapes import InferShapes
 
+from hwseg.borders import REPORT, given, tool
 from hwseg.errors import HwsegError, require
-from hwseg.files import write_whole
+from hwseg.files import read_file, write_whole
 from hwseg.pictures.labels import LABELS, Labels
 from hwseg.pictures.meaning import NAMES, Meaning
-from hwseg.quant.train.unet import QuantUNet
+from hwseg.quant.read.onnx_file import MAX_FILE_BYTES
+from hwseg.quant.train.unet import QuantUNet, UNetConfig
 
 OPSET = 11
 _SCOPES = {"export_handler", "act_quant", "activation_impl"}
@@ -67,7 +69,7 @@ def to_onnx(
     model: torch.nn.Module, shape: tuple[int, int, int, int], name: str, metadata: Mapping[str, str]
 ) -> onnx.ModelProto:
     """The QONNX graph of any Brevitas network, cleaned."""
-    with warnings.catch_warnings():
+    with tool("brevitas", "exporting the network", REPORT), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         raw = brevitas_export(
             model, args=torch.zeros(shape), export_path=None, dynamo=False, opset_version=OPSET, input_names=["image"],
@@ -113,7 +115,8 @@ def clean(raw: onnx.ModelProto, name: str, metadata: Mapping[str, str]) -> onnx.
 
 def infer_shapes(model: onnx.ModelProto) -> onnx.ModelProto:
     """The same network with the shape of every tensor written down, in the order of the nodes."""
-    inferred = {v.name: v for v in ModelWrapper(model).transform(InferShapes()).graph.value_info}
+    with tool("qonnx", "inferring shapes", REPORT):
+        inferred = {v.name: v for v in ModelWrapper(model).transform(InferShapes()).graph.value_info}
     outputs = {output.name for output in model.graph.output}
     del model.graph.value_info[:]
     for node in model.graph.node:
@@ -126,7 +129,9 @@ def resize(model: onnx.ModelProto, size: tuple[int, int]) -> onnx.ModelProto:
     metadata = {p.key: p.value for p in model.metadata_props}
     if "hwseg.config" not in metadata:
         raise HwsegError("--size", "only works on files that hwseg exported", "export again from the training code")
-    check_size(size, int(2 ** json.loads(metadata["hwseg.config"])["depth"]))
+    with given("hwseg.config", "what hwseg exports", "export again from the training code"):
+        unet = UNetConfig.from_dict(json.loads(metadata["hwseg.config"]))
+    check_size(size, unet.multiple)
     result = onnx.ModelProto()
     result.CopyFrom(model)
     del result.graph.value_info[:]
@@ -140,12 +145,9 @@ def resize(model: onnx.ModelProto, size: tuple[int, int]) -> onnx.ModelProto:
 
 def resize_file(source: Path, path: Path, size: tuple[int, int]) -> tuple[int, int]:
     """`resize` from file to file; the size written."""
-    try:
-        model = onnx.load(source)
-    except Exception as error:  # protobuf and the file system raise many kinds
-        raise HwsegError(
-            str(source), f"is no ONNX file ({type(error).__name__})", "export the network again"
-        ) from error
+    content = read_file(source, MAX_FILE_BYTES)
+    with given(source, "an ONNX file", "export the network again"):
+        model = onnx.load_from_string(content)
     write_whole(path, resize(model, size).SerializeToString(deterministic=True))
     return size
 
