@@ -152,7 +152,8 @@ class _Engine:
         from hwseg.boards import load_board
         from hwseg.compile.activation_cost import activation_nodes
         from hwseg.quant.read.load import load
-        from hwseg.quant.train.export import export_qonnx, parse_size
+        from hwseg.quant.read.reshape import parse_size
+        from hwseg.quant.train.export import export_qonnx
         from hwseg.target.array import choose_array
 
         self.unet = model.config

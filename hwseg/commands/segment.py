@@ -10,7 +10,6 @@ import click
 from hwseg.commands.options import input_option, page_option
 
 if TYPE_CHECKING:
-    from hwseg.pictures.tiles import Size
     from hwseg.segment.engines import Engine
     from hwseg.segment.run import Segmented
 
@@ -59,11 +58,12 @@ def command(
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+    from hwseg.quant.read.reshape import parse_size
     from hwseg.segment.engines import open_engine
     from hwseg.segment.results import Options
     from hwseg.segment.run import segment
 
-    engine = open_engine(source, on or "", meaning, None if tile is None else parse_size(tile))
+    engine = open_engine(source, on or "", meaning, None if tile is None else parse_size(tile, "--tile"))
     if engine.network.said:
         click.echo(engine.network.said, err=True)
     options = Options(page, jobs, dask, overlay, measure, resume)
@@ -79,16 +79,6 @@ def command(
     finally:
         engine.close()
     report(engine, found, measure)
-
-
-def parse_size(text: str) -> Size:
-    """(height, width) of "512" or "512x256"."""
-    from hwseg.errors import HwsegError
-
-    parts = text.lower().split("x")
-    if len(parts) > 2 or not all(p.isascii() and p.isdigit() and 0 < len(p) < 7 and int(p) > 0 for p in parts):
-        raise HwsegError("--tile", f"must be HEIGHTxWIDTH, not {text!r}", "for example 512x512")
-    return int(parts[0]), int(parts[-1])
 
 
 def report(engine: Engine, found: list[Segmented], measure: Path | None) -> None:
