@@ -6,25 +6,32 @@ says only what it does differently.
 
 from __future__ import annotations
 
+import os
 import re
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+from hwseg.borders import given
 from hwseg.errors import HwsegError, require
+from hwseg.files import read_file
+from hwseg.runtime.package import DIVISOR, PLLS, PORTS
 
 HERE = Path(__file__).parent
 GENERIC = "board.toml"
+LARGEST = 1 << 20
+"""Bytes of a board file."""
+HIGHEST = 1e15
+"""Of every number in it."""
+
+CLOCK_TOLERANCE = 0.01
+"""MHz by which FCLK0 may miss the clock that was asked for."""
 
 PART = re.compile(r"(xc7z\d{3}s?)([a-z]{2,3}\d{3,4})(-[123])")
 """Device, package, speed grade."""
-
-PLLS = ("io", "arm", "ddr")
-PORTS = ("HP0", "HP1", "HP2", "HP3")
-"""High-performance ports of the processing system."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +53,7 @@ class ProcessingSystem:
 
     interrupt: number of IRQF2P[0] at the interrupt controller.  ddr_first, ddr_last: byte addresses that the
     high-performance ports reach.  read_ports, write_ports: which of them each manager port of the engine reads and
-    writes through, in the order of the engine's.
+    writes through, in the order of the engine's.  plls: MHz of each PLL that FCLK0 may come from.
     """
 
     registers: int
@@ -56,6 +63,7 @@ class ProcessingSystem:
     read_ports: tuple[str, ...]
     write_ports: tuple[str, ...]
     crystal_mhz: float
+    plls: Mapping[str, float]
     fclk: Clock
 
 
@@ -101,6 +109,31 @@ class Board:
         assert match is not None
         return match[1]
 
+    def at(self, clock_mhz: float, place: str) -> Board:
+        """The same board with this clock; HwsegError about `place` names the nearest ones where no PLL gives it."""
+        if abs(self.ps.fclk.mhz - clock_mhz) < CLOCK_TOLERANCE:
+            return self
+        clocks = [Clock(pll, mhz, pair) for pll, mhz in self.ps.plls.items() for pair in divisor_pairs()]
+        below = max((c for c in clocks if c.mhz <= clock_mhz), key=lambda c: c.mhz, default=None)
+        above = min((c for c in clocks if c.mhz >= clock_mhz), key=lambda c: c.mhz, default=None)
+        near = [clock for clock in (below, above) if clock is not None]
+        clock = min(near, key=lambda clock: abs(clock.mhz - clock_mhz))
+        told = " or ".join(f"{clock.mhz:.6g}" for clock in near)
+        rule = f"the clock of {self.name} cannot be {clock_mhz:g} MHz: its PLLs are divided by integers"
+        cure = f"compile again with --clock-mhz {told}"
+        require(abs(clock.mhz - clock_mhz) < CLOCK_TOLERANCE, place, rule, cure)
+        return replace(self, clock_mhz=clock.mhz, ps=replace(self.ps, fclk=clock))
+
+
+@cache
+def divisor_pairs() -> tuple[tuple[int, int], ...]:
+    """Both divisors of FCLK0, once for each product, the second as small as it can be."""
+    found: dict[int, tuple[int, int]] = {}
+    for second in range(1, DIVISOR + 1):
+        for first in range(1, DIVISOR + 1):
+            found.setdefault(first * second, (first, second))
+    return tuple(found.values())
+
 
 def board_names() -> tuple[str, ...]:
     """Every board there is, parts before the boards that carry them."""
@@ -133,6 +166,8 @@ def read_board(own: Path, generic: Path) -> Board:
             value = value[key]
         fits = isinstance(value, (int, float) if kind is float else kind) and not isinstance(value, bool)
         require(fits, place, f"{'.'.join(keys)} must be of type {kind.__name__}, is {value!r}", cure)
+        if kind in (int, float):
+            require(abs(value) <= HIGHEST, place, f"{'.'.join(keys)} must be at most {HIGHEST:g}, is {value!r}", cure)
         return kind(value)
 
     def positive(kind: type, *keys: str) -> Any:
@@ -146,15 +181,15 @@ def read_board(own: Path, generic: Path) -> Board:
     require(pll in PLLS, place, f"ps.fclk.pll must be one of {', '.join(PLLS)}, is {pll!r}", cure)
     divisors = entry(list, "ps", "fclk", "divisors")
     require(
-        len(divisors) == 2 and all(isinstance(d, int) and 1 <= d <= 63 for d in divisors),
+        len(divisors) == 2 and all(isinstance(d, int) and 1 <= d <= DIVISOR for d in divisors),
         place,
-        f"ps.fclk.divisors must be two integers from 1 to 63, are {divisors!r}",
+        f"ps.fclk.divisors must be two integers from 1 to {DIVISOR}, are {divisors!r}",
         cure,
     )
     fclk = Clock(pll, positive(float, "ps", f"{pll}_pll_mhz"), (divisors[0], divisors[1]))
     clock = positive(float, "clock_mhz")
     require(
-        abs(clock - fclk.mhz) < 0.01,
+        abs(clock - fclk.mhz) < CLOCK_TOLERANCE,
         place,
         f"clock_mhz must be what ps.fclk gives, {fclk.mhz:.3f}, is {clock:g}",
         "choose other divisors or another PLL",
@@ -193,6 +228,7 @@ def read_board(own: Path, generic: Path) -> Board:
             tuple(ports["read_ports"]),
             tuple(ports["write_ports"]),
             positive(float, "ps", "crystal_mhz"),
+            {pll: positive(float, "ps", f"{pll}_pll_mhz") for pll in PLLS if f"{pll}_pll_mhz" in content["ps"]},
             fclk,
         ),
         pins=Pins(entry(str, "pins", "standard"), tuple(leds)),
@@ -200,12 +236,9 @@ def read_board(own: Path, generic: Path) -> Board:
 
 
 def _parsed(path: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(path.read_text())
-    except OSError as error:
-        raise HwsegError(str(path), "must be a board file that can be read", "check the path") from error
-    except ValueError as error:
-        raise HwsegError(str(path), f"must be TOML: {error}", "correct it") from error
+    require(os.path.isfile(path), str(path), "must be a board file that can be read", "check the path")
+    with given(path, "TOML", "correct it"):
+        return tomllib.loads(read_file(path, LARGEST).decode())
 
 
 def _merged(base: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from hwseg import models
 from hwseg.boards import board_names, load_board
-from hwseg.clock import timing
+from hwseg.clock import constants as clock
 from hwseg.compile.program import compile_graph
 from hwseg.power.coefficients import load as load_coefficients
 from hwseg.quant.read.load import load
@@ -127,7 +127,7 @@ def constants() -> str:
         "STORED": "from the end of a STORE's issue to its source being free",
         "ACKNOWLEDGED": "from the end of a STORE's issue to its response, beyond the latency",
     }
-    return markdown(("constant", "value", "meaning"), [(f"`{k}`", getattr(timing, k), v) for k, v in meaning.items()])
+    return markdown(("constant", "value", "meaning"), [(f"`{k}`", getattr(clock, k), v) for k, v in meaning.items()])
 
 
 def boards() -> str:

@@ -5,17 +5,19 @@ An `HwsegError` is one line on standard error and exit code 2; a traceback is a 
 
 from __future__ import annotations
 
-import errno
 import importlib
+import io
 import os
 import sys
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from typing import Any, TextIO
 
 import click
 
 from hwseg import __version__
-from hwseg.errors import HwsegError
+from hwseg.errors import HwsegError, from_os_error, has_cure
+from hwseg.interrupts import Terminated, exit_status, terminable
 
 COMMANDS: Mapping[str, str] = {
     "train": "Train a quantized U-Net on a folder of pictures and masks.",
@@ -50,6 +52,12 @@ class LazyGroup(click.Group):
         assert isinstance(command, click.Command)
         return command
 
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError as error:  # click would take it for our own output's and end with 1, without a word
+            raise RuntimeError("a process that hwseg started does not read any more") from error
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         if rows := [(name, COMMANDS[name]) for name in self.list_commands(ctx)]:
             with formatter.section("Commands"):
@@ -67,30 +75,103 @@ def group() -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> Any:
-    """Run one command; the exit status is 0, 1 (a comparison failed), 2 (bad input) or 130 (interrupted)."""
+    """Run one command.
+
+    The exit status is 0, 1 (a comparison failed), 2 (bad input), 130 (Ctrl-C) or 143 (SIGTERM).  Who reads the output
+    may stop reading: the command goes on and ends as it would have.
+    """
+    os.environ.pop("MPLBACKEND", None)  # a notebook's, whose module need not be installed here; hwseg draws into files
+    with _patient_streams():
+        status = _status(arguments)
+        for stream in filter(None, (sys.stdout, sys.stderr)):
+            try:
+                stream.flush()
+            except OSError as error:
+                status = 2
+                with suppress(OSError):
+                    _say(str(from_os_error(error)))
+    sys.exit(status)
+
+
+def _status(arguments: Sequence[str] | None) -> int:
     try:
-        status = group.main(arguments, prog_name="hwseg", standalone_mode=False)
+        with terminable():
+            status = group.main(arguments, prog_name="hwseg", standalone_mode=False)
+        return status if isinstance(status, int) else 0
     except click.ClickException as error:
         error.show()
-        status = error.exit_code
+        return error.exit_code
     except HwsegError as error:
         _say(str(error))
-        status = 2
-    except (KeyboardInterrupt, click.Abort):
-        _say("interrupted")
-        status = 130
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        status = 141
+        return 2
+    except (KeyboardInterrupt, click.Abort) as stop:
+        cause = stop.__cause__ if isinstance(stop, click.Abort) else stop
+        _say(f"interrupted by {cause}" if isinstance(cause, Terminated) else "interrupted")
+        return exit_status(cause)
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        if not has_cure(error):
             raise
-        from hwseg.files import from_os_error
-
         _say(str(from_os_error(error)))
-        status = 2
-    sys.exit(status if isinstance(status, int) else 0)
+        return 2
 
 
 def _say(sentence: str) -> None:
     click.echo(f"hwseg: {sentence}", err=True)
+
+
+class _Patient(io.RawIOBase):
+    """A standard stream; what nobody reads any more (`| head`) is dropped, and so is what follows a fault."""
+
+    def __init__(self, handle: int, name: str) -> None:
+        self._handle, self._name, self._lost = handle, name, False
+
+    def writable(self) -> bool:
+        return True
+
+    def fileno(self) -> int:
+        return self._handle
+
+    def isatty(self) -> bool:
+        return os.isatty(self._handle)
+
+    def write(self, data: Any) -> int:
+        if not self._lost:
+            try:
+                return os.write(self._handle, data)
+            except BrokenPipeError:
+                self._lost = True
+            except OSError as error:
+                self._lost = True
+                error.filename = self._name
+                raise
+        return memoryview(data).nbytes
+
+
+@contextmanager
+def _patient_streams() -> Iterator[None]:
+    """Standard output and error that can write any character and outlive their readers, unless a test has replaced
+    them.
+
+    A stream that is closed is opened on nothing, lest the next file that is opened take its place.
+    """
+    for handle in range(3):
+        try:
+            os.fstat(handle)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+    before = sys.stdout, sys.stderr
+    out, err = sys.stdout, sys.stderr
+    if out is sys.__stdout__ and out is not None:
+        sys.stdout = _patient(out.encoding, 1, "standard output", "replace")
+    if err is sys.__stderr__ and err is not None:
+        sys.stderr = _patient(err.encoding, 2, "standard error", "backslashreplace")
+    try:
+        yield
+    finally:
+        sys.stdout, sys.stderr = before
+
+
+def _patient(encoding: str, handle: int, name: str, errors: str) -> TextIO:
+    raw = _Patient(handle, name)
+    lines = raw.isatty() or handle == 2
+    return io.TextIOWrapper(io.BufferedWriter(raw), encoding, errors, line_buffering=lines)

@@ -20,8 +20,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from hwseg.caches import kept
 from hwseg.errors import HwsegError, require
-from hwseg.files import build_folder, cache_folder, fill_once, read_zip_member
+from hwseg.files import build_folder, read_zip_member
 from hwseg.pictures.labels import Labels
 from hwseg.pictures.masks import read_mask
 from hwseg.pictures.read import read_one
@@ -126,10 +127,7 @@ def summary(result: Segmented) -> dict[str, object]:
 
 def nuclei() -> Picture:
     """The picture and its mask, from the cache or the package index."""
-    folder = fill_once(cache_folder("demo") / PACKAGE, _fetch)
-    contents = {name: (folder / name).read_bytes() for name in MEMBERS}
-    for name, content in contents.items():
-        _require_digest(str(folder / name), name, content)
+    folder = kept("demo", (PACKAGE, MEMBERS), _fetch)
     picture = read_one(folder / "img2d.tif").pixels[:, :, 0]
     require(int(picture.max()) < 256, str(folder), "must hold a picture of values below 256", "delete it and try again")
     return Picture(picture.astype(np.uint8), read_mask(folder / "mask2d.tif", Labels(1, "instances")))

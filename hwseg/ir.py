@@ -13,7 +13,7 @@ from functools import cached_property
 
 import numpy as np
 
-from hwseg.ops import Op, Shape
+from hwseg.ops import Interval, Op, Shape
 
 
 @dataclass(frozen=True)
@@ -24,6 +24,10 @@ class TensorType:
     low: int
     high: int
     scale: tuple[Fraction, ...]
+
+    @property
+    def interval(self) -> Interval:
+        return self.low, self.high
 
     @property
     def signed(self) -> bool:

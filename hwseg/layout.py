@@ -52,8 +52,7 @@ class TensorLayout:
 
     @property
     def stored_shape(self) -> Shape:
-        (height, width, channels), (down, across) = self.shape, self.fold
-        return height // down, width // across, channels * down * across
+        return stored(self.shape, self.fold)
 
     @property
     def rows(self) -> int:
@@ -89,41 +88,73 @@ class TensorLayout:
 
     @staticmethod
     def from_json(entry: Mapping[str, Any]) -> TensorLayout:
-        """What `to_json` wrote; without an entry `fold` nothing is folded."""
-        height, width, channels = map(int, entry["shape"])
-        down, across = map(int, entry.get("fold", (1, 1)))
-        divides = down > 0 and across > 0 and height % down == 0 and width % across == 0
-        require(divides, "tensor", f"fold must divide {height}x{width} pixels, is {down}x{across}", "make it again")
-        return TensorLayout((height, width, channels), int(entry["planes"]), bool(entry["signed"]), (down, across))
+        """What `to_json` wrote."""
+        shape, fold = folded_shape(entry)
+        return TensorLayout(shape, int(entry["planes"]), bool(entry["signed"]), fold)
+
+
+def step_words(set_rows: int, pixels: int) -> int:
+    """Words that a step's sums of `set_rows` channels and `pixels` pixels fill."""
+    return set_rows * max(1, pixels // 2)
 
 
 @dataclass(frozen=True)
 class HeadLayout:
-    """The head's accumulators as the engine writes them: `sets` of `set_rows` channels, steps of `pixels` pixels."""
+    """The head's accumulators as the engine writes them: `sets` of `set_rows` channels, steps of `pixels` pixels.
+
+    fold: as of a `TensorLayout`; rows and sets are those of the stored tensor, `shape` is the head's own.
+    """
 
     shape: Shape
     sets: int
     set_rows: int
     pixels: int
+    fold: Fold = (1, 1)
+
+    @property
+    def stored_shape(self) -> Shape:
+        return stored(self.shape, self.fold)
 
     @property
     def step_words(self) -> int:
-        return self.set_rows * max(1, self.pixels // 2)
+        return step_words(self.set_rows, self.pixels)
 
     @property
     def row_bytes(self) -> int:
-        return groups(self.shape[1]) * (PIXELS // self.pixels) * self.step_words * WORD_BYTES
+        return groups(self.stored_shape[1]) * (PIXELS // self.pixels) * self.step_words * WORD_BYTES
 
     @property
     def set_bytes(self) -> int:
-        return self.shape[0] * self.row_bytes
+        return self.stored_shape[0] * self.row_bytes
 
     @property
     def bytes(self) -> int:
         return self.sets * self.set_bytes
 
     def to_json(self) -> dict[str, Any]:
-        return {"shape": list(self.shape), "sets": self.sets, "set_rows": self.set_rows, "pixels": self.pixels}
+        entry = {"shape": list(self.shape), "sets": self.sets, "set_rows": self.set_rows, "pixels": self.pixels}
+        return entry if self.fold == (1, 1) else entry | {"fold": list(self.fold)}
+
+    @staticmethod
+    def from_json(entry: Mapping[str, Any]) -> HeadLayout:
+        """What `to_json` wrote."""
+        shape, fold = folded_shape(entry)
+        return HeadLayout(shape, int(entry["sets"]), int(entry["set_rows"]), int(entry["pixels"]), fold)
+
+
+def stored(shape: Shape, fold: Fold) -> Shape:
+    """The shape that a tensor is stored with."""
+    (height, width, channels), (down, across) = shape, fold
+    return height // down, width // across, channels * down * across
+
+
+def folded_shape(entry: Mapping[str, Any]) -> tuple[Shape, Fold]:
+    """Shape and fold of a tensor's description; without an entry `fold` nothing is folded."""
+    height, width, channels = map(int, entry["shape"])
+    down, across = map(int, entry.get("fold", (1, 1)))
+    divides = down > 0 and across > 0 and height % down == 0 and width % across == 0
+    require(divides, "tensor", f"fold must divide {height}x{width} pixels, is {down}x{across}", "make it again")
+    return (height, width, channels), (down, across)
 
 
 def folded(values: np.ndarray, fold: Fold) -> np.ndarray:
@@ -200,13 +231,13 @@ def unpack_tensor(image: bytes | memoryview, layout: TensorLayout) -> np.ndarray
 
 def unpack_head(image: bytes | memoryview, layout: HeadLayout) -> np.ndarray:
     """int32 [row, column, channel] from the head's memory image."""
-    height, width, channels = layout.shape
+    height, width, channels = layout.stored_shape
     values = np.frombuffer(image, "<i4", layout.bytes // 4)
     if layout.pixels == 1:
         values = values[::2]
     steps = values.reshape(layout.sets, height, groups(width), PIXELS // layout.pixels, layout.set_rows, layout.pixels)
     ordered = steps.transpose(1, 2, 3, 5, 0, 4).reshape(height, groups(width) * PIXELS, -1)
-    return np.ascontiguousarray(ordered[:, :width, :channels])
+    return np.ascontiguousarray(unfolded(ordered[:, :width, :channels], layout.fold))
 
 
 def pack_input(array: np.ndarray, layout: TensorLayout) -> bytes:

@@ -1,9 +1,11 @@
 """What a layer computes: each operation is one loop nest, and shape, cost, halo and result all follow from it.
 
-An operation is a frozen dataclass whose `loops` gives a `LoopNest`: parallel loops (one output element each), reduction
-loops, one affine map per operand, and a scalar body (the structured-op form of MLIR's linalg).  Tensors are indexed
-[row, column, channel]; convolution weights [output channel, input channel, kernel row, kernel column] as in ONNX.
-Reads outside the input give the integer 0 (zero point 0).
+An operation is a frozen dataclass.  `shape` and `interval` say what its result is from what its inputs are (a
+convolution's interval is that of its weights: `hwseg.ir.accumulator_interval`), `macs` what it costs.  `loops` gives a
+`LoopNest`: parallel loops (one output element each), reduction loops, one affine map per operand, and a scalar body
+(the structured-op form of MLIR's linalg).  Tensors are indexed [row, column, channel]; convolution weights [output
+channel, input channel, kernel row, kernel column] as in ONNX.  Reads outside the input give the integer 0 (zero point
+0).
 """
 
 from __future__ import annotations
@@ -17,6 +19,9 @@ from typing import Any, ClassVar
 
 Shape = tuple[int, int, int]
 """(height, width, channels)."""
+
+Interval = tuple[int, int]
+"""Smallest and largest value of a tensor."""
 
 
 class Body(Enum):
@@ -131,6 +136,9 @@ class MaxPool2d:
     def shape(self, x: Shape) -> Shape:
         return x[0] // 2, x[1] // 2, x[2]
 
+    def interval(self, x: Interval) -> Interval:
+        return x
+
     def loops(self, x: Shape) -> LoopNest:
         window = (AffineIndex((2, 0, 0, 1, 0)), AffineIndex((0, 2, 0, 0, 1)), unit(2, 5))
         return LoopNest(self.shape(x), (2, 2), (window,), tuple(unit(i, 5) for i in range(3)), Body.MAXIMUM)
@@ -142,6 +150,9 @@ class Upsample2d:
 
     def shape(self, x: Shape) -> Shape:
         return 2 * x[0], 2 * x[1], x[2]
+
+    def interval(self, x: Interval) -> Interval:
+        return x
 
     def loops(self, x: Shape) -> LoopNest:
         source = (AffineIndex((1, 0, 0), 0, 2), AffineIndex((0, 1, 0), 0, 2), unit(2, 3))
@@ -163,6 +174,9 @@ class Bilinear2d:
     def shape(self, x: Shape) -> Shape:
         return 2 * x[0], 2 * x[1], x[2]
 
+    def interval(self, x: Interval) -> Interval:
+        return self.unit * x[0], self.unit * x[1]
+
     def loops(self, x: Shape) -> LoopNest:
         rows, columns = AffineIndex((1, 0, 0, 1, 0), -1, 2), AffineIndex((0, 1, 0, 0, 1), -1, 2)
         reads = ((rows, columns, unit(2, 5)), (unit(3, 5), unit(4, 5)))
@@ -175,6 +189,9 @@ class Concat:
 
     def shape(self, *x: Shape) -> Shape:
         return x[0][0], x[0][1], sum(s[2] for s in x)
+
+    def interval(self, *x: Interval) -> Interval:
+        return min(low for low, _ in x), max(high for _, high in x)
 
 
 @dataclass(frozen=True)
@@ -191,6 +208,9 @@ class Requantize:
 
     def shape(self, x: Shape) -> Shape:
         return x
+
+    def interval(self, _x: Interval) -> Interval:
+        return self.low, self.high
 
     def __call__(self, acc: int, channel: int = 0) -> int:
         """One output, by definition; Python rounds a Fraction half to even."""
@@ -225,6 +245,9 @@ class Add:
     def shape(self, a: Shape, b: Shape) -> Shape:
         return a
 
+    def interval(self, _a: Interval, _b: Interval) -> Interval:
+        return self.low, self.high
+
     def __call__(self, a: int, b: int) -> int:
         """One output, by definition."""
         y = round(self.multipliers[0] * a + self.multipliers[1] * b + self.offset)
@@ -232,8 +255,14 @@ class Add:
 
 
 Op = Conv2d | ConvTranspose2d | Bilinear2d | MaxPool2d | Upsample2d | Concat | Requantize | Add
+WEIGHTED = (Conv2d, ConvTranspose2d)
+"""Operations with weights of their own: their multiplications are what is counted as MACs."""
+
 SUMS = (Conv2d, ConvTranspose2d, Bilinear2d)
 """Operations whose results wait for a requantizer."""
+
+ROUNDING = (Requantize, Add)
+"""Operations that round to a word of their own; all but these and `SUMS` only move values."""
 
 
 def _channel(values: tuple[Fraction, ...], channel: int) -> Fraction:
@@ -251,5 +280,5 @@ def shape(op: Op, inputs: Sequence[Shape]) -> Shape:
 
 
 def macs(op: Op, inputs: Sequence[Shape]) -> int:
-    """Multiply-accumulates, from the loop nest."""
-    return op.loops(inputs[0]).macs if isinstance(op, Conv2d | ConvTranspose2d) else 0
+    """Multiply-accumulates with weights, from the loop nest."""
+    return op.loops(inputs[0]).macs if isinstance(op, WEIGHTED) else 0

@@ -6,26 +6,43 @@ share an engine share it.
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
+import json
 import os
+import re
 import shutil
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from hwseg.errors import HwsegError
-from hwseg.files import cache_folder, fill_once
+from hwseg.borders import finished, install, tool
+from hwseg.caches import kept
+from hwseg.errors import file_errors, require
+from hwseg.interrupts import end_with_parent
+from hwseg.toolchain.plain import plain_folder
 from hwseg.toolchain.verilator import verilator_root
 
 HERE = Path(__file__).parent
 SOURCES = ("bench.v", "ddr.v")
 OPTIONS = ("-O3", "--x-assign", "fast", "--x-initial", "fast", "--noassert", "-Wno-fatal", "-Wno-lint", "-Wno-style")
 COMPILER = ("-CFLAGS", "-O2", "-CFLAGS", "-fno-inline-small-functions")
+_RECIPE = 2
 SMALLEST_LOG2_WORDS = 18
+PROGRAMS = ("g++", "make", "perl")
+
+OPTION_VARIABLES = re.compile(
+    r"MAKEFLAGS|GNUMAKEFLAGS|MFLAGS|MAKEOVERRIDES|MAKELEVEL|(C|CXX|CPP|LD)FLAGS|LDLIBS|OPT|OPT_.*|VM_.*|VERILATOR_.*"
+    r"|COCOTB_.*|GPI_.*|PYGPI_.*|WAVES|GUI|SIM_CMD_.*|PLUSARGS|PYTEST_CURRENT_TEST"
+)
+"""Environment variables that make, the makefiles, Verilator and cocotb take for options: the environment decides
+nothing.
+"""
 
 
 @dataclass(frozen=True)
@@ -43,33 +60,64 @@ def log2_words(memory_bytes: int) -> int:
     return exponent + (exponent - SMALLEST_LOG2_WORDS) % 2
 
 
-@contextmanager
-def tool_environment() -> Iterator[None]:
-    """Verilator's variables in the environment of this process, where cocotb's runner looks for them."""
-    tool = verilator_root()
-    before = dict(os.environ)
-    os.environ.update(tool.environment())
+def start_child(
+    module: str, order: Path, log: Path, variables: Mapping[str, str] | None = None
+) -> subprocess.Popen[bytes]:
+    """`python -m module order` in a process group of its own, which `end_child` ends as a whole.
+
+    What it prints goes to `log`.  variables: more of its environment, which has nothing that tools take for options.
+    """
+    import hwseg
+
+    environment = {key: value for key, value in os.environ.items() if not OPTION_VARIABLES.fullmatch(key)}
+    root = str(Path(hwseg.__file__).parents[1])
+    environment["PYTHONPATH"] = os.pathsep.join(p for p in (root, environment.get("PYTHONPATH", "")) if p)
+    command = [sys.executable, "-P", "-m", module, str(order)]
+    with open(log, "wb") as file:
+        return subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            env=environment | dict(variables or {}),
+            start_new_session=True,
+        )
+
+
+def end_child(process: subprocess.Popen[bytes]) -> None:
+    """Kill the process and all that it started, and wait for it."""
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def run_child(module: str, order: Path, log: Path, variables: Mapping[str, str] | None = None) -> int:
+    """Exit status of `start_child`; whatever interrupts this process ends that one."""
+    process = start_child(module, order, log, variables)
     try:
-        yield
-    finally:
-        os.environ.clear()
-        os.environ.update(before)
+        return process.wait()
+    except BaseException:
+        end_child(process)
+        raise
 
 
-def bench_runner() -> Any:
+def bench_runner(libraries: Path | None = None) -> Any:
     """cocotb's runner for Verilator, which makes every signal of the design visible and thereby slow; here only the
     bench's.
 
     With all signals public an engine takes over ten minutes to compile, with the bench's marked ones less than one.
+    libraries: another path to cocotb's, for makefiles; the simulator finds them by its environment.
     """
-    try:
+    with tool("cocotb", "loading it to simulate", install("sim")):
+        from cocotb_tools.config import libs_dir
         from cocotb_tools.runner import Verilator
-    except ImportError as error:
-        raise HwsegError("cocotb", "must be installed to simulate", "pip install 'hwseg[sim]'") from error
 
     class Bench(Verilator):  # type: ignore[misc]
         def _build_command(self) -> Any:
-            return [[word for word in command if word != "--public-flat-rw"] for command in super()._build_command()]
+            linking = f"-Wl,-rpath,{libs_dir} -L{libs_dir} -lcocotbvpi_verilator"
+            own = {linking: f"-L{libraries or libs_dir} -lcocotbvpi_verilator"}
+            commands = super()._build_command()
+            return [[own.get(word, word) for word in command if word != "--public-flat-rw"] for command in commands]
 
     return Bench()
 
@@ -93,42 +141,60 @@ def engine_sources(top: Path) -> list[Path]:
 
 def build_bench(bench: str, sources: Sequence[Path], parameters: Sequence[str]) -> Simulator:
     """Compile, or find in the cache.  Raises HwsegError with the log's end if Verilator or the compiler refuses."""
-    digest = hashlib.sha256()
-    for source in sources:
-        digest.update(hashlib.sha256(source.read_bytes()).digest())
-    versions = [metadata.version("cocotb"), verilator_root().version]
-    digest.update(repr((bench, OPTIONS, COMPILER, tuple(parameters), versions)).encode())
-    folder = cache_folder("simulators") / digest.hexdigest()[:32]
-    # One process compiles, others that want the same simulator wait for it.
-    with open(f"{folder}.lock", "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        fresh = not folder.is_dir()
-        fill_once(folder, lambda scratch: _compile(bench, sources, scratch, parameters))
-    return Simulator(folder, fresh)
+    with file_errors(sources[-1]):
+        digests = [hashlib.sha256(source.read_bytes()).hexdigest() for source in sources]
+    with tool("cocotb", "loading it to simulate", install("sim")):
+        versions = [metadata.version("cocotb"), verilator_root().version]
+    fresh = []
+
+    def make(folder: Path) -> None:
+        fresh.append(True)
+        _compile(bench, sources, folder, parameters)
+
+    key = (_RECIPE, bench, digests, OPTIONS, COMPILER, tuple(parameters), versions)
+    return Simulator(kept("simulators", key, make), bool(fresh))
 
 
 def _compile(bench: str, sources: Sequence[Path], folder: Path, parameters: Sequence[str]) -> None:
-    runner = bench_runner()
-    log = folder / "build.log"
-    os.environ.setdefault("MAKEFLAGS", "-j2")
-    with tool_environment():
-        try:
-            runner.build(
-                sources=list(sources),
-                hdl_toplevel=bench,
-                build_args=[*OPTIONS, *COMPILER, *parameters],
-                build_dir=folder,
-                log_file=log,
-            )
-        except (SystemExit, Exception) as error:
-            if isinstance(error, HwsegError):
-                raise
-            tail = log.read_text(errors="replace").splitlines()[-3:] if log.exists() else [str(error)]
-            cure = "compile the model again"
-            raise HwsegError(str(sources[-1]), f"does not compile: {' | '.join(tail)}", cure) from error
-    for leftover in folder.iterdir():
-        if leftover.name != bench:
-            leftover.unlink() if leftover.is_file() else shutil.rmtree(leftover)
+    """Put the program `bench` into `folder`.  All that makefiles name lies at plain paths for the time."""
+    for program in PROGRAMS:
+        cure = "install it with the system's package manager"
+        require(shutil.which(program) is not None, program, "must be installed to compile a simulator", cure)
+    with plain_folder() as work, file_errors(work):
+        copies = [work / f"{number}" / source.name for number, source in enumerate(sources)]
+        for source, copy in zip(sources, copies, strict=True):
+            copy.parent.mkdir()
+            shutil.copyfile(source, copy)
+        order = work / "order.json"
+        job = {"bench": bench, "sources": list(map(str, copies)), "arguments": [*OPTIONS, *COMPILER, *parameters]}
+        order.write_text(json.dumps(job))
+        log = work / "build.log"
+        status = run_child("hwseg.sim.build", order, log, verilator_root().environment(work))
+        text = log.read_text(errors="replace")
+        own = any(f"/{source.name}:" in line for source in sources for line in text.splitlines() if "%Error" in line)
+        cure = "compile the model again" if own else "run hwseg doctor, which lists what is needed"
+        finished("the simulator's compiler", f"on {sources[-1]}", status, text, cure, "the model is not to blame")
+        shutil.copyfile(work / "build" / bench, folder / bench)
+        (folder / bench).chmod(0o755)
+
+
+def _serve(order: Path) -> None:
+    """The process that compiles: cocotb's runner takes the tools from its process's environment."""
+    import cocotb_tools.config as config
+
+    end_with_parent()
+    job, work = json.loads(order.read_text()), order.parent
+    libraries = work / "libraries"
+    libraries.symlink_to(config.libs_dir)
+    share = work / "share"
+    share.symlink_to(config.share_dir)
+    config.share_dir = share
+    bench_runner(libraries).build(
+        sources=[Path(source) for source in job["sources"]],
+        hdl_toplevel=job["bench"],
+        build_args=job["arguments"],
+        build_dir=work / "build",
+    )
 
 
 def run_cocotb(
@@ -138,22 +204,27 @@ def run_cocotb(
 
     The simulator may have been compiled by another installation: cocotb's libraries are those of this one.
     """
-    from cocotb_tools.config import libs_dir
+    with tool("cocotb", "loading it to simulate", install("sim")):
+        from cocotb_tools.config import libs_dir
 
+    end_with_parent()
     paths = [str(libs_dir), *filter(None, [os.environ.get("LD_LIBRARY_PATH")])]
-    with tool_environment():
-        bench_runner().test(
-            test_module=module,
-            hdl_toplevel=bench,
-            hdl_toplevel_lang="verilog",
-            build_dir=simulator.folder,
-            test_dir=work,
-            results_xml=str(work / "results.xml"),
-            plusargs=list(plusargs),
-            extra_env={
-                "PYTHONWARNINGS": "ignore",
-                "COCOTB_LOG_LEVEL": "WARNING",
-                "LD_LIBRARY_PATH": os.pathsep.join(paths),
-                **names,
-            },
-        )
+    bench_runner().test(
+        test_module=module,
+        hdl_toplevel=bench,
+        hdl_toplevel_lang="verilog",
+        build_dir=simulator.folder,
+        test_dir=work,
+        results_xml=str(work / "results.xml"),
+        plusargs=list(plusargs),
+        extra_env={
+            "PYTHONWARNINGS": "ignore",
+            "COCOTB_LOG_LEVEL": "WARNING",
+            "LD_LIBRARY_PATH": os.pathsep.join(paths),
+            **names,
+        },
+    )
+
+
+if __name__ == "__main__":
+    _serve(Path(sys.argv[1]))

@@ -10,8 +10,6 @@ Maps are compared where they lie in memory, and all maps once more as they leave
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 import sys
 import tempfile
 import threading
@@ -24,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from hwseg import golden
+from hwseg.borders import given
 from hwseg.compile.program import Program
 from hwseg.errors import require
 from hwseg.files import file_errors
@@ -31,12 +30,14 @@ from hwseg.layout import HeadLayout, pack_input, unpack_head, unpack_tensor
 from hwseg.machine.activity import skipping
 from hwseg.rtl.cells import sim_cells
 from hwseg.rtl.registers import STATUS_ERROR
-from hwseg.sim.build import Simulator, build, run_cocotb
+from hwseg.sim.build import Simulator, build, run_child, run_cocotb
 from hwseg.sim.taps import maps
 from hwseg.target.engine_text import engine_verilog
 
 Progress = Callable[[int, int, str], None]
 """Called with simulated cycles, expected cycles and the layer in work."""
+
+SPACE = "free space for temporary files, or set TMPDIR to another folder"
 
 PATIENCE = 8
 """A simulation ends after this many times the predicted cycles (and 50,000 more): a hang is a result, not a wait."""
@@ -151,7 +152,7 @@ def simulate_program(
     with tempfile.TemporaryDirectory(prefix="hwseg-") as scratch:
         work = Path(scratch)
         results, dump = _run(folder, program, image, simulator.folder, memory, work, timing.total, progress)
-        compared = _compare(program, expected, dump, maps(program, work / "tap.txt"))
+        compared = _compare(program, expected, dump, _tapped(program, work / "tap.txt"))
     head = _head(program, dump)
     layers = tuple(
         LayerResult(
@@ -234,11 +235,12 @@ def _run(
         "results": str(work / "results.json"),
     }
     (work / "job.json").write_text(json.dumps(job))
-    plusargs = {
-        "image": work / "image.bin",
-        "dump": work / "dump.hex",
-        "dump_words": program.memory.program_address // 8,
-        "tap": work / "tap.txt",
+    dump_words = program.memory.program_address // 8
+    plusargs = {  # names relative to the folder that it runs in: Verilog's are short
+        "image": "image.bin",
+        "dump": "dump.hex",
+        "dump_words": dump_words,
+        "tap": "tap.txt",
         "latency_min": memory.latency[0],
         "latency_max": memory.latency[1],
         "stalls": int(memory.stalls),
@@ -259,8 +261,10 @@ def _run(
         f"the simulation broke off: {_last_line(work / 'run.log')}",
         "run hwseg doctor",
     )
-    dump = np.array((work / "dump.hex").read_text().split(), "S16")
-    return json.loads((work / "results.json").read_text()), _words(dump)
+    with given(work, "all that the simulator wrote", SPACE):
+        dump = np.array((work / "dump.hex").read_text().split(), "S16")
+        require(len(dump) == dump_words, str(work), f"must hold {dump_words} words of memory, holds {len(dump)}", SPACE)
+        return json.loads((work / "results.json").read_text()), _words(dump)
 
 
 def _words(lines: np.ndarray) -> bytes:
@@ -273,20 +277,7 @@ def _start(simulator: Path, work: Path, plusargs: list[str]) -> None:
     """cocotb's runner in a process of its own, so that its signals and its output stay there."""
     order = {"simulator": str(simulator), "work": str(work), "plusargs": plusargs}
     (work / "order.json").write_text(json.dumps(order))
-    environment = dict(os.environ)
-    root = str(
-        Path(__file__).parents[2] if (Path(__file__).parents[2] / "hwseg").is_dir() else Path(__file__).parents[1]
-    )
-    environment["PYTHONPATH"] = os.pathsep.join(p for p in (root, environment.get("PYTHONPATH", "")) if p)
-    command = [sys.executable, "-m", "hwseg.sim.simulate", str(work / "order.json")]
-    with open(work / "run.log", "w") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, env=environment)
-        try:
-            process.wait()
-        except BaseException:
-            process.terminate()
-            process.wait()
-            raise
+    run_child("hwseg.sim.simulate", work / "order.json", work / "run.log")
 
 
 def _serve(order: Path) -> None:
@@ -316,6 +307,11 @@ def _last_line(log: Path) -> str:
         [line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()] if log.exists() else []
     )
     return lines[-1] if lines else "no output"
+
+
+def _tapped(program: Program, path: Path) -> dict[int, np.ndarray]:
+    with given(path, "all that the simulator wrote", SPACE):
+        return maps(program, path)
 
 
 def _head(program: Program, dump: bytes) -> np.ndarray:

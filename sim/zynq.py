@@ -9,7 +9,6 @@ the simulated DDR, only `invalidate` brings DDR's contents back.
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -25,10 +24,20 @@ import numpy as np
 from hwseg.errors import HwsegError, require
 from hwseg.runtime.backend import Buffer
 from hwseg.runtime.package import Package
-from hwseg.sim.build import Simulator, build_bench, engine_sources, log2_words, run_cocotb
+from hwseg.sim.build import (
+    Simulator,
+    build_bench,
+    end_child,
+    engine_sources,
+    log2_words,
+    run_cocotb,
+    start_child,
+)
 
 HERE = Path(__file__).parent
 MODELS = ("zynq_cells.v", "ps7_port.v", "ps7.v")
+HARDWARE = ("hardware/top.v", "hardware/hwseg_zynq.v", "hardware/sim_cells.v")
+"""Of a package; the last one where its core has vendor cells."""
 MEMORY = 0x1000_0000
 """Where the simulated memory begins."""
 REGISTERS = 0x4000_0000
@@ -38,7 +47,10 @@ ANSWER_SECONDS = 3600
 
 
 def open_simulation(package: Package) -> SimulatedBoard:
-    """The packaged hardware, with memory for all models of the package."""
+    """The packaged hardware, as its manifest has it, with memory for all models of the package."""
+    for name in HARDWARE:
+        if name in package.files.digests or (package.folder / name).exists():
+            package.files.read(name)
     pages = sum(-(-package.model(name).total_bytes // 4096) for name in package.models)
     return SimulatedBoard(
         package.folder / "hardware",
@@ -91,6 +103,7 @@ class SimulatedBoard:
         self._scratch = tempfile.TemporaryDirectory(prefix="hwseg-board-")
         self._process: subprocess.Popen[bytes] | None = None
         self._connection: Connection | None = None
+        self._asked, self._asking = 0, False
         work = Path(self._scratch.name)
         self._exchange = work / "exchange"
         try:
@@ -110,15 +123,9 @@ class SimulatedBoard:
         (work / "job.json").write_text(json.dumps(job))
         order = {"simulator": str(simulator.folder), "work": str(work), "plusargs": plusargs}
         (work / "order.json").write_text(json.dumps(order))
-        import hwseg
-
-        environment = dict(os.environ)
-        root = str(Path(hwseg.__file__).parents[1])
-        environment["PYTHONPATH"] = os.pathsep.join(p for p in (root, environment.get("PYTHONPATH", "")) if p)
-        with Listener(socket, "AF_UNIX") as listener, open(work / "run.log", "w") as log:
+        with Listener(socket, "AF_UNIX") as listener:
             listener._listener._socket.settimeout(1)  # type: ignore[attr-defined]  # it has no option for this
-            command = [sys.executable, "-m", "hwseg.sim.zynq", str(work / "order.json")]
-            self._process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, env=environment)
+            self._process = start_child("hwseg.sim.zynq", work / "order.json", work / "run.log")
             end = time.monotonic() + START_SECONDS
             while self._connection is None:
                 try:
@@ -129,20 +136,44 @@ class SimulatedBoard:
             self._connection.recv_bytes()
 
     def _broken(self) -> HwsegError:
+        if self._connection is not None and self._connection.closed:
+            return HwsegError(self.name, "broke off: it was interrupted", "open it again")
         log = Path(self._scratch.name) / "run.log"
         lines = [line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()]
         return HwsegError(self.name, f"broke off: {lines[-1] if lines else 'no output'}", "run hwseg doctor")
 
     def ask(self, name: str, *arguments: int) -> Any:
-        """One request to the simulator; raises HwsegError if it ended or does not answer."""
+        """One request to the simulator; raises HwsegError if it ended or does not answer.
+
+        Whoever waits may be interrupted: requests have numbers, and the answer that nobody waits for is left out.
+        """
+        require(self._connection is not None, self.name, "must be open, was closed", "open it again")
         assert self._connection is not None
+        cure = "wait for it, in a signal handler too"
+        require(not self._asking, self.name, "must not be asked while it answers another request", cure)
+        self._asking = True
         try:
-            self._connection.send_bytes(json.dumps({"name": name, "arguments": arguments}).encode())
-            if not self._connection.poll(ANSWER_SECONDS):
-                raise HwsegError(self.name, f"does not answer within {ANSWER_SECONDS} s", "run hwseg doctor")
-            return json.loads(self._connection.recv_bytes())
+            self._asked += 1
+            number, reading = self._asked, True
+            request = {"name": name, "arguments": arguments, "number": number}
+            self._connection.send_bytes(json.dumps(request).encode())
+            while True:
+                reading = False
+                if not self._connection.poll(ANSWER_SECONDS):
+                    raise HwsegError(self.name, f"does not answer within {ANSWER_SECONDS} s", "run hwseg doctor")
+                reading = True
+                answer = json.loads(self._connection.recv_bytes())
+                if answer["number"] == number:
+                    return answer["answer"]
         except (EOFError, OSError) as error:
             raise self._broken() from error
+        except BaseException:
+            if reading:
+                # Half a message: what follows would be read wrongly.
+                self._connection.close()
+            raise
+        finally:
+            self._asking = False
 
     def read(self, offset: int) -> int:
         answer = self.ask("read", offset)
@@ -200,7 +231,7 @@ class SimulatedBoard:
 
     def close(self) -> None:
         if self._connection is not None:
-            with suppress(OSError):
+            with suppress(OSError):  # it may have ended, or be closed
                 self._connection.send_bytes(json.dumps({"name": "quit"}).encode())
             self._connection.close()
             self._connection = None
@@ -208,8 +239,7 @@ class SimulatedBoard:
             try:
                 self._process.wait(30)
             except subprocess.TimeoutExpired:
-                self._process.kill()
-                self._process.wait()
+                end_child(self._process)
             self._process = None
         self._scratch.cleanup()
 

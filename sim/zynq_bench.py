@@ -18,6 +18,8 @@ from cocotb.clock import Clock
 from cocotb.triggers import ClockCycles, First, RisingEdge, Timer
 from cocotbext.axi import AxiBus, AxiMaster
 
+from hwseg.interrupts import end_with_parent
+
 PERIOD = 2
 BEATS = 16
 """Longest burst of AXI3."""
@@ -109,6 +111,7 @@ class Board:
 
 @cocotb.test()
 async def serve(dut: Any) -> None:
+    end_with_parent()
     logging.getLogger("cocotb").setLevel(logging.WARNING)
     job = json.loads(Path(os.environ["HWSEG_BOARD"]).read_text())
     board = Board(dut.ps7, job["registers"], Path(job["exchange"]))
@@ -124,4 +127,4 @@ async def serve(dut: Any) -> None:
             if request["name"] == "quit":
                 return
             answer = await getattr(board, request["name"])(*request["arguments"])
-            connection.send_bytes(json.dumps(answer).encode())
+            connection.send_bytes(json.dumps({"number": request["number"], "answer": answer}).encode())

@@ -14,6 +14,7 @@ import pytest
 
 from hwseg import files
 from hwseg.errors import HwsegError
+from tests.faults.crash import crashes
 
 
 def listing(folder: Path) -> list[str]:
@@ -176,7 +177,7 @@ def test_manifest_finds_a_missing_file(tmp_path: Path) -> None:
 def test_manifest_that_is_none_is_refused(tmp_path: Path, text: str) -> None:
     folder = built(tmp_path)
     (folder / files.MANIFEST).write_text(text)
-    with pytest.raises(HwsegError, match="must"):
+    with pytest.raises(HwsegError, match=r"must|is not a list of file names"):
         files.verify_manifest(folder)
 
 
@@ -229,44 +230,130 @@ def test_damaged_archives_are_refused(tmp_path: Path) -> None:
     content = bytearray(path.read_bytes())
     content[200] ^= 0xFF
     path.write_bytes(content)
-    with pytest.raises(HwsegError, match="must be a sound ZIP archive"):
+    with pytest.raises(HwsegError, match="is not a sound ZIP archive"):
         files.extract_zip(path, tmp_path / "out")
     path.write_bytes(b"no archive")
-    with pytest.raises(HwsegError, match="must be a sound ZIP archive"):
+    with pytest.raises(HwsegError, match="is not a sound ZIP archive"):
         files.read_zip_member(path, "a")
 
 
-def test_fill_once_is_made_once_and_seen_whole_by_all(tmp_path: Path) -> None:
-    together = threading.Barrier(4)
-    seen = []
+def old_and_new(target: Path) -> None:
+    """`target` holds all of one of two builds."""
+    names = {path.name for path in target.iterdir()}
+    assert names in ({"old", files.MARKER, files.MANIFEST}, {"new", "more", files.MARKER, files.MANIFEST})
+    files.verify_manifest(target)
 
-    def make(folder: Path) -> None:
-        together.wait()
-        (folder / "a").write_text("a")
-        (folder / "b").write_text("b")
 
-    def work() -> None:
-        seen.append(listing(files.fill_once(tmp_path / "tool", make)))
+@pytest.mark.parametrize("in_one_step", [True, False])
+def test_a_crash_at_any_step_of_a_build_leaves_the_old_one_or_the_new_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, in_one_step: bool
+) -> None:
+    target = tmp_path / "build"
 
-    threads = [threading.Thread(target=work) for _ in range(4)]
+    def build(*names: str) -> None:
+        with files.build_folder(target) as folder:
+            for name in names:
+                (folder / name).write_text(name)
+
+    if not in_one_step:
+        monkeypatch.setattr(files, "_exchanged", lambda *_: False)
+    build("old")
+    steps = []
+    for step in crashes(lambda: build("new", "more")):
+        steps.append(step)
+        if target.exists() or in_one_step:
+            old_and_new(target)
+        if (target / "new").exists():
+            build("old")
+            assert listing(tmp_path) == ["build", "build/hwseg-build.json", "build/manifest.json", "build/old"]
+    assert len(steps) > 15
+    build("old")
+    assert listing(tmp_path) == ["build", "build/hwseg-build.json", "build/manifest.json", "build/old"]
+
+
+def test_what_was_put_aside_before_a_crash_comes_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where two names cannot be exchanged in one step, a crash may fall between two renames."""
+    target = tmp_path / "build"
+    with files.build_folder(target) as folder:
+        (folder / "old").write_text("old")
+    target.rename(tmp_path / ".build.hwseg-old")
+    (tmp_path / ".build.hwseg-partial").mkdir()
+    with pytest.raises(KeyError), files.build_folder(target) as folder:
+        assert (target / "old").read_text() == "old"
+        raise KeyError
+    assert listing(tmp_path) == ["build", "build/hwseg-build.json", "build/manifest.json", "build/old"]
+
+
+def test_a_crash_at_any_step_of_a_write_leaves_the_old_file_or_the_new_one(tmp_path: Path) -> None:
+    target = tmp_path / "last.pt"
+    files.write_whole(target, b"old" * 100)
+    steps = []
+    for step in crashes(lambda: files.write_whole(target, b"new" * 200)):
+        steps.append(step)
+        assert target.read_bytes() in (b"old" * 100, b"new" * 200)
+    assert len(steps) > 3
+    files.write_whole(target, b"old" * 100)
+    assert listing(tmp_path) == ["last.pt"]
+
+
+def test_writers_of_one_file_at_once_leave_one_of_their_files_whole(tmp_path: Path) -> None:
+    target = tmp_path / "metrics.csv"
+    contents = [bytes([number]) * (1 << 12 + number) for number in range(4)]
+
+    def work(content: bytes) -> None:
+        for _ in range(50):
+            files.write_whole(target, content)
+            assert target.read_bytes() in contents
+
+    threads = [threading.Thread(target=work, args=(content,)) for content in contents]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert seen == [["a", "b"]] * 4
-    assert listing(tmp_path) == ["tool", "tool/a", "tool/b"]
+    assert target.read_bytes() in contents
+    assert listing(tmp_path) == ["metrics.csv"]
 
 
-def test_fill_once_that_fails_leaves_nothing(tmp_path: Path) -> None:
-    with pytest.raises(HwsegError, match="the disk is full"):
-        files.fill_once(tmp_path / "tool", full_disk)
-    assert listing(tmp_path) == []
+@pytest.mark.parametrize("kind", ["link", "hard link", "folder", "fifo"])
+def test_a_write_goes_around_what_stands_where_it_would_write(tmp_path: Path, kind: str) -> None:
+    victim, partial = tmp_path / "thesis.tex", tmp_path / ".a.hwseg-partial"
+    victim.write_text("years of work")
+    {"link": partial.symlink_to, "hard link": partial.hardlink_to, "fifo": lambda _: os.mkfifo(partial),
+     "folder": lambda _: partial.mkdir()}[kind](victim)  # fmt: skip
+    files.write_whole(tmp_path / "a", b"new")
+    assert (tmp_path / "a").read_bytes() == b"new"
+    assert victim.read_text() == "years of work"
 
 
-def test_cache_folder_honours_xdg(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert files.cache_folder("a", "b") == tmp_path / "hwseg" / "a" / "b"
-    assert (tmp_path / "hwseg" / "a" / "b").is_dir()
-    monkeypatch.setenv("XDG_CACHE_HOME", "relative/is/ignored")
-    monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    assert files.cache_folder() == tmp_path / "home" / ".cache" / "hwseg"
+def test_names_of_255_bytes_can_be_written_and_longer_ones_are_a_sentence(tmp_path: Path) -> None:
+    for name in ("x" * 255, "ü" * 127):
+        files.write_whole(tmp_path / name, b"a")
+        assert (tmp_path / name).read_bytes() == b"a"
+    with files.build_folder(tmp_path / ("y" * 255)) as folder:
+        (folder / "a").write_text("a")
+    assert (tmp_path / ("y" * 255) / "a").is_file()
+    for name in ("x" * 256, "x" * 5000):
+        with pytest.raises(HwsegError, match="the name is too long; choose a shorter one"):
+            files.write_whole(tmp_path / name, b"a")
+        with pytest.raises(HwsegError, match="the name is too long"), files.build_folder(tmp_path / name):
+            pytest.fail("the body must not run")
+    assert len(list(tmp_path.iterdir())) == 3
+
+
+def test_a_build_goes_where_a_link_leads(tmp_path: Path) -> None:
+    (tmp_path / "large-disk").mkdir()
+    (tmp_path / "build").symlink_to("large-disk/build")
+    for name in ("old", "new"):
+        with files.build_folder(tmp_path / "build") as folder:
+            (folder / name).write_text(name)
+    assert (tmp_path / "build").is_symlink()
+    assert sorted(path.name for path in (tmp_path / "large-disk").iterdir()) == ["build"]
+    assert (tmp_path / "large-disk" / "build" / "new").is_file()
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, '{"a": ' * 50_000, '"a"', "{}x", "\0", '{"' + "x" * 5000 + '": "0"}'])
+def test_hostile_manifests_are_sentences(tmp_path: Path, text: str) -> None:
+    folder = built(tmp_path)
+    (folder / files.MANIFEST).write_text(text)
+    with pytest.raises(HwsegError):
+        files.verify_manifest(folder)

@@ -9,11 +9,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 from hwseg.boards import Board
-from hwseg.boards.zynq7020.package import OWNER
+from hwseg.boards.zynq7020.package import OWNER, write
 from hwseg.boards.zynq7020.scripts import SOURCES, open_commands, yosys_commands
 from hwseg.errors import HwsegError, require
-from hwseg.files import MANIFEST, file_errors, manifest_text, owner_of, write_whole
-from hwseg.runtime.fpga import bit_payload, bit_to_bin
+from hwseg.files import MARKER, Sealed, build_folder, owner_of, read_regular
+from hwseg.runtime.fpga import BINARY, BIT, LARGEST, bit_payload, bit_to_bin, require_part
+from hwseg.runtime.package import CURE as MADE_AGAIN
+from hwseg.runtime.package import read_package
 from hwseg.toolchain import yosys
 
 TOOLS = ("nextpnr-xilinx", "fasm2frames", "xc7frames2bit")
@@ -39,26 +41,28 @@ def require_tools(chipdb: Path | None, database: Path | None) -> None:
 
 
 def make_bitstream(package: Path, board: Board, chipdb: Path, database: Path, progress: Progress) -> None:
-    """Put hwseg.bit and hwseg.bit.bin into the package; its manifest lists them then.
+    """Put hwseg.bit and hwseg.bit.bin into the package, at the package's clock; its manifest lists them then.
 
     Raises HwsegError with the end of the log of the tool that refused; timing that is not met is a refusal.
     """
     require(owner_of(package) == OWNER, str(package), "must be a package", "run hwseg package")
-    with tempfile.TemporaryDirectory(prefix="hwseg-bitstream-") as scratch:
-        work = Path(scratch)
+    files = Sealed.of(package, MADE_AGAIN)
+    clocked = board.at(read_package(package).board.clock_mhz, str(package))
+    # Nobody else writes the package meanwhile, and it stays as it was until the bitstream is there.
+    with build_folder(package, OWNER) as scratch, tempfile.TemporaryDirectory(prefix="hwseg-bitstream-") as made:
+        work = Path(made)
+        kept = {name: files.read(name) for name in files.digests if name not in (MARKER, BIT, BINARY)}
         for name in (*SOURCES, "pins.xdc"):
-            shutil.copyfile(package / "hardware" / name, work / name)
+            (work / name).write_bytes(kept[f"hardware/{name}"])
         progress("yosys: synthesis")
         yosys.run_script(yosys_commands(), work)
-        for command, output in open_commands(board, str(chipdb), str(database)):
+        for command, output in open_commands(clocked, str(chipdb), str(database)):
             progress(command[0])
             _run(command, work, output)
-        with file_errors(work / "hwseg.bit"):
-            bit = (work / "hwseg.bit").read_bytes()
-    _require_length(bit, board)
-    write_whole(package / "bitstream" / "hwseg.bit", bit)
-    write_whole(package / "bitstream" / "hwseg.bit.bin", bit_to_bin(bit))
-    write_whole(package / MANIFEST, manifest_text(package).encode())
+        bit = read_regular(work / "hwseg.bit", LARGEST)
+        _require_length(bit, board)
+        require_part(bit, board.part, "hwseg.bit")
+        write(scratch, kept | {BIT: bit, BINARY: bit_to_bin(bit)})
 
 
 def _run(command: list[str], work: Path, output: str) -> None:

@@ -29,9 +29,11 @@ READER = (
 
 DRIVER = (
     "__init__.py",
+    "borders.py",
     "errors.py",
     "files.py",
     "layout.py",
+    "locks.py",
     *(f"pictures/{name}.py" for name in (*PICTURES, *READER)),
 )
 """Modules of hwseg that the driver needs, beside the package `runtime`."""

@@ -15,8 +15,10 @@ The same builds, board and hwseg give the same bytes.
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
+import os
 import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -27,13 +29,13 @@ from typing import Any
 import numpy as np
 
 from hwseg import golden
-from hwseg.boards import Board, load_board
+from hwseg.boards import CLOCK_TOLERANCE, Board, board_names, load_board
 from hwseg.boards.zynq7020 import scripts
 from hwseg.boards.zynq7020.contents import licences, notebook, python_files, readme, versions
 from hwseg.boards.zynq7020.linux import device_tree, udev_rule
 from hwseg.boards.zynq7020.top import zynq_verilog
 from hwseg.errors import HwsegError, require
-from hwseg.files import build_folder, file_errors, owner_of, verify_manifest, write_whole
+from hwseg.files import MANIFEST, Sealed, build_folder, owner_of, parsed_json, read_regular, write_whole
 from hwseg.ir import Head, TensorType
 from hwseg.pictures.choice import of_metadata
 from hwseg.pictures.labels import declared
@@ -41,13 +43,18 @@ from hwseg.pictures.packed import KEY, PixelInput
 from hwseg.pictures.table import Quantizer
 from hwseg.rtl import registers
 from hwseg.rtl.config import SUFFIXES, parse_array
-from hwseg.runtime.board import PAGE
-from hwseg.runtime.package import ALL_PLANES, FORMAT, MODEL, PACKAGE, turned_name
+from hwseg.runtime.entries import Entry
+from hwseg.runtime.fpga import BINARY, BIT, LARGEST, bit_to_bin, require_part
+from hwseg.runtime.model import MOST_CYCLES
+from hwseg.runtime.package import ALL_PLANES, CURE, FORMAT, MODEL, PACKAGE, PAGE, is_plain, turned_name
 
 OWNER = "hwseg-package"
 EPOCH = (1980, 1, 1, 0, 0, 0)
 """The date of every file in the archive, so that bytes depend on contents alone."""
 
+AGAIN = "run hwseg compile again"
+RENAME = "rename the model's file and compile it again"
+CELLS = "sim_cells.v"
 MODEL_FILES = ("program.bin", "weights.bin", "memory.json", "graph.json", "report.json", "report.md", "report.html")
 
 STATUS = {
@@ -60,72 +67,117 @@ STATUS = {
 
 @dataclass(frozen=True)
 class Build:
-    """What a package takes from a build folder."""
+    """What a package takes from a build folder.  contents: the files that go into it as they are, by their names."""
 
     name: str
     folder: Path
-    report: Mapping[str, Any]
+    board: str
+    clock_mhz: float
+    array: str
+    cycles: int
+    layers: tuple[str, ...]
     memory: Mapping[str, Any]
     head: Head
     input: TensorType
     pixels: PixelInput
     top: bytes
     cells: bytes
+    contents: Mapping[str, bytes]
 
 
-def package(builds: Sequence[Path], board: Board, folder: Path) -> list[str]:
-    """Write the package of some builds of one array; names of its files.
+def package(builds: Sequence[Path], board: Board, folder: Path) -> Board:
+    """Write the package of some builds of one array, for a board at the clock that they were compiled for; that board.
 
     A package that was there is replaced; its bitstream stays if the hardware is the same, so that models can be added.
-    Raises HwsegError for a build that was changed, is for another part, DDR width or array, or needs too much memory.
+    Raises HwsegError for a build that was changed, is for another part, DDR width, clock or array, or needs too much
+    memory, and while another process writes the same package.
     """
     read = [read_build(build) for build in builds]
     _require_fit(read, board)
-    contents = files(read, board)
-    contents |= _bitstreams(folder, contents)
+    clocked = board.at(read[0].clock_mhz, str(read[0].folder))
+    contents = files(read, clocked)
     with build_folder(folder, OWNER) as scratch:
-        for name, content in contents.items():
-            target = scratch / name
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_bytes(content)
-            if name.endswith(".sh"):
-                target.chmod(0o755)
-    return sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
+        write(scratch, contents | _bitstreams(folder, contents, clocked))
+    return clocked
 
 
-def _bitstreams(folder: Path, contents: Mapping[str, bytes]) -> dict[str, bytes]:
-    """Those of an older package at the same place whose hardware is, byte for byte, that of `contents`."""
+def write(folder: Path, contents: Mapping[str, bytes]) -> None:
+    """Files by their paths in a package."""
+    for name, content in contents.items():
+        target = folder / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(content)
+        if name.endswith(".sh"):
+            target.chmod(0o755)
+
+
+def _bitstreams(folder: Path, contents: Mapping[str, bytes], board: Board) -> dict[str, bytes]:
+    """Those of an older package at the same place whose hardware is, byte for byte, that of `contents`.
+
+    A tool may have made them since the older manifest was written; so they must be whole, and for the part.
+    """
     hardware = [name for name in contents if name.startswith("hardware/")]
-    with file_errors(folder):
-        if owner_of(folder) != OWNER or any(not (folder / name).is_file() for name in hardware):
-            return {}
-        if any((folder / name).read_bytes() != contents[name] for name in hardware):
-            return {}
-        found = [path for path in (folder / "bitstream").glob("hwseg.bit*") if path.is_file()]
-        return {f"bitstream/{path.name}": path.read_bytes() for path in found}
+    if owner_of(folder) != OWNER or any(not (folder / name).is_file() for name in hardware):
+        return {}
+    if any(read_regular(folder / name) != contents[name] for name in hardware):
+        return {}
+    bit, binary = folder / BIT, folder / BINARY
+    if bit.is_file():
+        content = read_regular(bit, LARGEST)
+        require_part(content, board.part, str(bit))
+        made = {BIT: content, BINARY: bit_to_bin(content, str(bit))}
+        return {name: made[name] for name in made if (folder / name).is_file()}
+    if not binary.is_file():
+        return {}
+    listed = Sealed.of(folder, f"remove {binary} or put hwseg.bit beside it")
+    return {BINARY: listed.read(BINARY, LARGEST) if BINARY in listed.digests else read_regular(binary, LARGEST)}
 
 
 def read_build(folder: Path) -> Build:
     """A build folder whose every file is as the compiler wrote it."""
     require(folder.is_dir(), str(folder), "must be a build folder, but there is none", "run hwseg compile first")
-    verify_manifest(folder)
-    cells = folder / "sim_cells.v"
+    sealed = Sealed.of(folder, AGAIN)
+    contents = {name: sealed.read(name) for name in MODEL_FILES}
+    found = {
+        name: Entry(parsed_json(contents[name], str(folder / name), AGAIN), str(folder / name), AGAIN)
+        for name in ("report.json", "memory.json", "graph.json")
+    }
+    report, memory, graph = found.values()
+    name = turned_name(report["model"].text(), report["planes"].integer(1) if "planes" in report.value else ALL_PLANES)
+    require(is_plain(name), str(folder), f"the model's name must be one of a folder, is {name!r}", RENAME)
+    array = report["array"].text()
+    require(memory["array"].text() == array, str(folder), f"must be for one array, {array}", AGAIN)
+    cells = folder / CELLS
     try:
-        with file_errors(folder):
-            report = json.loads((folder / "report.json").read_text())
-            memory = json.loads((folder / "memory.json").read_text())
-            graph = json.loads((folder / "graph.json").read_text())
-            top = (folder / "top.v").read_bytes()
-            content = cells.read_bytes() if cells.is_file() else b""
-        name = turned_name(str(report["model"]), int(report.get("planes", ALL_PLANES)))
-        head, kind = _head(graph["head"]), _tensor_type(graph["tensors"][graph["input"]])
-        shape, classes = kind.shape, graph["tensors"][graph["head"]["tensor"]]["shape"][2]
-        metadata, model = graph["metadata"], str(report["model"])
-        meaning = of_metadata(metadata, shape[2], model).meaning
-        pixels = PixelInput(meaning, Quantizer(kind.scale[0], kind.low, kind.high), declared(metadata, classes, model))
-    except (ValueError, KeyError) as error:
-        raise HwsegError(str(folder), f"must be a build folder: {error!r}", "run hwseg compile again") from error
-    return Build(name, folder, report, memory, head, kind, pixels, top, content)
+        head = _head(graph["head"].value)
+        kind = _tensor_type(graph["tensors"][graph["input"].text()].value)
+        pixels = _pixels(graph, kind, report["model"].text())
+    except (ValueError, KeyError, TypeError, ZeroDivisionError) as error:
+        raise HwsegError(str(folder), f"must be a build folder: {error!r}", AGAIN) from error
+    return Build(
+        name=name,
+        folder=folder,
+        board=report["board"].text(),
+        clock_mhz=report["clock_mhz"].number(1, 1000),
+        array=array,
+        cycles=report["totals"]["cycles"].integer(1, MOST_CYCLES),
+        layers=tuple(row["name"].text() for row in report["layers"].entries() if row["op"].value != "start-up"),
+        memory=memory.value,
+        head=head,
+        input=kind,
+        pixels=pixels,
+        top=sealed.read("top.v"),
+        cells=sealed.read(CELLS) if CELLS in sealed.digests or os.path.lexists(cells) else b"",
+        contents=contents,
+    )
+
+
+def _pixels(graph: Entry, kind: TensorType, model: str) -> PixelInput:
+    """What the pixels of a model's pictures and its classes are, from graph.json."""
+    metadata = {key: text.text() for key, text in graph["metadata"].items()}
+    classes = graph["tensors"][graph["head"]["tensor"].text()]["shape"].entries(3, 3)[2].integer(1)
+    meaning = of_metadata(metadata, kind.shape[2], model).meaning
+    return PixelInput(meaning, Quantizer(kind.scale[0], kind.low, kind.high), declared(metadata, classes, model))
 
 
 def _head(entry: Mapping[str, Any]) -> Head:
@@ -142,8 +194,10 @@ def _tensor_type(entry: Mapping[str, Any]) -> TensorType:
 def _require_fit(builds: Sequence[Build], board: Board) -> None:
     first = builds[0]
     for build in builds:
-        place, own = str(build.folder), load_board(build.report["board"])
-        cure = f"compile again with --board {board.name}"
+        place, cure = str(build.folder), f"compile again with --board {board.name}"
+        known = build.board in board_names()
+        require(known, place, f"was compiled for {build.board}, which is no board any more", cure)
+        own = load_board(build.board)
         require(
             own.device == board.device, place, f"was compiled for {own.device}, {board.name} has {board.device}", cure
         )
@@ -161,9 +215,15 @@ def _require_fit(builds: Sequence[Build], board: Board) -> None:
             "use smaller images or fewer channels",
         )
         require(
+            abs(build.clock_mhz - first.clock_mhz) < CLOCK_TOLERANCE,
+            place,
+            f"was compiled for {build.clock_mhz:g} MHz, {first.folder} for {first.clock_mhz:g}",
+            f"compile again with --clock-mhz {first.clock_mhz:g}: a package has one clock",
+        )
+        require(
             build.top == first.top,
             place,
-            f"is for the array {build.report['array']}, {first.folder} is for {first.report['array']}",
+            f"is for the array {build.array}, {first.folder} is for {first.array}",
             "compile all models of a package for one array with one version of hwseg",
         )
     names = [build.name for build in builds]
@@ -176,7 +236,7 @@ def files(builds: Sequence[Build], board: Board) -> dict[str, bytes]:
     first = builds[0]
     top = first.top.decode()
     texts = {
-        "README.md": readme(board, [build.name for build in builds], str(first.report["array"])),
+        "README.md": readme(board, [build.name for build in builds], first.array),
         PACKAGE: _json(_package_json(builds, board)),
         "versions.json": _json(versions()),
         "hardware/hwseg_zynq.v": zynq_verilog(top, board),
@@ -192,12 +252,10 @@ def files(builds: Sequence[Build], board: Board) -> dict[str, bytes]:
     }
     content = {name: text.encode() for name, text in texts.items()} | python_files() | licences()
     if first.cells:
-        content["hardware/sim_cells.v"] = first.cells
+        content[f"hardware/{CELLS}"] = first.cells
     for build in builds:
         folder = f"models/{build.name}"
-        for name in MODEL_FILES:
-            with file_errors(build.folder / name):
-                content[f"{folder}/{name}"] = (build.folder / name).read_bytes()
+        content |= {f"{folder}/{name}": build.contents[name] for name in MODEL_FILES}
         content[f"{folder}/{MODEL}"] = _json(_model_json(build)).encode()
     return content
 
@@ -212,7 +270,7 @@ def _json(value: Any) -> str:
 
 
 def _package_json(builds: Sequence[Build], board: Board) -> dict[str, Any]:
-    config = parse_array(builds[0].report["array"])
+    config = parse_array(builds[0].array)
     code = config.rows | config.pixels << 8 | config.channels << 16 | list(SUFFIXES).index(config.core) << 24
     return {
         "format": FORMAT,
@@ -245,12 +303,12 @@ def _model_json(build: Build) -> dict[str, Any]:
     # The mask compares linear functions of integers; two points of each give it.
     at_zero = golden.head_integers(head, np.zeros((1, 1, channels), np.int64))[0, 0]
     at_one = golden.head_integers(head, np.ones((1, 1, channels), np.int64))[0, 0]
-    manifest = json.loads((build.folder / "manifest.json").read_text())
+    images = {what: build.contents[build.memory[what]["file"]] for what in ("program", "weights")}
     return {
         "format": FORMAT,
         "name": build.name,
         "memory": {key: value for key, value in build.memory.items() if key != "tensors"},
-        "sha256": {what: manifest[build.memory[what]["file"]] for what in ("program", "weights")},
+        "sha256": {what: hashlib.sha256(content).hexdigest() for what, content in images.items()},
         KEY: build.pixels.json(),
         "head": {
             "factors": [int(one) - int(zero) for one, zero in zip(at_one, at_zero, strict=True)],
@@ -259,18 +317,16 @@ def _model_json(build: Build) -> dict[str, Any]:
             "offset": [float(head.offset[c % len(head.offset)]) for c in range(channels)],
             "activation": head.activation,
         },
-        "cycles": int(build.report["totals"]["cycles"]),
-        "layers": [layer["name"] for layer in build.report["layers"] if layer["op"] != "start-up"],
+        "cycles": build.cycles,
+        "layers": list(build.layers),
     }
 
 
 def archive(folder: Path, target: Path) -> None:
-    """A package in one ZIP file."""
-    with file_errors(folder):
-        content = {
-            path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()
-        }
-    write_whole(target, zipped(content))
+    """A package in one ZIP file: what its manifest lists, as it lists it, and the manifest."""
+    sealed = Sealed.of(folder, CURE)
+    content = {name: sealed.read(name) for name in sealed.digests}
+    write_whole(target, zipped(content | {MANIFEST: read_regular(folder / MANIFEST)}))
 
 
 def zipped(content: Mapping[str, bytes]) -> bytes:

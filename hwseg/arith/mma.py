@@ -7,7 +7,8 @@
 
 Bound.  Let sum|w| <= 2^(K-1).  If -2^(K-1) <= r_(j-1) < 2^(K-1), then -3 * 2^(K-1) <= v_j <= 3 * 2^(K-1) - 2, each of
 the three selections leaves -2^(K-1) <= r_j < 2^(K-1), and so it stays.  K = ceil(log2(sum|w|)) + 1 is the least that
-holds; the real weights of an output channel give a smaller K than the word length does.
+holds; the real weights of an output channel give a smaller K than the word length does.  Both ends of |s_j| <= 2^(K-1)
+count: unsigned weights reach s_j = 2^(K-1), which a word of K bits does not hold.
 
 Invariant.  With Z_j = 2 * Z_(j-1) + z_j,   Z_j * 2^K + r_j = the sum over the planes so far.
 
@@ -73,7 +74,8 @@ class MmaSpec:
     @property
     def bound(self) -> int:
         """The largest sum|w|."""
-        return self.terms * -self.weight.low if self.magnitude is None else self.magnitude
+        largest = max(-self.weight.low, self.weight.high)
+        return self.terms * largest if self.magnitude is None else self.magnitude
 
     @property
     def growth(self) -> int:

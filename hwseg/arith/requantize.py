@@ -16,6 +16,10 @@ So the step at T holds if   A(T) * m + o >= c_k   and   A(T - 1) * m + o < c_k :
 The exact point (M * 2^s, b * 2^s) satisfies all of these before rounding, and they are convex: integers m that satisfy
 them, if there are any, lie next to M * 2^s.  A larger s contains all solutions of a smaller one (2m, 2o, s + 1).  Hence
 `fit` tries the exact triple of a dyadic M first (a shift, for a power of two), then the largest s and the m around it.
+
+Where M > high - low, values lie farther apart than the range is wide: one accumulator at most gives neither `low` nor
+`high`, and every steeper line through its output is the same function.  m = high - low + 1, s = 0 is one, and its o is
+small: so factors beyond 29 bits, and steps that lie far out, have a triple too.
 """
 
 from __future__ import annotations
@@ -112,7 +116,8 @@ def fit(
         return Triple(0, line.y(first, low, high), 0)
     constraints = _Constraints(line, low, high, first, last, sign, offset_binary_sum)
     slope, start = _in_hardware_terms(multiplier, offset, offset_binary_sum)
-    for m, s in _candidates(abs(slope), start):
+    steepest = [(high - low + 1, 0)] if abs(multiplier) > high - low else []
+    for m, s in (*_candidates(abs(slope), start), *steepest):
         least, most = constraints.offsets(m, s)
         if least <= most:
             o = min(max(round(start * (1 << s)), least), most)
@@ -132,20 +137,22 @@ def nearest(multiplier: Fraction, offset: Fraction, offset_binary_sum: int | Non
 
 
 def apply(acc: np.ndarray, m: Any, o: Any, s: Any, low: int, high: int) -> np.ndarray:
-    """y of hardware accumulators; m, o, s are integers or arrays that broadcast against `acc` (channels last).
+    """y of hardware accumulators; m, o, s are integers or arrays that broadcast against `acc` (channels last), s from 0
+    to 63.
 
-    int64 where |acc * m + o| < 2^62 is certain, Python integers otherwise.
+    int64 where |acc * m + o| < 2^62 is certain, Python integers otherwise.  A half bit and a sticky bit (was anything
+    below it one?) round, as they do in the gates: nothing is shifted to the left, where it could be lost.
     """
     acc = np.asarray(acc)
     m, o, s = (np.asarray(x) for x in (m, o, s))
     wide = _largest(acc) * _largest(m) + _largest(o) >= 1 << 62
     kind: Any = object if wide else np.int64
     value = acc.astype(kind) * m.astype(kind) + o.astype(kind)
-    shift = s.astype(kind)
-    whole = value >> shift
-    twice = (value - (whole << shift)) << 1
-    unit = np.ones_like(shift) << shift
-    rounded = whole + ((twice > unit) | ((twice == unit) & ((whole & 1) == 1) & (shift > 0))).astype(kind)
+    whole = value >> s.astype(kind)
+    below = np.maximum(s, 1).astype(kind) - 1
+    half = (value >> below) & (s > 0).astype(kind)
+    sticky = ((value & ((np.ones_like(below) << below) - 1)) != 0).astype(kind)
+    rounded = whole + (half & 1 & (sticky | whole))
     y: np.ndarray = np.clip(rounded, low, high).astype(np.int64)
     return y
 
@@ -194,6 +201,10 @@ class _Constraints:
         missed = np.array([x - 1 for x in inside] + ([last] if end < high else []), np.int64)
         if offset_binary_sum is not None:
             reached, missed = (2 * x + sign * offset_binary_sum for x in (reached, missed))
+        # m * x must fit int64, and so must what is left of it when the threshold is taken away.
+        far = max((_largest(x) for x in (reached, missed)), default=0)
+        if far >= 1 << 62 - MULTIPLIER_BITS:
+            reached, missed = reached.astype(object), missed.astype(object)
         self.reached, self.missed = reached, missed
         self.reached_k = np.arange(begin if begin > low else begin + 1, end + 1, dtype=np.int64)
         self.missed_k = np.arange(begin + 1, end + 1 + (end < high), dtype=np.int64)
@@ -241,6 +252,6 @@ def _largest_shift(slope: Fraction, start: Fraction) -> int:
 
 
 def _check(low: int, high: int, acc_low: int, acc_high: int) -> None:
-    require(low < high, f"requantizer to [{low}, {high}]", "low must be below high")
+    require(low <= high, f"requantizer to [{low}, {high}]", "low must not exceed high")
     require(acc_low <= acc_high, f"accumulator in [{acc_low}, {acc_high}]", "low must not exceed high")
     require(acc_low >= -(1 << 35) and acc_high < 1 << 35, f"accumulator in [{acc_low}, {acc_high}]", "must fit 36 bits")

@@ -75,7 +75,8 @@ class CoreSpec:
 
     @property
     def plane_bits(self) -> int:
-        return IntType.of(-self.magnitude, self.magnitude).width
+        """Of [-magnitude, largest sum]: unsigned weights reach +magnitude, which signed ones do not."""
+        return IntType.of(-self.magnitude, self.lanes * self.weight.high).width
 
     @property
     def sum_bits(self) -> int:

@@ -27,8 +27,8 @@ from hwseg.arith.types import IntType
 from hwseg.bench import route, route_xilinx
 from hwseg.bench.activations import Layer, leading
 from hwseg.bench.netlist import Netlist
+from hwseg.caches import remembered
 from hwseg.errors import require
-from hwseg.files import cache_folder, write_whole
 from hwseg.rtl.cores import CORES, Family
 from hwseg.rtl.emit import verilog
 from hwseg.toolchain import yosys
@@ -168,11 +168,8 @@ def xilinx_clock(family: Family, lanes: int, bits: int) -> dict[str, Any]:
 
 
 def _remembered(content: object, find: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    file = cache_folder("bench") / f"{hashlib.sha256(repr((content, _RECIPE)).encode()).hexdigest()[:32]}.json"
-    if not file.is_file():
-        write_whole(file, json.dumps(find()).encode())
-    remembered: dict[str, Any] = json.loads(file.read_text())
-    return remembered
+    found: dict[str, Any] = json.loads(remembered("bench", (content, _RECIPE), lambda: json.dumps(find()).encode()))
+    return found
 
 
 def _measure(family: Family, work: Work, texts: dict[str, str]) -> Figures:
@@ -225,16 +222,14 @@ def gating(layer: Layer) -> tuple[float, float]:
 
 def synthesized(text: str, netlist: Path | None = None) -> yosys.Resources:
     """Resources of module `part`, from the cache where no netlist is wanted: rivals share encoders and loaders."""
-    key = hashlib.sha256(repr((text, yosys.version(), _RECIPE)).encode()).hexdigest()[:32]
-    file = cache_folder("bench") / f"part-{key}.json"
-    if netlist is None and file.is_file():
-        return yosys.Resources(**json.loads(file.read_text()))
-    with tempfile.TemporaryDirectory(prefix="hwseg-bench-") as scratch:
-        source = Path(scratch) / "part.v"
-        source.write_text(text)
-        found = yosys.synth_xilinx([source], "part", extra=[f"write_json {netlist}"] if netlist else [])
-    write_whole(file, json.dumps(asdict(found)).encode())
-    return found
+
+    def find() -> dict[str, Any]:
+        with tempfile.TemporaryDirectory(prefix="hwseg-bench-") as scratch:
+            source = Path(scratch) / "part.v"
+            source.write_text(text)
+            return asdict(yosys.synth_xilinx([source], "part", netlist=netlist))
+
+    return yosys.Resources(**(find() if netlist else _remembered(("part", text, yosys.version()), find)))
 
 
 def cycles(family: Family, work: Work) -> tuple[float, float, float]:

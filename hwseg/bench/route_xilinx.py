@@ -39,7 +39,7 @@ def route(text: str, top: str, keep_hierarchy: Sequence[str] = (), timeout: floa
         folder = Path(scratch)
         (folder / "top.v").write_text(harness(text, top))
         (folder / "pins.xdc").write_text(constraints())
-        yosys.synth_xilinx([folder / "top.v"], "harness", keep_hierarchy, extra=[f"write_json {folder / 'top.json'}"])
+        yosys.synth_xilinx([folder / "top.v"], "harness", keep_hierarchy, netlist=folder / "top.json")
         command = [tool, "--chipdb", database, "--xdc", "pins.xdc", "--json", "top.json", "--freq", "150"]
         return fmax(run_tool(TOOL, [*command, "--timing-allow-fail", "--seed", "1"], folder, timeout))
 

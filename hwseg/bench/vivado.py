@@ -18,7 +18,7 @@ from pathlib import Path
 from hwseg import golden
 from hwseg.bench.energy_cores import Sample, run_netlist, samples
 from hwseg.bench.saif import Instance, Net, Saif, nets_of, text
-from hwseg.builds.energy import CALIBRATION, read_images
+from hwseg.builds.energy import CALIBRATION, read_images, stored_picture
 from hwseg.compile.program import Program
 from hwseg.energy.traffic import traffic
 from hwseg.errors import HwsegError, require
@@ -85,7 +85,6 @@ def compare(build: Path, images: Path | None, energy: EnergyReport, progress: Pr
 
 def saif(build: Path, program: Program, images: Path | None, clock_mhz: float, progress: Progress) -> Saif:
     """Activity of every core: the netlist's on the layers with the most work, one after the other."""
-    import numpy as np
 
     stored = build / CALIBRATION
     require(
@@ -94,7 +93,7 @@ def saif(build: Path, program: Program, images: Path | None, clock_mhz: float, p
         "needs pictures for the activity, and the build has none",
         "add --images, or compile with --calibrate",
     )
-    inputs = [np.load(stored)] if images is None else read_images(images, program.graph, False, "")
+    inputs = [stored_picture(build)] if images is None else read_images(images, program.graph, False, "")
     tensors = golden.run(program.graph, inputs[0]).tensors
     counts = traffic(program.program, program.timing(), program.config)
     plans = sorted(program.plans, key=lambda plan: -counts[plan.index].plane_cycles)[:LAYERS]

@@ -9,11 +9,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from hwseg import golden
 from hwseg.boards import load_board
-from hwseg.builds.energy import CALIBRATION, energy_of, pictures_in, read_fitting
+from hwseg.builds.energy import CALIBRATION, energy_of, pictures_in, read_fitting, stored_picture
 from hwseg.builds.files import json_bytes
 from hwseg.builds.read import load_graph, read_report
 from hwseg.builds.simulation import SIMULATION, simulation
@@ -146,6 +144,5 @@ def calibrated(build: Path, planes: int) -> Picture | None:
     if not stored.is_file():
         return None
     graph = turned(load_graph(build), planes)
-    with file_errors(stored):
-        q = np.load(stored, allow_pickle=False)
+    q = stored_picture(build)
     return segmented(graph, q, golden.run(graph, q, taps=()).mask, CALIBRATED)

@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from hwseg import golden
+from hwseg.borders import given
+from hwseg.builds.read import CALIBRATION as CALIBRATION
 from hwseg.builds.read import load_build
 from hwseg.compile.program import Program, Progress, silent
 from hwseg.energy.frame import activity_of_program
@@ -19,9 +21,6 @@ from hwseg.pictures.source import read_input
 from hwseg.power.activity import LayerActivity, SourceKind
 from hwseg.power.coefficients import Coefficients, load
 from hwseg.power.estimate import TEMPERATURE, EnergyReport, estimate
-
-CALIBRATION = "calibration.npy"
-"""In a build folder: the integers [H, W, C] of the picture of `hwseg compile --calibrate`."""
 
 PICTURES = 4
 """Pictures of a folder that are looked at, spread over it by name, where not all are."""
@@ -68,14 +67,20 @@ def _activity(
         inputs = read_images(images, program.graph, full, fit)
         source = "full" if full else "images"
     elif stored.is_file():
-        with file_errors(stored):
-            inputs = [np.load(stored, allow_pickle=False)]
+        inputs = [stored_picture(build)]
         source = "calibration"
     maps = []
     for number, picture in enumerate(inputs):
         progress(f"golden model, picture {number + 1} of {len(inputs)}")
         maps.append(golden.run(program.graph, picture).tensors)
     return activity_of_program(program, maps, source, full=full, progress=progress)
+
+
+def stored_picture(build: Path) -> np.ndarray:
+    """The picture of `hwseg compile --calibrate`, as integers [H, W, C]."""
+    stored = build / CALIBRATION
+    with given(stored, "the picture of a build", "compile the model again"):
+        return np.asarray(np.load(stored, allow_pickle=False))
 
 
 def read_images(path: Path, graph: Graph, full: bool, fit: str) -> list[np.ndarray]:

@@ -8,15 +8,24 @@ from pathlib import Path
 from typing import Any
 
 from hwseg.boards import load_board
+from hwseg.borders import given
 from hwseg.compile.lower.dial import turned
 from hwseg.compile.program import Program, compile_graph
 from hwseg.errors import require
-from hwseg.files import file_errors, verify_manifest
+from hwseg.files import verify_manifest
 from hwseg.ir import Graph
 from hwseg.pictures.choice import CHOSEN
 from hwseg.pictures.source import chosen
 from hwseg.quant.read.load import load
 from hwseg.rtl.config import parse_array
+
+CALIBRATION = "calibration.npy"
+"""In a build folder: the integers [H, W, C] of the picture of `hwseg compile --calibrate`."""
+USED = (
+    *("report.json", "model.onnx", "program.bin", "weights.bin", "memory.json", "graph.json", "top.v", "sim_cells.v"),
+    CALIBRATION,
+)
+"""What is read of a build folder, by any command."""
 
 
 def require_build(folder: Path, *, verify: bool = True) -> None:
@@ -25,25 +34,25 @@ def require_build(folder: Path, *, verify: bool = True) -> None:
     require(folder.is_dir(), str(folder), "must be a build folder, but there is none", cure)
     require((folder / "report.json").is_file(), str(folder), "must be a build folder, but has no report.json", cure)
     if verify:
-        verify_manifest(folder)
+        verify_manifest(folder, USED)
 
 
 def load_build(folder: Path, *, verify: bool = True) -> tuple[Graph, Program, Mapping[str, Any]]:
     """What a build folder contains, compiled again from its model."""
     require_build(folder, verify=verify)
-    with file_errors(folder):
-        report = json.loads((folder / "report.json").read_text())
-    graph = turned(_graph(folder, report), int(report.get("planes", 8)))
-    config = parse_array(report["array"])
-    board, clock = load_board(report["board"]), float(report["clock_mhz"])
+    with given(folder / "report.json", "a report of hwseg compile", "compile the model again"):
+        report = json.loads((folder / "report.json").read_bytes())
+        planes, config = int(report.get("planes", 8)), parse_array(report["array"])
+        board, clock = load_board(report["board"]), float(report["clock_mhz"])
+    graph = turned(_graph(folder, report), planes)
     program = compile_graph(graph, config, board, bool(report.get("inexact")), clock_mhz=clock)
     return graph, program, report
 
 
 def load_graph(folder: Path) -> Graph:
     """The integer graph of a build's model, all planes, with what was chosen of its pixels."""
-    with file_errors(folder):
-        report = json.loads((folder / "report.json").read_text())
+    with given(folder / "report.json", "a report of hwseg compile", "compile the model again"):
+        report = json.loads((folder / "report.json").read_bytes())
     return _graph(folder, report)
 
 
@@ -57,6 +66,7 @@ def read_report(build: Path) -> dict[str, Any]:
     require(
         (build / "report.json").is_file(), str(build), "must be a build folder with report.json", "run hwseg compile"
     )
-    verify_manifest(build)
-    content: dict[str, Any] = json.loads((build / "report.json").read_text())
+    verify_manifest(build, USED)
+    with given(build / "report.json", "a report of hwseg compile", "compile the model again"):
+        content: dict[str, Any] = json.loads((build / "report.json").read_bytes())
     return content

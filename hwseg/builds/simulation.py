@@ -15,7 +15,10 @@ from hwseg.sim.simulate import Progress, Simulation, simulate_program
 
 SIMULATION = "simulation"
 FOUND = "simulation.json"
-"""In the folder `SIMULATION` of a build: what `hwseg simulate` found, with the SHA-256 of the manifest it was given."""
+"""In the folder `SIMULATION` of a build: what `hwseg simulate` found, with the SHA-256 of the manifest it was given and
+of the pictures beside it.
+"""
+OWNER = "hwseg-simulation"
 
 
 def simulate(
@@ -55,9 +58,13 @@ def simulation(build: Path) -> dict[str, Any] | None:
             found = json.loads(place.read_text())
         keys = ("cycles", "predicted_cycles", "mismatches", "manifest", "image")
         content = {key: found[key] for key in keys}
-    except (ValueError, KeyError, TypeError) as error:
+        overlay = found.get("sha256", {}).get("overlay")
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise HwsegError(str(place), "must be what hwseg simulate writes", cure) from error
     now = sha256(build / MANIFEST)
     rule = f"the build was changed since it was simulated: manifest {now[:12]}, not {str(content['manifest'])[:12]}"
     require(content["manifest"] == now, str(place), rule, cure)
+    if overlay is not None:
+        picture = place.with_name("overlay.png")
+        require(sha256(picture) == overlay, str(picture), "is not the picture of this simulation", cure)
     return content

@@ -1,4 +1,4 @@
-"""When each instruction ran: the same recurrence as `timing.predict`, with every interval kept.
+"""When each instruction ran: every interval of the clock that `timing.predict` adds up.
 
     array    dispatch | turn | input or output | weights | reload | turn | walk        one row for each CONFIG and RUN
     reader   LOAD of input, weights, parameters or program; MOVE
@@ -14,11 +14,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hwseg.clock.timing import LATENCY, STARTUP, STORED, Constants, Timing, _Clock, unpack
-from hwseg.rtl.config import PAGE_WORDS, EngineConfig
+from hwseg.clock.clock import Clock
+from hwseg.clock.columns import layers_of, unpack
+from hwseg.clock.constants import LATENCY, STORED, Constants
+from hwseg.clock.timing import STARTUP, Timing
+from hwseg.rtl.config import EngineConfig
 from hwseg.rtl.isa import Opcode, Target
-
-Columns = dict[Opcode, tuple[np.ndarray, dict[str, np.ndarray]]]
 
 WALK = "compute"
 READS = ("input", "weights", "parameters", "program", "move")
@@ -29,7 +30,7 @@ KIND = {Target.WINDOW: 0, Target.POINT: 0, Target.WEIGHTS: 1, Target.PARAMETERS:
 
 
 @dataclass(frozen=True)
-class Compute:
+class Instructions:
     """int64 [n]: every CONFIG and RUN in order.  run: 1 for RUN.
 
     idle: cycles since the one before, with nothing dispatched; wait: for `WAITS[cause]`; weights, reload: for the
@@ -63,7 +64,7 @@ class Spans:
     """One frame of the engine.  timing: as `predict` gives it, of the same run."""
 
     timing: Timing
-    compute: Compute
+    compute: Instructions
     reader: Transfers
     writer: Transfers
 
@@ -85,89 +86,57 @@ class Spans:
 
 
 def record(program: bytes, config: EngineConfig, latency: int = LATENCY) -> Spans:
-    """`predict` with its intervals; a third slower than it."""
+    """`predict` with its intervals."""
     opcodes, columns = unpack(program)
-    clock = _Recorder(config, Constants.of(config, latency))
-    timing = clock.run(opcodes, columns, len(program) // 8)
-    words = min(len(program) // 8, PAGE_WORDS)
-    return Spans(
-        timing,
-        clock.computed(opcodes, columns),
-        clock.read(opcodes, columns, words),
-        clock.written(columns),
+    clock = Clock(opcodes, columns, config, Constants.of(config, latency)).run()
+    return Spans(Timing.of(clock), _computed(clock), _read(clock), _written(clock))
+
+
+def _computed(clock: Clock) -> Instructions:
+    """Every CONFIG and RUN."""
+    unit, opcodes = clock.compute, clock.opcodes
+    run = (opcodes[np.isin(opcodes, (Opcode.RUN, Opcode.CONFIG))] == Opcode.RUN).astype(np.int64)
+    end, taken = np.array(unit.ends), np.array(unit.taken)
+    start = np.concatenate(([0], end[:-1]))
+    for_input, for_output, weights = map(np.array, (unit.input_waits, unit.output_waits, unit.weight_waits))
+    wait = for_input + for_output
+    reload = np.zeros(len(run), np.int64)
+    reload[run == 1] = clock.columns[Opcode.RUN][1]["reload"] * (clock.constants.reload - 1)
+    return Instructions(
+        layer=layers_of(opcodes, clock.columns, Opcode.CONFIG, Opcode.RUN),
+        run=run,
+        start=start,
+        idle=taken - start,
+        wait=wait,
+        cause=np.where(for_input > 0, 1, np.where(wait > 0, 2, 0)),
+        weights=weights,
+        reload=reload,
+        walk=np.where(run == 1, end - taken - 2 - wait - weights - reload, 0),
+        end=end,
     )
 
 
-class _Recorder(_Clock):
-    """Keeps what the vectorized formulas below cannot derive from the clock's own lists."""
+def _read(clock: Clock) -> Transfers:
+    """Every LOAD and MOVE, the hardware's own transfer of the first page before them."""
+    opcodes, columns = clock.opcodes, clock.columns
+    kind, length = np.zeros(len(opcodes), np.int64), np.zeros(len(opcodes), np.int64)
+    table = np.array([KIND[target] for target in sorted(KIND)])
+    rows, f = columns[Opcode.LOAD]
+    kind[rows], length[rows] = table[f["target"]], f["run_words"] * f["runs"]
+    rows, f = columns[Opcode.MOVE]
+    kind[rows], length[rows] = READS.index("move"), f["cost"]
+    order = np.isin(opcodes, (Opcode.LOAD, Opcode.MOVE))
+    start = np.array(clock.reader.starts)
+    return Transfers(
+        layer=np.append(0, layers_of(opcodes, columns, Opcode.LOAD, Opcode.MOVE)),
+        kind=np.append(READS.index("program"), kind[order]),
+        start=start,
+        end=start + 1 + np.append(clock.first_page, length[order]),
+    )
 
-    def __init__(self, config: EngineConfig, constants: Constants) -> None:
-        super().__init__(config, constants)
-        self.frees: list[int] = []
-        self.read_starts: list[int] = []
-        self.waits: dict[str, tuple[list[int], list[int]]] = {name: ([], []) for name in ("input", "output", "weights")}
 
-    def _compute(self) -> bool:
-        done = super()._compute()
-        if done:
-            self.frees.append(self.compute.free)
-        return done
-
-    def _stall(self, layer: int, cause: str, cycles: int) -> None:
-        super()._stall(layer, cause, cycles)
-        if cycles > 0 and cause in self.waits:
-            rows, lengths = self.waits[cause]
-            rows.append(len(self.frees))
-            lengths.append(cycles)
-
-    def _read(self, start: int) -> None:
-        super()._read(start)
-        self.read_starts.append(start)
-
-    def computed(self, opcodes: np.ndarray, columns: Columns) -> Compute:
-        n = len(self.frees)
-        end, taken = np.array(self.frees), np.array(self.compute.taken)
-        start = np.concatenate(([0], end[:-1]))
-        waits = {name: np.zeros(n, np.int64) for name in self.waits}
-        for name, (rows, lengths) in self.waits.items():
-            np.add.at(waits[name], np.array(rows, np.int64), np.array(lengths, np.int64))
-        order = np.flatnonzero((opcodes == Opcode.RUN) | (opcodes == Opcode.CONFIG))
-        run = (opcodes[order] == Opcode.RUN).astype(np.int64)
-        reload = np.zeros(n, np.int64)
-        reload[run == 1] = columns[Opcode.RUN][1]["reload"] * (self.constants.reload - 1)
-        wait = waits["input"] + waits["output"]
-        return Compute(
-            layer=np.array([layer for layer, _ in self.segments]),
-            run=run,
-            start=start,
-            idle=taken - start,
-            wait=wait,
-            cause=np.where(waits["input"] > 0, 1, np.where(wait > 0, 2, 0)),
-            weights=waits["weights"],
-            reload=reload,
-            walk=np.where(run == 1, end - taken - 2 - wait - waits["weights"] - reload, 0),
-            end=end,
-        )
-
-    def read(self, opcodes: np.ndarray, columns: Columns, first_page: int) -> Transfers:
-        """Every LOAD and MOVE, the hardware's own transfer of the first page before them."""
-        order = np.flatnonzero((opcodes == Opcode.LOAD) | (opcodes == Opcode.MOVE))
-        layer, kind, length = (np.zeros(len(opcodes), np.int64) for _ in range(3))
-        table = np.array([KIND[target] for target in sorted(KIND)])
-        rows, f = columns[Opcode.LOAD]
-        layer[rows], kind[rows], length[rows] = f["layer"], table[f["target"]], f["run_words"] * f["runs"]
-        rows, f = columns[Opcode.MOVE]
-        layer[rows], kind[rows], length[rows] = f["layer"], READS.index("move"), f["cost"]
-        start = np.array(self.read_starts)
-        lengths = np.concatenate(([first_page], length[order]))
-        return Transfers(
-            np.concatenate(([0], layer[order])),
-            np.concatenate(([READS.index("program")], kind[order])),
-            start,
-            start + 1 + lengths,
-        )
-
-    def written(self, columns: Columns) -> Transfers:
-        f = columns[Opcode.STORE][1]
-        end = np.array(self.stores, np.int64) - STORED
-        return Transfers(f["layer"], np.zeros(len(end), np.int64), end - 1 - f["run_words"] * f["runs"], end)
+def _written(clock: Clock) -> Transfers:
+    """Every STORE."""
+    f = clock.columns[Opcode.STORE][1]
+    end = np.array(clock.counters.stores, np.int64) - STORED
+    return Transfers(f["layer"], np.zeros(len(end), np.int64), end - 1 - f["run_words"] * f["runs"], end)

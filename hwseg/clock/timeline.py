@@ -89,7 +89,7 @@ def covered(starts: np.ndarray, ends: np.ndarray, edges: np.ndarray) -> np.ndarr
 def encode(spans: Spans) -> str:
     """Base64 of the deflated columns below, each number as LEB128, after the three counts of rows.
 
-    compute: layer, run, idle, wait, cause, weights, reload, walk (see `spans.Compute`)
+    compute: layer, run, idle, wait, cause, weights, reload, walk (see `spans.Instructions`)
     reader:  layer, kind, cycles since the transfer before, cycles
     writer:  layer, cycles since the transfer before, cycles
     """

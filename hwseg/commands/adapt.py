@@ -13,6 +13,8 @@ import click
 from hwseg.commands.options import label_options
 from hwseg.commands.train import chosen_labels, follow
 from hwseg.errors import HwsegError, require
+from hwseg.files import write_whole
+from hwseg.locks import in_use
 
 
 @click.command("adapt")
@@ -66,11 +68,10 @@ def command(
     labels = chosen_labels(data, run.unet.out_channels, *labelled, run.labels if resume else _labels(base))
     result = follow(run, data, train, labels)
     if result.interrupted:
-        return 130
-    report = _report(run, data, split, against)
-    from hwseg.files import write_whole
-
-    write_whole(out / "adapt.json", (json.dumps(report, indent=1) + "\n").encode())
+        return int(result.status)
+    with in_use(out):
+        report = _report(run, data, split, against)
+        write_whole(out / "adapt.json", (json.dumps(report, indent=1) + "\n").encode())
     _print(report)
     return 0
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,6 +25,7 @@ def command(builds: tuple[Path, ...], boundary: str | None, out: tuple[Path, ...
     from hwseg.builds import again as reports
     from hwseg.errors import require
     from hwseg.files import write_whole
+    from hwseg.locks import in_use
     from hwseg.report.compare import compare
     from hwseg.report.energy import chosen_boundary
 
@@ -31,7 +33,10 @@ def command(builds: tuple[Path, ...], boundary: str | None, out: tuple[Path, ...
     for path in out:
         rule = f"must end in {', '.join(SUFFIXES)}"
         require(path.suffix in SUFFIXES, str(path), rule, f"use {path.with_suffix('.html').name}")
-    found = compare([_name(b.resolve()) for b in builds], [reports.read(build).report for build in builds])
+    with ExitStack() as locks:
+        for build in builds:
+            locks.enter_context(in_use(build, shared=True))
+        found = compare([_name(b.resolve()) for b in builds], [reports.read(build).report for build in builds])
     contents = {path: _content(found, path.suffix, shown) for path in out}
     show(found, shown)
     for path, content in contents.items():
@@ -58,28 +63,28 @@ def _content(found: Comparison, suffix: str, boundary: str) -> bytes:
 
 def show(found: Comparison, boundary: str) -> None:
     """The table on the terminal; what is better than in the first build is green."""
-    from rich.console import Console
-    from rich.markup import escape
     from rich.table import Table
+    from rich.text import Text
 
+    from hwseg.commands.terminal import console
     from hwseg.report.compare import LARGE, NEITHER, ratio_text, shown
 
-    console = Console()
+    out = console()
     for name, model in zip(found.names, found.models, strict=True):
-        console.print(f"{escape(name)}: {escape(model)}", highlight=False)
+        out.print(f"{name}: {model}", highlight=False)
     table = Table(box=None, pad_edge=False)
     table.add_column("figure", overflow="fold")
     for i, name in enumerate(found.names):
-        table.add_column(escape(name), justify="right", overflow="fold")
+        table.add_column(name, justify="right", overflow="fold")
         if i:
             table.add_column("ratio", justify="right")
     for figure in shown(found, boundary):
-        cells = [figure.texts[0]]
+        cells: list[str | Text] = [figure.texts[0]]
         for text, ratio in zip(figure.texts[1:], figure.ratios[1:], strict=True):
             told = ratio_text(ratio)
             better = ratio is not None and ((ratio > 1) == (figure.better == LARGE)) and told != "1.00x"
-            cells += [text, f"[green]{told}[/]" if better and figure.better != NEITHER else told]
+            cells += [text, Text(told, "green") if better and figure.better != NEITHER else told]
         table.add_row(figure.name, *cells)
-    console.print(table)
+    out.print(table)
     for note in found.notes:
-        console.print(f"[yellow]{escape(note)}[/]")
+        out.print(note, style="yellow")

@@ -57,14 +57,12 @@ def command(
     allow_inexact: bool,
 ) -> None:
     """Turn a QONNX MODEL into Verilog, program, weights and a report."""
-    from rich.console import Console
-    from rich.markup import escape
-
     from hwseg.builds.build import compile_model
     from hwseg.commands.tables import show, show_energy_of_frame, show_explanations
+    from hwseg.commands.terminal import Phases
     from hwseg.quant.read.reshape import parse_size
 
-    with Console(stderr=True).status("starting") as status:
+    with Phases("starting") as phases:
         build = compile_model(
             model,
             board,
@@ -78,7 +76,7 @@ def command(
             calibrate=calibrate,
             meaning=meaning,
             size=None if size is None else parse_size(size),
-            progress=lambda phrase: status.update(escape(phrase)),
+            progress=phases,
         )
     show(build.report)
     show_energy_of_frame(build.report)

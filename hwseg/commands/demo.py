@@ -21,18 +21,24 @@ def command(out: Path) -> int:
     Compiles a shipped network, simulates its Verilog on a part of the picture, compares every feature map and the
     cycles, and writes picture, mask and overlay into the folder.  The exit status is 1 if anything differs.
     """
-    from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
+    from hwseg.commands.terminal import console as plain_console
+    from hwseg.commands.terminal import visible
     from hwseg.demo import run
 
-    console = Console()
-    columns = (TextColumn("simulate:"), BarColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    console = plain_console()
+    columns = (
+        TextColumn("simulate:"),
+        BarColumn(),
+        TextColumn("{task.description}", markup=False),
+        TimeElapsedColumn(),
+    )
     with Progress(*columns, console=console, transient=True) as bars:
         task = bars.add_task("", total=None, visible=False)
 
         def show(cycles: int, expected: int, layer: str) -> None:
-            bars.update(task, completed=cycles, total=expected, description=layer, visible=True)
+            bars.update(task, completed=cycles, total=expected, description=visible(layer), visible=True)
 
         result = run(out, lambda line: console.print(line, highlight=False, soft_wrap=True), show)
     _report(console, result, out)

@@ -30,14 +30,14 @@ def command(as_json: bool) -> int:
         ]
         click.echo(json.dumps(rows, indent=1))
     else:
-        from rich.console import Console
         from rich.table import Table
+        from rich.text import Text
+
+        from hwseg.commands.terminal import console
 
         table = Table("tool", "version", "needed for", "cure", box=None, pad_edge=False)
         for tool in tools:
-            version = (
-                tool.version if tool.version is not None else "[red]missing[/]" if tool.base else "[dim]missing[/]"
-            )
-            table.add_row(tool.name, version, tool.needed_for, "" if tool.found else tool.cure.replace("[", "\\["))
-        Console().print(table)
+            missing = Text("missing", "red" if tool.base else "dim")
+            table.add_row(tool.name, tool.version or missing, tool.needed_for, "" if tool.found else tool.cure)
+        console().print(table)
     return int(any(tool.base and not tool.found for tool in tools))

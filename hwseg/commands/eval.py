@@ -113,9 +113,9 @@ def dial(graph: Graph, planes: int, layers: Sequence[str]) -> int | dict[str, in
     """Planes for `golden.run`: one number, or a number for each activation where some have their own."""
     if not layers:
         return planes
-    from hwseg.ops import Add, Requantize
+    from hwseg.ops import ROUNDING
 
-    limits = {node.output: planes for node in graph.nodes if isinstance(node.op, Requantize | Add)}
+    limits = {node.output: planes for node in graph.nodes if isinstance(node.op, ROUNDING)}
     for text in layers:
         pattern, _, count = text.partition("=")
         matches = [name for name in limits if fnmatchcase(name, pattern)]

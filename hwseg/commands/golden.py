@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import isinf
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,7 @@ from hwseg.commands.options import input_option, page_option, say_input
 if TYPE_CHECKING:
     import numpy as np
 
-    from hwseg.quant.read.referee import Verdict
+    from hwseg.quant.read.referee import Comparison, Verdict
 
 
 @click.command("golden")
@@ -101,17 +102,30 @@ def _compare(model: Path, q: np.ndarray, executor: str, checkpoint: Path | None)
 
 def _print(verdict: Verdict, verbose: bool) -> None:
     for row in verdict.tensors:
-        if row.different or verbose:
+        if row.different or row.unexplained or verbose:
             error = f", farthest {row.error:.3g} steps" if row.different else ""
-            click.echo(f"  {row.kind:11} {row.tensor}: {row.different} of {row.elements} differ{error}")
+            click.echo(f"  {row.kind:11} {row.tensor}: {row.different} of {row.elements} differ{error}{_own(row)}")
     kind = "power-of-two model, equality required" if verdict.exact else "float scales"
+    share = f" ({verdict.different / verdict.activations:.1%})" if verdict.different else ""
     click.echo(
         f"{verdict.executor}: {len(verdict.tensors)} tensors compared ({kind}): "
-        f"{verdict.different} of {verdict.activations} activations differ"
+        f"{verdict.different} of {verdict.activations} activations differ{share}"
     )
-    if verdict.own:
+    if verdict.different and verdict.agrees:
+        layers = [row.tensor for row in verdict.tensors if row.kind == "activation" and row.own.count]
         click.echo(
-            f"  {verdict.own} arise from rounding in their own layer, at most {verdict.tie:.2g} steps from a tie; "
-            "the others follow from these"
+            f"  {verdict.own} were rounded to the other side of a tie, {verdict.tie:.2g} steps away at most, in "
+            f"{len(layers)} layers, the first {layers[0]}; all others follow: on {verdict.executor}'s own inputs, "
+            "layer by layer, hwseg computes them exactly so"
         )
     click.echo("agree" if verdict.agrees else "DISAGREE")
+
+
+def _own(row: Comparison) -> str:
+    """What arises in the layer that makes a tensor."""
+    if not row.own.count:
+        return ""
+    if not row.unexplained:
+        return f"; {row.own.count} in this layer, carried at most {row.own.far:.2g} steps over a tie"
+    reason = "no rounding explains it" if isinf(row.own.far) else f"{row.own.far:.2g} steps from a tie"
+    return f"; {row.own.count} in this layer: {reason}"

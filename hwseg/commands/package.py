@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from pathlib import Path
 
 import click
@@ -34,18 +35,25 @@ def command(
     from hwseg.boards.zynq7020.bitstream import make_bitstream, require_tools
     from hwseg.boards.zynq7020.package import archive as write_archive
     from hwseg.boards.zynq7020.package import package
+    from hwseg.files import Sealed
+    from hwseg.locks import in_use
 
     target = load_board(board)
     folder = out or builds[0].with_name(f"{builds[0].name}-{board}")
     if bitstream:
         require_tools(chipdb, prjxray_db)
-    names = package(builds, target, folder)
-    if bitstream:
-        assert chipdb is not None
-        assert prjxray_db is not None
-        make_bitstream(folder, target, chipdb, prjxray_db, lambda step: click.echo(step, err=True))
-    click.echo(f"wrote {folder}: {len(names)} files for the {target.title}")
-    if archive:
-        zipped = folder.with_name(folder.name + ".zip")
-        write_archive(folder, zipped)
-        click.echo(f"wrote {zipped}")
+    with ExitStack() as locks:
+        locks.enter_context(in_use(folder))
+        for build in builds:
+            locks.enter_context(in_use(build, shared=True))
+        clocked = package(builds, target, folder)
+        if bitstream:
+            assert chipdb is not None
+            assert prjxray_db is not None
+            make_bitstream(folder, clocked, chipdb, prjxray_db, lambda step: click.echo(step, err=True))
+        count = len(Sealed.of(folder).digests) + 1
+        click.echo(f"wrote {folder}: {count} files for the {target.title} at {clocked.ps.fclk.mhz:.3f} MHz")
+        if archive:
+            zipped = folder.with_name(folder.name + ".zip")
+            write_archive(folder, zipped)
+            click.echo(f"wrote {zipped}")

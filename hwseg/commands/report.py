@@ -46,13 +46,12 @@ def command(
     With --images (or another temperature or coefficients) the energy is estimated anew, and report.html, .md, .csv and
     .json are written.
     """
-    from rich.console import Console
-    from rich.markup import escape
-
     from hwseg.builds import again as reports
     from hwseg.builds.files import json_bytes
     from hwseg.commands.tables import show, show_energy, show_energy_of_frame
+    from hwseg.commands.terminal import Phases
     from hwseg.errors import require
+    from hwseg.locks import in_use
     from hwseg.power.coefficients import load
     from hwseg.power.estimate import TEMPERATURE
     from hwseg.report.energy import chosen_boundary
@@ -60,7 +59,7 @@ def command(
     shown = chosen_boundary(boundary)
     require(images is not None or not full, "--full", "needs pictures to look at", "add --images")
     anew = with_vivado or images is not None or temperature is not None or coefficients is not None
-    with Console(stderr=True).status("reading the build") as status:
+    with Phases("reading the build") as phases, in_use(build, shared=True):
         if anew:
             found = reports.estimated(
                 build,
@@ -69,15 +68,15 @@ def command(
                 fit=fit or "",
                 temperature=TEMPERATURE if temperature is None else temperature,
                 coefficients=None if coefficients is None else load(coefficients),
-                progress=lambda phrase: status.update(escape(phrase)),
+                progress=phases,
             )
             if with_vivado:
-                found = beside_vivado(found, images, lambda phrase: status.update(escape(phrase)))
+                found = beside_vivado(found, images, phases)
         else:
             found = reports.read(build)
         folder = build / "report" if out is None and anew else out
         if folder is not None:
-            status.update("writing the report")
+            phases("writing the report")
             found.write(folder, shown)
     if as_json:
         click.echo(json_bytes(found.report).decode(), nl=False)

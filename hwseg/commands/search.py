@@ -14,6 +14,8 @@ import click
 from hwseg.commands.options import label_options
 from hwseg.commands.train import chosen_labels, follow
 from hwseg.errors import HwsegError, require
+from hwseg.files import write_whole
+from hwseg.locks import in_use
 from hwseg.power.band import BOUNDARIES
 
 OBJECTIVES = {"cycles": "cycles", "energy": "energy_mj"}
@@ -67,18 +69,18 @@ def command(base: Path, data: Path, out: Path, **options: Any) -> int:
     require(usable, str(checkpoint), "must be a quantized, folded network", "train with a preset other than float")
     resize = meta["resize"] if options["resize"] is None else options["resize"]
     meta = {**meta, "resize": resize, "input": replace(meta["input"], fit="resize" if resize else "")}
-    labels = chosen_labels(
+    meta["labels"] = chosen_labels(
         data, model.config.out_channels, options.pop("labels"), options.pop("ignore"), meta["labels"]
     )
-    meta["labels"] = labels
-    chosen = _search(model, meta, data, out, options)
-    if not options["steps"]:
-        return 0
-    return _tune(checkpoint, chosen, meta, data, out, options)
+    with in_use(out):
+        chosen = _search(model, meta, data, out, options)
+        if not options["steps"]:
+            return 0
+        return _tune(checkpoint, chosen, meta, data, out, options)
 
 
 def _search(model: Any, meta: Mapping[str, Any], source: Path, out: Path, options: Mapping[str, Any]) -> Any:
-    from hwseg.files import write_whole
+    from hwseg import codesign
     from hwseg.quant.train import data as sets
     from hwseg.quant.train import plots, search
     from hwseg.quant.train.config import to_toml
@@ -89,12 +91,12 @@ def _search(model: Any, meta: Mapping[str, Any], source: Path, out: Path, option
     )
     known = [search.Set.of(parts[p], meta["input"], unet, meta["resize"]) for p in ("train", "val")]
     both = search.Set(known[0].batches + known[1].batches)
-    engine = _Engine(model, meta, out, options)
+    engine = codesign.Costs(model, meta, out, options)
     base = search.Base.of(model)
     key = {
         "unet": unet.to_dict(),
         "parameters": base.digest,
-        "pictures": len(both.batches),
+        "pictures": both.digest,
         "size": list(engine.size),
         "array": engine.config.name,
     }
@@ -104,7 +106,7 @@ def _search(model: Any, meta: Mapping[str, Any], source: Path, out: Path, option
     click.echo(f"array {engine.config.name}, {len(both.batches)} pictures, {options['jobs']} processes")
     weights = options["weight_price"] > 0
     table = search.sensitivity(memory, base, both, weights, options["jobs"], lambda s: _told("losses", s))
-    cost = engine.cost(memory, table, options["jobs"], options["weight_price"])
+    cost = engine.cost(memory, table, options["jobs"], options["weight_price"], lambda s: _told(engine.objective, s))
     best = search.front(table, cost)
     first = search.Point({knob: max(losses) for knob, losses in table.items()}, 0.0, 0.0)
     points = [first, *(p for p in search.spread(best, options["points"] - 1) if p.bits != first.bits)]
@@ -118,7 +120,7 @@ def _search(model: Any, meta: Mapping[str, Any], source: Path, out: Path, option
         told = f"{prices['cycles']:,} cycles, {prices['energy_mj']:.4g} mJ"
         click.echo(f"{told}, loss {loss:.4f}, validation Dice {dice:.4f}")
     saved = OBJECTIVES[options["objective"]]
-    number = choose(rows, options["share"], options["budget"], saved)
+    number = codesign.choose(rows, options["share"], options["budget"], saved)
     result = search.with_bits(unet, rows[number]["bits"])
     front = {"array": engine.config.name, "size": list(engine.size), "objective": engine.objective,
              "boundary": engine.boundary, "clock_mhz": engine.board.clock_mhz, "chosen": number,
@@ -131,112 +133,6 @@ def _search(model: Any, meta: Mapping[str, Any], source: Path, out: Path, option
     )
     click.echo(f"chosen: {rows[number]['cycles']:,} cycles; {shares}; bits in {out / 'config.toml'}")
     return result
-
-
-def choose(rows: list[dict[str, Any]], share: float | None, budget: float, key: str = "cycles") -> int:
-    """The least loss within a share of what the first row costs, or the least cost within a loss of Dice."""
-    costs = [row[key] for row in rows]
-    if share is not None:
-        fits = [i for i, cost in enumerate(costs) if cost <= share * costs[0]]
-        least = min(costs) / costs[0]
-        require(bool(fits), "--share", f"must be at least {least:.3f} here, not {share:g}", "try a smaller --array")
-        return min(fits, key=lambda i: rows[i]["loss"])
-    fits = [i for i, row in enumerate(rows) if row["dice"] >= rows[0]["dice"] - budget]
-    return min(fits, key=costs.__getitem__)
-
-
-class _Engine:
-    """Compiler and energy model as sources of costs."""
-
-    def __init__(self, model: Any, meta: Mapping[str, Any], out: Path, options: Mapping[str, Any]) -> None:
-        from hwseg.boards import load_board
-        from hwseg.compile.activation_cost import activation_nodes
-        from hwseg.quant.read.load import load
-        from hwseg.quant.read.reshape import parse_size
-        from hwseg.quant.train.export import export_qonnx
-        from hwseg.target.array import choose_array
-
-        self.unet = model.config
-        self.objective, self.boundary = options["objective"], options["boundary"]
-        side = int(meta["resize"] or meta["size"])
-        self.size = parse_size(options["size"]) if options["size"] else (side, side)
-        out.mkdir(parents=True, exist_ok=True)
-        export_qonnx(model, out / "base.onnx", self.size, meta["input"], meta["labels"], "base")
-        self.graph = load(out / "base.onnx")
-        self.board = load_board("zynq7020")
-        self.config = choose_array(options["array"], "table", self.board)
-        widths = [self.graph.types[node.output].bits for node in activation_nodes(self.graph)]
-        assert widths == [self.unet.activation_bits_of(name) for name in self.unet.activations]
-        self.counts = {
-            name: int(
-                model.get_submodule(name.replace("/", ".") + (".conv" if name[:2] == "up" else "")).weight.numel()
-            )
-            for name in self.unet.convolutions
-        }
-
-    def program(self, bits: Mapping[str, int]) -> Any:
-        """The network with a choice of bits, compiled."""
-        from hwseg.compile.activation_cost import compiled
-        from hwseg.quant.train.search import with_bits
-
-        chosen = with_bits(self.unet, bits)
-        return compiled(self.graph, [chosen.activation_bits_of(n) for n in chosen.activations], self.config, self.board)
-
-    def energy(self, program: Any) -> Any:
-        """Estimated, at the default activity."""
-        from hwseg.energy.frame import activity_of_program
-        from hwseg.power.coefficients import load
-        from hwseg.power.estimate import estimate
-
-        return estimate(activity_of_program(program), load(), self.board.clock_mhz)
-
-    def prices(self, bits: Mapping[str, int]) -> dict[str, float]:
-        """Exact cycles of a choice, and its millijoules: the middle of the estimate."""
-        program = self.program(bits)
-        energy = self.energy(program).total.energy_mj[self.boundary].mid
-        return {"cycles": program.timing().total, "energy_mj": energy}
-
-    def layers(self, bits: Mapping[str, int]) -> dict[str, float]:
-        """Cost of each layer."""
-        from hwseg.compile.activation_cost import cycles
-
-        program = self.program(bits)
-        if self.objective == "cycles":
-            return dict(cycles(program).layers)
-        return {layer.name: layer.energy_mj[self.boundary].mid for layer in self.energy(program).layers}
-
-    def packed(self, bits: Mapping[str, int]) -> int:
-        """Bytes of all weights, each in its own bits."""
-        from hwseg.quant.train.search import with_bits
-
-        chosen = with_bits(self.unet, bits)
-        return sum((count * chosen.weight_bits_of(name) + 7) // 8 for name, count in self.counts.items())
-
-    def cost(self, memory: Any, table: Mapping[str, Mapping[int, float]], jobs: int, price: float) -> Any:
-        """A quick estimate from choices of one knob at b bits and all others at two.
-
-        A layer takes the most cycles that any knob makes it take; what knobs add to its energy is added up.
-        """
-        from hwseg.quant.train.search import LOWEST
-
-        activations = [knob for knob in table if knob.startswith("a:")]
-        low = dict.fromkeys(activations, LOWEST)
-        kind = self.objective if self.objective == "cycles" else f"{self.objective} {self.boundary}"
-        tasks = {f"{kind} {k} {b}": ({**low, k: b},) for k in activations for b in table[k]}
-        memory.fill(tasks, self.layers, jobs, lambda s: _told(self.objective, s))
-        seen = {(k, b): memory.values[f"{kind} {k} {b}"] for k in activations for b in table[k]}
-        least = seen[activations[0], LOWEST]
-
-        def cost(bits: Mapping[str, int]) -> float:
-            rows = [seen[k, bits[k]] for k in activations]
-            if self.objective == "cycles":
-                total = sum(max(row[name] for row in rows) for name in least)
-            else:
-                total = sum(value + sum(row[name] - value for row in rows) for name, value in least.items())
-            unit = 1.0 if self.objective == "cycles" else 1e-6
-            return float(total + unit * price * self.packed(bits))
-
-        return cost
 
 
 def _told(what: str, text: str) -> None:
@@ -263,6 +159,6 @@ def _tune(
     click.echo(json.dumps(asdict(run.unet)["activation_bits"]))
     result = follow(run, data, train, meta["labels"])
     if result.interrupted:
-        return 130
+        return int(result.status)
     click.echo(f"next: hwseg export {run.folder}")
     return 0

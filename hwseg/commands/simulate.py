@@ -4,6 +4,7 @@ cycle.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -68,36 +69,37 @@ def command(
 
     The exit status is 1 if a value or, with a fixed latency, a cycle count differs.
     """
-    from rich.console import Console
-
     from hwseg.builds.read import load_graph, require_build
     from hwseg.builds.simulation import simulate
+    from hwseg.commands.terminal import Phases, visible
     from hwseg.files import MANIFEST, sha256, write_whole
+    from hwseg.locks import in_use
     from hwseg.pictures.source import chosen, is_tensor, read_input
 
-    console = Console(stderr=True)
     bounds = None if latency is None else parse_latency(latency)
-    require_build(build, verify=not force)
-    graph = chosen(load_graph(build), meaning)
-    q = read_input(image, graph, fit or "", page)
-    if not is_tensor(image):
-        say_input(graph)
-    with console.status("building the simulator") as status:
-
-        def progress(cycles: int, predicted: int, layer: str) -> None:
-            status.update(f"{layer}: {cycles:,} of about {predicted:,} cycles ({min(99, 100 * cycles // predicted)} %)")
-
-        result = simulate(build, q, latency=bounds, seed=seed, verify=False, skip=skip, progress=progress)
+    require_build(build, verify=False)
     folder = pictures or build / "simulation"
-    paths = write_pictures(folder, graph, q, result.mask)
-    found = {**as_json(result, {}), "image": image.name, "manifest": sha256(build / MANIFEST)}
-    write_whole(folder / "simulation.json", (json.dumps(found, indent=1) + "\n").encode())
-    _print(result)
+    with in_use(build, shared=True), in_use(folder):
+        require_build(build, verify=not force)
+        graph = chosen(load_graph(build), meaning)
+        q = read_input(image, graph, fit or "", page)
+        if not is_tensor(image):
+            say_input(graph)
+        with Phases("building the simulator") as phases:
+
+            def progress(cycles: int, predicted: int, layer: str) -> None:
+                share = min(99, 100 * cycles // predicted)
+                phases(f"{layer}: {cycles:,} of about {predicted:,} cycles ({share} %)")
+
+            result = simulate(build, q, latency=bounds, seed=seed, verify=False, skip=skip, progress=progress)
+        _print(result)
+        found = {**as_json(result, {}), "image": image.name, "manifest": sha256(build / MANIFEST)}
+        paths = keep(folder, drawn(graph, q, result.mask), found)
     if out is not None:
         write_whole(out, _npy(result.output))
     if json_path is not None:
         write_whole(json_path, (json.dumps(as_json(result, paths), indent=1) + "\n").encode())
-    click.echo(f"mask {paths['mask']}, overlay {paths['overlay']}")
+    click.echo(visible(f"mask {paths['mask']}, overlay {paths['overlay']}"))
     return 0 if result.passed else 1
 
 
@@ -129,19 +131,37 @@ def as_json(result: Simulation, paths: dict[str, Path]) -> dict[str, Any]:
     }
 
 
-def write_pictures(folder: Path, graph: Any, q: np.ndarray, mask: np.ndarray) -> dict[str, Path]:
-    """mask.png (0 and 255, or class numbers with a palette) and overlay.png (mask's outline on the picture)."""
-    from hwseg.files import file_errors, write_whole
+def drawn(graph: Any, q: np.ndarray, mask: np.ndarray) -> dict[str, bytes]:
+    """The mask (0 and 255, or class numbers with a palette) and the overlay (its outline on the picture) as PNG."""
     from hwseg.pictures.draw import mask_png, overlay_png
     from hwseg.pictures.source import labels_of
 
-    with file_errors(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-    paths = {"mask": folder / "mask.png", "overlay": folder / "overlay.png"}
     labels = labels_of(graph)
-    write_whole(paths["mask"], mask_png(mask, labels))
-    write_whole(paths["overlay"], overlay_png(q, graph.types[graph.input], mask, labels=labels))
-    return paths
+    overlay = overlay_png(q, graph.types[graph.input], mask, labels=labels)
+    return {"mask": mask_png(mask, labels), "overlay": overlay}
+
+
+def keep(folder: Path, pictures: dict[str, bytes], found: dict[str, Any]) -> dict[str, Path]:
+    """Write mask.png, overlay.png and simulation.json, which has their SHA-256; the pictures' paths.
+
+    A folder that is new or an older result is replaced as a whole; in any other folder file by file.
+    """
+    from hwseg.builds.simulation import FOUND, OWNER
+    from hwseg.files import build_folder, file_errors, owner_of, write_whole
+
+    digests = {name: hashlib.sha256(content).hexdigest() for name, content in pictures.items()}
+    contents = {f"{name}.png": content for name, content in pictures.items()}
+    contents[FOUND] = (json.dumps({**found, "sha256": digests}, indent=1) + "\n").encode()
+    with file_errors(folder):
+        other = folder.is_dir() and any(folder.iterdir()) and owner_of(folder) != OWNER
+    if other:
+        for name, content in contents.items():
+            write_whole(folder / name, content)
+    else:
+        with build_folder(folder, OWNER, manifest=False) as scratch:
+            for name, content in contents.items():
+                (scratch / name).write_bytes(content)
+    return {name: folder / f"{name}.png" for name in pictures}
 
 
 def _npy(array: np.ndarray) -> bytes:
@@ -155,8 +175,9 @@ def _npy(array: np.ndarray) -> bytes:
 
 
 def _print(result: Simulation) -> None:
-    from rich.console import Console
     from rich.table import Table
+
+    from hwseg.commands.terminal import console, visible
 
     table = Table(box=None, header_style="bold")
     for column, justify in (("layer", "left"), ("mismatches", "right"), ("cycles", "right"), ("predicted", "right")):
@@ -164,11 +185,11 @@ def _print(result: Simulation) -> None:
     for layer in result.layers:
         table.add_row(layer.name, f"{layer.mismatches:,}", f"{layer.cycles:,}", f"{layer.predicted_cycles:,}")
     table.add_row("total", f"{result.mismatches:,}", f"{result.cycles:,}", f"{result.predicted_cycles:,}", style="bold")
-    Console().print(table)
+    console().print(table)
     if not result.finished:
         click.echo("the engine did not finish, or reported a bus error")
     if result.first_mismatch is not None:
-        click.echo(str(result.first_mismatch))
+        click.echo(visible(result.first_mismatch))
     if result.predicted_skipped or result.counters["skipped"]:
         skipped = result.counters["skipped"]
         click.echo(f"{skipped:,} digit planes of windows left out, predicted {result.predicted_skipped:,}")

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from hwseg.commands.terminal import console
+
 if TYPE_CHECKING:
     from hwseg.compile.explain import Explanation
 
@@ -14,7 +16,6 @@ LEAST_SHARE = 0.005
 
 def show_explanations(rows: Sequence[Explanation]) -> None:
     """Shares of each layer's cycles on the terminal; layers of one chain have the same number."""
-    from rich.console import Console
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False)
@@ -27,7 +28,7 @@ def show_explanations(rows: Sequence[Explanation]) -> None:
     for row in rows:
         lost = sorted(((share, cause) for cause, share in row.shares.items() if cause != "compute"), reverse=True)
         table.add_row(
-            row.layer.replace("[", "\\["),
+            row.layer,
             str(row.chain) if row.fused else "",
             str(row.rows),
             f"{100 * row.shares['compute']:.0f} %",
@@ -36,12 +37,11 @@ def show_explanations(rows: Sequence[Explanation]) -> None:
             row.bound,
             row.help,
         )
-    Console().print(table)
+    console().print(table)
 
 
 def show(report: Mapping[str, Any]) -> None:
     """Layers and totals on the terminal."""
-    from rich.console import Console
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False)
@@ -54,7 +54,7 @@ def show(report: Mapping[str, Any]) -> None:
             table.add_row(row["name"], "", "", "", f"{row['cycles']:,}", "", "", "")
             continue
         table.add_row(
-            row["name"].replace("[", "\\["),
+            row["name"],
             row["op"],
             "x".join(map(str, row["output_shape"])),
             str(row["planes"]),
@@ -63,9 +63,9 @@ def show(report: Mapping[str, Any]) -> None:
             f"{row['ddr_bytes'] / 1e3:,.1f}",
             f"{row['gops']:.1f}",
         )
-    console, totals = Console(), report["totals"]
-    console.print(table)
-    console.print(
+    out, totals = console(), report["totals"]
+    out.print(table)
+    out.print(
         f"{report['array']} at {report['clock_mhz']:g} MHz: {totals['cycles']:,} cycles, "
         f"{totals['latency_ms']:.3f} ms, {totals['fps']:.1f} frames/s, {totals['gops']:.1f} GOPS, "
         f"{100 * totals['utilization']:.0f} % of peak"
@@ -74,16 +74,15 @@ def show(report: Mapping[str, Any]) -> None:
     for name, row in report["resources"].items():
         value, kind = (row["estimated"], "estimated") if row["measured"] is None else (row["measured"], "measured")
         used.append(f"{name.upper()} {value:,} of {row['available']:,} ({kind})")
-    console.print(", ".join(used))
+    out.print(", ".join(used))
     for sentence in report["warnings"]:
-        console.print(f"[yellow]{sentence}[/]")
+        out.print(sentence, style="yellow")
     for name, count in report["inexact"].items():
-        console.print(f"{name}: {count} steps differ from the exact ones")
+        out.print(f"{name}: {count} steps differ from the exact ones")
 
 
 def show_energy(report: Mapping[str, Any], boundary: str) -> None:
     """Energy of each layer at one boundary on the terminal."""
-    from rich.console import Console
     from rich.table import Table
 
     from hwseg.report.energy import band_text
@@ -94,24 +93,23 @@ def show_energy(report: Mapping[str, Any], boundary: str) -> None:
     table.add_column("GOPS/W", justify="right")
     for row in report["layers"]:
         efficiency = band_text(row["gops_per_w"][boundary]) if row["macs"] else ""
-        table.add_row(row["name"].replace("[", "\\["), band_text(row["energy_mj"][boundary]), efficiency)
-    Console().print(table)
+        table.add_row(row["name"], band_text(row["energy_mj"][boundary]), efficiency)
+    console().print(table)
 
 
 def show_energy_of_frame(report: Mapping[str, Any]) -> None:
     """Energy of the frame at every boundary on the terminal."""
-    from rich.console import Console
     from rich.table import Table
 
     from hwseg.power.band import BOUNDARIES
     from hwseg.report.energy import band_text
 
-    console = Console()
+    out = console()
     totals = Table(box=None, pad_edge=False)
     totals.add_column("boundary")
     for name in ("mJ per frame", "W", "GOPS/W"):
         totals.add_column(name, justify="right")
     for name in BOUNDARIES:
         totals.add_row(name, *(band_text(report["totals"][key][name]) for key in ("energy_mj", "watts", "gops_per_w")))
-    console.print(totals)
-    console.print(f"energy is estimated; activity: {report['energy']['activity_source']}", highlight=False)
+    out.print(totals)
+    out.print(f"energy is estimated; activity: {report['energy']['activity_source']}", highlight=False)

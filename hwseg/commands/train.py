@@ -12,8 +12,6 @@ import click
 from hwseg.commands.options import label_options
 from hwseg.errors import HwsegError, require
 
-_INTERRUPTED = 130
-
 
 @click.command("train")
 @click.argument("config", type=click.Path(path_type=Path), required=False)
@@ -141,7 +139,7 @@ def _train(run: Any, source: Path, labels: Any) -> int:
 
     result = follow(run, source, train, labels)
     if result.interrupted:
-        return _INTERRUPTED
+        return int(result.status)
     if not run.config.float_only:
         click.echo(f"next: hwseg export {run.folder}")
     return 0
@@ -149,14 +147,14 @@ def _train(run: Any, source: Path, labels: Any) -> int:
 
 def follow(run: Any, source: Path, train: Any, labels: Any) -> Any:
     """Train `run` on a folder or CSV file with a progress bar, and print what came of it."""
-    from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+    from hwseg.commands.terminal import console as plain_console
     from hwseg.quant.train import data
 
     unet, config = run.unet, run.config
     parts = data.load(source, unet.in_channels, unet.out_channels, config.seed, config.exclude, labels=labels)
-    console = Console(quiet=not run.fabric.is_global_zero)
+    console = plain_console(quiet=not run.fabric.is_global_zero)
     counts = ", ".join(f"{len(pairs)} {part}" for part, pairs in parts.items())
     console.print(f"{counts} pictures; {config.steps} steps on {run.device}", highlight=False)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())

@@ -13,7 +13,7 @@ from hwseg.boards import Board
 from hwseg.compile.program import Program, compile_graph
 from hwseg.errors import require
 from hwseg.ir import Graph, Node
-from hwseg.ops import Add, Concat, MaxPool2d, Requantize, Upsample2d
+from hwseg.ops import ROUNDING, SUMS
 from hwseg.rtl.config import EngineConfig
 
 
@@ -28,7 +28,7 @@ class Cycles:
 
 def activation_nodes(graph: Graph) -> tuple[Node, ...]:
     """The nodes that round to a word of their own, in execution order; the head is none of them."""
-    return tuple(n for n in graph.nodes if isinstance(n.op, Requantize | Add) and n.output != graph.head.tensor)
+    return tuple(n for n in graph.nodes if isinstance(n.op, ROUNDING) and n.output != graph.head.tensor)
 
 
 def shortened(graph: Graph, bits: Sequence[int]) -> Graph:
@@ -39,15 +39,13 @@ def shortened(graph: Graph, bits: Sequence[int]) -> Graph:
     nodes, types = [], dict(graph.types)
     for node in graph.nodes:
         op = node.op
-        if isinstance(op, Requantize | Add) and node.output in words:
+        if isinstance(op, ROUNDING) and node.output in words:
             width, signed = words[node.output], op.low < 0
             high = (1 << (width - signed)) - 1
             op = replace(op, low=-high - 1 if signed else 0, high=high)
             types[node.output] = replace(types[node.output], low=op.low, high=op.high)
-        elif isinstance(op, MaxPool2d | Upsample2d | Concat):
-            low, high = (
-                pick(getattr(types[i], end) for i in node.inputs) for pick, end in ((min, "low"), (max, "high"))
-            )
+        elif not isinstance(op, (*ROUNDING, *SUMS)):
+            low, high = op.interval(*(types[name].interval for name in node.inputs))
             types[node.output] = replace(types[node.output], low=low, high=high)
         nodes.append(replace(node, op=op))
     return replace(graph, nodes=tuple(nodes), types=types)

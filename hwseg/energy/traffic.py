@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hwseg.clock.timing import Timing, unpack
+from hwseg.clock.columns import unpack
+from hwseg.clock.timing import Timing
 from hwseg.rtl.config import EngineConfig
 from hwseg.rtl.isa import Opcode, Target
 

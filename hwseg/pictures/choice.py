@@ -5,14 +5,17 @@ A choice becomes part of the graph's metadata and of a build's report, so that w
 
 from __future__ import annotations
 
+import json
+import os
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hwseg.errors import HwsegError, require
-from hwseg.files import file_errors
+from hwseg.borders import given
+from hwseg.errors import HwsegError
+from hwseg.files import read_file
 from hwseg.pictures import labels, meaning
 from hwseg.pictures.labels import Labels
 from hwseg.pictures.meaning import FIT, INPUT, NAMES, NORMALIZE, PIXEL, Meaning
@@ -68,7 +71,7 @@ def named(text: str) -> Meaning:
     """A meaning from a name, from a phrase such as "range 0 4095", or from a JSON or TOML file."""
     path = Path(text)
     try:
-        if text not in NAMES and not text.lstrip().startswith("{") and path.is_file():
+        if text not in NAMES and not text.lstrip().startswith("{") and os.path.isfile(path):
             return meaning.from_mapping(table(path, "input"), str(path))
         return meaning.phrase(text, "--input")
     except HwsegError as error:
@@ -80,28 +83,16 @@ def named(text: str) -> Meaning:
 
 def table(path: Path, name: str) -> Any:
     """A table of a JSON or TOML file: the one of this name, or the file itself."""
-    with file_errors(path):
-        size = path.stat().st_size
-        require(size <= _LARGEST, str(path), f"must have at most {_LARGEST} bytes, has {size}", "name another file")
-        content = path.read_bytes()
-    try:
-        text = content.decode("utf-8-sig")
-        found = tomllib.loads(text) if path.suffix.lower() == ".toml" else _json(text)
-    except (ValueError, RecursionError) as error:
-        raise HwsegError(str(path), f"must be JSON or TOML: {error}", "write it as docs/pictures.md shows") from error
+    with given(path, "JSON or TOML", "write it as docs/pictures.md shows"):
+        text = read_file(path, _LARGEST).decode("utf-8-sig")
+        found = tomllib.loads(text) if path.suffix.lower() == ".toml" else json.loads(text)
     return found[name] if isinstance(found, dict) and isinstance(found.get(name), dict) else found
-
-
-def _json(text: str) -> Any:
-    import json
-
-    return json.loads(text)
 
 
 def named_labels(text: str, channels: int, ignore: int | None = None) -> Labels:
     """Labels from a coding such as "instances" or "values 1 2", or from a JSON or TOML file."""
     path = Path(text)
-    if text and path.is_file():
+    if text and os.path.isfile(path):
         found = labels.from_mapping(table(path, "labels"), channels, str(path))
         return found if ignore is None else Labels(channels, found.coding, ignore, found.names, found.colours)
     return Labels(channels, text, ignore)

@@ -30,11 +30,16 @@ def overlay_png(
 ) -> bytes:
     """The input's integers stretched to grey or colour, each class outlined, in the colours that `labels` declare;
     `reference`'s outline in white, if given.
+
+    A mask of another size than the picture's is laid over it: the smaller one of both is enlarged by nearest neighbour.
     """
     declared = labels.palette()[1:] if labels is not None and labels.colours else np.array(COLOURS, np.uint8)
     pixels = (q.astype(np.float64) - kind.low) * 255 / max(1, kind.high - kind.low)
     pixels = pixels[..., :3] if q.shape[2] >= 3 else np.repeat(pixels[..., :1], 3, axis=2)
-    scale = max(1, 512 // max(q.shape[:2]))
+    height, width = (max(sizes) for sizes in zip(q.shape[:2], mask.shape, strict=True))
+    pixels, mask = enlarged(pixels, height, width), enlarged(mask, height, width)
+    reference = None if reference is None else enlarged(reference, height, width)
+    scale = max(1, 512 // max(height, width))
     canvas = np.kron(pixels.astype(np.uint8), np.ones((scale, scale, 1), np.uint8))
     if reference is not None:
         canvas[outline(reference.astype(bool), scale)] = (255, 255, 255)
@@ -45,6 +50,13 @@ def overlay_png(
         canvas[inside] = (0.8 * canvas[inside] + 0.2 * colour).astype(np.uint8)
         canvas[outline(region, scale)] = colour
     return _png(canvas)
+
+
+def enlarged(image: np.ndarray, height: int, width: int) -> np.ndarray:
+    """[H, W, ...] in another size, by nearest neighbour."""
+    rows, columns = (np.arange(new) * old // new for new, old in zip((height, width), image.shape[:2], strict=True))
+    found: np.ndarray = image[rows[:, None], columns]
+    return found
 
 
 def outline(region: np.ndarray, scale: int) -> np.ndarray:

@@ -118,6 +118,14 @@ class Meaning:
         require(fits, place, f"must have a mean for each of {channels} channels, has {len(self.mean)}")
         return self
 
+    def accepts(self, bits: int) -> bool:
+        """Whether pictures of this depth may be meant: the very one of `unit`; else 8 bits at most, or more than 8,
+        since a range or a window is of values, and an 8-bit copy of deeper pictures has others.
+        """
+        if not self.bits or self.kind == "unit":
+            return self.bits in (0, bits)
+        return (self.bits <= 8) == (bits <= 8)
+
     def of_depth(self, bits: int) -> Meaning:
         """The same for pictures of this depth, where it said none and means one."""
         return self if self.bits or self.kind == "percentile" else replace(self, bits=bits)

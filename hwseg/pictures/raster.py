@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from hwseg.errors import require
+from hwseg.errors import HwsegError, require
 from hwseg.pictures.meaning import WIDE
 
 CHANNELS = 8
@@ -136,7 +136,10 @@ def stored(array: np.ndarray, place: str) -> Stored:
 
 def raster(array: np.ndarray, place: str = "image", bits: int = 0) -> Raster:
     """A picture from an array [H, W] or [H, W, C]; bits: its depth where that is a little less than its type's."""
-    pixels = np.asarray(array)
+    try:
+        pixels = np.asarray(array)
+    except (ValueError, TypeError) as error:
+        raise HwsegError(place, f"must be [H, W] or [H, W, C], is no array: {error}", "give one picture") from error
     rule = f"must be [H, W] or [H, W, C] with at most {CHANNELS} channels, is {list(pixels.shape)}"
     pixels = pixels[..., None] if pixels.ndim == 2 else pixels
     fits = pixels.ndim == 3 and 0 < pixels.shape[2] <= CHANNELS and pixels.size > 0

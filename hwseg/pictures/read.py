@@ -6,6 +6,7 @@ What a file declares is honoured or refused, never lost: depth, pages, orientati
 
 from __future__ import annotations
 
+import os
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -38,7 +39,7 @@ def stem(path: Path) -> str:
     """The name without its ending."""
     name = path.name
     ending = next((s for s in sorted(SUFFIXES, key=len, reverse=True) if name.lower().endswith(s)), "")
-    return name[: len(name) - len(ending)] if ending else path.stem if path.is_file() else name
+    return name[: len(name) - len(ending)] if ending else path.stem if os.path.isfile(path) else name
 
 
 def _format(path: Path, place: str) -> Any:
@@ -53,9 +54,9 @@ def _format(path: Path, place: str) -> Any:
 
 def _kind(path: Path, place: str) -> str:
     with file_errors(path):
-        if path.is_dir():
+        if os.path.isdir(path):
             return "dicom"
-        require(path.is_file(), place, "must be a picture, but there is no such file", "check the path")
+        require(os.path.isfile(path), place, "must be a picture, but there is no such file", "check the path")
         with path.open("rb") as file:
             start = file.read(540)
     if start[:4] in _TIFF:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -57,7 +58,7 @@ def integers(picture: Raster, graph: Graph, fit: str = "") -> np.ndarray:
 
 def is_tensor(path: str | Path) -> bool:
     """Whether a file is a .npy with three axes or more of floats: the model's own input, not a picture."""
-    if Path(path).suffix.lower() != ".npy" or not Path(path).is_file():
+    if Path(path).suffix.lower() != ".npy" or not os.path.isfile(path):
         return False
     array = opened(Path(path), str(path))
     return array.dtype.kind == "f" and array.ndim != 2

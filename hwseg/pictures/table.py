@@ -70,7 +70,7 @@ def require_depth(picture: Raster, meaning: Meaning) -> None:
     found = f"{picture.pixels.dtype} values" if picture.wide else f"{picture.bits} bits"
     rule = f"must have {depth} per channel, which the network's input is declared for, has {found}"
     cure = "convert it to that depth, or declare what its values are with --input"
-    require(meaning.bits in (0, picture.bits), picture.place, rule, cure)
+    require(meaning.accepts(picture.bits), picture.place, rule, cure)
     plain = meaning.kind != "unit" or not picture.wide
     rule = f"holds {picture.pixels.dtype} values, of which nobody knows what is dark and what is bright"
     cure = "declare it with --normalize or --input, for example 'range 0 1', 'window 40 400' or 'percentile 0.5 99.5'"

@@ -55,7 +55,5 @@ def whole(picture: Raster, pixels: PixelInput, shape: tuple[int, int, int]) -> W
     """A picture of any size for a network of `shape`; scaled where the network was trained on scaled ones."""
     scaled = pixels.meaning.fit == "resize"
     prepared = prepare(picture, pixels.meaning, shape[2], shape[:2] if scaled else None, pixels.meaning.fit)
-    found = pixels.table
-    if found is None:
-        found = table(prepared.span, prepared.meaning, pixels.quantizer)
+    found = table(prepared.span, prepared.meaning, pixels.quantizer)
     return Whole(prepared.pixels, found, pixels.meaning.extend, picture.pixels.shape[:2], scaled)

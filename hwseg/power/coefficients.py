@@ -8,16 +8,22 @@ the junction temperature in their name.
 from __future__ import annotations
 
 import hashlib
+import os
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hwseg.errors import HwsegError, require
+from hwseg.borders import given
+from hwseg.errors import require
+from hwseg.files import read_file
 from hwseg.power.band import Band
 
 FILE = Path(__file__).with_name("coefficients.toml")
+LARGEST = 1 << 20
+"""Bytes of a coefficient file."""
+HIGHEST = 1e9
 UNITS = ("pJ", "W", "factor")
 TEMPERATURES = (25, 50, 85)
 """Junction temperatures, in degrees Celsius, with an entry `static_pl_25` and so on."""
@@ -67,12 +73,10 @@ class Coefficients:
 
 def load(path: Path = FILE) -> Coefficients:
     """The entries of a coefficient file; raises HwsegError naming the entry and what is wrong with it."""
-    require(path.is_file(), str(path), "must be a coefficient file", "give a TOML file like hwseg/power's own")
-    content = path.read_bytes()
-    try:
+    require(os.path.isfile(path), str(path), "must be a coefficient file", "give a TOML file like hwseg/power's own")
+    content = read_file(path, LARGEST)
+    with given(path.name, "TOML", "correct it"):
         tables = tomllib.loads(content.decode())
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise HwsegError(path.name, f"must be TOML: {error}", "correct it") from error
     entries = {name: _entry(path.name, name, table) for name, table in tables.items()}
     require(bool(entries), path.name, "must have entries, has none", "start from hwseg/power/coefficients.toml")
     return Coefficients(entries, hashlib.sha256(content).hexdigest())
@@ -85,7 +89,8 @@ def _entry(file: str, name: str, table: Any) -> Coefficient:
     for key in ("low", "mid", "high"):
         value = table.get(key)
         number = isinstance(value, int | float) and not isinstance(value, bool)
-        require(number and value >= 0, place, f"{key} must be a number of at least 0, is {value!r}", cure)
+        fits = number and 0 <= value <= HIGHEST
+        require(fits, place, f"{key} must be a number from 0 to {HIGHEST:g}, is {value!r}", cure)
     for key in ("unit", "source", "date"):
         value = table.get(key)
         require(isinstance(value, str) and bool(value), place, f"{key} must be a text, is {value!r}", cure)

@@ -13,7 +13,7 @@ from hwseg.power.band import BOUNDARIES
 from hwseg.report.energy import BOUNDARY_NAMES, DEFAULT_BOUNDARY, band_text
 from hwseg.report.figures import RESOURCES
 from hwseg.report.pages.draw import si, three
-from hwseg.report.text import table_row
+from hwseg.report.text import plain, table_row
 
 Report = Mapping[str, Any]
 
@@ -184,8 +184,12 @@ def shown(found: Comparison, boundary: str = DEFAULT_BOUNDARY) -> Iterator[Figur
 def markdown_table(found: Comparison, boundary: str = DEFAULT_BOUNDARY) -> str:
     """Figures of the whole frame, then cycles and energy of the layers that all builds have."""
     lines = ["# Comparison", ""]
-    lines += [f"- {name}: {model}" for name, model in zip(found.names, found.models, strict=True)]
-    lines += ["", "Ratios are to the first build, of middle estimates.", *(("", *found.notes) if found.notes else ())]
+    lines += [f"- {plain(name)}: {plain(model)}" for name, model in zip(found.names, found.models, strict=True)]
+    lines += [
+        "",
+        "Ratios are to the first build, of middle estimates.",
+        *(("", *map(plain, found.notes)) if found.notes else ()),
+    ]
     cycles, energy = layers_by(found, ""), layers_by(found, boundary)
     tables = (("figure", shown(found, boundary)), ("cycles of layer", cycles), (f"mJ of layer ({boundary})", energy))
     for title, figures in tables:

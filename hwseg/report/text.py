@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from hwseg.clock.timing import STARTUP
+from hwseg.errors import printable
 from hwseg.power.band import BOUNDARIES
 from hwseg.report.energy import BOUNDARY_TEXTS, DEFAULT_BOUNDARY, band_text, has_energy
 from hwseg.report.pages.draw import three
@@ -17,6 +19,8 @@ Report = Mapping[str, Any]
 PLAIN = ("name", "op", "macs", "planes", "skipped_planes", "cycles", "utilization", "gops", "ddr_bytes")
 BANDED = ("energy_mj", "gops_per_w")
 ENDS = ("low", "mid", "high")
+LONGEST = 1000
+"""Characters of a name or a sentence."""
 
 
 def csv_text(report: Report) -> str:
@@ -35,7 +39,7 @@ def markdown(report: Report, boundary: str = DEFAULT_BOUNDARY) -> str:
     """report.md; energy per layer at one boundary, of the frame at all."""
     totals, energetic = report["totals"], has_energy(report)
     lines = [
-        f"# {report['model']} on {report['board']}",
+        f"# {plain(report['model'])} on {report['board']}",
         "",
         f"Array {report['array']} at {report['clock_mhz']:g} MHz: {totals['cycles']:,} cycles, "
         f"{totals['latency_ms']:.3f} ms, {totals['fps']:.1f} frames/s, {totals['gops']:.1f} GOPS "
@@ -60,9 +64,9 @@ def markdown(report: Report, boundary: str = DEFAULT_BOUNDARY) -> str:
     for name, row in report["resources"].items():
         measured = "" if row["measured"] is None else f"{row['measured']:,}"
         lines.append(f"| {name.upper()} | {row['estimated']:,} | {measured} | {row['available']:,} |")
-    lines += [line for sentence in report["warnings"] for line in ("", f"{sentence}.")]
+    lines += [line for sentence in report["warnings"] for line in ("", f"{plain(sentence)}.")]
     for name, count in report["inexact"].items():
-        lines += ["", f"{name}: {count} requantization steps or pairs differ from the exact ones."]
+        lines += ["", f"{plain(name)}: {count} requantization steps or pairs differ from the exact ones."]
     return "\n".join(lines) + "\n"
 
 
@@ -90,7 +94,13 @@ def _row(row: Report, boundary: str | None) -> str:
 
 def table_row(cells: Sequence[str]) -> str:
     """Names may hold anything: a bar would end the cell, a line break the table."""
-    return "| " + " | ".join(" ".join(cell.split()).replace("|", "\\|") for cell in cells) + " |"
+    return "| " + " | ".join(map(plain, cells)) + " |"
+
+
+def plain(text: str) -> str:
+    """Text that Markdown shows as it is: no markup, no HTML, no link, no line break; `_` within a word is none."""
+    line = printable(text, LONGEST)
+    return re.sub(r"[\\`*<>\[\]|&~$#]|(?<![^\W_])_|_(?![^\W_])", lambda match: f"\\{match[0]}", line)
 
 
 def _energy(report: Report) -> Iterator[str]:

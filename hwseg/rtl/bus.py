@@ -2,6 +2,8 @@
 
 transfer   runs of consecutive words, each `stride` bytes after the one before
 burst      at most 16 beats, never across a 128-byte boundary (so never across 4 KB), inside the granted window
+
+A transfer of no words, or of no runs, would be a burst without a length: none is issued, it counts as outside.
 """
 
 from __future__ import annotations
@@ -33,7 +35,7 @@ WINDOW_SHIFT = 7
 GRANT = data.StructLayout({"base": 32 - WINDOW_SHIFT, "limit": 32 - WINDOW_SHIFT})
 """Bursts may touch addresses from base * 128 to limit * 128 - 1."""
 FAULT = data.StructLayout({"valid": 1, "outside": 1, "address": 32})
-"""`outside`: a burst was not issued because it lies outside the grant; else a response was an error."""
+"""`outside`: a burst was not issued because it lies outside the grant or is empty; else a response was an error."""
 
 
 class Bursts(Component):
@@ -68,7 +70,7 @@ class Bursts(Component):
         run_start, stride, run_words = Signal(32, name="run_start"), Signal(24, name="stride"), Signal(16)
         left, runs_left = Signal(16, name="left"), Signal(12, name="runs_left")
         rest, ending = Signal(5, name="rest"), Signal(name="ending")
-        to_boundary, last_burst, within_grant = Signal(5), Signal(), Signal()
+        to_boundary, last_burst, within_grant, empty = Signal(5), Signal(), Signal(), Signal(name="empty")
         block = self.address[WINDOW_SHIFT:]
         m.d.comb += [
             to_boundary.eq(BURST_BEATS - self.address[3:WINDOW_SHIFT]),
@@ -86,13 +88,14 @@ class Bursts(Component):
                         left.eq(self.transfer.run_words),
                         run_words.eq(self.transfer.run_words),
                         runs_left.eq(self.transfer.runs),
+                        empty.eq(~(self.transfer.run_words.any() & self.transfer.runs.any())),
                     ]
                     m.next = "BURST"
             with m.State("BURST"):
                 m.d.comb += self.busy.eq(1)
                 with m.If(self.halt):
                     m.next = "IDLE"
-                with m.Elif(~within_grant):
+                with m.Elif(~within_grant | empty):
                     m.d.comb += self.outside.eq(1)
                     m.next = "IDLE"
                 with m.Elif(self.ready):

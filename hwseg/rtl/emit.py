@@ -24,12 +24,12 @@ from dataclasses import fields, is_dataclass
 from typing import Any
 
 from amaranth.back import rtlil
-from amaranth.back import verilog as backend
 from amaranth.hdl import ClockSignal, Elaboratable, Instance, ResetSignal, Value
 from amaranth.lib.wiring import Component, Flow
 
 from hwseg.rtl.blank import blank_memories
 from hwseg.rtl.cells import VERILOG
+from hwseg.toolchain.wasm_yosys import verilog_of
 
 CLOCK_AND_RESET = ("clk", "rst")
 
@@ -48,8 +48,7 @@ def _rtlil(component: Component, name: str) -> str:
 
 def _verilog(text: str, name: str) -> str:
     """What Yosys makes of it."""
-    converted: str = backend._convert_rtlil_text(text, strip_internal_attrs=True)
-    return _plain(_without_zero_contents(re.sub(r"\A/\*.*?\*/\s*", "", converted, flags=re.S)), name)
+    return _plain(_without_zero_contents(re.sub(r"\A/\*.*?\*/\s*", "", verilog_of(text), flags=re.S)), name)
 
 
 class Library:

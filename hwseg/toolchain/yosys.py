@@ -6,15 +6,17 @@ An error inside Yosys ends the process that it runs in, so that process is never
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata, util
 from pathlib import Path
 
-from hwseg.errors import HwsegError
+from hwseg.borders import REPORT, finished, tool
+from hwseg.errors import HwsegError, file_errors
+from hwseg.toolchain.plain import plain_folder
 
 CURE = "pip install 'hwseg[synth]'"
 
@@ -25,9 +27,6 @@ design = libyosys.Design()
 for command in json.load(sys.stdin):
     libyosys.run_pass(command, design)
 """
-
-_LOG_LINES = 3
-"""Lines of Yosys's log that an error quotes."""
 
 LUTS_PER_RAM = {
     "RAM32X1S": 1,
@@ -75,12 +74,12 @@ def run_script(commands: Sequence[str], folder: Path | None = None, timeout: flo
     """Run Yosys commands one after the other in a process of their own, in `folder`; the log."""
     if version() is None:
         raise HwsegError("yosys", "pyosys must be installed", CURE)
-    with tempfile.TemporaryDirectory(prefix="hwseg-yosys-") as scratch:
-        log = Path(scratch) / "log"
+    with plain_folder() as scratch, tool("yosys", "starting it", CURE):
+        log = scratch / "log"
         quiet = [f"tee -q -a {log} {command}" for command in commands]
         try:
             done = subprocess.run(
-                [sys.executable, "-I", "-c", _RUNNER],
+                [sys.executable, "-P", "-c", _RUNNER],
                 input=json.dumps(quiet),
                 capture_output=True,
                 text=True,
@@ -93,12 +92,8 @@ def run_script(commands: Sequence[str], folder: Path | None = None, timeout: flo
             cure = "allow more time or choose a smaller array"
             raise HwsegError("yosys", f"took more than {timeout:g} s", cure) from error
         text = log.read_text(errors="replace") if log.is_file() else ""
-        if done.returncode != 0:
-            lines = [line.strip() for line in (text + done.stderr).splitlines() if line.strip()]
-            errors = [line for line in lines if line.startswith("ERROR")]
-            told = " / ".join(errors or lines[-_LOG_LINES:]) or f"exit status {done.returncode}"
-            raise HwsegError("yosys", f"must not fail: {told}")
-        return text
+    finished("yosys", "in its script", done.returncode, text + done.stderr, REPORT)
+    return text
 
 
 def synth_xilinx(
@@ -107,21 +102,21 @@ def synth_xilinx(
     keep_hierarchy: Sequence[str] = (),
     timeout: float | None = None,
     extra: Sequence[str] = (),
+    netlist: Path | None = None,
 ) -> Resources:
     """Synthesize for Xilinx 7-series without I/O buffers and count the result.
 
     Modules whose names match a pattern of `keep_hierarchy` stay apart until they are mapped: otherwise equal registers
     of different rows merge, which saves nothing that matters and costs clock.  `extra` commands run on the flat
-    netlist, `write_json` for place and route, for example; they need absolute paths.
+    netlist; files that they name need absolute paths.  netlist: where to write it as JSON.
     """
-    files = [Path(file).resolve() for file in verilog_files]
-    for file in files:
-        if not file.is_file():
-            raise HwsegError(str(file), "must exist", "check the path")
-    with tempfile.TemporaryDirectory(prefix="hwseg-yosys-") as scratch:
-        folder = Path(scratch)
+    with plain_folder() as folder:
+        copies = [folder / f"{number}.v" for number in range(len(verilog_files))]
+        for file, copy in zip(verilog_files, copies, strict=True):
+            with file_errors(file):
+                shutil.copyfile(file, copy)
         commands = [
-            *(f'read_verilog "{file}"' for file in files),
+            *(f"read_verilog {copy.name}" for copy in copies),
             f"hierarchy -top {top}",
             *(f"setattr -mod -set keep_hierarchy 1 {name}" for name in keep_hierarchy),
             f"synth_xilinx -family xc7 -flatten -noiopad -noclkbuf -top {top}",
@@ -129,8 +124,13 @@ def synth_xilinx(
             *(["flatten", "opt_clean"] if keep_hierarchy else []),
             "delete t:$scopeinfo",
         ]
-        run_script([*commands, "tee -q -o stat.json stat -tech xilinx -json", *extra], folder, timeout)
-        return resources_of(json.loads((folder / "stat.json").read_text()))
+        commands += ["tee -q -o stat.json stat -tech xilinx -json", *extra]
+        run_script([*commands, *(["write_json netlist.json"] if netlist else [])], folder, timeout)
+        if netlist is not None:
+            with file_errors(netlist):
+                shutil.copyfile(folder / "netlist.json", netlist)
+        with tool("yosys", "counting cells", CURE):
+            return resources_of(json.loads((folder / "stat.json").read_text()))
 
 
 def resources_of(stat: Mapping[str, object]) -> Resources:

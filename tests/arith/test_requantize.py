@@ -50,6 +50,38 @@ def test_eight_bit_accumulators_always_fit(m, b, limits, total):
     assert ties or fit(m, b, *limits, -128, 127, total) is not None
 
 
+@given(
+    st.sampled_from([1, -1]),
+    st.one_of(st.integers(8, 12), st.integers(26, 34), st.integers(60, 400)),
+    st.fractions(1, 2, max_denominator=1000),
+    st.integers(-(1 << 32), 1 << 32),
+    st.fractions(-300, 300, max_denominator=4),
+    st.sampled_from([*RANGES, (0, 0), (-5, -5)]),
+    st.one_of(st.none(), st.integers(-9216, 9216)),
+)
+def test_a_step_between_two_accumulators_always_fits(sign, exponent, mantissa, place, beside, limits, total):
+    """However large the factor and wherever the step: from one accumulator to the next, low becomes high."""
+    m = sign * mantissa * 2**exponent
+    b = beside - place * m
+    triple = fit(m, b, *limits, place - 3, place + 3, total)
+    assert triple is not None
+    assert triple.fits
+    everywhere = fit(m, b, *limits, -(1 << 33), 1 << 33, total)
+    assert everywhere is not None
+    assert differing_steps(everywhere, m, b, *limits, -(1 << 33), 1 << 33, total) == ()
+    for acc in range(place - 3, place + 4):
+        a = acc if total is None else 2 * acc + total
+        assert triple(a, *limits) == everywhere(a, *limits) == exact(m, b, *limits, acc)
+
+
+@given(multipliers, offsets, st.integers(-128, 255))
+def test_a_range_of_one_value_is_that_value(m, b, value):
+    triple = fit(m, b, value, value, -1000, 1000)
+    assert triple is not None
+    assert triple.fits
+    assert triple(77, value, value) == value
+
+
 @given(multipliers, offsets, st.sampled_from(RANGES))
 def test_steps_are_the_whole_function(m, b, limits):
     low, high = limits
@@ -60,10 +92,48 @@ def test_steps_are_the_whole_function(m, b, limits):
     assert y.tolist() == [exact(m, b, low, high, int(a)) for a in acc]
 
 
+@pytest.mark.parametrize("s", range(64))
+def test_apply_is_the_definition_at_every_shift_that_six_bits_hold(s):
+    """Ties, their neighbours and both ends of the hardware's words, one channel each and all at once."""
+    half = 1 << s >> 1
+    near = [side * k * half + d for k in (0, 1, 2, 3, 5) for side in (1, -1) for d in (-1, 0, 1)]
+    ends = [(1 << 55) - 1, -(1 << 55), 1, -1]
+    o = np.array([x for x in (*near, *ends) if -(1 << 55) <= x < 1 << 55])
+    rng = np.random.default_rng(s)
+    acc = np.array([0, 1, -1, (1 << 31) - 1, -(1 << 31), *rng.integers(-(1 << 31), 1 << 31, 6)])[:, None]
+    m = rng.choice([1, -1, (1 << 29) - 1, -(1 << 29), 12345], len(o))
+    for low, high in ((0, 255), (-128, 127), (-256, 255)):
+        y = [[Triple(int(a), int(b), s)(int(x), low, high) for a, b in zip(m, o, strict=True)] for x in acc[:, 0]]
+        assert apply(acc, m, o, s, low, high).tolist() == y
+        assert apply(acc.astype(object) << 40, m, o, s, low, high).tolist() == [
+            [Triple(int(a), int(b), s)(int(x) << 40, low, high) for a, b in zip(m, o, strict=True)] for x in acc[:, 0]
+        ]
+
+
+@pytest.mark.parametrize("start", [1 << 40, 1 << 55, 1 << 62, 1 << 63, (1 << 64) - (1 << 36)])
+@pytest.mark.parametrize("sign", [1, -1])
+@pytest.mark.parametrize("total", [None, -9216])
+def test_offsets_at_the_far_end_of_a_long_accumulator_are_fitted_or_refused(start, sign, total):
+    """The steps lie where acc * M has cancelled an offset of nearly as many bits as int64 has."""
+    found = []
+    for factor in (1 << 27, 1 << 28, (1 << 29) - 1, (1 << 29) - 2):
+        m, b = Fraction(sign * factor), Fraction(-start)
+        middle = sign * (start // factor)
+        low, high = middle - 3, middle + 3
+        if max(abs(low), abs(high)) < 1 << 35:
+            triple = fit(m, b, 0, 255, low, high, total)
+            found.append(triple is not None)
+            if triple is not None:
+                assert triple.fits
+                assert differing_steps(triple, m, b, 0, 255, low, high, total) == ()
+    assert found
+    assert start == 1 << 55 or set(found) == {start < 1 << 55}
+
+
 @given(
     st.integers(-(1 << 24) + 1, (1 << 24) - 1),
     st.integers(-(1 << 40), 1 << 40),
-    st.integers(0, 47),
+    st.integers(0, 63),
     st.sampled_from(RANGES),
     st.one_of(st.none(), st.integers(-9216, 9216)),
     st.lists(st.integers(-(1 << 30), 1 << 30), min_size=1, max_size=20),
@@ -139,8 +209,8 @@ def test_an_accumulator_too_long_for_the_multiplier_is_not_fitted_but_approximat
 
 
 def test_parameters_are_checked_where_they_are_born():
-    with pytest.raises(HwsegError, match="low must be below high"):
-        fit(Fraction(1), Fraction(0), 3, 3, 0, 1)
+    with pytest.raises(HwsegError, match="low must not exceed high"):
+        fit(Fraction(1), Fraction(0), 4, 3, 0, 1)
     with pytest.raises(HwsegError, match="must fit 36 bits"):
         fit(Fraction(1), Fraction(0), 0, 3, 0, 1 << 35)
 

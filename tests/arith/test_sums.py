@@ -42,6 +42,19 @@ def test_captured_and_drained_sums_are_the_dot_product(case):
     assert drained.digits[: spec.planes] == captured.digits
 
 
+@pytest.mark.parametrize("lanes", [1, 2, 3, 4, 7, 8, 16])
+@pytest.mark.parametrize("bits", range(1, 9))
+@pytest.mark.parametrize("kind", [IntType(1), IntType(3), IntType(1, True), IntType(8, True)])
+def test_the_growth_from_the_word_length_covers_unsigned_weights(lanes, bits, kind):
+    """All weights and symbols as large as their words: a plane's sum is sum|w| itself."""
+    spec = MmaSpec(lanes, kind, IntType(bits))
+    for w, x in product({0, 1, spec.weight.high}, {kind.low, kind.high}):
+        assert spec.compute([w] * lanes, [x] * lanes).sum == lanes * w * x
+        residuals, _, totals = spec.compute_all(np.array([w] * lanes), np.array([[x] * lanes]))
+        assert totals.tolist() == [lanes * w * x]
+        assert abs(residuals).max() <= 1 << spec.growth - 1
+
+
 @given(sums(), st.integers(0, 6))
 def test_any_growth_that_covers_the_weights_gives_the_same_sum(case, extra):
     kind, weights, activations = case
@@ -117,6 +130,7 @@ def test_the_growth_follows_the_real_weights():
     kind = IntType(8)
     assert [MmaSpec.of(w, kind).growth for w in ([0], [1], [-1, 1], [127, -128], [64, 64])] == [1, 1, 2, 9, 8]
     assert MmaSpec(72, kind, IntType(8, True)).growth == 15
+    assert [MmaSpec(n, kind, IntType(1)).growth for n in (1, 2, 3, 72)] == [1, 2, 3, 8]
     assert (MmaSpec(72, kind, IntType(8, True)).latency, MmaSpec(72, kind, IntType(8, True)).drained_latency) == (8, 23)
 
 

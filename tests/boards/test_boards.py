@@ -48,7 +48,7 @@ def test_boards_differ_where_their_makers_say_so():
         ("[ps]\nread_ports = []", r"ps.read_ports must be different ones"),
         ('[ps]\nwrite_ports = "HP2"', r"ps.write_ports must be of type list, is 'HP2'"),
         ("[pins]\nleds = [1]", r"pins.leds must be package pins"),
-        ("name = ", r"must be TOML"),
+        ("name = ", r"is not TOML"),
     ],
 )
 def test_a_wrong_board_file_is_refused_with_file_entry_and_value(line: str, sentence: str, tmp_path: Path):

@@ -22,6 +22,8 @@ from hwseg.errors import HwsegError
 from hwseg.files import extract_zip, manifest_text, sha256, verify_manifest
 from hwseg.rtl.registers import REGISTERS
 from hwseg.runtime import read_package
+from hwseg.runtime.fpga import BINARY, BIT, bit_to_bin
+from tests.boards.test_bitstream import bit
 
 BOARD = load_board("pynq-z2")
 
@@ -72,14 +74,29 @@ def test_the_same_builds_give_the_same_archive_which_unpacks_whole(packaged, bui
 
 
 def test_a_bitstream_stays_while_the_hardware_is_the_same(builds, tmp_path):
-    target = tmp_path / "package"
+    """Also one that a tool has made anew since; what is none, or has changed without a tool, does not get a new sum."""
+    target, made = tmp_path / "package", bit(4096)
     package(builds[:1], BOARD, target)
     (target / "bitstream").mkdir()
-    (target / "bitstream" / "hwseg.bit").write_bytes(b"made by hand")
+    (target / BIT).write_bytes(made)
     package(builds, BOARD, target)
     assert read_package(target).models == ("nuclei-w8a8", "nuclei-mixed")
-    assert (target / "bitstream" / "hwseg.bit").read_bytes() == b"made by hand"
+    assert (target / BIT).read_bytes() == made
     verify_manifest(target)
+    (target / BIT).write_bytes(made.replace(b"020clg400", b"010clg400"))
+    with pytest.raises(HwsegError, match=r"hwseg.bit: must be for xc7z020clg400-1, is for 7z010clg400"):
+        package(builds, BOARD, target)
+    (target / BIT).write_bytes(made[:-4] + bytes(4))
+    (target / BINARY).write_bytes(b"of the old one")
+    package(builds, BOARD, target)
+    assert (target / BINARY).read_bytes() == bit_to_bin((target / BIT).read_bytes())
+    verify_manifest(target)
+    (target / BIT).unlink()
+    package(builds, BOARD, target)
+    assert (target / BINARY).read_bytes() == bit_to_bin(made[:-4] + bytes(4))
+    (target / BINARY).write_bytes(b"damaged")
+    with pytest.raises(HwsegError, match=r"hwseg.bit.bin: was changed: .*; remove .*hwseg.bit.bin or put hwseg.bit"):
+        package(builds, BOARD, target)
     package(builds, load_board("arty-z7-20"), target)
     assert not (target / "bitstream").exists()
 

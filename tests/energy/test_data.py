@@ -15,8 +15,9 @@ from hwseg.compile.program import Program
 from hwseg.energy.data import Counted, between, bootstrap, count, encoded, into_idle, observe, within
 from hwseg.energy.windows import bands, lanes
 from hwseg.ir import Graph
+from hwseg.machine.compute import Compute
 from hwseg.machine.execute import execute
-from hwseg.machine.machine import Machine
+from hwseg.machine.instruction import Run
 from hwseg.rtl.array import lane_order
 from hwseg.rtl.config import parse_array
 from hwseg.rtl.cores import TABLE
@@ -39,21 +40,21 @@ def modes() -> Graph:
 def seen_by_program(program: Program, monkeypatch: pytest.MonkeyPatch) -> dict[int, list[np.ndarray]]:
     """Lanes [step, pixel, lane] of every RUN, by layer; of split layers the upper rows' pixels behind the lower's."""
     found: dict[int, list[np.ndarray]] = {}
-    original = Machine._execute
+    original = Compute.execute
 
-    def record(self: Machine, i: dict[str, int]) -> None:
-        depth, c = (2 if i["pair"] else 1), self.config
+    def record(self: Compute, run: Run) -> None:
+        depth, c = run.depth, self.config
         halves = []
-        for seen in self._lanes(i):
+        for seen in self.window.lanes(run):
             if seen is None:
                 continue
             rows, words, _, width = seen.shape
             order = seen.reshape(rows // depth, depth, words, c.substeps, c.pixels, width).transpose(0, 2, 1, 3, 4, 5)
             halves.append(order.reshape(-1, c.pixels, width))
-        found.setdefault(i["layer"], []).append(np.concatenate(halves, axis=1))
-        original(self, i)
+        found.setdefault(run.fields["layer"], []).append(np.concatenate(halves, axis=1))
+        original(self, run)
 
-    monkeypatch.setattr(Machine, "_execute", record)
+    monkeypatch.setattr(Compute, "execute", record)
     execute(program, image_of(program.graph), "eager", 0)
     return found
 

@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 
 from benchmarks.graphs import GraphBuilder
-from hwseg.clock.timing import unpack
-from hwseg.machine.machine import MachineError
+from hwseg.clock.columns import unpack
+from hwseg.compile.emit.parameters import layer_triples
+from hwseg.machine.state import MachineError
+from hwseg.ops import Requantize
 from hwseg.quant.read.load import load
 from hwseg.rtl.config import EngineConfig, parse_array
 from hwseg.rtl.isa import FORMATS, Opcode
@@ -140,6 +142,58 @@ def test_every_form_of_graph(name: str) -> None:
     for array in ("8x8x8", "16x4x4", "8x2x1"):
         for config in (parse_array(array), small(parse_array(array))):
             assert differences(compiled(graph, config), "random", seed=1) == {}, config
+
+
+@pytest.mark.parametrize("shift", range(46, 56))
+def test_every_long_shift_of_a_requantizer(shift: int) -> None:
+    """Steps where they can be told: ties of a sum that is 0, dyadic factors and others, one slot and many."""
+    b = GraphBuilder(3, 9, 5, seed=shift)
+    s = b.sums("image", 3)
+    factors = (Fraction(1, 1 << shift), Fraction(-1, 1 << shift), Fraction(1, 3 << max(0, shift - 30)))
+    ys = [
+        b._node(Requantize((f,), (Fraction(offset, 2),), low, high), (s,), low, high)
+        for f in factors
+        for offset, low, high in ((1, 0, 1), (-1, -1, 0))
+    ]
+    graph = b.graph(b.concat(*ys))
+    program = compiled(graph, parse_array("8x4x4"))
+    shifts = {triple.s for plan in program.plans for triple in layer_triples(plan.layer).triples}
+    assert shift in shifts
+    assert differences(program, "random") == {}
+
+
+@pytest.mark.parametrize(
+    ("m1", "m2"),
+    [
+        (Fraction(1, 3 << 62), Fraction(1, 100003 << 40)),
+        (Fraction(1, (1 << 80) + 1), Fraction(1, (1 << 70) + 1)),
+        (Fraction(-1, (1 << 60) + 1), Fraction(1, 99991)),
+    ],
+)
+def test_additions_of_factors_whose_steps_no_sum_reaches(m1: Fraction, m2: Fraction) -> None:
+    b = GraphBuilder(3, 9, 3)
+    x = b.conv("image", 5)
+    graph = b.graph(b.add(x, b.conv(x, 5), m1, m2))
+    assert differences(compiled(graph, parse_array("8x4x4"))) == {}
+
+
+def test_an_accumulator_beyond_32_bits_is_refused_by_the_machine() -> None:
+    """The requantizers take 32 bits: the compiler refuses such layers, and the machine such programs."""
+    b = GraphBuilder(4, 8, 1)
+    program = compiled(b.graph(b.conv("image", 3)), parse_array("8x8x8"))
+    rows, _ = unpack(program.program)[1][Opcode.RUN]
+    assert len(rows) == 1
+    again = with_field(program.program, Opcode.RUN, "first", 0)
+    with pytest.raises(MachineError, match="32 bits"):
+        differences(replace(program, program=again))
+
+
+def with_field(program: bytes, opcode: Opcode, field: str, value: int) -> bytes:
+    """The program with one field of every such instruction set."""
+    words = np.frombuffer(without(program, opcode, field), "<u8").reshape(-1, 4).copy()
+    word, bit = divmod(FORMATS[opcode].offsets[field], 64)
+    words[words[:, 0] & np.uint64(15) == opcode, word] |= np.uint64(value << bit)
+    return words.tobytes()
 
 
 def without(program: bytes, opcode: Opcode, field: str) -> bytes:

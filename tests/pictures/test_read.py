@@ -470,7 +470,7 @@ def test_tiff_bombs_are_refused(tmp_path: Path) -> None:
             name: tags[name].valueoffset for name in ("ImageWidth", "ImageLength", "RowsPerStrip", "StripOffsets")
         }
         kinds = {name: tags[name].dtype for name in places}
-    for name in ("ImageWidth", "ImageLength"):
+    for name in ("ImageWidth", "ImageLength", "RowsPerStrip"):
         struct.pack_into("<I" if int(kinds[name]) == 4 else "<H", content, places[name], 60000)
     file.write_bytes(content)
     assert "must have at most" in sentence(file)

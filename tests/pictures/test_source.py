@@ -152,7 +152,7 @@ def test_tensors_that_do_not_fit(tmp_path: Path) -> None:
     assert "must hold float32 [1, 1, 6, 8], holds float64" in sentence(save(tmp_path, x.astype(float)), net)
     assert "must hold float32 [1, 1, 6, 8], holds [1, 1, 8, 6]" in sentence(save(tmp_path, x.swapaxes(2, 3)), net)
     assert "not finite" in sentence(save(tmp_path, x + np.float32(np.nan)), net)
-    assert "is no .npy file" in sentence(save(tmp_path, np.array([{}], object)), net)
+    assert "is not a .npy file" in sentence(save(tmp_path, np.array([{}], object)), net)
     file = tmp_path / "x.npy"
     for content in (b"", b"\x93NUMPY", b"\x93NUMPY\x01\x00\x10\x00{'descr': '<f4'}", bytes(100)):
         file.write_bytes(content)

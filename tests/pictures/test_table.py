@@ -270,6 +270,22 @@ def test_pictures_that_are_not_what_was_declared(array: np.ndarray, meaning: Mea
     assert sentence in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("values", "bits", "accepted"),
+    [
+        ("unit", 12, {12}),
+        ("window 40 400", 12, {9, 12, 16, 32}),
+        ("range 0 255", 8, {1, 8}),
+        ("range 0 4095", 0, {1, 8, 12, 16, 32}),
+        ("percentile 1 99", 0, {1, 8, 12, 16, 32}),
+    ],
+)
+def test_depths_that_a_meaning_takes(values: str, bits: int, accepted: set[int]) -> None:
+    """Scanners store 12 or 16 bits of the same units; an 8-bit copy has other values."""
+    assert {n for n in (1, 8, 9, 12, 16, 32) if Meaning(values, bits).accepts(n)} >= accepted
+    assert not {n for n in (1, 8, 12, 16, 32) if Meaning(values, bits).accepts(n)} - accepted
+
+
 def test_channels_are_made_or_refused() -> None:
     colour = np.random.default_rng(0).integers(0, 65536, (3, 3, 3)).astype(np.uint16)
     grey = raster(colour).channels(1).pixels[:, :, 0]

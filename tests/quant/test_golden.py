@@ -31,7 +31,7 @@ def execute(op: Op, *inputs: np.ndarray, weights: np.ndarray | None = None, dtyp
 def test_products_follow_the_loop_nest(
     op: Conv2d | ConvTranspose2d, size: tuple[int, int, int], strip: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(golden, "STRIP_BYTES", strip)
+    monkeypatch.setattr("hwseg.golden.nest.STRIP_BYTES", strip)
     rng = np.random.default_rng(3)
     x = rng.integers(-128, 128, size).astype(np.int8)
     kernel = op.kernel if isinstance(op, Conv2d) else 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import re
 from pathlib import Path
@@ -10,8 +11,9 @@ import numpy as np
 import onnx
 import pytest
 from onnx import numpy_helper
+from PIL import Image
 
-from hwseg import models
+from hwseg import golden, models
 from hwseg.errors import HwsegError
 
 torch = pytest.importorskip("torch")
@@ -20,6 +22,8 @@ pytest.importorskip("brevitas")
 from hwseg import demo  # noqa: E402
 from hwseg.pictures.prepare import prepare  # noqa: E402
 from hwseg.pictures.raster import raster  # noqa: E402
+from hwseg.pictures.source import read_input  # noqa: E402
+from hwseg.quant.read.load import load  # noqa: E402
 from hwseg.quant.train.data import load_folder  # noqa: E402
 from hwseg.quant.train.export import export_qonnx  # noqa: E402
 from hwseg.quant.train.metrics import labels, summarize  # noqa: E402
@@ -98,3 +102,28 @@ def test_the_demo_crop_is_segmented(name: str) -> None:
 def test_other_names_are_refused() -> None:
     with pytest.raises(HwsegError, match="model: must be nuclei-w8a8 or nuclei-mixed, not 'lungs'"):
         models.path("lungs")
+
+
+MASKS = {
+    ("nuclei-w8a8", "crop"): ("6095b557408b7914", "029a2755cc2524f3"),
+    ("nuclei-w8a8", "resize"): ("9449430f00c7f1f4", "71085220d859b52c"),
+    ("nuclei-mixed", "crop"): ("823ba53e7c95f925", "b658b458682fabc2"),
+    ("nuclei-mixed", "resize"): ("eea97f350d623ea3", "c80305fd7846500f"),
+}
+"""SHA-256, its beginning, of mask and logits, as they were before pixels had a declared meaning (Pillow 13 scaled)."""
+
+
+@pytest.mark.parametrize(("name", "fit"), MASKS)
+def test_masks_are_what_they_always_were(name: str, fit: str, tmp_path: Path) -> None:
+    """A file with `hwseg.normalize` is brought to 8 bits, then cropped or scaled, then is pixel / 256."""
+    y, x = np.mgrid[:200, :300]
+    discs = (
+        (y - 60) ** 2 + (x - 150) ** 2 < 900,
+        (y - 120) ** 2 + (x - 100) ** 2 < 400,
+        (y - 90) ** 2 + (x - 200) ** 2 < 250,
+    )
+    light = 30 + 150 * np.logical_or.reduce(discs) + np.random.default_rng(1).normal(0, 8, y.shape)
+    Image.fromarray(np.clip(light, 0, 255).astype(np.uint8)).save(tmp_path / "a.png")
+    graph = load(models.path(name))
+    result = golden.run(graph, read_input(tmp_path / "a.png", graph, fit), taps=())
+    assert tuple(hashlib.sha256(a.tobytes()).hexdigest()[:16] for a in (result.mask, result.output)) == MASKS[name, fit]

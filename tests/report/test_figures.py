@@ -13,13 +13,14 @@ from html.parser import HTMLParser
 from typing import Any
 
 import pytest
+from markdown_it import MarkdownIt
 
 from benchmarks.graphs import GraphBuilder
 from hwseg.boards import load_board
 from hwseg.clock.timing import STARTUP
 from hwseg.compile.program import Program, compile_graph
 from hwseg.energy.frame import activity_of_program
-from hwseg.errors import HwsegError
+from hwseg.errors import HwsegError, printable
 from hwseg.power.band import BOUNDARIES
 from hwseg.power.coefficients import load
 from hwseg.power.estimate import EnergyReport, estimate
@@ -163,6 +164,27 @@ def test_a_bar_in_a_name_stays_in_its_cell(report: dict[str, Any]) -> None:
     named["layers"][1]["name"] = "a|b\nc"
     (line,) = (line for line in markdown(named).splitlines() if line.startswith("| a"))
     assert line.startswith("| a\\|b c | conv")
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["<script>alert(1)</script>", "[x](javascript:alert(1))", "![x](http://x/y.png)", "**b**", "`c`", "__d__", "~~e~~",
+     "$f$", "&lt;", "# g", "\x1b[31mh", "\\", "a|b", "<!-- i", "\u202ej"],
+)  # fmt: skip
+def test_markup_in_a_name_is_shown_and_not_obeyed(report: dict[str, Any], name: str) -> None:
+    """Rendered by the parser that rich brings, a name is one piece of text, and nothing else."""
+    named = deepcopy(report)
+    named["model"] = named["layers"][1]["name"] = name
+    named["warnings"], named["inexact"] = [f"layer {name} is slow"], {name: 3}
+    tokens = MarkdownIt("gfm-like", {"linkify": False}).parse(markdown(named))
+    inline = [token for token in tokens if token.type == "inline"]
+    shown = printable(name)
+    texts = ["".join(child.content for child in token.children or ()) for token in inline]
+    assert {child.type for token in inline for child in token.children or ()} <= {"text", "text_special", "softbreak"}
+    assert not any(token.type.startswith("html") for token in tokens)
+    for wanted in (f"{shown} on {report['board']}", shown, f"layer {shown} is slow."):
+        assert wanted in texts
+    assert any(text.startswith(f"{shown}: 3 ") for text in texts)
 
 
 def test_markdown_has_every_boundary(report: dict[str, Any], bare: dict[str, Any]) -> None:

@@ -47,6 +47,13 @@ def make_package(folder: Path, work: Path, array: str = ARRAY, board: str = "pyn
     return folder
 
 
+def reseal(folder: Path) -> None:
+    """Write the manifest anew: whoever damages a package by intent does that, too."""
+    from hwseg.files import MANIFEST, manifest_text
+
+    (folder / MANIFEST).write_text(manifest_text(folder))
+
+
 if __name__ == "__main__":
     import tempfile
 

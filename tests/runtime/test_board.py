@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+import signal
 import socket
 import sys
 import threading
@@ -12,8 +14,8 @@ import numpy as np
 import pytest
 
 from hwseg.errors import HwsegError
-from hwseg.runtime import Accelerator, read_package
-from hwseg.runtime.board import Board, open_board
+from hwseg.runtime import Accelerator, fpga, read_package
+from hwseg.runtime.board import Board, find_registers, open_board
 
 PHYSICAL = 0x1C00_0000
 
@@ -238,3 +240,58 @@ def test_the_whole_driver_through_device_files(root, package, expected, monkeypa
     finally:
         silicon.stop.set()
         silicon.join()
+
+
+def test_devices_have_one_program_at_a_time(root, package, tmp_path):
+    """Two would share the buffer's first bytes, and the registers; a child's copy of the files keeps nothing."""
+    board = open_board(package, root)
+    with pytest.raises(HwsegError, match=r"udmabuf0: must not be used by two programs at once; close the other one"):
+        open_board(package, root)
+    child = os.fork()
+    if child == 0:
+        threading.Event().wait(60)
+        os._exit(0)
+    try:
+        board.close()
+        open_board(package, root).close()
+    finally:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+    (root / "sys/class/u-dma-buf/udmabuf0/size").unlink()
+    registers = find_registers(root, 0)
+    with pytest.raises(HwsegError, match=r"uio1: must not be used by two programs at once"):
+        find_registers(root, 0)
+    registers.close()
+
+
+def test_a_bitstream_is_not_loaded_under_an_open_accelerator(root, package, tmp_path):
+    copy = shutil.copytree(package.folder, tmp_path / "copy")
+    (copy / fpga.BINARY).parent.mkdir()
+    (copy / fpga.BINARY).write_bytes(b"sound")
+    with open(root / "dev/mem", "wb") as memory:
+        memory.truncate(0xF801_0000)
+    manager = root / fpga.MANAGER
+    manager.mkdir(parents=True)
+    (manager / "state").write_text("operating\n")
+    board = open_board(package, root)
+    with pytest.raises(HwsegError, match=r"uio1: must not be used by two programs at once"):
+        fpga.load_bitstream(read_package(copy), root)
+    assert not (root / "lib").exists()
+    board.close()
+    fpga.load_bitstream(read_package(copy), root)
+    assert (root / "lib/firmware/hwseg.bit.bin").read_bytes() == b"sound"
+
+
+def test_a_buffer_that_cannot_be_mapped_and_a_device_that_is_gone_are_told(root, package):
+    attributes = root / "sys/class/u-dma-buf/udmabuf0"
+    (attributes / "size").write_text(f"{1 << 40}\n")
+    with pytest.raises(HwsegError, match=r"udmabuf0: must have 1099511627776 bytes: .*; load u-dma-buf again"):
+        open_board(package, root)
+    (attributes / "size").write_text("65536\n")
+    board = open_board(package, root)
+    file, board._registers._file = board._registers._file, os.open(os.devnull, os.O_RDONLY)
+    with pytest.raises(HwsegError, match=r"uio1: could not be read or written"):
+        board.wait(0)
+    os.close(board._registers._file)
+    board._registers._file = file
+    board.close()

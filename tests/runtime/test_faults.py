@@ -11,6 +11,7 @@ import pytest
 
 from hwseg.errors import HwsegError
 from hwseg.runtime import Accelerator, read_package
+from tests.runtime.cases import reseal
 from tests.runtime.fake import FakeBoard, FakeBuffer
 
 
@@ -50,23 +51,33 @@ def test_another_bitstream_is_refused_before_anything_is_written(package, board,
     assert all(what == "read" for what, _ in board.log)
 
 
-def test_program_and_weights_of_another_model_are_refused_before_the_first_write(copy):
-    package = read_package(copy)
-    board = FakeBoard(package)
-    one, other = (copy / "models" / name for name in package.models)
-    accelerator = Accelerator(package, board)
-    before, written = board.ddr.copy(), len(board.log)
+@pytest.mark.parametrize("sealed", [True, False])
+def test_program_and_weights_of_another_model_are_refused_before_the_first_write(copy, sealed):
+    """By the manifest, and where that has been made again, by what the model says of its images."""
+
+    def refused(name, damaged, sentence):
+        if sealed:
+            reseal(copy)
+        package = read_package(copy)
+        board = FakeBoard(package)
+        accelerator = Accelerator(package, board)
+        before, written = board.ddr.copy(), len(board.log)
+        with pytest.raises(HwsegError, match=sentence if sealed else damaged):
+            accelerator.load(name)
+        assert (board.ddr == before).all()
+        assert board.log[written:] == []
+
+    names = read_package(copy).models
+    one, other = (copy / "models" / name for name in names)
+    changed = r"weights.bin: was changed: SHA-256 \w+, not \w+; copy the whole folder again"
     (one / "weights.bin").write_bytes((one / "weights.bin").read_bytes()[:-1] + b"\x01")
-    with pytest.raises(HwsegError, match=r"weights.bin: must be the image of .*, SHA-256 .*, is .*; copy it again"):
-        accelerator.load(package.models[0])
+    refused(names[0], changed, r"weights.bin: must be the image of .*, SHA-256 .*, is .*; copy it again")
     (one / "weights.bin").write_bytes((other / "weights.bin").read_bytes())
-    with pytest.raises(HwsegError, match=r"weights.bin: must have \d+ bytes, has \d+"):
-        accelerator.load(package.models[0])
+    refused(names[0], changed, r"weights.bin: must have \d+ bytes, has \d+")
+    (one / "weights.bin").write_bytes(bytes(1 << 20))
+    refused(names[0], r"weights.bin: must have at most \d+ bytes, has 1048576", r"weights.bin: must have at most")
     (other / "program.bin").unlink()
-    with pytest.raises(HwsegError, match=r"program.bin: must exist"):
-        accelerator.load(package.models[1])
-    assert (board.ddr == before).all()
-    assert board.log[written:] == []
+    refused(names[1], r"program.bin: is listed in the manifest and missing", r"program.bin: is not listed in the")
 
 
 @pytest.mark.parametrize("kind", ["input", "program", "head"])
@@ -197,9 +208,23 @@ def test_everything_is_given_back(package, board, expected):
 @pytest.mark.parametrize(
     ("name", "change", "sentence"),
     [
-        ("package.json", lambda c: c.pop("array"), r"package.json: must describe a package: KeyError\('array'\)"),
-        ("package.json", lambda c: c.update(format=9), r"must have format 2, has 9; make the package again"),
-        ("model.json", lambda c: c.pop("head"), r"model.json: must describe a model"),
+        ("package.json", lambda c: c.pop("array"), r"package.json: must have the entry array; copy the whole folder"),
+        (
+            "package.json",
+            lambda c: c.update(format=9),
+            r"must have format 4, has 9; copy the whole folder again, or make",
+        ),
+        (
+            "package.json",
+            lambda c: c.update(format=1),
+            r"must have format 4, has 1; .* or make it again with hwseg package",
+        ),
+        (
+            "package.json",
+            lambda c: c["board"].pop("read_ports"),
+            r"must have the entry board.read_ports; .* make it again",
+        ),
+        ("model.json", lambda c: c.pop("head"), r"model.json: must have the entry head"),
         (
             "model.json",
             lambda c: c["memory"].update(array="8x8x8"),
@@ -212,6 +237,7 @@ def test_damaged_descriptions_are_refused(copy, name, change, sentence):
     content = json.loads(path.read_text())
     change(content)
     path.write_text(json.dumps(content))
+    reseal(copy)
     with pytest.raises(HwsegError, match=sentence):
         package = read_package(copy)
         package.model(package.models[0])
@@ -219,6 +245,9 @@ def test_damaged_descriptions_are_refused(copy, name, change, sentence):
 
 def test_descriptions_that_are_no_json_or_not_there_are_refused(copy, tmp_path):
     (copy / "package.json").write_text("{")
+    with pytest.raises(HwsegError, match=r"package.json: was changed"):
+        read_package(copy)
+    reseal(copy)
     with pytest.raises(HwsegError, match=r"package.json: must be JSON"):
         read_package(copy)
     with pytest.raises(HwsegError, match=r"must be the folder of a package"):
@@ -228,7 +257,7 @@ def test_descriptions_that_are_no_json_or_not_there_are_refused(copy, tmp_path):
 
 
 def test_several_channels_take_the_smallest_of_equals():
-    from hwseg.runtime.package import Head
+    from hwseg.runtime.model import Head
 
     head = Head((2, 2, 1), (0, 0, 5), (1.0,) * 3, (0.0,) * 3, "argmax")
     sums = np.array([[[1, 1, -9], [0, 3, 0], [-4, -4, -3]]])

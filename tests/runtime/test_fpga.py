@@ -90,8 +90,8 @@ def test_loading_sets_clock_firmware_and_port_widths(package, root):
 
 
 def test_a_bit_file_alone_is_converted(package, root):
-    package.bitstream.unlink()
-    package.bitstream.with_suffix("").write_bytes(made_up(SYNC + bytes([1, 2, 3, 4])))
+    (package.folder / fpga.BINARY).unlink()
+    (package.folder / fpga.BIT).write_bytes(made_up(SYNC + bytes([1, 2, 3, 4])))
     fpga.load_bitstream(package, root)
     loaded = (root / "lib" / "firmware" / "hwseg.bit.bin").read_bytes()
     assert loaded == bytes.fromhex("665599aa 04030201")
@@ -101,7 +101,7 @@ def test_a_manager_that_does_not_operate_and_a_missing_bitstream_are_told(packag
     (root / fpga.MANAGER / "state").write_text("write error\n")
     with pytest.raises(HwsegError, match=r"state: must be operating, is write error; see dmesg"):
         fpga.load_bitstream(package, root)
-    package.bitstream.unlink()
+    (package.folder / fpga.BINARY).unlink()
     with pytest.raises(HwsegError, match=r"hwseg.bit.bin: must be there, but no tool has made one yet"):
         fpga.load_bitstream(package, root)
 

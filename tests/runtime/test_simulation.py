@@ -65,7 +65,7 @@ def test_only_loads_that_wait_for_the_answer_at_the_other_port_read_what_was_wri
     with opened(folder, write_latency=(400, 500)) as accelerator:
         board, model = accelerator.backend, accelerator.load()
         pixels, sums, _ = expected[model.name]
-        address = accelerator._prepared(model.name).buffer.address + model.program.address
+        address = accelerator._loaded[model.name].buffer.address + model.program.address
         words = board.copy_out(address, model.program.size).view("<u8").reshape(-1, 4).copy()
         waits = ((words[:, 0] & 15) == Opcode.LOAD) & ((words[:, place // 64] >> place % 64 & 0xFFFF) != 0)
         assert waits.any()
@@ -100,7 +100,7 @@ def test_one_port_for_both_directions_gives_the_same_sums_in_the_same_cycles(fol
 def test_an_error_of_the_memory_is_told_and_the_next_run_works(folder, expected):
     with opened(folder) as accelerator:
         board, model = accelerator.backend, accelerator.load()
-        base = accelerator._prepared(model.name).buffer.address
+        base = accelerator._loaded[model.name].buffer.address
         pixels, sums, _ = expected[model.name]
         for address in (model.input_address, model.head_address, model.program.address, model.weights.address):
             board.fault(base + address)
@@ -133,7 +133,7 @@ def test_no_burst_leaves_the_granted_window(folder, expected):
     """The limit is moved down; what lies behind it stays as it was, and the run ends with cause and address."""
     with opened(folder) as accelerator:
         board, model = accelerator.backend, accelerator.load()
-        buffer = accelerator._prepared(model.name).buffer
+        buffer = accelerator._loaded[model.name].buffer
         pixels, sums, _ = expected[model.name]
         assert (accelerator.segment(pixels[1]).sums == sums[1]).all()
         before = board.copy_out(buffer.address, model.total_bytes // 8 * 8)
@@ -142,17 +142,17 @@ def test_no_burst_leaves_the_granted_window(folder, expected):
         with pytest.raises(HwsegError, match=r"ended early at address 0x\w+: stopped by the driver"):
             run.wait()
         end = buffer.address + model.head_address // 128 * 128
-        accelerator._write_once("limit", end)
-        accelerator._write_once = lambda name, value: None
+        accelerator._engine.write_once("limit", end)
+        accelerator._engine.write_once = lambda name, value: None
         with pytest.raises(
             HwsegError, match=r"ended early at address 0x(\w+): an address outside the granted window"
         ) as e:
             accelerator.segment(pixels[0])
-        del accelerator._write_once
+        del accelerator._engine.write_once
         assert int(str(e.value).split("address 0x")[1][:8], 16) >= end
         after = board.copy_out(buffer.address, model.total_bytes // 8 * 8)
         assert (after[model.head_address // 128 * 128 :] == before[model.head_address // 128 * 128 :]).all()
-        accelerator._set.clear()
+        accelerator._engine.forget()
         assert (accelerator.segment(pixels[0]).sums == sums[0]).all()
         assert board.state()["violations"] == 0
 

@@ -35,8 +35,8 @@ def pauses(seed, share):
         yield noise.random() < share
 
 
-async def watch_rules(dut, prefix, violations):
-    """AXI3 bursts: at most 16 beats, none across 4 KB, address and length still while they wait."""
+async def watch_rules(dut, prefix, violations, window):
+    """AXI3 bursts: at most 16 beats, none across 4 KB or out of the granted window, still while they wait."""
     valid, ready = getattr(dut, f"m_axi_{prefix}valid"), getattr(dut, f"m_axi_{prefix}ready")
     address, length = getattr(dut, f"m_axi_{prefix}addr"), getattr(dut, f"m_axi_{prefix}len")
     waiting = None
@@ -52,6 +52,8 @@ async def watch_rules(dut, prefix, violations):
             violations.append(f"{prefix} changed from {waiting} to {now} while it waited")
         if now[1] > 15 or now[0] % 4096 + 8 * (now[1] + 1) > 4096:
             violations.append(f"{prefix} burst {now} is too long or crosses 4 KB")
+        if now[0] < window[0] or now[0] + 8 * (now[1] + 1) > window[1]:
+            violations.append(f"{prefix} burst {now} leaves the window {window}")
         waiting = None if int(ready.value) else now
 
 
@@ -65,9 +67,9 @@ async def campaign(dut):
     memory = Faulty(1 << 32)
     slave = AxiSlave(AxiBus.from_prefix(dut, "m_axi"), dut.clk, dut.rst, target=memory)
     master = AxiLiteMaster(AxiLiteBus.from_prefix(dut, "s_axi"), dut.clk, dut.rst)
-    violations = []
+    violations, window = [], [base, base]
     for prefix in ("ar", "aw"):
-        cocotb.start_soon(watch_rules(dut, prefix, violations))
+        cocotb.start_soon(watch_rules(dut, prefix, violations, window))
     await ClockCycles(dut.clk, 5)
     dut.rst.value = 0
     await ClockCycles(dut.clk, 5)
@@ -84,10 +86,14 @@ async def campaign(dut):
     await write("limit", whole)
     await write("interrupt_enable", 1)
 
-    async def run(share, seed, bad_read=None, bad_write=None, again=False, limit=whole, stop=0, decerr=0):
+    guards = [(0, bytes(range(128)) * (base // 128)), (whole, bytes(range(128, 256)) * 64)]
+
+    async def run(share, seed, bad_read=None, bad_write=None, again=False, limit=whole, stop=0, decerr=0, image=image):
         dut.decode_errors.value = decerr
-        await MemoryRegion.write(memory, base, image)
+        for place, content in ((base, image), *guards):
+            await MemoryRegion.write(memory, place, content)
         await write("limit", limit)
+        window[1] = limit
         memory.bad_read, memory.bad_write = bad_read, bad_write
         channels = (slave.write_if.aw_channel, slave.write_if.w_channel, slave.write_if.b_channel)
         for i, channel in enumerate((*channels, slave.read_if.ar_channel, slave.read_if.r_channel)):
@@ -113,6 +119,7 @@ async def campaign(dut):
             "address": await read("error_address"),
             "head": bytes(head).hex(),
             "busy": int(dut.busy.value),
+            "guarded": [bytes(await MemoryRegion.read(memory, p, len(c))) == c for p, c in guards] == [True, True],
         }
 
     results = {
@@ -134,6 +141,11 @@ async def campaign(dut):
         "bad_write_decerr": await run(0.2, 30, bad_write=base + job["head"] + 8, decerr=1),
         "stopped": await run(0.4, 12, stop=900),
         "after_stopped": await run(0, 13),
+        **{
+            name: await run(0.2 * (i % 2), 40 + i, image=Path(path).read_bytes())
+            for i, (name, path) in enumerate(job["programs"].items())
+        },
+        "after_programs": await run(0, 60),
         "violations": violations,
         "bits": [STATUS_BUSY, STATUS_DONE, STATUS_ERROR, STATUS_OVERRUN],
     }

@@ -7,11 +7,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from hwseg import golden
 from hwseg.builds.build import compile_model
 from hwseg.layout import HeadLayout, unpack_head
+from hwseg.rtl.isa import LOAD, STORE, Opcode, Target
 from hwseg.rtl.registers import (
     CAUSE_OUTSIDE,
     CAUSE_READ,
@@ -40,6 +42,47 @@ run_cocotb(build_axi_bench(top), "axi_bench", "tests.sim.axi_bench_faults", work
 """
 
 
+def wild_programs(program, image, work):
+    """Memory images by name whose program has one transfer elsewhere: where, and how many words of how many runs.
+
+    Addresses count from the window's beginning and go round at 4 GB, so that the last ones lie before it.
+    """
+    size = len(image) // 128 * 128
+    place = program.memory.program_address
+    words = np.frombuffer(program.program, "<u8").reshape(-1, 4)
+    found = {}
+    for opcode, form in ((Opcode.STORE, STORE), (Opcode.LOAD, LOAD)):
+        # The first one that no LOAD of the program's next page is.
+        number = next(
+            i
+            for i, row in enumerate(words.tolist())
+            if row[0] & 15 == opcode and (opcode == Opcode.STORE or unpacked(LOAD, row)["target"] != Target.PROGRAM)
+        )
+        fields = unpacked(form, words[number].tolist())
+        for name, changed in {
+            "behind": {"ddr": size},
+            "across": {"ddr": size - 8, "run_words": 40},
+            "far": {"ddr": 1 << 31},
+            "before": {"ddr": (1 << 32) - 8},
+            "long_before": {"ddr": (1 << 32) - 0x1000, "run_words": 16},
+            "in_strides": {"ddr": size - 256, "run_words": 4, "runs": 9, "ddr_stride": 64},
+            "back_in_strides": {"ddr": 0, "run_words": 1, "runs": 40, "ddr_stride": (1 << 24) - 8},
+            "no_words": {"ddr": size - 8, "run_words": 0},
+            "no_runs": {"ddr": size - 256, "runs": 0, "run_words": 4, "ddr_stride": 64},
+        }.items():
+            row = form.pack(**(fields | changed))
+            content = bytearray(image)
+            content[place + 32 * number : place + 32 * (number + 1)] = row.to_bytes(32, "little")
+            path = work / f"{opcode.name}_{name}.bin"
+            path.write_bytes(content)
+            found[f"{opcode.name}_{name}"] = str(path)
+    return found
+
+
+def unpacked(form, row):
+    return form.unpack(sum(word << 64 * i for i, word in enumerate(row)))
+
+
 @pytest.fixture(scope="module")
 def campaign(tmp_path_factory):
     """Results of one campaign, and the head that the golden model gives."""
@@ -49,7 +92,9 @@ def campaign(tmp_path_factory):
     image = random_image(program.graph, 1)
     (work / "image.bin").write_bytes(memory_image(build.path, program, image, 5).tobytes())
     assert isinstance(program.memory.head, HeadLayout)
+    wild = wild_programs(program, (work / "image.bin").read_bytes(), work)
     job = {
+        "programs": wild,
         "image": str(work / "image.bin"),
         "base": BASE,
         "program": program.memory.program_address,
@@ -60,6 +105,7 @@ def campaign(tmp_path_factory):
         "outside": program.memory.head_address // 128 * 128,
         "beats": [8 * random.Random(i).randrange(program.memory.weights_bytes // 8) for i in range(8)],
         "limit": 40 * program.timing().total,
+        "size": (work / "image.bin").stat().st_size // 128 * 128,
         "results": str(work / "faults.json"),
     }
     (work / "job.json").write_text(json.dumps(job))
@@ -86,7 +132,7 @@ def campaign(tmp_path_factory):
     "name",
     [
         *("plain", "paused", "overrun", "after_bad_read", "after_bad_program", "after_bad_write"),
-        *("after_outside", "after_stopped"),
+        *("after_outside", "after_stopped", "after_programs"),
     ],
 )
 def test_the_head_is_right(campaign, name):
@@ -130,6 +176,29 @@ def test_any_beat_may_fail_with_either_error(campaign, number):
 def test_nothing_is_written_outside_the_window(campaign):
     results, _ = campaign
     assert results["outside"]["head"] == results["places"]["untouched"]
+
+
+@pytest.mark.parametrize("opcode", ["STORE", "LOAD"])
+@pytest.mark.parametrize("name", ["behind", "across", "far", "before", "long_before", "in_strides", "back_in_strides"])
+def test_a_program_that_transfers_outside_its_window_ends_with_cause_and_address(campaign, opcode, name):
+    """The limit is where it belongs; the program is wrong.  Nothing outside is touched."""
+    results, _ = campaign
+    found, first = results[f"{opcode}_{name}"], results["places"]["base"]
+    size = results["places"]["size"]
+    assert found["status"] == STATUS_DONE | STATUS_ERROR
+    assert not found["busy"]
+    assert found["cause"] == CAUSE_OUTSIDE
+    assert not first <= found["address"] < first + size
+    assert found["guarded"]
+
+
+@pytest.mark.parametrize("opcode", ["STORE", "LOAD"])
+@pytest.mark.parametrize("name", ["no_words", "no_runs"])
+def test_a_transfer_of_nothing_leaves_the_window_as_little(campaign, opcode, name):
+    """No compiler writes one; a program of noise may hold it."""
+    results, _ = campaign
+    assert results[f"{opcode}_{name}"]["guarded"]
+    assert not results[f"{opcode}_{name}"]["busy"]
 
 
 def test_a_start_while_busy_is_refused_and_told(campaign):

@@ -126,6 +126,22 @@ def test_folded_pictures(tmp_path, monkeypatch, array, height, width, channels, 
     assert [x.cycles for x in skipping.layers] == [x.predicted_cycles for x in skipping.layers]
 
 
+@pytest.mark.parametrize(
+    "array",
+    ["8x4x4", "8x2x2", "16x8x8-dsp", "8x4x4-merged", pytest.param("8x8x8", marks=pytest.mark.slow)],
+)
+def test_the_maximum_of_a_transposed_convolution(tmp_path, array):
+    """Whose map is of one row and of more, goes on or does not."""
+    for height, width, keep in ((1, 9, False), (6, 20, True)):
+        b = GraphBuilder(height, width, 3, seed=height)
+        x = b.conv("image", 9, 2, signed=keep)
+        graph = b.graph(b.concat(b.up(b.pool(x)), x) if keep else b.conv(b.pool(x), 4))
+        folder = tmp_path / str(height)
+        folder.mkdir()
+        result = run(folder, graph, array, image_of(graph, height))
+        assert result.passed, (array, result.first_mismatch)
+
+
 @pytest.mark.parametrize(("height", "width"), [(12, 32), (6, 48)])
 def test_split_tails(tmp_path, height, width):
     graph = tails(height, width)

@@ -53,6 +53,32 @@ def test_the_second_time_comes_from_the_cache(tmp_path: Path, compiled: Compile)
     assert (tmp_path / "a.d").read_text().startswith("a.o:")
 
 
+def test_a_damaged_object_is_made_again(tmp_path: Path, compiled: Compile) -> None:
+    (tmp_path / "a.cpp").write_text("int answer() { return 42; }")
+    assert compiled("-Os") == 1
+    (kept,) = (tmp_path / "cache").rglob("*.o")
+    sound = kept.read_bytes()
+    positions = [0, 31, 32, len(sound) // 2, len(sound) - 1]
+    damages = [sound[:i] + bytes([sound[i] ^ 1]) + sound[i + 1 :] for i in positions]
+    damages += [b"", sound[:32], sound[:-1], sound + b"\0"]
+    for number, damaged in enumerate(damages):
+        kept.write_bytes(damaged)
+        assert compiled("-Os") == 2 + number
+        assert kept.read_bytes() == sound
+        assert answer(tmp_path) == 42
+
+
+def test_the_object_of_another_command_is_not_taken(tmp_path: Path, compiled: Compile) -> None:
+    (tmp_path / "a.cpp").write_text("int answer() { return ANSWER; }")
+    compiled("-DANSWER=1")
+    (one,) = (tmp_path / "cache").rglob("*.o")
+    compiled("-DANSWER=2")
+    (two,) = set((tmp_path / "cache").rglob("*.o")) - {one}
+    shutil.copyfile(one, two)
+    assert compiled("-DANSWER=2") == 3
+    assert answer(tmp_path) == 2
+
+
 def test_source_header_and_option_are_part_of_the_key(tmp_path: Path, compiled: Compile) -> None:
     (tmp_path / "a.h").write_text("#define ANSWER 1\n")
     (tmp_path / "a.cpp").write_text('#include "a.h"\nint answer() { return ANSWER + MORE; }')

@@ -47,7 +47,7 @@ from cocotb_tools.runner import VerilatorControlFile, get_runner
 from hwseg.toolchain.verilator import BUILD_ARGUMENTS, control_file, verilator_root
 
 folder, extra = Path(sys.argv[1]), sys.argv[2:]
-os.environ.update(verilator_root().environment())
+os.environ.update(verilator_root().environment(folder))
 (folder / "ports.vlt").write_text(control_file("counter"))
 runner = get_runner("verilator")
 runner.build(
@@ -91,7 +91,7 @@ def test_a_system_verilator_is_chosen_from_5_036(
     assert (tool is not None) == chosen
     if tool:
         assert (tool.version, tool.root) == (version, None)
-        assert "VERILATOR_ROOT" not in tool.environment()
+        assert "VERILATOR_ROOT" not in tool.environment(tmp_path)
 
 
 def test_without_any_verilator_there_is_a_cure(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -114,7 +114,7 @@ def test_two_processes_at_once_make_one_sound_root(tmp_path: Path) -> None:
     ]
     roots = {process.communicate()[0].strip() for process in started}
     assert [process.returncode for process in started] == [0, 0, 0]
-    assert [str(path) for path in (tmp_path / "hwseg").iterdir()] == list(roots)
+    assert [str(path) for path in (tmp_path / "hwseg" / "verilator").iterdir()] == list(roots)
 
 
 def build(folder: Path, *arguments: str) -> list[int]:
@@ -142,7 +142,7 @@ def test_precompiled_headers_work(tmp_path: Path) -> None:
     """A large design is built file by file with a precompiled header; the option makes a small one large."""
     (tmp_path / "counter.v").write_text(COUNTER)
     tool = verilator.verilator_root()
-    environment = {**os.environ, **tool.environment()}
+    environment = {**os.environ, **tool.environment(tmp_path)}
     command = [str(tool.executable), "--cc", "--output-split", "1", "-Mdir", "build", "counter.v"]
     subprocess.run(command, cwd=tmp_path, env=environment, check=True, stdout=subprocess.DEVNULL)
     make = ["make", "-C", "build", "-f", "Vcounter.mk", "VM_PARALLEL_BUILDS=1", "Vcounter.o"]

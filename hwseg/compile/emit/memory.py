@@ -42,6 +42,10 @@ class MemoryMap:
     program_address: int
     """Last, because its size is known last."""
 
+    def located(self, name: str) -> tuple[TensorLayout, int]:
+        """A stored tensor's layout and address."""
+        return self.layouts[name], self.tensors[name]
+
     def end(self, program_bytes: int) -> int:
         return self.program_address + aligned(program_bytes)
 
@@ -109,8 +113,10 @@ def map_memory(network: Network, plans: Sequence[LayerPlan], config: EngineConfi
     head: HeadLayout | TensorLayout
     if network.sums:
         last = plans[-1].layer
-        shape = last.shape if last.dot is None else (*last.shape[:2], 1)
-        head = HeadLayout(shape, -(-shape[2] // 8), min(8, shape[2]), config.pixels)
+        (height, width, channels), (down, across) = last.shape, network.head_fold
+        channels = channels if last.dot is None else 1
+        shape = height * down, width * across, channels // (down * across)
+        head = HeadLayout(shape, -(-channels // 8), min(8, channels), config.pixels, network.head_fold)
         head_address = aligned(address)
         address = head_address + head.bytes
     else:

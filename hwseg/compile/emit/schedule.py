@@ -13,8 +13,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hwseg.clock.timing import ACKNOWLEDGED, COUNTED, LATENCY, MOVED, STORED, Constants
-from hwseg.compile.emit.walk import Load, Queue, Step, Store, Walk, load_fields
+from hwseg.clock.constants import ACKNOWLEDGED, COUNTED, LATENCY, MOVED, STORED, Constants
+from hwseg.compile.emit.instruction import load_fields, place
+from hwseg.compile.emit.walk import Load, Queue, Step, Store, Walk
 from hwseg.errors import require
 from hwseg.rtl.config import INSTRUCTION_WORDS, PAGE_INSTRUCTIONS, PAGE_WORDS, EngineConfig
 from hwseg.rtl.isa import FORMATS, Opcode, Target
@@ -22,15 +23,10 @@ from hwseg.rtl.isa import FORMATS, Opcode, Target
 COUNTER = 0xFFFF
 NEVER = 1 << 62
 
-
-def place(opcode: Opcode, field: str) -> int:
-    """A field's position in the list of an instruction's values."""
-    return list(FORMATS[opcode].fields).index(field)
-
-
 LOAD_WAIT, LOAD_STORES, LOAD_COST = (place(Opcode.LOAD, f) for f in ("wait_runs", "wait_stores", "cost"))
 LOAD_PACKED = place(Opcode.LOAD, "every_other")
 LOAD_WORDS, LOAD_RUNS = (place(Opcode.LOAD, f) for f in ("run_words", "runs"))
+MOVE_WAIT, MOVE_COST = (place(Opcode.MOVE, f) for f in ("wait_runs", "cost"))
 STORE_WAIT, STORE_COST = (place(Opcode.STORE, f) for f in ("wait_runs", "cost"))
 STORE_WORDS, STORE_RUNS = (place(Opcode.STORE, f) for f in ("run_words", "runs"))
 RUN_LOADS, RUN_STORES = (place(Opcode.RUN, f) for f in ("wait_loads", "wait_stores"))
@@ -143,7 +139,7 @@ class Placement:
         c, f = self.constants, load.fields
         start += 1
         if load.queue == Queue.MOVES:
-            self.reader_free = start + 1 + f[LOAD_COST]
+            self.reader_free = start + 1 + f[MOVE_COST]
             self.landed[load.queue].append(self.reader_free + c.latency)
         else:
             words = f[LOAD_WORDS] * f[LOAD_RUNS]
@@ -213,8 +209,8 @@ def finish(stream: list[Step | Load | Store], program_address: int, pace: Pace) 
     loads = read_runs = read_stores = write_runs = loads_waited = stores_waited = 0
     layer = 0
     for item in stream:
-        page, place = divmod(len(result), PAGE_INSTRUCTIONS)
-        if place == 0 and page + 1 < pages:
+        page, number = divmod(len(result), PAGE_INSTRUCTIONS)
+        if number == 0 and page + 1 < pages:
             start = (page + 1) * PAGE_WORDS
             words = min(PAGE_WORDS, total - start)
             fields = load_fields(
@@ -239,8 +235,10 @@ def finish(stream: list[Step | Load | Store], program_address: int, pace: Pace) 
         elif isinstance(item, Load):
             layer = fields[2]
             read_runs = max(read_runs, item.after_run)
-            fields[LOAD_WAIT] = read_runs & COUNTER
-            if item.queue != Queue.MOVES:
+            if item.queue == Queue.MOVES:
+                fields[MOVE_WAIT] = read_runs & COUNTER
+            else:
+                fields[LOAD_WAIT] = read_runs & COUNTER
                 read_stores = max(read_stores, item.after_store)
                 fields[LOAD_STORES] = read_stores & COUNTER
             loads += 1
@@ -259,12 +257,10 @@ def pack(instructions: list[list[int]]) -> bytes:
     """All instructions of one format at a time, field by field."""
     words = np.zeros((len(instructions), INSTRUCTION_WORDS), np.uint64)
     opcodes = np.array([fields[0] for fields in instructions])
-    for opcode, form in FORMATS.items():
+    for opcode, instruction in FORMATS.items():
         rows = np.flatnonzero(opcodes == opcode)
         if not rows.size:
             continue
-        # MOVEs are built as LOADs: their fields lie in the same places.
-        instruction = FORMATS[Opcode.LOAD] if opcode == Opcode.MOVE else form
         values = np.array([instructions[i] for i in rows], np.int64)
         assert values.shape[1] == len(instruction.fields), instruction.name
         packed = words[rows]

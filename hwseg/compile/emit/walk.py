@@ -7,17 +7,19 @@ RUN its space is free and which RUN reads it, every STORE which RUN wrote it; `s
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import IntEnum
 
+from hwseg.compile.emit.instruction import load_fields, place
 from hwseg.compile.emit.memory import MemoryMap
 from hwseg.compile.emit.rings import Ring, WeightSpaces
 from hwseg.compile.plan.plan import Rectangle
 from hwseg.rtl.config import EngineConfig
-from hwseg.rtl.isa import DESTINATION, NO_WRAP, RUN, Opcode, Target
+from hwseg.rtl.isa import Opcode, Target
 
 NEVER = 1 << 60
-JUMP, TILE = (list(RUN.fields).index(name) for name in ("jump", "tile"))
+JUMP, TILE = (place(Opcode.RUN, field) for field in ("jump", "tile"))
 
 
 class Queue(IntEnum):
@@ -83,7 +85,9 @@ class Walk:
         self.slots = Ring(config.param_slots)
         self.weights = WeightSpaces(config.weight_words)
         self.written: dict[str, defaultdict[int, int]] = {}
+        """STOREs after which a tensor's rows are complete."""
         self.tables = (-1, -1, -1)
+        """Layer, pass and tile of the weights that the tables hold."""
         self.written_by = ""
         """What RUNs under the last CONFIG put into the output memory."""
         self.key: object = None
@@ -96,27 +100,43 @@ class Walk:
         self.loads[queue].append(Load(queue, fields, after_run, self.runs, after_store))
         return len(self.loads[queue])
 
+    def configure(self, fields: list[int]) -> None:
+        """A CONFIG, for the RUNs that follow."""
+        self.steps.append(Step(fields, self.runs))
+
+    def run(self, fields: list[int], loads: tuple[int, ...], stores: int, cycles: int, reload: bool) -> None:
+        """The next RUN; what it needs as in `Step`."""
+        if reload:
+            self.reloaded = fields
+        self.steps.append(Step(fields, self.runs, loads, stores, cycles, reload))
+        self.runs += 1
+
+    def store(self, fields: list[int]) -> None:
+        """A STORE of what the RUNs so far have written."""
+        self.stores.append(Store(fields, self.runs))
+
+    def wrote(self, name: str, rows: range) -> None:
+        """With the STOREs so far these rows of a tensor are complete."""
+        written = self.written.setdefault(name, defaultdict(int))
+        for row in rows:
+            written[row] = len(self.stores)
+
+    def stores_before(self, name: str, rows: Iterable[int]) -> int:
+        """STOREs that must have arrived before these rows of a tensor may be read."""
+        written = self.written.get(name)
+        return max((written[row] for row in rows), default=0) if written else 0
+
     def tile(self, layer: int, address: int, tile: tuple[int, int, int], packed: bool) -> bool:
         """Bring a weight tile for the next RUN, unless the tables hold it already; True if there is a reload."""
         if tile == self.tables:
             return False
         self.tables = tile
         words = self.config.stored_words(packed)
-        place, after = self.weights.find(tile, words, self.runs)
+        start, after = self.weights.find(tile, words, self.runs)
         if after is not None:
             fields = load_fields(Target.WEIGHTS, layer, address, words, every_other=int(packed))
             self.load(Queue.WEIGHTS, fields, after)
-        if self.reloaded is not None and place != self.weights.following:
-            self.reloaded[JUMP], self.reloaded[TILE] = 1, place % (2 * self.config.weight_words)
-        self.weights.following = place + words
+        if self.reloaded is not None and start != self.weights.following:
+            self.reloaded[JUMP], self.reloaded[TILE] = 1, start % (2 * self.config.weight_words)
+        self.weights.following = start + words
         return True
-
-
-def load_fields(
-    target: Target, layer: int, ddr: int, words: int, runs: int = 1, stride: int = 0, **fields: int
-) -> list[int]:
-    """Values in the order of `isa.LOAD`; what it waits for and costs is filled in by the schedule."""
-    fields.setdefault("wrap_at", NO_WRAP)
-    fields.setdefault("wrap_to", NO_WRAP)
-    where = [fields.get(name, 0) for name in DESTINATION]
-    return [Opcode.LOAD, target, layer, 0, ddr, words, runs, stride, *where, 0, 0]

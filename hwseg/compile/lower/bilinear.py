@@ -17,6 +17,7 @@ likewise through the first column.  Signed maps are enlarged as the difference o
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -82,6 +83,15 @@ def enlarging_weights(channels: int, signs: tuple[int, ...], left: bool, right: 
         for across in rows
     ]
     return np.concatenate(parts, axis=1).astype(np.int8)
+
+
+def side_by_side(parts: Sequence[np.ndarray]) -> np.ndarray:
+    """int8 [out, in, 3, 3] of convolutions that read different inputs and make different outputs."""
+    outs, ins = (np.cumsum([0, *(part.shape[axis] for part in parts)]) for axis in (0, 1))
+    weights = np.zeros((outs[-1], ins[-1], 3, 3), np.int8)
+    for part, out, in_ in zip(parts, outs[:-1], ins[:-1], strict=True):
+        weights[out : out + part.shape[0], in_ : in_ + part.shape[1]] = part
+    return weights
 
 
 def clamping(low: int, high: int, offset: int = 0, factor: int = 1) -> Requantize:

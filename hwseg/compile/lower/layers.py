@@ -79,6 +79,9 @@ class Layer:
     fold: Fold = (1, 1)
     """Rows and columns of the input that are stored as channels (`TensorLayout.fold`)."""
 
+    def __post_init__(self) -> None:
+        assert self.pooled is None or self.pools, f"{self.name} stores the maximum of pixels that are no neighbours"
+
     @property
     def clamp(self) -> tuple[int, int]:
         """Smallest and largest value that is stored."""
@@ -96,6 +99,13 @@ class Layer:
     def column_phases(self) -> int:
         """Pixels of the map that one pixel of RUN makes, each with weights of its own: passes apart."""
         return 2 if self.kernel == 2 else self.fold[1]
+
+    @property
+    def pools(self) -> bool:
+        """Whether it can store the 2x2 maximum of its map: what a RUN makes in a pair of rows must be neighbours in
+        the map, and pixels of one phase are not.
+        """
+        return self.row_phases == self.column_phases == 1
 
     @property
     def run_shape(self) -> tuple[int, int]:
@@ -145,7 +155,10 @@ class Layer:
 
 @dataclass(frozen=True)
 class Network:
-    """Layers in order, stored tensors, names of the input and the head; `sums`: the head is raw sums."""
+    """Layers in order, stored tensors, names of the input and the head; `sums`: the head is raw sums.
+
+    head_fold: rows and columns of the head that the last layer's sums have as channels.
+    """
 
     name: str
     input: str
@@ -153,3 +166,4 @@ class Network:
     sums: bool
     layers: tuple[Layer, ...]
     tensors: dict[str, TensorLayout]
+    head_fold: Fold = (1, 1)

@@ -17,10 +17,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
-from hwseg.clock.timing import Constants
+from hwseg.clock.constants import Constants
 from hwseg.compile.lower.layers import Layer
+from hwseg.compile.plan.cost import DRAIN, FILL, Cost, busiest, compute_cycles, waits_for_writer
 from hwseg.compile.plan.plan import LayerPlan, Rectangle, Source, region_pitch, span, whole_blocks
-from hwseg.compile.plan.problem import DRAIN, FILL, Problem, cost
+from hwseg.compile.plan.problem import Problem
 from hwseg.rtl.config import EngineConfig
 from hwseg.rtl.isa import MOVE_TAIL, Mode
 
@@ -303,9 +304,9 @@ def _expected(
     kept = sum(stage.plan.weight_words for stage in stages) <= config.weight_words
     for stage, problem in zip(stages, problems, strict=True):
         plan = stage.plan
-        cycles, weights = problem.compute_cycles(plan.rows, plan.columns)
+        cycles, weights = compute_cycles(problem, plan.rows, plan.columns)
         times.append(cycles / len(stage.ends))
-        compute += cycles + problem.waits_for_writer(plan.rows, plan.columns, plan.stored)
+        compute += cycles + waits_for_writer(problem, plan.rows, plan.columns, plan.stored)
         reads += (problem.weight_tiles if kept else len(stage.ends) * weights) * problem.stored_tile
         for ring in stage.rings:
             words = ring.limit * problem.limits[ring.source.groups[0].tensor][1] * ring.source.planes
@@ -319,9 +320,9 @@ def _expected(
                 fill += len(ring.source.groups) * words / len(stage.ends) * (1 if stage is stages[0] else 0)
         writes += problem.stored_words(plan.stored)
     compute += _waits_for_moves(stages, order, times, config)
-    memory = problems[0].busiest(reads, writes, moves)
+    memory = busiest(problems[0], reads, writes, moves)
     serial = FILL * fill + DRAIN * writes / len(stages[-1].ends)
-    return cost(compute, memory, serial)
+    return Cost(compute, memory, serial).cycles
 
 
 def _waits_for_moves(

@@ -6,7 +6,7 @@
     block    passes whose partial sums lie in the store together; a region serves a whole block once loaded
     strip    rows x columns of the map; all passes are done on it before the next one
 
-`hwseg.compile.plan.problem` tries strips, blocks and residency and keeps the cheapest; this module says what they are.
+`hwseg.compile.plan.search` tries strips, blocks and residency and keeps the cheapest; this module says what they are.
 """
 
 from __future__ import annotations
@@ -94,6 +94,11 @@ class Rectangle:
     @property
     def columns(self) -> int:
         return self.x1 - self.x0
+
+    def bands(self, rows: int) -> Iterator[Rectangle]:
+        """Its rows, so many at a time."""
+        for y in range(self.y0, self.y1, rows):
+            yield Rectangle(y, min(y + rows, self.y1), self.x0, self.x1)
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,8 @@ from dataclasses import replace
 
 from hwseg.compile.lower.layers import Layer, Network
 from hwseg.compile.plan.chain import LONGEST, Chain, plan_chain
-from hwseg.compile.plan.problem import Problem, plan_layer, problem_of
+from hwseg.compile.plan.problem import Problem, problem_of
+from hwseg.compile.plan.search import plan_layer
 from hwseg.errors import HwsegError
 from hwseg.rtl.config import EngineConfig
 

@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 from hwseg.compile.lower.fold import GAIN, foldings
+from hwseg.compile.lower.head import fuse_head
 from hwseg.compile.lower.layers import Layer, Network
-from hwseg.compile.lower.lowering import fuse_head
 from hwseg.compile.lower.residual import Move, additions, with_moved
 from hwseg.compile.plan.chain import Chain
 from hwseg.compile.plan.planner import Planner

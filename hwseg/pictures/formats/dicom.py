@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from hwseg.borders import given
 from hwseg.errors import HwsegError, require
 from hwseg.pictures.formats import Head, needed, require_pages, require_size
 from hwseg.pictures.meaning import WIDE
@@ -25,18 +26,13 @@ MAX_FILES = 20_000
 def _header(path: Path, place: str) -> Any:
     """Everything but the pixels; a compressed data set, which may unpack to any size, is refused."""
     pydicom = needed("pydicom", place, "a DICOM file")
-    try:
+    with given(place, "a DICOM file", "replace the file"):
         syntax = pydicom.filereader.read_file_meta_info(path).get("TransferSyntaxUID", "")
         rule = "must not be deflated as a whole: nothing says to what size it unpacks"
         require(syntax != DEFLATED, place, rule, "convert it with dcmconv of DCMTK")
         found = pydicom.dcmread(path, stop_before_pixels=True)
         _checked(found, place)
         return found
-    except HwsegError:
-        raise
-    except Exception as error:  # pydicom raises many kinds on damaged files
-        reason = f"is no DICOM file, or a damaged one ({type(error).__name__}: {str(error)[:120]})"
-        raise HwsegError(place, reason, "replace the file") from None
 
 
 def _checked(header: Any, place: str) -> None:
@@ -195,14 +191,12 @@ def _pixels(path: Path, header: Any) -> np.ndarray:
     """[frames, H, W, C] as stored, with MONOCHROME1 turned round and bits that mean nothing cleared."""
     place = str(path)
     pydicom = needed("pydicom", place, "a DICOM file")
-    try:
+    syntax = header.file_meta.TransferSyntaxUID.name
+    cure = "convert it with dcmdjpeg or dcmconv of DCMTK, or replace the file"
+    with given(place, f"a DICOM file whose pixels can be decoded ({syntax})", cure):
         from pydicom.pixels.utils import pixel_array
 
         array = np.asarray(pixel_array(pydicom.dcmread(path)))
-    except Exception as error:  # of pydicom and of every decoder
-        name = header.file_meta.TransferSyntaxUID.name
-        rule = f"holds pixels that cannot be decoded ({name}; {type(error).__name__}: {str(error)[:120]})"
-        raise HwsegError(place, rule, "convert it with dcmdjpeg or dcmconv of DCMTK, or replace the file") from None
     height, width, samples, kind = _kind(header)
     array = array.reshape(-1, height, width, samples)
     bits = int(header.get("BitsStored", 32)) if "BitsStored" in header else 32

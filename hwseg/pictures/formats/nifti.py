@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from hwseg.errors import HwsegError, require
+from hwseg.borders import given
+from hwseg.errors import require
 from hwseg.pictures.formats import Head, needed, require_pages, require_size
 from hwseg.pictures.raster import Geometry, Picture, stored
 
@@ -22,11 +23,8 @@ _SUFFIXES = (".nii", ".nii.gz")
 
 def _opened(path: Path, place: str) -> Any:
     nibabel = needed("nibabel", place, "a NIfTI file")
-    try:
+    with given(place, "a NIfTI file", "replace the file"):
         return nibabel.Nifti1Image.from_filename(path) if _first(path) else nibabel.Nifti2Image.from_filename(path)
-    except Exception as error:  # nibabel's own kinds, and those of gzip and NumPy
-        reason = f"is a damaged NIfTI file ({type(error).__name__}: {str(error)[:120]})"
-        raise HwsegError(place, reason, "replace the file") from None
 
 
 def _first(path: Path) -> bool:
@@ -91,11 +89,8 @@ def read(path: Path, place: str, page: int | None) -> Picture:
     require_pages(place, shape[order[0]], page)
     rows, columns = shape[order[1]], shape[order[2]]
     require_size(place, rows, columns, shape[order[0]], image.get_data_dtype().itemsize)
-    try:
+    with given(place, "a NIfTI file", "replace the file"):
         raw = np.asarray(image.dataobj.get_unscaled()).reshape(shape)
-    except Exception as error:  # gzip, zlib and NumPy have their own
-        reason = f"is a damaged NIfTI file ({type(error).__name__}: {str(error)[:120]})"
-        raise HwsegError(place, reason, "replace the file") from None
     array = np.flip(raw.transpose(order), flips)
     array = array if page is None else array[page : page + 1]
     slope, offset = (float(v) for v in (image.dataobj.slope, image.dataobj.inter))

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import os
+import warnings
 from pathlib import Path
 
 import numpy as np
 
-from hwseg.errors import HwsegError, require
+from hwseg.borders import given
+from hwseg.errors import require
 from hwseg.pictures.formats import Head, require_pages, require_size
 from hwseg.pictures.raster import CHANNELS, Geometry, Picture, stored
 
 
 def opened(path: Path, place: str) -> np.ndarray:
     """The array, not yet read: nothing in the file is executed, and no size is believed."""
-    try:
+    require(os.path.isfile(path), place, "must be a .npy file, but there is no such file", "check the path")
+    with given(place, "a .npy file of numbers", "write it with numpy.save"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
         array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, OSError, EOFError, SyntaxError, TypeError, OverflowError, MemoryError):
-        raise HwsegError(place, "is no .npy file of numbers, or is damaged", "write it with numpy.save") from None
     require(isinstance(array, np.ndarray), place, "must hold one array", "write one array with numpy.save")
     return np.asarray(array)
 

@@ -10,15 +10,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
-from hwseg.errors import HwsegError, require
+from hwseg.borders import given
+from hwseg.errors import require
 from hwseg.pictures.formats import Head, needed, oriented, require_pages, require_size, without_alpha
 from hwseg.pictures.raster import Geometry, Picture
 
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "PPM")
 CHANNELS = {"1": 1, "L": 1, "LA": 1, "PA": 3, "P": 3, "RGB": 3, "RGBA": 3}
 """Modes that are read, and the channels that they become."""
+
+WHAT = "a picture"
+CURE = "use a sound PNG, JPEG, BMP, GIF, WebP, PNM, TIFF, NIfTI, DICOM or .npy file"
 
 ORIENTATION = 274
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -66,19 +70,10 @@ def _sixteen(path: Path) -> PngHeader | None:
 
 @contextmanager
 def _opened(path: Path, place: str) -> Iterator[Image.Image]:
-    with warnings.catch_warnings():
+    with given(place, WHAT, CURE), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        try:
-            with Image.open(path, formats=FORMATS) as picture:
-                yield picture
-        except HwsegError:
-            raise
-        except UnidentifiedImageError:
-            known = "PNG, JPEG, BMP, GIF, WebP, PNM, TIFF, NIfTI, DICOM or .npy"
-            raise HwsegError(place, "is no picture, or a damaged one", f"use {known}") from None
-        except Exception as error:  # Pillow's decoders raise many kinds of error on damaged files
-            reason = f"is a damaged picture ({type(error).__name__}: {error})"
-            raise HwsegError(place, reason, "replace the file") from None
+        with Image.open(path, formats=FORMATS) as picture:
+            yield picture
 
 
 def _checked(picture: Image.Image, place: str) -> tuple[int, int, int]:
@@ -180,10 +175,8 @@ def _read_sixteen(path: Path, place: str, header: PngHeader) -> np.ndarray:
             pixels = np.asarray(picture).astype(np.uint16)
     else:
         codecs = needed("imagecodecs", place, "a PNG file of 16 bits per colour")
-        try:
+        with given(place, WHAT, CURE):
             pixels = np.asarray(codecs.png_decode(path.read_bytes()))
-        except Exception as error:  # its own kinds, and those of NumPy
-            raise HwsegError(place, f"is a damaged picture ({type(error).__name__}: {error})", "replace it") from None
     fits = pixels.dtype == np.uint16 and pixels.shape[:2] == (header.height, header.width)
     require(fits, place, f"must hold 16-bit pixels, was read as {pixels.dtype} {list(pixels.shape)}", "save it as TIFF")
     pixels = pixels.reshape(1, header.height, header.width, -1)

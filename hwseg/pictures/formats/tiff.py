@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from hwseg.borders import given, install
 from hwseg.errors import HwsegError, require
 from hwseg.pictures.formats import Head, oriented, require_pages, require_size, without_alpha
 from hwseg.pictures.raster import CHANNELS, Geometry, Picture, stored
@@ -21,6 +22,8 @@ WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, PALETTE, YCBCR = 0, 1, 2, 3, 6
 READ = {WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, PALETTE, YCBCR}
 ASSOCIATED, UNASSOCIATED = 1, 2
 """Kinds of alpha."""
+
+CURE = "replace it, or save it again without compression"
 
 _UNITS = {1: "", 2: "inch", 3: "cm"}
 
@@ -70,6 +73,18 @@ class Layout:
 
 
 @contextlib.contextmanager
+def _codecs(place: str) -> Iterator[None]:
+    """Say which package unpacks a file, where it is missing."""
+    try:
+        yield
+    except Exception as error:
+        if "imagecodecs" not in str(error) or isinstance(error, HwsegError):
+            raise
+        rule = "is a compressed TIFF file, which needs the package imagecodecs"
+        raise HwsegError(place, rule, install("formats")) from error
+
+
+@contextlib.contextmanager
 def _opened(path: Path, place: str) -> Iterator[Any]:
     import tifffile
 
@@ -78,20 +93,11 @@ def _opened(path: Path, place: str) -> Iterator[Any]:
     logger.addHandler(complaints)
     propagated, logger.propagate = logger.propagate, False
     try:
-        with tifffile.TiffFile(path) as file:
+        with given(place, "a TIFF file of a known kind", CURE), _codecs(place), tifffile.TiffFile(path) as file:
             yield file
         said = complaints.said
         rule = f"is a damaged TIFF file: tifffile says {said[0][:160]!r}" if said else ""
         require(not said, place, rule, "replace it, or save it again")
-    except HwsegError:
-        raise
-    except Exception as error:  # tifffile and its codecs raise many kinds on damaged files
-        text = str(error)
-        if "imagecodecs" in text:
-            rule = "is a compressed TIFF file, which needs the package imagecodecs"
-            raise HwsegError(place, rule, "pip install 'hwseg[formats]'") from error
-        rule = f"is a damaged TIFF file, or one of a rare kind ({type(error).__name__}: {text[:120]})"
-        raise HwsegError(place, rule, "replace it, or save it again without compression") from None
     finally:
         logger.removeHandler(complaints)
         logger.propagate = propagated

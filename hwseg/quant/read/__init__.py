@@ -1,0 +1,31 @@
+"""A model file becomes the integer graph, and others are asked whether it is the same.
+
+    in    a QONNX file, which may be damaged or hostile
+    out   `hwseg.ir.Graph`, or `HwsegError` with the node's name, the rule and a cure
+
+Read `load` first; an operation's rule has the stem that it has in `hwseg.golden` and `hwseg.compile.lower`.
+
+    load             the table from ONNX operation to rule, and the walk over the file's nodes
+    onnx_file        the file as checked records: everything that is wrong in form ends there
+    values           what a tensor is between two Quant nodes: an exact affine function of integer tensors
+    builder          the graph so far, which the rules share: values, constants, nodes; quantizing and settling them
+    quantizer        what a Quant node says
+    attributes       what other nodes say, checked
+    sizes            sizes of the input that would do, for error messages
+    fold             arithmetic on constants, done at once
+
+    requantization   Quant
+    convolution      Conv, ConvTranspose
+    affine           BatchNormalization, Sub, Mul, Div
+    addition         Add
+    relu             Relu
+    pooling          MaxPool         (`moving`: pooling and enlarging of what is not quantized yet)
+    enlarging        Resize, Upsample
+    concatenation    Concat
+    unchanged        Identity, Dropout, and Slice and Pad that take and add nothing
+    head             Sigmoid, Softmax, ArgMax, Greater, and what the model gives
+
+    referee          tensor by tensor, the golden integers against an executor of floats
+    layerwise        ... layer by layer: what an executor rounds otherwise, and how near to a tie
+    finn             finn-base's executor, a second referee
+"""

@@ -1,41 +1,24 @@
 """The integer graph while it grows: what each ONNX tensor is, quantizers applied, activations named.
 
-`hwseg.quant.read.load` has one rule per operation and calls this.
+The rules of all operations (`hwseg.quant.read.load`) share it.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
-from typing import Any
 
 import numpy as np
 
 from hwseg.errors import HwsegError, require
-from hwseg.ir import Head, Node, TensorType
+from hwseg.ir import Node, TensorType
 from hwseg.ops import Add, Concat, Op, Requantize, shape
 from hwseg.quant.read.onnx_file import EXPORT, MAX_ELEMENTS, OnnxFile, OnnxNode
-from hwseg.quant.read.values import ZERO, Move, Part, Rationals, Value, shortest, show, zipped
+from hwseg.quant.read.quantizer import Quantized, Quantizer, one_scale, read_quantizer
+from hwseg.quant.read.values import ZERO, Move, Part, Rationals, Value, rationals, show, zipped
 
 INPUT_SCALE = Fraction(1, 256)
 """Without an input quantizer the image is an 8-bit pixel / 256."""
-
-
-@dataclass(frozen=True)
-class Quantizer:
-    """A Quant node's parameters."""
-
-    scale: np.ndarray
-    low: int
-    high: int
-
-
-@dataclass(frozen=True)
-class Quantized:
-    """A constant behind a Quant node: integers and their scale, broadcast against each other."""
-
-    integers: np.ndarray
-    scale: np.ndarray
 
 
 @dataclass
@@ -96,12 +79,18 @@ class Builder:
         )
         return value
 
+    def numbers(self, node: OnnxNode, index: int, what: str) -> Rationals:
+        """The same exactly: what floats say, and of a quantized constant each integer times its scale."""
+        if node.input(index) in self.quantized:
+            return self.quantized[node.input(index)].rationals
+        return rationals(self.constant(node, index, what))
+
     def constant(self, node: OnnxNode, index: int, what: str) -> np.ndarray:
-        """A constant a node reads: float, finite."""
+        """A constant a node reads: float, finite; `numbers` has its exact values."""
         name = node.input(index)
         if name in self.quantized:
             found = self.quantized[name]
-            return np.asarray(found.integers * found.scale)
+            return np.asarray(found.integers.astype(np.float64) * found.scale)
         if name not in self.constants:
             raise HwsegError(node.name, f"{what} must be a constant, is {name or 'missing'!r}", EXPORT)
         array = self.constants[name]
@@ -115,36 +104,7 @@ class Builder:
 
     def quantizer(self, node: OnnxNode) -> Quantizer:
         """Checked parameters of a Quant node."""
-        found = attributes(node, signed=[0, 1], narrow=[0, 1], rounding_mode=["ROUND", "HALF_EVEN"])
-        signed, narrow = (int(found.get(key, 1)) for key in ("signed", "narrow"))
-        scale = self.constant(node, 1, "scale").astype(np.float32)
-        zero = self.constant(node, 2, "zero point")
-        width = self.constant(node, 3, "bit width")
-        require(
-            scale.size > 0 and scale.ndim <= 4,
-            node.name,
-            f"scale must have 1 to 4 dimensions, has {scale.ndim}",
-            EXPORT,
-        )
-        worst = float(scale.min())
-        require(worst > 0, node.name, f"scale must be positive, is {worst:g}", "check the quantizer's training")
-        off = float(np.abs(zero).max()) if zero.size else 0.0
-        require(
-            off == 0, node.name, f"zero point must be 0, is {off:g}", "use a symmetric quantizer (Int8..., Uint8...)"
-        )
-        require(width.size == 1, node.name, f"bit width must be one number, is {width.size}", EXPORT)
-        bits = float(width.reshape(()))
-        whole = bits == int(bits) and 1 + signed <= bits <= 32
-        require(
-            whole,
-            node.name,
-            f"bit width must be a whole number from {1 + signed} to 32, is {bits:g}",
-            "use 2 to 8 bits",
-        )
-        b = int(bits)
-        low = -(1 << b - 1) + narrow if signed else 0
-        high = (1 << b - 1) - 1 if signed else (1 << b) - 1 - narrow
-        return Quantizer(scale, low, high)
+        return read_quantizer(node, self.constant)
 
     def emit(self, name: str, op: Op, inputs: tuple[str, ...], output: str, kind: TensorType) -> str:
         self.nodes.append(Node(self.fresh(name), op, inputs, output))
@@ -201,7 +161,7 @@ class Builder:
         key = ("concat", inputs)
         if key not in self.made:
             kinds = [self.types[tensor] for tensor in inputs]
-            kind = TensorType(value.shape, min(k.low for k in kinds), max(k.high for k in kinds), kinds[0].scale)
+            kind = TensorType(value.shape, *Concat().interval(*(k.interval for k in kinds)), kinds[0].scale)
             rule = f"concatenated branches must fit 8 bits together, [{kind.low}, {kind.high}] needs {kind.bits}"
             require(kind.bits <= 8, value.concat, rule, "make all branches signed or all unsigned")
             self.made[key] = self.emit(value.concat, Concat(), inputs, output, kind)
@@ -259,28 +219,8 @@ class Builder:
     def move(self, move: Move, tensor: str, output: str) -> str:
         """Pooling or upsampling of an activation; each distinct one once."""
         kind = self.types[tensor]
-        return self.emit(
-            move.node,
-            move.op,
-            (tensor,),
-            output,
-            TensorType(shape(move.op, (kind.shape,)), kind.low, kind.high, kind.scale),
-        )
-
-    def head(self, output: str) -> Head:
-        """What the network gives: an activation, or a convolution's accumulators."""
-        value = self.values[output]
-        settled = self.settle(value, f"{output}/settled")
-        part = settled.parts[0]
-        plain = len(settled.parts) == 1 and len(part.tensors) == 1 and not part.relu and not part.moves
-        require(
-            plain, output, "the output must be a quantized tensor or a convolution's", "put a QuantIdentity at the end"
-        )
-        largest = max(abs(number) for number in (*part.scales[0], *part.offset))
-        require(
-            largest < 1 << 128, output, "scale and offset must fit float32", "check the constants before the output"
-        )
-        return Head(part.tensors[0], part.scales[0], part.offset, value.activation, value.threshold)
+        moved = TensorType(shape(move.op, (kind.shape,)), *move.op.interval(kind.interval), kind.scale)
+        return self.emit(move.node, move.op, (tensor,), output, moved)
 
 
 def without_relu(part: Part) -> Part:
@@ -302,53 +242,3 @@ def _metadata_scale(file: OnnxFile) -> Fraction:
         EXPORT,
     )
     return scale
-
-
-def one_scale(node: OnnxNode, quantizer: Quantizer) -> Fraction:
-    """The scale of an activation: one for the whole tensor."""
-    bits = max(quantizer.high.bit_length() + (quantizer.low < 0), 1)
-    require(bits <= 8, node.name, f"activations must have at most 8 bits, these have {bits}", "use 2 to 8 bits")
-    scale = quantizer.scale
-    same = bool((scale == scale.flat[0]).all())
-    require(
-        same, node.name, f"activations must have one scale, these have {scale.size}", "use per-tensor activation scales"
-    )
-    return Fraction(float(scale.flat[0]))
-
-
-def attributes(node: OnnxNode, **allowed: list[Any] | type) -> dict[str, Any]:
-    """The node's attributes; each must be known, and its value one of those listed, or any of a type."""
-    found = {}
-    for key, value in node.attributes.items():
-        require(key in allowed, node.name, f"attribute {key} of {node.op} is not supported", EXPORT)
-        options = allowed[key]
-        if isinstance(options, type):
-            require(
-                type(value) is options,
-                node.name,
-                f"attribute {key} of {node.op} must be of type {options.__name__}",
-                EXPORT,
-            )
-            found[key] = value
-            continue
-        good = any(type(value) is type(option) and value == option for option in options)
-        wanted = " or ".join(map(str, options))
-        text = str(value) if not isinstance(value, np.ndarray) else "a tensor"
-        require(
-            good, node.name, f"attribute {key} of {node.op} must be {wanted}, not {text[:80]}", _CURES.get(key, EXPORT)
-        )
-        found[key] = value
-    return found
-
-
-_CURES = {
-    "group": "use a dense convolution",
-    "dilations": "use a convolution without dilation",
-    "auto_pad": "give the padding as numbers",
-    "rounding_mode": "round half to even (ROUND)",
-    "training_mode": "call model.eval() before the export",
-}
-
-
-def rationals(array: np.ndarray) -> Rationals:
-    return shortest(tuple(Fraction(float(x)) for x in array.reshape(-1)))

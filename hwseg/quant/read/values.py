@@ -12,6 +12,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
+import numpy as np
+
 from hwseg.ops import MaxPool2d, Shape, Upsample2d
 
 Rationals = tuple[Fraction, ...]
@@ -72,6 +74,11 @@ def zipped(function: Callable[[Fraction, Fraction], Fraction], a: Rationals, b: 
     """`function` channel by channel, in the shortest form."""
     n = max(len(a), len(b))
     return shortest(tuple(function(a[i % len(a)], b[i % len(b)]) for i in range(n)))
+
+
+def rationals(array: np.ndarray) -> Rationals:
+    """The numbers that floats say."""
+    return shortest(tuple(Fraction(float(x)) for x in array.reshape(-1)))
 
 
 def shortest(values: Rationals) -> Rationals:

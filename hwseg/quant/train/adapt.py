@@ -21,9 +21,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
+from hwseg.borders import given
 from hwseg.errors import HwsegError, require
-from hwseg.quant.train.checkpoint import RUN_FORMAT, load, save_network
+from hwseg.quant.train.checkpoint import CURE, RUN_FORMAT, WHAT, load, require_numbers, save_network
 from hwseg.quant.train.config import TrainConfig
+from hwseg.quant.train.folder import STATE, digest_of
 from hwseg.quant.train.run import OLDER, Run
 from hwseg.quant.train.unet import QuantUNet, UNetConfig, fold_batch_norm
 
@@ -255,13 +257,18 @@ class AdaptRun(Run):
 
     @classmethod
     def resume(cls, folder: Path) -> AdaptRun:
-        state = load(folder / "last.pt", RUN_FORMAT)
+        found = digest_of(folder)
+        state = load(folder / STATE, RUN_FORMAT)
         if "adapt" not in state:
             raise HwsegError(str(folder), "is no run of `hwseg adapt`", "go on with `hwseg train --resume`")
-        config = TrainConfig.from_dict({**OLDER, **state["train"], "init": ""})
-        run = cls(folder, UNetConfig.from_dict(state["unet"]), config, AdaptConfig(**state["adapt"]))
-        run.config = replace(config, init=state["train"]["init"])
-        run.restore(state)
+        with given(folder / STATE, WHAT, CURE):
+            unet = UNetConfig.from_dict(state["unet"])
+            require_numbers(folder / STATE, unet, state["model"])
+            config = TrainConfig.from_dict({**OLDER, **state["train"], "init": ""})
+            run = cls(folder, unet, config, AdaptConfig(**state["adapt"]))
+            run.config = replace(config, init=state["train"]["init"])
+            run.restore(state)
+        run.found = found
         return run
 
     def ranks(self) -> dict[str, int]:

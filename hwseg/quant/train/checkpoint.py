@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import io
+import os
+import warnings
+import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
+from hwseg.borders import given
 from hwseg.errors import HwsegError, require
-from hwseg.files import write_whole
+from hwseg.files import read_file, write_whole
 from hwseg.pictures import labels as declared
 from hwseg.pictures import meaning
 from hwseg.pictures.labels import Labels
@@ -20,6 +26,10 @@ from hwseg.quant.train.unet import QuantUNet, UNetConfig, fold_batch_norm
 
 NETWORK_FORMAT = "hwseg network 1"
 RUN_FORMAT = "hwseg run 2"
+WHAT, CURE = "a checkpoint of hwseg", "train again, or take a copy"
+LARGEST = 1 << 34
+"""Bytes of a checkpoint."""
+
 _OPTIONAL = {"resize": 0, "quantized": True}
 
 
@@ -59,26 +69,34 @@ def load_network(path: Path) -> tuple[QuantUNet, dict[str, Any]]:
     the `excluded` pictures.
     """
     state = load(path, NETWORK_FORMAT)
-    try:
-        model = QuantUNet(UNetConfig.from_dict(state["unet"]))
+    with given(path, WHAT, CURE):
+        unet = UNetConfig.from_dict(state["unet"])
+        require_numbers(path, unet, state["model"])
+        model = QuantUNet(unet)
         if state["folded"]:
             fold_batch_norm(model)
         model.load_state_dict(state["model"])
         meta = {key: state[key] for key in ("size", "excluded")}
         meta |= {key: state.get(key, value) for key, value in _OPTIONAL.items()}
         fit = "resize" if meta["resize"] else ""
-        meta["input"] = (
-            meaning.parse(state["input"], f"{path}, input")
-            if "input" in state
-            else meaning.older(state["normalize"], fit)
-        )
+        if "input" in state:
+            meta["input"] = meaning.parse(state["input"], f"{path}, input")
+        else:
+            meta["input"] = meaning.older(state["normalize"], fit)
         meta["labels"] = None
         if "labels" in state:
             meta["labels"] = declared.parse(state["labels"], model.config.out_channels, f"{path}, labels")
-    except (KeyError, TypeError, RuntimeError) as error:
-        raise HwsegError(str(path), "its contents do not fit together", "train again") from error
-    layers.set_quantization(model, bool(meta["quantized"]))
+        TrainConfig(size=meta["size"], resize=meta["resize"], exclude=meta["excluded"])
+        layers.set_quantization(model, bool(meta["quantized"]))
     return model.eval(), meta
+
+
+def require_numbers(path: Path, unet: UNetConfig, tensors: Mapping[str, Tensor]) -> None:
+    """Refuse a checkpoint that claims a larger network than it has numbers for, before memory is taken for it."""
+    found = sum(value.numel() for value in tensors.values())
+    least = sum(9 * width * width for width in unet.widths)
+    rule = f"its contents do not fit together: {found} numbers for at least {least} weights"
+    require(least <= found, str(path), rule, CURE)
 
 
 def start_from(model: QuantUNet, path: Path) -> bool:
@@ -109,14 +127,15 @@ def save(path: Path, state: dict[str, Any]) -> None:
 
 def load(path: Path, kind: str) -> dict[str, Any]:
     """A checkpoint of this `kind`, read without executing anything in it."""
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError as error:
-        raise HwsegError(str(path), "does not exist", "give a run folder or a checkpoint of `hwseg train`") from error
-    except Exception as error:  # a damaged zip or pickle raises many kinds
-        raise HwsegError(
-            str(path), f"is no checkpoint ({type(error).__name__})", "train again, or take a copy"
-        ) from error
+    if not os.path.lexists(path):
+        raise HwsegError(str(path), "does not exist", "give a run folder or a checkpoint of `hwseg train`")
+    content = read_file(path, LARGEST)
+    with given(path, WHAT, CURE), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:  # torch does not look at the sums in it
+            damaged = archive.testzip()
+        require(damaged is None, str(path), f"is damaged: {damaged} is not as it was written", CURE)
+        state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     found = state.get("format") if isinstance(state, dict) else None
     require(found == kind, str(path), f"must be a {kind!r} checkpoint, not {found!r}")
     return dict(state)

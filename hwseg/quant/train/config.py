@@ -8,7 +8,9 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-from hwseg.errors import HwsegError, require
+from hwseg.borders import given
+from hwseg.errors import require
+from hwseg.files import read_file
 from hwseg.pictures import meaning
 from hwseg.pictures.meaning import Meaning
 
@@ -16,8 +18,25 @@ STAGES = ("float", "quantized", "folded")
 LOSSES = ("dice_ce", "poly_dice", "boundary")
 AUGMENTATIONS = ("turn", "mild", "none")
 PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
-_COUNTS = {"steps": 1, "batch": 1, "size": 1, "validate_every": 1, "calibration_batches": 1, "seed": 0, "threads": 0,
-           "resize": 0, "patience": 0, "devices": 1, "loss_order": 1, "rounding": 0}  # fmt: skip
+_COUNTS = {
+    "steps": (1, 2**31 - 1),
+    "batch": (1, 1 << 16),
+    "size": (1, 1 << 14),
+    "validate_every": (1, 2**31 - 1),
+    "calibration_batches": (1, 1 << 16),
+    "seed": (0, 2**31 - 1),
+    "threads": (0, 1 << 10),
+    "resize": (0, 1 << 14),
+    "patience": (0, 2**31 - 1),
+    "devices": (1, 1 << 10),
+    "loss_order": (1, 1 << 10),
+    "rounding": (0, 8),
+}
+"""The least and the most of what is counted; beyond it nothing would fit a machine."""
+
+LARGEST = 1 << 20
+"""Bytes of a configuration file."""
+
 _NUMBERS = ("lr", "weight_decay", "float_part", "quantized_part", "warmup", "ema", "loss_weight")
 
 
@@ -67,10 +86,11 @@ class TrainConfig:
     exclude: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        for name, lowest in _COUNTS.items():
+        for name, (lowest, highest) in _COUNTS.items():
             value = getattr(self, name)
-            whole = isinstance(value, int) and not isinstance(value, bool) and lowest <= value < 2**31
-            require(whole, f"train.{name}", f"must be a whole number from {lowest}, not {value!r}")
+            whole = isinstance(value, int) and not isinstance(value, bool)
+            require(whole and lowest <= value, f"train.{name}", f"must be a whole number from {lowest}, not {value!r}")
+            require(value <= highest, f"train.{name}", f"must be at most {highest}, not {value!r}")
         for name in _NUMBERS:
             value = getattr(self, name)
             number = isinstance(value, (int, float)) and 0 <= value < math.inf and (value > 0 or name != "lr")
@@ -103,7 +123,10 @@ class TrainConfig:
         fit = "resize" if self.resize else ""
         if self.older:
             return meaning.older(self.normalize, fit)
-        return replace(meaning.phrase(self.normalize, "train.normalize"), fit=fit)
+        found = meaning.phrase(self.normalize, "train.normalize")
+        if self.normalize.strip() == "unit":
+            found = Meaning()  # of the depth that the pictures have
+        return replace(found, fit=fit)
 
     @property
     def float_only(self) -> bool:
@@ -151,10 +174,8 @@ def meant(found: Meaning) -> dict[str, Any]:
 
 def read_toml(path: Path, tables: tuple[str, ...] = ("data", "unet", "train")) -> dict[str, dict[str, Any]]:
     """The tables of a configuration file; others are refused."""
-    try:
-        found = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise HwsegError(str(path), f"is not readable TOML: {error}") from error
+    with given(path, "readable TOML", "correct it"):
+        found = tomllib.loads(read_file(path, LARGEST).decode())
     names = ", ".join(f"[{name}]" for name in tables)
     for name, table in found.items():
         require(name in tables and isinstance(table, dict), str(path), f"has tables {names} only, not {name!r}")

@@ -7,12 +7,15 @@ first line has; a byte order mark is skipped.  Without a column `part`, a seeded
 from __future__ import annotations
 
 import csv
+import io
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from hwseg.errors import HwsegError, require
+from hwseg.borders import given
+from hwseg.errors import require
+from hwseg.files import read_file
 from hwseg.pictures.labels import Labels
 from hwseg.quant.train.pairs import PARTS, Pair, chosen, paired, shuffled
 
@@ -53,18 +56,13 @@ def load_csv(
 
 
 def _lines(path: Path) -> list[list[str]]:
-    try:
-        content = path.read_bytes()
+    with given(path, "a readable CSV file", "write it as UTF-8 with commas and double quotes"):
+        content = read_file(path)
         rule = "must be text in UTF-8, is in UTF-16"
         require(content[:2] not in (b"\xff\xfe", b"\xfe\xff"), str(path), rule, "save it as CSV UTF-8")
         text = content.decode("utf-8-sig")
-        first = text.partition("\n")[0]
-        delimiter = max(DELIMITERS, key=first.count)
-        return list(csv.reader(text.splitlines(), delimiter=delimiter, strict=True))
-    except UnicodeDecodeError as error:
-        raise HwsegError(str(path), f"must be text in UTF-8 ({error})", "save it as CSV UTF-8") from error
-    except (OSError, ValueError, csv.Error) as error:
-        raise HwsegError(str(path), f"is no readable CSV file ({error})") from error
+        delimiter = max(DELIMITERS, key=text.partition("\n")[0].count)
+        return list(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True))
 
 
 def _rows(path: Path) -> Iterator[Row]:

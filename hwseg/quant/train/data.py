@@ -17,13 +17,15 @@ one part.
 from __future__ import annotations
 
 import json
+import os
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from hwseg.errors import HwsegError, require
-from hwseg.files import file_errors
+from hwseg.borders import given
+from hwseg.errors import require
+from hwseg.files import file_errors, read_file
 from hwseg.pictures import labels as declared
 from hwseg.pictures import meaning
 from hwseg.pictures.labels import Labels
@@ -71,31 +73,25 @@ def _declared(source: Path, name: str) -> tuple[str, Any]:
     if source.suffix.lower() == ".csv" or not source.is_dir():
         return "", None
     path, found = source / DECLARATION, None
-    if path.is_file():
+    if os.path.lexists(path):
         content = _toml(path)
         unknown = next((key for key in content if key not in ("input", "labels")), None)
         require(unknown is None, str(path), f"has the tables [input] and [labels] only, not {unknown!r}")
         found = content.get(name)
-    if (source / SPLIT).is_file() and name in (split := _json(source / SPLIT)):
+    if os.path.lexists(source / SPLIT) and name in (split := _json(source / SPLIT)):
         require(found is None, str(path), f"declares {name}, and so does {SPLIT}", "declare it once")
         return f"{source / SPLIT}, {name}", split[name]
     return f"{path}, [{name}]", found
 
 
 def _toml(path: Path) -> dict[str, Any]:
-    with file_errors(path):
-        content = path.read_bytes()
-    try:
-        return tomllib.loads(content.decode("utf-8-sig"))
-    except ValueError as error:
-        raise HwsegError(str(path), f"is not readable TOML: {error}", "correct it") from error
+    with given(path, "readable TOML", "correct it"):
+        return tomllib.loads(read_file(path).decode("utf-8-sig"))
 
 
 def _json(path: Path) -> dict[str, Any]:
-    try:
-        split = json.loads(path.read_text(encoding="utf-8-sig"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise HwsegError(str(path), f"is not valid JSON: {error}", "correct it, or remove it") from error
+    with given(path, "valid JSON", "correct it, or remove it"):
+        split = json.loads(read_file(path).decode("utf-8-sig"))
     require(isinstance(split, dict), str(path), 'must be an object such as {"train": ["a.png"], "val": ["b.png"]}')
     return dict(split)
 
@@ -122,9 +118,11 @@ def load_folder(
 
 
 def _files(folder: Path) -> dict[str, Path]:
-    require(folder.is_dir(), str(folder), "must be a folder of pictures", "a data set has images/ and masks/")
+    require(os.path.isdir(folder), str(folder), "must be a folder of pictures", "a data set has images/ and masks/")
     files: dict[str, Path] = {}
-    for path in sorted(folder.iterdir()):
+    with file_errors(folder):
+        listed = sorted(folder.iterdir())
+    for path in listed:
         if is_picture(path) or (path.is_dir() and not path.name.startswith(".")):
             name = stem(path)
             require(name not in files, str(path), "is the second file of this name", "keep one of them")
@@ -142,7 +140,7 @@ def _same_names(images: dict[str, Path], masks: dict[str, Path], root: Path) -> 
 
 def _split(root: Path, stems: list[str], seed: int, extra: str) -> dict[str, list[str]]:
     path = root / SPLIT
-    if not path.exists():
+    if not os.path.lexists(path):
         require(not extra or extra in PARTS, str(root), f"has no split.json that lists {extra}")
         return shuffled(stems, seed, str(root))
     split = _json(path)

@@ -65,7 +65,13 @@ def masks(
     """The integers' mask of one picture, and the one it should be: 255 where nobody knows."""
     meaning = choice_of(graph).meaning
     kind = graph.types[graph.input]
-    size = kind.shape[:2]
+    size, made = kind.shape[:2], graph.types[graph.head.tensor].shape[:2]
+    require(
+        made == size,
+        graph.head.tensor,
+        f"is {made[1]} wide and {made[0]} high, which no mask of a picture of {size[1]} by {size[0]} is compared with",
+        "evaluate a model whose output has the size of its input",
+    )
     shape = pair.read()[1].shape
     require(
         shape == size or (fit or meaning.fit) == "resize",

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from hwseg.errors import HwsegError, require
+from hwseg.quant.read.layerwise import Context
 from hwseg.quant.read.onnx_file import read
-from hwseg.quant.read.referee import Context
 
 
 def load_brevitas(model: Path, checkpoint: Path | None) -> Any:

@@ -166,8 +166,9 @@ def depth(pairs: Iterable[Pair], meaning: Meaning) -> Meaning:
     """The meaning with the depth of these pictures; one of another depth is refused, where that would matter."""
     for pair in pairs:
         meaning = meaning.of_depth(pair.bits)
-        rule = f"has {_bits(pair.bits)} per channel, other pictures of the set have {_bits(meaning.bits)}"
-        require(meaning.bits in (0, pair.bits), str(pair.image), rule, "bring all to one depth")
+        declared = f"{meaning.values!r} is declared for pictures of {_bits(meaning.bits)}, or the first has them"
+        rule = f"has {_bits(pair.bits)} per channel, and {declared}"
+        require(meaning.accepts(pair.bits), str(pair.image), rule, "bring all to one depth, or declare theirs")
     return meaning
 
 

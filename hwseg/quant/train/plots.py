@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+import logging
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from hwseg.borders import install, tool
+from hwseg.errors import HwsegError
 from hwseg.files import write_whole
 
 FARTHEST = 0.05
@@ -14,7 +17,11 @@ FARTHEST = 0.05
 
 
 def curves(history: Sequence[tuple[Any, ...]], path: Path) -> None:
-    """Loss and validation Dice over steps, one colour per stage."""
+    """Loss and validation Dice over steps, one colour per stage; nothing but a line if matplotlib fails."""
+    _write(path, lambda: _curves(history))
+
+
+def _curves(history: Sequence[tuple[Any, ...]]) -> Any:
     figure, (left, right) = _figure(2)
     for stage in dict.fromkeys(row[1] for row in history):
         rows = [row for row in history if row[1] == stage]
@@ -25,11 +32,31 @@ def curves(history: Sequence[tuple[Any, ...]], path: Path) -> None:
         axis.set_ylabel(what)
         axis.grid(alpha=0.3)
     left.legend()
-    _write(figure, path)
+    return figure
+
+
+def tensorboard(folder: Path, names: Sequence[str]) -> Callable[[int, Sequence[float]], None]:
+    """What takes a step and the values of `names` to an events file of TensorBoard."""
+    with tool("tensorboard", "loading it", "pip install tensorboard"):
+        from torch.utils.tensorboard import SummaryWriter
+
+        writer = SummaryWriter(str(folder))
+
+    def write(step: int, values: Sequence[float]) -> None:
+        with tool("tensorboard", "writing its events", "train without tensorboard"):
+            for name, value in zip(names, values, strict=True):
+                writer.add_scalar(name, value, step)
+            writer.flush()
+
+    return write
 
 
 def pareto(points: Sequence[dict[str, Any]], chosen: int, path: Path, cost: str = "cycles") -> None:
-    """Validation Dice and loss of measured points over what they cost, the chosen one ringed."""
+    """Validation Dice and loss of measured points over what they cost, the chosen one ringed; as `curves`."""
+    _write(path, lambda: _pareto(points, chosen, cost))
+
+
+def _pareto(points: Sequence[dict[str, Any]], chosen: int, cost: str) -> Any:
     figure, axes = _figure(2)
     costs = [point[cost] / points[0][cost] for point in points]
     for axis, key, what in zip(axes, ("dice", "loss"), ("validation Dice", "loss"), strict=True):
@@ -44,7 +71,7 @@ def pareto(points: Sequence[dict[str, Any]], chosen: int, path: Path, cost: str 
     axes[0].set_ylim(max(axes[0].get_ylim()[0], best - FARTHEST), None)
     axes[1].set_ylim(None, min(axes[1].get_ylim()[1], least + 2 * FARTHEST))
     axes[0].legend(loc="lower right")
-    _write(figure, path)
+    return figure
 
 
 def _figure(count: int) -> tuple[Any, Any]:
@@ -54,7 +81,13 @@ def _figure(count: int) -> tuple[Any, Any]:
     return figure, figure.subplots(1, count, squeeze=False)[0]
 
 
-def _write(figure: Any, path: Path) -> None:
+def _write(path: Path, draw: Callable[[], Any]) -> None:
+    """A picture beside results that are written already: they are worth more than it."""
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=120, metadata={"Software": None})
+    try:
+        with tool("matplotlib", f"drawing {path.name}", install("train")):
+            draw().savefig(buffer, format="png", dpi=120, metadata={"Software": None})
+    except HwsegError as error:
+        logging.getLogger("hwseg").warning("hwseg: %s", error)
+        return
     write_whole(path, buffer.getvalue())

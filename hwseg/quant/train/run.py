@@ -16,36 +16,48 @@ import csv
 import io
 import json
 import math
-import signal
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from hwseg.errors import HwsegError, require
+from hwseg.borders import given, memory_for
+from hwseg.errors import require
 from hwseg.files import write_whole
+from hwseg.interrupts import Asked, deferred, exit_status
 from hwseg.pictures import labels as declared
 from hwseg.pictures import meaning
 from hwseg.pictures.labels import Labels
 from hwseg.pictures.meaning import Meaning
 from hwseg.quant.train import crops, layers, losses, metrics
 from hwseg.quant.train.average import Average
-from hwseg.quant.train.checkpoint import RUN_FORMAT, load, load_network, save, save_network, start_from
+from hwseg.quant.train.checkpoint import (
+    CURE,
+    RUN_FORMAT,
+    WHAT,
+    load,
+    load_network,
+    require_numbers,
+    save,
+    save_network,
+    start_from,
+)
 from hwseg.quant.train.config import STAGES, TrainConfig, read_toml, to_toml
 from hwseg.quant.train.dial import Dial
+from hwseg.quant.train.folder import STATE, alone, digest_of
 from hwseg.quant.train.pairs import Pair, depth, every_class, whole
+from hwseg.quant.train.plots import curves, tensorboard
 from hwseg.quant.train.processes import fabric
 from hwseg.quant.train.unet import QuantUNet, UNetConfig, calibrate, fold_batch_norm
 
 __all__ = ["Progress", "Result", "Run", "TrainConfig", "dice", "load_network", "read_toml", "save_network", "train"]
+
 OLDER = {"older": True}
 """Of the options of a run that an older hwseg began, which did not say it."""
 
@@ -56,12 +68,19 @@ Parts = dict[str, list[Pair]]
 
 @dataclass(frozen=True)
 class Result:
-    """What a run came to; `interrupted` when it was stopped by Ctrl-C and can be resumed."""
+    """What a run came to.  status: 0, or where a signal stopped it and it can be resumed what a shell expects then: 130
+    after Ctrl-C, 143 after SIGTERM.
+    """
 
     step: int
-    interrupted: bool
+    status: int
     best_dice: float
     scores: dict[str, metrics.Score]
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether it was stopped before its end."""
+        return self.status != 0
 
 
 @dataclass(frozen=True)
@@ -75,7 +94,11 @@ class Progress:
 
 
 class Run:
-    """The state of a training run: network, optimizer, history."""
+    """The state of a training run: network, optimizer, history.
+
+    settled: no step is half done.  saved: the step of last.pt.  found: the SHA-256 of the last.pt that this run was
+    read from, or None if it began anew.
+    """
 
     def __init__(self, folder: Path, unet: UNetConfig, config: TrainConfig) -> None:
         self.meaning, self.labels = config.meaning.check(unet.in_channels), Labels(unet.out_channels)
@@ -89,10 +112,13 @@ class Run:
         self.fabric = fabric(config)
         self.device = self.fabric.device
         torch.manual_seed(config.seed)
-        self.model = QuantUNet(unet).to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        with memory_for(f"a network of {max(unet.widths)} channels", "lower --width or --depth"):
+            self.model = QuantUNet(unet).to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.calibrated = bool(config.init) and start_from(self.model, Path(config.init))
         self.loss = losses.from_config(config)
-        self.step = 0
+        self.step = self.saved = 0
+        self.settled = True
+        self.found: str | None = None
         self.stage = STAGES[0]
         self.best = -1.0
         self.met = False
@@ -225,7 +251,8 @@ class Run:
         """Write last.pt, metrics.csv and config.toml."""
         if not self.fabric.is_global_zero:
             return
-        save(self.folder / "last.pt", self.state())
+        save(self.folder / STATE, self.state())
+        self.saved = self.step
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow(_COLUMNS)
@@ -248,45 +275,80 @@ class Run:
         self.average.count = state["average"]["count"]
         self.step, self.best, self.waited = state["step"], state["best"], state["waited"]
         self.history = [tuple(row) for row in state["history"]]
+        self.saved = self.step
         if state.get("labels"):
             self.met, self.labels = True, declared.parse(state["labels"], self.unet.out_channels)
             self.meaning = meaning.parse(state["input"]) if state["input"] else self.meaning
 
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Lock the folder, from the first process only, and refuse one that is not as it was found."""
+        if not self.fabric.is_global_zero:
+            yield
+            return
+        with alone(self.folder, self.found):
+            try:
+                yield
+            finally:
+                self.found = digest_of(self.folder)
+
+    def stop_together(self, asked: Asked) -> None:
+        """Raise what was asked for, in all processes after the same step if it was in one of them."""
+        if self.fabric.world_size > 1:
+            loudest = self.fabric.all_reduce(torch.tensor(asked.number, device=self.device), reduce_op="max")
+            asked.number = int(loudest)
+        asked.check()
+
     @classmethod
     def resume(cls, folder: Path) -> Run:
         """The run as it was when last.pt was written."""
-        state = load(folder / "last.pt", RUN_FORMAT)
-        config = TrainConfig.from_dict({**OLDER, **state["train"], "init": ""})
-        run = cls(folder, UNetConfig.from_dict(state["unet"]), config)
-        if state["train"]["init"] and not any("norm" in name for name in state["model"]):
-            fold_batch_norm(run.model)
-        run.config = replace(config, init=state["train"]["init"])
-        run.restore(state)
+        found = digest_of(folder)
+        state = load(folder / STATE, RUN_FORMAT)
+        cure = "go on with `hwseg adapt --resume`"
+        require("adapt" not in state, str(folder), "is a run of `hwseg adapt`", cure)
+        with given(folder / STATE, WHAT, CURE):
+            unet = UNetConfig.from_dict(state["unet"])
+            require_numbers(folder / STATE, unet, state["model"])
+            config = TrainConfig.from_dict({**OLDER, **state["train"], "init": ""})
+            run = cls(folder, unet, config)
+            if state["train"]["init"] and not any("norm" in name for name in state["model"]):
+                fold_batch_norm(run.model)
+            run.config = replace(config, init=state["train"]["init"])
+            run.restore(state)
+        run.found = found
         return run
 
 
 def train(run: Run, parts: Parts, watch: Callable[[Progress], None] = lambda _: None) -> Result:
-    """Train to the end, or until Ctrl-C, which finishes the step and leaves a checkpoint to resume from."""
+    """Train to the end, or until Ctrl-C or SIGTERM, which finish the step and leave a checkpoint to resume from.
+
+    The run's folder is locked for the time.  Raises HwsegError where another process has it, or has written to it since
+    `run` was made or read.
+    """
     if run.config.threads:
         torch.set_num_threads(run.config.threads)
-    run.meet(parts)
-    every_class(parts["train"])
-    if run.step == 0:
-        run.save()
-    try:
-        with _deferred_interrupt() as interrupted:
-            _steps(run, parts, watch, interrupted)
-    except KeyboardInterrupt:
-        run.save()
-        return Result(run.step, True, run.best, {})
-    return finish(run, parts)
+    with run.alone():
+        run.meet(parts)
+        every_class(parts["train"])
+        if run.step == 0:
+            run.save()
+        try:
+            with deferred() as asked, memory_for(f"step {run.step + 1}", "lower --batch, --size or --width"):
+                _steps(run, parts, watch, asked)
+        except KeyboardInterrupt as stop:
+            if run.settled:
+                run.save()
+            return Result(run.step if run.settled else run.saved, exit_status(stop), run.best, {})
+        return finish(run, parts)
 
 
-def _steps(run: Run, parts: Parts, watch: Callable[[Progress], None], interrupted: threading.Event) -> None:
+def _steps(run: Run, parts: Parts, watch: Callable[[Progress], None], asked: Asked) -> None:
     config, started = run.config, time.monotonic()
     steps = range(run.step, config.steps)
-    board = _board(run)
+    wanted = config.tensorboard and run.fabric.is_global_zero
+    board = tensorboard(run.folder, _COLUMNS[2:5]) if wanted else None
     for images, targets in crops.ahead(parts["train"], run.crops, config.seed, steps, run.share):
+        run.settled = False
         if config.stage(run.step) != run.stage:
             run.enter_stage(config.stage(run.step), parts["train"])
         value = run.learn(images, targets)
@@ -297,49 +359,13 @@ def _steps(run: Run, parts: Parts, watch: Callable[[Progress], None], interrupte
             seconds = round(time.monotonic() - started, 1)
             run.history.append((run.step, run.stage, round(value, 6), rate, round(score, 6), seconds))
             run.save()
-            board(run.history[-1])
+            if board is not None:
+                board(run.history[-1][0], run.history[-1][2:5])
+        run.settled = True
         watch(Progress(run.step, run.stage, value, score))
-        if interrupted.is_set():
-            raise KeyboardInterrupt
+        run.stop_together(asked)
         if config.patience and run.waited >= config.patience:
             break
-
-
-def _board(run: Run) -> Callable[[tuple[Any, ...]], None]:
-    """What takes a row of the history to TensorBoard, if it is wanted."""
-    if not run.config.tensorboard or not run.fabric.is_global_zero:
-        return lambda row: None
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ModuleNotFoundError as error:
-        raise HwsegError("train.tensorboard", f"needs the package {error.name}", "pip install tensorboard") from error
-    writer = SummaryWriter(str(run.folder))
-
-    def write(row: tuple[Any, ...]) -> None:
-        for name, value in zip(_COLUMNS[2:5], row[2:5], strict=True):
-            writer.add_scalar(name, value, row[0])
-        writer.flush()
-
-    return write
-
-
-@contextmanager
-def _deferred_interrupt() -> Iterator[threading.Event]:
-    """Ctrl-C sets the event, so that no step is left half done; a second one stops at once."""
-    event = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield event
-        return
-
-    def handle(number: int, frame: FrameType | None) -> None:
-        event.set()
-        signal.signal(signal.SIGINT, before)
-
-    before = signal.signal(signal.SIGINT, handle)
-    try:
-        yield event
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 def validate(run: Run, pairs: list[Pair]) -> float:
@@ -356,8 +382,6 @@ def validate(run: Run, pairs: list[Pair]) -> float:
 
 def finish(run: Run, parts: Parts) -> Result:
     """Measure the best network on what was not trained on, draw the curves, and write result.json."""
-    from hwseg.quant.train.plots import curves
-
     run.fabric.barrier()
     model, _ = load_network(run.folder / "best.pt")
     options = run.meaning, run.device, run.config.resize
@@ -374,7 +398,7 @@ def finish(run: Run, parts: Parts) -> Result:
     if run.fabric.is_global_zero:
         write_whole(run.folder / "result.json", (json.dumps(values, indent=1) + "\n").encode())
         curves(run.history, run.folder / "curves.png")
-    return Result(run.step, False, run.best, scores)
+    return Result(run.step, 0, run.best, scores)
 
 
 @torch.no_grad()

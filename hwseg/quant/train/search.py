@@ -18,7 +18,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hwseg.errors import HwsegError, require
+from hwseg.borders import given
+from hwseg.errors import require
 from hwseg.files import write_whole
 from hwseg.pictures.meaning import Meaning
 from hwseg.quant.train import losses, metrics
@@ -48,6 +49,15 @@ class Set:
     @classmethod
     def of(cls, pairs: Iterable[Pair], pixels: Meaning, unet: UNetConfig, resize: int) -> Set:
         return cls(tuple(whole(pair, pixels, unet.input_quantizer, unet.multiple, resize) for pair in pairs))
+
+    @property
+    def digest(self) -> str:
+        """A short name for exactly these pictures and labels."""
+        found = hashlib.sha256()
+        for tensors in self.batches:
+            for tensor in tensors:
+                found.update(repr(tuple(tensor.shape)).encode() + tensor.contiguous().numpy().tobytes())
+        return found.hexdigest()[:16]
 
     @torch.no_grad()
     def measure(self, model: QuantUNet) -> tuple[float, float]:
@@ -120,33 +130,46 @@ class Memory:
     """
 
     def __init__(self, path: Path, key: Mapping[str, Any]) -> None:
-        self.path, self.key = path, dict(key)
+        self.path, self.key = path, json.loads(json.dumps(dict(key)))
         self.values: dict[str, Any] = {}
         if path.exists():
-            try:
+            cure = "remove it to measure again"
+            with given(path, "what a search has measured", cure):
                 found = json.loads(path.read_text(encoding="utf-8"))
-                same = found["key"] == json.loads(json.dumps(self.key))
-                self.values = found["values"]
-            except (OSError, ValueError, KeyError, TypeError) as error:
-                raise HwsegError(str(path), "is damaged", "remove it to measure again") from error
+                same, values = found["key"] == self.key, dict(found["values"])
+                sound = found["sha256"] == self._digest(values)
             require(same, str(path), "belongs to another network, data or array", "choose another folder")
+            require(sound, str(path), "was changed since it was written", cure)
+            self.values = values
 
     def fill(
         self, tasks: Mapping[str, tuple[Any, ...]], function: Callable[..., Any], jobs: int, told: Callable[[str], None]
     ) -> None:
-        """Call `function` for every task without a value, `jobs` at a time, and write as they come."""
+        """Call `function` for every task without a value, `jobs` at a time, and write as they come.
+
+        What was measured when it is interrupted is kept.
+        """
         from joblib import Parallel, delayed
 
         missing = [name for name in tasks if name not in self.values]
-        chunk = 4 * jobs
-        with Parallel(n_jobs=jobs) as pool:
-            for start in range(0, len(missing), chunk):
-                names = missing[start : start + chunk]
-                results = pool(delayed(function)(*tasks[name]) for name in names)
-                self.values.update(zip(names, results, strict=True))
-                told(f"{start + len(names)} of {len(missing)}")
-                text = json.dumps({"key": self.key, "values": self.values}, indent=1)
-                write_whole(self.path, (text + "\n").encode())
+        try:
+            with Parallel(n_jobs=jobs, return_as="generator") as pool:
+                results = pool(delayed(function)(*tasks[name]) for name in missing)
+                for number, (name, value) in enumerate(zip(missing, results, strict=True), 1):
+                    self.values[name] = value
+                    if number % (4 * jobs) == 0 or number == len(missing):
+                        self._write()
+                        told(f"{number} of {len(missing)}")
+        except BaseException:
+            self._write()
+            raise
+
+    def _write(self) -> None:
+        content = {"key": self.key, "sha256": self._digest(self.values), "values": self.values}
+        write_whole(self.path, (json.dumps(content, indent=1) + "\n").encode())
+
+    def _digest(self, values: Mapping[str, Any]) -> str:
+        return hashlib.sha256(json.dumps([self.key, values]).encode()).hexdigest()
 
 
 def sensitivity(

@@ -62,7 +62,8 @@ class Core(merged.Core):
         spec = GroupedSpec(lanes, IntType(8), weight_bits, weight_signed)
         self.spec = spec.core
         self.groups = spec.groups
-        self.growth = spec.mma.growth
+        # The pseudo-lanes' words are signed: a plane's largest sum is less than sum|w|.
+        self.growth = self.plane_bits = spec.mma.growth
         self.latency = sum(stages(lanes)) + 1
         bound = spec.magnitude * 255
         ports = core_ports(self.spec, lanes, load_layout(lanes, weight_bits, weight_signed))

@@ -4,9 +4,10 @@ After Usman, Sadegheih, Merhof, ICECS 2025.  With s the sum of one plane's produ
 
     v = 2r + s ;   z = sel(v / 2^K) in {-1, 0, 1} ;   r = v - z * 2^K        (sign plane: v = 2r - s)
 
-|r| <= 2^(K-1), so r is the low K bits of v as a signed number and z follows from the three bits above.  The digits z
-are appended on the fly (Ercegovac and Lang) to Q and Q - 1.  The sum without drain digits is no addition either:
-with the last v its low K + 1 bits are those of v, and above them stands Q, or Q - 1 if v is negative.
+|r| <= 2^(K-1), so r is the low K bits of v as a signed number and z follows from the three bits above.  s has K bits,
+or one more where unsigned weights reach 2^(K-1).  The digits z are appended on the fly (Ercegovac and Lang) to Q and
+Q - 1.  The sum without drain digits is no addition either: with the last v its low K + 1 bits are those of v, and above
+them stands Q, or Q - 1 if v is negative.
 
 The model is `hwseg.arith.mma.MmaSpec`; `residual`, `digit` and `digit_valid` show the recurrence at every plane, the
 residual as 0 after the last, when `sum` has it.
@@ -77,6 +78,7 @@ class Core(Component):
     def __init__(self, lanes: int, weight_bits: int = 8, weight_signed: bool = True) -> None:
         self.spec = CoreSpec(lanes, weight_bits, weight_signed)
         self.growth = growth(lanes, weight_bits, weight_signed)
+        self.plane_bits = self.spec.plane_bits
         self.latency = latency(lanes)
         super().__init__(
             core_ports(self.spec, lanes, load_layout(lanes, weight_bits, weight_signed))
@@ -86,7 +88,7 @@ class Core(Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         depth = self.latency - 1
-        plane_sum = Signal(signed(self.growth), name="plane_sum")
+        plane_sum = Signal(signed(self.plane_bits), name="plane_sum")
         m.d.comb += plane_sum.eq(self.tree(m))
         valid = delayed(m, self.valid, depth, "valid", reset_less=False)
         last = delayed(m, self.last & self.valid, depth, "last", reset_less=False)

@@ -8,11 +8,12 @@ from dataclasses import replace
 import pytest
 
 from benchmarks.graphs import GraphBuilder
-from hwseg.clock.timing import jumped, unpack
+from hwseg.clock.columns import unpack
+from hwseg.clock.weights import jumped
 from hwseg.compile.emit.rings import WeightSpaces
 from hwseg.compile.program import Program
 from hwseg.ir import Graph
-from hwseg.machine.machine import MachineError
+from hwseg.machine.state import MachineError
 from hwseg.rtl.config import EngineConfig, parse_array
 from hwseg.rtl.isa import Opcode, Target
 from tests.compile.proof import compiled, differences

@@ -10,9 +10,10 @@ import pytest
 from benchmarks.graphs import GraphBuilder
 from hwseg import golden, models
 from hwseg.boards import load_board
-from hwseg.compile.lower.dial import drops, turned
+from hwseg.compile.lower.dial import turned
 from hwseg.compile.program import compile_graph
 from hwseg.errors import HwsegError
+from hwseg.golden.dial import drops
 from hwseg.ir import Graph
 from hwseg.ops import Add, Requantize
 from hwseg.quant.read.load import load

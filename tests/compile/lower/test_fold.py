@@ -10,8 +10,9 @@ import pytest
 
 from benchmarks.graphs import GraphBuilder
 from hwseg.compile.lower.fold import FOLDS, GAIN, foldings
+from hwseg.compile.lower.head import fuse_head
 from hwseg.compile.lower.layers import Layer, Network
-from hwseg.compile.lower.lowering import fuse_head, lower
+from hwseg.compile.lower.lowering import lower
 from hwseg.compile.plan.planner import Planner
 from hwseg.compile.plan.variants import plan_cheapest
 from hwseg.errors import HwsegError

@@ -9,11 +9,11 @@ from fractions import Fraction
 import pytest
 
 from benchmarks.graphs import GraphBuilder
-from hwseg.clock.timing import unpack
+from hwseg.clock.columns import unpack
 from hwseg.compile.lower.residual import additions
 from hwseg.compile.plan.chain import plans_of
 from hwseg.ir import Graph
-from hwseg.machine.machine import MachineError
+from hwseg.machine.state import MachineError
 from hwseg.rtl.config import EngineConfig, parse_array
 from hwseg.rtl.isa import Opcode
 from tests.compile.proof import compiled, differences

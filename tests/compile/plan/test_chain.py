@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from benchmarks.graphs import GraphBuilder
-from hwseg.clock.timing import unpack
+from hwseg.clock.columns import unpack
 from hwseg.compile.program import Program
 from hwseg.ir import Graph
-from hwseg.machine.machine import MachineError
+from hwseg.machine.state import MachineError
 from hwseg.rtl.config import parse_array
 from hwseg.rtl.isa import FORMATS, Opcode
 from tests.compile.proof import compiled, differences

@@ -14,6 +14,7 @@ from hwseg.errors import HwsegError
 from hwseg.quant.read import referee
 from hwseg.quant.read.load import load, load_with_origins
 from hwseg.quant.read.onnx_file import read
+from hwseg.quant.train.executor import run_brevitas
 from tests.quant import models
 
 pytest.importorskip("qonnx")
@@ -27,7 +28,7 @@ def test_power_of_two_networks_are_equal_in_every_tensor(seed: int, tmp_path: Pa
     graph = load(path)
     q = models.random_image(graph, seed)
     assert np.unique(golden.run(graph, q).tensors[graph.nodes[-1].output]).size > 1, "says nothing about equality"
-    for name, run in (("qonnx", referee.run_qonnx), ("brevitas", referee.run_brevitas(model))):
+    for name, run in (("qonnx", referee.run_qonnx), ("brevitas", run_brevitas(model))):
         verdict = referee.compare(path, q, name, run)
         assert verdict.exact
         assert [row for row in verdict.tensors if row.different] == []
@@ -41,7 +42,7 @@ def test_bilinear_networks_are_equal_in_every_tensor(seed: int, tmp_path: Path) 
     model = models.build(recipe)
     path = models.export(model, recipe, tmp_path / "net.onnx")
     q = models.random_image(load(path), seed)
-    for name, run in (("qonnx", referee.run_qonnx), ("brevitas", referee.run_brevitas(model))):
+    for name, run in (("qonnx", referee.run_qonnx), ("brevitas", run_brevitas(model))):
         verdict = referee.compare(path, q, name, run)
         assert verdict.exact
         assert [row for row in verdict.tensors if row.different] == []
@@ -72,7 +73,7 @@ def test_float_scales_differ_only_next_to_a_tie(choice: int, tmp_path: Path) -> 
     model = models.build(recipe)
     path = models.export(model, recipe, tmp_path / "net.onnx")
     q = models.random_image(load(path), choice)
-    for name, run in (("qonnx", referee.run_qonnx), ("brevitas", referee.run_brevitas(model))):
+    for name, run in (("qonnx", referee.run_qonnx), ("brevitas", run_brevitas(model))):
         verdict = referee.compare(path, q, name, run)
         assert not verdict.exact
         assert verdict.agrees
@@ -132,7 +133,7 @@ def test_another_networks_checkpoint_is_refused(tmp_path: Path) -> None:
     other = models.build(models.draw(1, depth=1, widths=(3, 4), residual=True))
     q = models.random_image(load(path))
     with pytest.raises(HwsegError, match="use the checkpoint that the model was exported from"):
-        referee.compare(path, q, "brevitas", referee.run_brevitas(other))
+        referee.compare(path, q, "brevitas", run_brevitas(other))
 
 
 def test_weights_are_those_of_brevitas(tmp_path: Path) -> None:

@@ -91,6 +91,26 @@ def test_arithmetic_with_constants_is_gathered(tmp_path: Path) -> None:
     assert op.offset == (Fraction(1, 4),)
 
 
+@pytest.mark.parametrize("bits", [8, 16, 24])
+def test_a_quantized_constant_is_its_integer_times_its_scale_wherever_it_stands(bits: int, tmp_path: Path) -> None:
+    """Not the float32 that the product rounds to: a bias, an addend and a factor have one meaning."""
+    scale, q = np.float32(1 / 3 / (1 << bits - 8)), [(1 << bits - 1) - 1, -(1 << bits - 2) - 1, 7]
+    exact = tuple(n * Fraction(float(scale)) for n in q)
+    assert any(Fraction(float(np.float32(n) * scale)) != e for n, e in zip(q, exact, strict=True))
+    net = Net()
+
+    def constant(name: str, *shape: int) -> str:
+        array = np.array([n * float(scale) for n in q], np.float32).reshape(shape)
+        return net.quant(net.const(f"{name}.values", array), scale, bits, name=name)
+
+    x = net.conv(net.image(), 2, 3, bias=constant("bias", 3))
+    x = net.node("Mul", net.node("Add", x, constant("addend", 3, 1, 1)), constant("factor", 1, 3, 1, 1))
+    graph = loaded(tmp_path, net, net.quant(net.node("Sub", x, constant("less", 3, 1, 1)), 2.0**-4, name="q"))
+    op = requantizer(graph, "q")
+    assert op.multiplier == tuple(16 * e / (1 << 14) for e in exact)
+    assert op.offset == tuple(16 * (2 * e * e - e) for e in exact)
+
+
 def test_poolings_wait_for_the_quantizer(tmp_path: Path) -> None:
     """A pooling of accumulators is done on the quantized integers: rounding is monotone."""
     net = Net()

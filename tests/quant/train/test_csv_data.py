@@ -63,7 +63,7 @@ def test_without_parts_the_lines_are_shuffled(folder: Path) -> None:
         (GOOD + "wide.png,,test\n", "line 5: has no mask"),
         (GOOD + "wide.png,mc.png,train\n", "must be 9x8 like its picture, not 8x8"),
         (GOOD.replace("val", "test"), "has no val pictures"),
-        (GOOD + '"', "is no readable CSV file"),
+        (GOOD + '"', "is not a readable CSV file"),
     ],
 )
 def test_bad_lines_are_named(text: str, sentence: str, folder: Path) -> None:

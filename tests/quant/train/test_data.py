@@ -140,13 +140,13 @@ def _other_size(root: Path) -> str:
 
 def _not_a_picture(root: Path) -> str:
     (root / "images" / "p3.png").write_bytes(b"hello")
-    return r"images/p3.png: is no picture, or a damaged one"
+    return r"images/p3.png: is not a picture, or is damaged"
 
 
 def _truncated(root: Path) -> str:
     path = root / "images" / "p3.png"
     path.write_bytes(path.read_bytes()[:300])
-    return r"images/p3.png: is a damaged picture"
+    return r"images/p3.png: is not a picture, or is damaged"
 
 
 def _no_masks(root: Path) -> str:

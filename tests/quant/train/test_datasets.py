@@ -285,9 +285,18 @@ def test_depths_are_not_mixed_where_it_matters(folder: Path) -> None:
     (folder / "images" / "p0.png").unlink()
     parts = data.load(folder)
     config = TrainConfig(steps=2, batch=1, size=16, calibration_batches=1, threads=1, normalize="range 0 255")
-    with pytest.raises(HwsegError, match=r"per channel, other pictures of the set have"):
+    with pytest.raises(HwsegError, match=r"per channel, and .* is declared for pictures of"):
         Run(folder / "run", UNetConfig(depth=1, width=2), config).meet(parts)
     Run(folder / "run", UNetConfig(depth=1, width=2), TrainConfig(size=16)).meet(parts)  # percentiles have no depth
+
+
+def test_unit_is_of_the_depth_that_the_pictures_have(folder: Path) -> None:
+    for n in range(6):
+        (folder / "images" / f"p{n}.png").unlink()
+        tifffile.imwrite(folder / "images" / f"p{n}.tif", grey(n).astype(np.uint16) * np.uint16(257))
+    run = Run(folder / "run", UNetConfig(depth=1, width=2), TrainConfig(size=16, normalize="unit"))
+    run.meet(data.load(folder))
+    assert run.meaning == NAMES["unit16"]
 
 
 # --- what is declared is carried ---

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from hwseg import golden
+from hwseg.golden.dial import rounded
 from hwseg.ir import Node
 from hwseg.ops import Add, Requantize
 
@@ -17,7 +18,7 @@ from hwseg.ops import Add, Requantize
 @pytest.mark.parametrize(("low", "high"), [(0, 255), (-128, 127), (-127, 127)])
 def test_requantization_rounds_once_to_the_planes_that_stay(drop: int, low: int, high: int) -> None:
     op = Requantize((Fraction(3, 64),), (Fraction(5, 8),), low, high)
-    node = golden.rounded(Node("n", op, ("x",), "y"), drop)
+    node = rounded(Node("n", op, ("x",), "y"), drop)
     acc = np.arange(-8000, 8000, dtype=np.int32).reshape(1, 100, 160)
     found = golden.execute(node, [acc], np.int32) << drop
     ends = -(-low >> drop), high >> drop
@@ -33,7 +34,7 @@ def test_requantization_rounds_once_to_the_planes_that_stay(drop: int, low: int,
 def test_additions_round_once_too() -> None:
     op = Add((Fraction(1, 2), Fraction(3, 4)), Fraction(1, 3), 0, 255)
     a, b = (grid.astype(np.uint8).reshape(1, 256, 256) for grid in np.mgrid[:256, :256])
-    found = golden.execute(golden.rounded(Node("n", op, ("a", "b"), "y"), 3), [a, b], np.uint8) << 3
+    found = golden.execute(rounded(Node("n", op, ("a", "b"), "y"), 3), [a, b], np.uint8) << 3
     for i, j in ((0, 0), (3, 7), (200, 255), (255, 255), (17, 90)):
         wanted = min(max(round((Fraction(i, 2) + Fraction(3 * j, 4) + Fraction(1, 3)) / 8), 0), 31) * 8
         assert int(found[0, i, j]) == wanted

@@ -119,7 +119,7 @@ def test_the_command_exports_checkpoints_and_files(tmp_path: Path, capsys: pytes
     ("arguments", "sentence"),
     [
         (["missing", "-o", "x.onnx"], "missing: does not exist"),
-        (["bad.pt", "-o", "x.onnx"], "bad.pt: is no checkpoint"),
+        (["bad.pt", "-o", "x.onnx"], "bad.pt: is not a checkpoint"),
         (["bad.onnx", "-o", "x.onnx", "--size", "8"], "bad.onnx: is no ONNX file"),
         (["best.pt", "-o", "x.onnx", "--size", "7x8"], "--size: height must be a multiple of 2, not 7; 8 fits"),
         (["best.pt", "-o", "x.onnx", "--size", "8x"], "--size: must be HEIGHTxWIDTH, not '8x'"),

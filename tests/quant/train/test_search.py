@@ -15,7 +15,7 @@ pytest.importorskip("joblib")
 
 from hwseg.boards import load_board  # noqa: E402
 from hwseg.cli import main  # noqa: E402
-from hwseg.commands.search import choose  # noqa: E402
+from hwseg.codesign import choose  # noqa: E402
 from hwseg.compile.activation_cost import activation_nodes, compiled, cycles, shortened  # noqa: E402
 from hwseg.compile.program import compile_graph  # noqa: E402
 from hwseg.errors import HwsegError  # noqa: E402
@@ -103,7 +103,7 @@ def test_measurements_are_kept_and_belong_to_their_network(tmp_path: Path) -> No
     with pytest.raises(HwsegError, match="belongs to another network, data or array"):
         search.Memory(tmp_path / "m.json", {"unet": 2})
     (tmp_path / "m.json").write_text("{")
-    with pytest.raises(HwsegError, match="is damaged; remove it to measure again"):
+    with pytest.raises(HwsegError, match=r"is damaged \(JSONDecodeError: .*\); remove it to measure again"):
         search.Memory(tmp_path / "m.json", {"unet": 1})
 
 
@@ -113,7 +113,7 @@ def _square(x: int) -> int:
 
 def test_the_plot_names_what_is_saved(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     drawn = []
-    monkeypatch.setattr(plots, "_write", lambda figure, path: drawn.append(figure))
+    monkeypatch.setattr(plots, "_write", lambda path, draw: drawn.append(draw()))
     rows = [{"energy_mj": m, "loss": 0.1, "dice": 0.9} for m in (4.0, 3.0, 2.0)]
     plots.pareto(rows, 1, tmp_path / "x.png", "energy_mj")
     for axis in drawn[0].axes:

@@ -172,7 +172,7 @@ def test_the_command_trains_resumes_and_refuses(
 
 def test_checkpoints_are_read_without_executing_them(tmp_path: Path) -> None:
     torch.save({"format": Path("x")}, tmp_path / "best.pt")
-    with pytest.raises(HwsegError, match=r"best.pt: is no checkpoint"):
+    with pytest.raises(HwsegError, match=r"best.pt: is not a checkpoint of hwseg"):
         load_network(tmp_path / "best.pt")
     torch.save({"format": "else"}, tmp_path / "best.pt")
     with pytest.raises(HwsegError, match=r"must be a 'hwseg network 1' checkpoint, not 'else'"):

@@ -6,7 +6,7 @@ from itertools import product
 
 import pytest
 from amaranth.sim import Simulator
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from hwseg.arith.types import IntType
@@ -96,6 +96,18 @@ class TestCore:
                     script.drained += stall
         check(script)
 
+    @pytest.mark.parametrize("lanes", [1, 2, 3, 4, 8, 16])
+    def test_weights_of_one_unsigned_bit_reach_the_largest_plane_sum(self, family, lanes):
+        """sum|w| is a power of two for a power of two of lanes, and a plane's sum reaches it with a plus."""
+        script = Script(family, lanes, seed=lanes, weight=IntType(1))
+        for weights in ([1] * lanes, [0] * lanes, [1] * lanes):
+            script.reload(weights)
+            for kind in (IntType(1), IntType(8), IntType(1, signed=True), IntType(8, signed=True)):
+                for x in (kind.high, kind.low, -1 if kind.signed else kind.high):
+                    script.sum([x] * lanes, kind)
+        check(script)
+
+    @example(seed=2304, lanes=1, gaps=0.0)
     @given(seed=st.integers(0, 2**32 - 1), lanes=st.integers(1, 20), gaps=st.sampled_from([0.0, 0.2, 0.7]))
     @settings(max_examples=8, deadline=None)
     def test_any_script(self, family, seed, lanes, gaps):

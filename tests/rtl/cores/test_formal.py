@@ -10,7 +10,8 @@ import re
 
 import pytest
 
-from hwseg.arith.types import CoreSpec
+from hwseg.arith.grouped import BIAS_LANES
+from hwseg.arith.types import CoreSpec, IntType
 from hwseg.errors import HwsegError
 from hwseg.rtl.cells import SIMULATION, Ram32m
 from hwseg.rtl.cores import CORES
@@ -36,16 +37,19 @@ def induct(text: str, folder) -> None:
     prove(text, folder, "-tempinduct", "-maxsteps 2")
 
 
-def merged_assertions(family: str, lanes: int, bits: int) -> str:
-    """`ghost` is the prefix of the sum by definition, over plane sums of any value that their word can hold."""
-    core = CORES[family].core(lanes, bits)
-    depth, k = core.latency - 1, core.growth
+def merged_assertions(family: str, lanes: int, bits: int, weight_signed: bool = True) -> str:
+    """`ghost` is the prefix of the sum by definition, over plane sums of any value within 2^(K-1), both ends included
+    where their word holds them.
+    """
+    core = CORES[family].core(lanes, bits, weight_signed)
+    depth, k, word = core.latency - 1, core.growth, core.plane_bits
     valid, last, negate = (f"{name}_{depth}" for name in ("valid", "last", "negate"))
     half, width = 1 << (k - 1), len(core.sum) + 2
     pulses = "".join(f"  always @* assert (valid_{i} || !last_{i});\n" for i in range(1, depth + 1))
     return f"""
   reg signed [{width}:0] ghost = 0, wanted = 0;
-  wire signed [{width}:0] s = {negate} ? -$signed({{plane_sum[{k - 1}], plane_sum}}) : $signed(plane_sum);
+  wire signed [{width}:0] s = {negate} ? -$signed({{plane_sum[{word - 1}], plane_sum}}) : $signed(plane_sum);
+  wire signed [{width}:0] made = $signed(plane_sum);
   wire signed [{width}:0] exact = 2 * ghost + s;
   wire signed [{width}:0] full = 2 * $signed(residual) + s;
   reg checked = 0;
@@ -57,6 +61,7 @@ def merged_assertions(family: str, lanes: int, bits: int) -> str:
     wanted <= exact;
   end
   always @* assume (!rst);
+  always @* assume (made >= -{half} && made <= {half});
   always @* assume (planes < 7 || !{valid} || {last});
 {pulses}
   always @* assert (planes <= 7);
@@ -72,11 +77,35 @@ def merged_assertions(family: str, lanes: int, bits: int) -> str:
 """
 
 
-@pytest.mark.parametrize(("lanes", "bits"), [(1, 8), (9, 4), (72, 8)])
-def test_the_residual_of_the_merged_core_stays_in_its_bound_and_digits_and_residual_are_the_sum(lanes, bits, tmp_path):
+@pytest.mark.parametrize(
+    ("lanes", "bits", "weight_signed"),
+    [(1, 8, True), (9, 4, True), (72, 8, True), (1, 1, False), (16, 1, False), (72, 1, False), (9, 4, False)],
+)
+def test_the_residual_of_the_merged_core_stays_in_its_bound_and_digits_and_residual_are_the_sum(
+    lanes, bits, weight_signed, tmp_path
+):
     """For every plane sum that the lanes can make, by induction, at full size."""
-    text = verilog(CORES["merged"].core(lanes, bits), "core")
-    induct(with_assertions(text, merged_assertions("merged", lanes, bits)), tmp_path)
+    text = verilog(CORES["merged"].core(lanes, bits, weight_signed), "core")
+    induct(with_assertions(text, merged_assertions("merged", lanes, bits, weight_signed)), tmp_path)
+
+
+@pytest.mark.parametrize("family", ["merged", "grouped"])
+@pytest.mark.parametrize("weight_signed", [True, False])
+@pytest.mark.parametrize("bits", range(1, 9))
+def test_the_word_of_a_plane_sum_holds_every_sum(family, bits, weight_signed):
+    """What the induction assumes of `plane_sum`: its word holds the least and the largest sum of a plane, no bit less
+    than K, and both are within 2^(K-1).
+    """
+    for lanes in (*range(1, 18), 32, 64, 72, 128):
+        core = CORES[family].core(lanes, bits, weight_signed)
+        core._MustUse__used = True  # its words are looked at, not its gates
+        biases = BIAS_LANES if family == "grouped" else 0
+        weight, bias = IntType(bits, weight_signed), IntType(bits, signed=True)
+        least, most = (lanes * getattr(weight, end) + biases * getattr(bias, end) for end in ("low", "high"))
+        word, half = IntType(core.plane_bits, signed=True), 1 << core.growth - 1
+        assert word.low <= least <= most <= word.high
+        assert -half <= least <= most <= half
+        assert core.plane_bits == core.growth + (most == half)
 
 
 def test_the_residual_of_the_grouped_core_stays_in_its_bound(tmp_path):
@@ -122,15 +151,16 @@ def test_a_sum_changes_only_with_its_pulse(family, tmp_path):
     induct(cell + with_assertions(text, added), tmp_path)
 
 
-def exhaustive(family: str, lanes: int, bits: int, planes: int, signed: bool) -> str:
+def exhaustive(family: str, lanes: int, bits: int, planes: int, signed: bool, weight_signed: bool = True) -> str:
     """One sum after reset with any weights and any activations: `sum` must be the dot product written with a star."""
-    core = CORES[family].core(lanes, bits)
+    core = CORES[family].core(lanes, bits, weight_signed)
     late = core.latency
     word = 8 if family == "bit_parallel" else 1
-    spec = CoreSpec(lanes, bits)
+    spec = CoreSpec(lanes, bits, weight_signed)
     terms = []
     for i in range(lanes):
-        w = f"$signed(w[{bits * i + bits - 1}:{bits * i}])"
+        w = f"w[{bits * i + bits - 1}:{bits * i}]"
+        w = f"$signed({w})" if weight_signed else f"$signed({{1'b0, {w}}})"
         x = f"x[{planes * i + planes - 1}:{planes * i}]"
         terms.append(f"{w} * {'$signed(' + x + ')' if signed else '$signed({1' + chr(39) + 'b0, ' + x + '})'}")
     feed = []
@@ -167,8 +197,23 @@ endmodule
 )
 def test_the_sum_is_the_dot_product_for_all_inputs_at_small_sizes(family, lanes, signed, tmp_path):
     """2 to 3 lanes of 3-bit weights and 3-bit activations, every value of both."""
-    text = verilog(CORES[family].core(lanes, 3), "core") + exhaustive(family, lanes, 3, 3, signed)
-    steps = 3 + CORES[family].core(lanes, 3).latency + 3
+    prove_exhaustively(tmp_path, family, lanes, 3, 3, signed)
+
+
+@pytest.mark.parametrize("signed", [False, True])
+@pytest.mark.parametrize("lanes", [1, 2, 4])
+@pytest.mark.parametrize("family", ["merged", "grouped", "bit_serial", "cascaded"])
+def test_the_sum_is_the_dot_product_for_all_inputs_of_one_bit_unsigned_weights(family, lanes, signed, tmp_path):
+    """A plane's sum is as large as it can be: 1 for every lane."""
+    prove_exhaustively(tmp_path, family, lanes, 1, 2, signed, False)
+
+
+def prove_exhaustively(
+    tmp_path, family: str, lanes: int, bits: int, planes: int, signed: bool, weight_signed: bool = True
+) -> None:
+    core = CORES[family].core(lanes, bits, weight_signed)
+    text = verilog(core, "core") + exhaustive(family, lanes, bits, planes, signed, weight_signed)
+    steps = planes + core.latency + 3
     (tmp_path / "core.v").write_text(text)
     commands = ["read_verilog -formal core.v", "prep -top top -flatten", "async2sync", "chformal -lower", "opt_clean"]
     commands.append(f"sat -verify -prove-asserts -tempinduct-baseonly -tempinduct -maxsteps {steps} top")

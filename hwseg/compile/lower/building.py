@@ -1,0 +1,76 @@
+"""A layer from what it reads and multiplies: its shape, the interval of its sums, and the proof that they fit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from hwseg.compile.lower.layers import Layer, View
+from hwseg.errors import require
+from hwseg.ir import TensorType
+from hwseg.ops import Requantize
+from hwseg.rtl.config import PSUM_BITS
+
+SUM_BITS = 32
+"""What a requantizer takes."""
+
+
+def build(
+    types: Mapping[str, TensorType],
+    name: str,
+    op: str,
+    kernel: int,
+    view: View,
+    weights: np.ndarray,
+    *,
+    low_weights: np.ndarray | None = None,
+    requantize: Requantize | None = None,
+    output: str | None = None,
+    pooled: str | None = None,
+    macs: int = 0,
+    stride: int = 1,
+) -> Layer:
+    """The layer over `view` (see `Layer`), or `HwsegError` where its sums may not fit.  types: of the tensors it reads.
+
+    A 1x1 of stride 2 or on an enlarged operand becomes a 3x3 with one tap: only its windows skip and repeat pixels.
+    """
+    if kernel == 1 and (stride == 2 or any(o.upsampled for o in view)):
+        kernel = 3
+        weights = centred(weights)
+        low_weights = None if low_weights is None else centred(low_weights)
+    height, width, _ = types[view[0].tensor].shape
+    enlarged = 2 if view[0].upsampled else 1
+    x = (height * enlarged, width * enlarged, weights.shape[1])
+    out = weights.shape[0]
+    shape = (2 * x[0], 2 * x[1], out) if kernel == 2 else ((x[0] - 1) // stride + 1, (x[1] - 1) // stride + 1, out)
+    wide = weights.astype(np.int64) * (256 if low_weights is not None else 1)
+    wide = wide if low_weights is None else wide + low_weights
+    limits = [types[o.tensor] for o in view for _ in range(o.channels)]
+    low, high = (np.array([getattr(t, side) for t in limits], np.int64) for side in ("low", "high"))
+    intervals = sum_intervals(wide, np.minimum(low, 0), np.maximum(high, 0), kernel)
+    reach = int(np.abs(wide).reshape(len(wide), -1).sum(1).max()) * int(max(-low.min(), high.max()))
+    least, most = int(intervals[0].min()), int(intervals[1].max())
+    require(
+        reach < 1 << PSUM_BITS - 1 and least >= -(1 << SUM_BITS - 1) and most < 1 << SUM_BITS - 1,
+        name,
+        f"accumulator must fit {SUM_BITS} bits, reaches [{least}, {most}]",
+        "use fewer input channels or smaller weights",
+    )
+    return Layer(
+        name, op, kernel, stride, view, weights, low_weights, requantize, intervals, x, shape, output, pooled, macs
+    )
+
+
+def centred(weights: np.ndarray) -> np.ndarray:
+    """A 1x1 kernel as the middle of a 3x3 one."""
+    return np.pad(weights, ((0, 0), (0, 0), (1, 1), (1, 1)))
+
+
+def sum_intervals(weights: np.ndarray, low: np.ndarray, high: np.ndarray, kernel: int) -> tuple[np.ndarray, np.ndarray]:
+    """Smallest and largest sum of every output channel; a transposed convolution's is the hull of its four phases."""
+    taps = weights.reshape(*weights.shape[:2], -1)
+    positive, negative = np.maximum(taps, 0), np.minimum(taps, 0)
+    least = np.einsum("oit,i->ot", positive, low) + np.einsum("oit,i->ot", negative, high)
+    most = np.einsum("oit,i->ot", positive, high) + np.einsum("oit,i->ot", negative, low)
+    return (least.min(1), most.max(1)) if kernel == 2 else (least.sum(1), most.sum(1))

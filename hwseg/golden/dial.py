@@ -1,0 +1,59 @@
+"""The accuracy dial: how many digit planes each tensor loses, and a rounding that leaves them out.
+
+Requantizations and additions round; everything else is in the units of what it reads.  Tensors that are concatenated
+have one unit, so they lose as many planes as the one that can lose least, and so does what they were made of, back to
+where it was rounded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from fractions import Fraction
+
+from hwseg.errors import require
+from hwseg.ir import Graph, Node
+from hwseg.ops import ROUNDING, Add
+
+LEAST, MOST = 1, 8
+
+
+def drops(graph: Graph, planes: int | Mapping[str, int] = MOST) -> dict[str, int]:
+    """Lowest digit planes that each tensor is without: its unit is 2**drop.
+
+    planes: the most that a rounded tensor keeps, for all or by tensor; the input keeps its own.
+    """
+    limits = {node.output: planes if isinstance(planes, int) else planes.get(node.output, MOST) for node in graph.nodes}
+    for limit in limits.values():
+        require(LEAST <= limit <= MOST, "--planes", f"must be from {LEAST} to {MOST}, is {limit}")
+    found = {graph.input: 0}
+    for node in graph.nodes:
+        rounds = isinstance(node.op, ROUNDING)
+        found[node.output] = max(0, graph.types[node.output].bits - limits[node.output]) if rounds else MOST
+    changed = True
+    while changed:
+        before = dict(found)
+        for node in graph.nodes:
+            if not isinstance(node.op, ROUNDING):
+                least = min(found[name] for name in (*node.inputs, node.output))
+                found |= dict.fromkeys((*node.inputs, node.output), least)
+        changed = found != before
+    return found
+
+
+def rounded(node: Node, drop: int) -> Node:
+    """A requantization or addition without its `drop` lowest planes: its result is in units of 2**drop.
+
+    There is one rounding, from the accumulator straight to the planes that stay: y = clamp(round(x / 2**drop)), the
+    bounds those of the shorter word.
+    """
+    if drop == 0:
+        return node
+    op, unit = node.op, Fraction(1, 1 << drop)
+    assert isinstance(op, ROUNDING), node.name
+    bounds = {"low": -(-op.low >> drop), "high": op.high >> drop}
+    if isinstance(op, Add):
+        a, b = op.multipliers
+        return replace(node, op=replace(op, multipliers=(a * unit, b * unit), offset=op.offset * unit, **bounds))
+    multiplier, offset = (tuple(m * unit for m in values) for values in (op.multiplier, op.offset))
+    return replace(node, op=replace(op, multiplier=multiplier, offset=offset, **bounds))

@@ -1,0 +1,49 @@
+"""What the network gives: values, mask, the model's own output."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from math import lcm
+
+import numpy as np
+
+from hwseg.ir import Head
+
+
+def mask(head: Head, q: np.ndarray) -> np.ndarray:
+    """Class of every pixel: comparison of exact rationals."""
+    ordered = head_integers(head, q)
+    if ordered.shape[2] == 1:
+        return np.asarray(ordered[:, :, 0] > 0, np.uint8)
+    return np.asarray(np.argmax(ordered, axis=2), np.uint8)
+
+
+def head_integers(head: Head, q: np.ndarray) -> np.ndarray:
+    """Integers in the order of value[c] - threshold over all channels: scale and offset on one denominator."""
+    n = q.shape[2]
+    scale = [head.scale[c % len(head.scale)] for c in range(n)]
+    offset = [head.offset[c % len(head.offset)] - head.threshold for c in range(n)]
+    d = lcm(*(f.denominator for f in (*scale, *offset)))
+    factors, addends = ([f.numerator * (d // f.denominator) for f in fs] for fs in (scale, offset))
+    largest = max(-int(q.min()), int(q.max()), 1)
+    bound = max(abs(f) * largest + abs(a) for f, a in zip(factors, addends, strict=True))
+    dtype = np.int64 if bound < 1 << 62 else object
+    return np.asarray(q.astype(dtype) * np.array(factors, dtype) + np.array(addends, dtype))
+
+
+def values(scale: tuple[Fraction, ...], offset: tuple[Fraction, ...], q: np.ndarray) -> np.ndarray:
+    """The real numbers of integers [H, W, C], in float64."""
+    return np.asarray(q * np.array([float(s) for s in scale]) + np.array([float(o) for o in offset]))
+
+
+def output(head: Head, q: np.ndarray) -> np.ndarray:
+    """The model's own output, float32 [1, C, H, W]: real values, then the activation."""
+    if head.activation in ("argmax", "threshold"):
+        return mask(head, q)[None, None].astype(np.float32)
+    x = values(head.scale, head.offset, q)
+    if head.activation == "sigmoid":
+        x = np.where(x < 0, np.exp(np.minimum(x, 0)), 1) / (1 + np.exp(-np.abs(x)))
+    elif head.activation == "softmax":
+        powers = np.exp(x - x.max(axis=2, keepdims=True))
+        x = powers / powers.sum(axis=2, keepdims=True)
+    return np.ascontiguousarray(x.transpose(2, 0, 1)[None].astype(np.float32))

@@ -1,0 +1,19 @@
+"""Pooling: the largest of the reads of the loop nest."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from hwseg.golden.nest import columns, kernel_loops, points, rows
+from hwseg.golden.types import Integer
+from hwseg.ir import Node
+from hwseg.ops import MaxPool2d
+
+
+def max_pooling(node: Node, inputs: list[np.ndarray], dtype: type[Integer]) -> np.ndarray:
+    """MaxPool2d."""
+    op, x = node.op, inputs[0]
+    assert isinstance(op, MaxPool2d), node.name
+    nest = op.loops((x.shape[1], x.shape[2], x.shape[0]))
+    taps = points(nest, kernel_loops(nest))
+    return np.asarray(np.maximum.reduce([columns(nest, rows(nest, x, tap), tap) for tap in taps]))

@@ -1,0 +1,122 @@
+"""Convolutions: quantized weights and an activation give accumulators; their scale and bias wait for the quantizer."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from hwseg.errors import HwsegError, require
+from hwseg.ir import Node, TensorType, accumulator_interval
+from hwseg.ops import Conv2d, ConvTranspose2d, shape
+from hwseg.quant.read.attributes import attributes
+from hwseg.quant.read.builder import Builder
+from hwseg.quant.read.onnx_file import EXPORT, OnnxNode
+from hwseg.quant.read.values import ZERO, Part, Rationals, Value, rationals, zipped
+
+ACCUMULATOR_BITS = 32
+DENSE = "use a dense convolution: a depthwise one leaves 15 of 16 lanes idle, a plain 3x3 fills them"
+
+
+def convolution(b: Builder, node: OnnxNode) -> None:
+    """Conv: 3x3 or 1x1, dense, padded to the size of its input, stride 1 or 2."""
+    kernel, weights, scale = _weights(b, node, transposed=False)
+    require(kernel in (1, 3), node.name, f"kernel must be 3x3 or 1x1, not {kernel}x{kernel}", "use a supported kernel")
+    found = attributes(
+        node, kernel_shape=[(kernel,) * 2], pads=tuple, strides=[(1, 1), (2, 2)], dilations=[(1, 1)], group=[1],
+        auto_pad=["NOTSET"],
+    )  # fmt: skip
+    pads, wanted = found.get("pads", (0, 0, 0, 0)), (kernel // 2,) * 4
+    cure = "use padding=1" if kernel == 3 else "use padding=0"
+    require(
+        pads == wanted,
+        node.name,
+        f"padding of a {kernel}x{kernel} kernel must be {list(wanted)}, not {list(pads)[:8]}",
+        cure,
+    )
+    stride = found.get("strides", (1, 1))[0]
+    _accumulate(b, node, Conv2d(kernel, len(weights), stride), weights, scale)
+
+
+def transposed_convolution(b: Builder, node: OnnxNode) -> None:
+    """ConvTranspose: 2x2 of stride 2."""
+    kernel, weights, scale = _weights(b, node, transposed=True)
+    cure = "use kernel_size=2, stride=2, or nearest upsampling and a convolution"
+    require(kernel == 2, node.name, f"transposed kernel must be 2x2, not {kernel}x{kernel}", cure)
+    found = attributes(
+        node, kernel_shape=[(2, 2)], pads=[(0, 0, 0, 0)], strides=[(1, 1), (2, 2)], dilations=[(1, 1)], group=[1],
+        output_padding=[(0, 0)], auto_pad=["NOTSET"],
+    )  # fmt: skip
+    stride = found.get("strides", (1, 1))
+    require(stride == (2, 2), node.name, f"stride of a transposed convolution must be 2, not {stride[0]}", cure)
+    _accumulate(b, node, ConvTranspose2d(len(weights)), weights, scale)
+
+
+def _weights(b: Builder, node: OnnxNode, transposed: bool) -> tuple[int, np.ndarray, Rationals]:
+    """Kernel size, int8 weights [out, in, kernel row, kernel column] and their scale per output channel."""
+    name = node.input(1)
+    group = node.attributes.get("group", 1)
+    require(group == 1, node.name, f"groups must be 1, not {group}", DENSE)
+    if name not in b.quantized:
+        what = "float constants" if name in b.constants else f"a computed tensor {name!r}"
+        raise HwsegError(node.name, f"weights must be quantized, are {what}", "use QuantConv2d with a weight quantizer")
+    found = b.quantized[name]
+    q, scale = found.integers, found.scale
+    require(q.ndim == 4 and q.size > 0, node.name, f"weights must have 4 dimensions, have shape {q.shape}", EXPORT)
+    scale = scale.reshape((1,) * (4 - scale.ndim) + scale.shape)
+    if transposed:
+        q, scale = q.swapaxes(0, 1), scale.swapaxes(0, 1)
+    require(
+        q.shape[2] == q.shape[3], node.name, f"kernel must be square, is {q.shape[2]}x{q.shape[3]}", "use 3x3 or 1x1"
+    )
+    per_channel = scale.shape[1:] == (1, 1, 1)
+    require(
+        per_channel, node.name, "weight scales may differ per output channel only", "set scaling_per_output_channel"
+    )
+    fits = int(q.min()) >= -128 and int(q.max()) <= 127
+    require(
+        fits,
+        node.name,
+        f"weights must have at most 8 bits, reach {max(int(q.max()), -int(q.min()))}",
+        "use 2 to 8 bits",
+    )
+    return q.shape[2], np.ascontiguousarray(q, np.int8), rationals(scale)
+
+
+def _accumulate(
+    b: Builder, node: OnnxNode, op: Conv2d | ConvTranspose2d, weights: np.ndarray, scale: Rationals
+) -> None:
+    """The convolution as integers; scale and bias wait for the quantizer."""
+    x = b.activation(node)
+    kind = b.types[x]
+    given = kind.shape[2]
+    require(
+        weights.shape[1] == given, node.name, f"weights need {weights.shape[1]} input channels, {x} has {given}", EXPORT
+    )
+    out = shape(op, (kind.shape,))
+    require(min(out) > 0, node.name, f"result would be {out}", "use a larger input")
+    conv = Node(b.fresh(node.name), op, (x,), node.outputs[0], weights)
+    lows, highs = accumulator_interval(conv, kind)
+    low, high = int(lows.min()), int(highs.max())
+    acc_scale = zipped(lambda w, s: w * s, scale, kind.scale)
+    acc = TensorType(out, low, high, acc_scale)
+    cure = "use fewer input channels or fewer bits"
+    require(
+        acc.bits <= ACCUMULATOR_BITS, node.name, f"accumulators must fit {ACCUMULATOR_BITS} bits, need {acc.bits}", cure
+    )
+    b.nodes.append(conv)
+    b.record(node.name, conv.output, acc)
+    b.values[conv.output] = Value((Part(out, (conv.output,), (acc_scale,), _bias(b, node, out[2])),))
+
+
+def _bias(b: Builder, node: OnnxNode, channels: int) -> Rationals:
+    name = node.input(2)
+    if not name:
+        return ZERO
+    if name not in b.quantized:
+        bias = b.constant(node, 2, "bias")
+        require(bias.shape == (channels,), node.name, f"bias must have shape ({channels},), has {bias.shape}", EXPORT)
+        return rationals(bias)
+    found = b.quantized[name]
+    good = found.integers.shape == (channels,) and found.scale.size in (1, channels)
+    rule = f"bias must have shape ({channels},), has {found.integers.shape} with {found.scale.size} scales"
+    require(good, node.name, rule, EXPORT)
+    return found.rationals

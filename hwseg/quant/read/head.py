@@ -1,0 +1,65 @@
+"""How a model ends: the tensor it gives, and a probability, class or comparison of it, become the graph's `Head`."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from fractions import Fraction
+from math import log
+
+from hwseg.errors import require
+from hwseg.ir import Head
+from hwseg.quant.read.attributes import attributes
+from hwseg.quant.read.builder import Builder
+from hwseg.quant.read.onnx_file import EXPORT, OnnxNode
+
+
+def comparison(b: Builder, node: OnnxNode) -> None:
+    """The model's own mask: value > threshold, where a probability's threshold is moved before the sigmoid."""
+    attributes(node)
+    name = node.input(0)
+    require(name in b.values, node.name, "must compare the network's output with a constant", EXPORT)
+    value = b.values[name]
+    limit = b.constant(node, 1, "threshold")
+    good = value.activation in ("none", "sigmoid") and value.shape[2] == 1 and limit.size == 1
+    require(good, node.name, "must compare one channel with one number", "compare outside the model")
+    (threshold,) = b.numbers(node, 1, "threshold")
+    if value.activation == "sigmoid":
+        p = float(threshold)
+        require(
+            0 < p < 1,
+            node.name,
+            f"a probability's threshold must be in (0, 1), is {p:g}",
+            "compare with 0.5, or another",
+        )
+        threshold = Fraction(log(p / (1 - p)))
+    b.values[node.outputs[0]] = replace(value, activation="threshold", threshold=threshold)
+
+
+def final(b: Builder, node: OnnxNode) -> None:
+    """Sigmoid, Softmax or ArgMax over channels: the head's activation."""
+    if node.op == "Softmax":
+        attributes(node, axis=[1, -3])
+        modern = b.file.opset >= 13 and "axis" in node.attributes
+        require(
+            modern, node.name, "Softmax must be over channels, operator set 13 or newer", "use dim=1 and a newer opset"
+        )
+    elif node.op == "ArgMax":
+        attributes(node, axis=[1, -3], keepdims=[0, 1], select_last_index=[0])
+        require("axis" in node.attributes, node.name, "ArgMax must be over channels", "use dim=1")
+    else:
+        attributes(node)
+    name = {"Sigmoid": "sigmoid", "Softmax": "softmax", "ArgMax": "argmax"}[node.op]
+    value = b.value(node)
+    b.values[node.outputs[0]] = replace(value, activation=name)
+
+
+def head_of(b: Builder, output: str) -> Head:
+    """What the network gives: an activation, or a convolution's accumulators."""
+    value = b.values[output]
+    settled = b.settle(value, f"{output}/settled")
+    part = settled.parts[0]
+    plain = len(settled.parts) == 1 and len(part.tensors) == 1 and not part.relu and not part.moves
+    require(plain, output, "the output must be a quantized tensor or a convolution's", "put a QuantIdentity at the end")
+    largest = max(abs(number) for number in (*part.scales[0], *part.offset))
+    require(largest < 1 << 128, output, "scale and offset must fit float32", "check the constants before the output")
+    return Head(part.tensors[0], part.scales[0], part.offset, value.activation, value.threshold)

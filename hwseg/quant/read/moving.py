@@ -1,0 +1,24 @@
+"""Pooling and enlarging commute with rounding, which is monotone: they wait where their operand waits."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from hwseg.ops import MaxPool2d, Upsample2d, shape
+from hwseg.quant.read.builder import Builder
+from hwseg.quant.read.onnx_file import OnnxNode
+from hwseg.quant.read.values import Move
+
+
+def move_map(b: Builder, node: OnnxNode, op: MaxPool2d | Upsample2d) -> None:
+    """Pool or enlarge activations at once; what is not quantized yet, after its quantizer."""
+    output = node.outputs[0]
+    value = b.settle(b.value(node), node.input(0))
+    move, parts = Move(b.fresh(node.name), op), []
+    for i, part in enumerate(value.parts):
+        if b.is_activation(part):
+            parts.append(b.part(b.move(move, part.tensors[0], output if len(value.parts) == 1 else f"{output}/{i}")))
+        else:
+            moved = shape(op, (part.shape,))
+            parts.append(replace(part, shape=moved, moves=(*part.moves, move)))
+    b.values[output] = replace(value, parts=tuple(parts))

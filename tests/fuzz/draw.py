@@ -1,0 +1,351 @@
+"""A random network from a seed, and nothing but the seed.
+
+Steps are added one after the other, mostly to the newest tensor.  Besides, every seed has *goals*: pairs of operations
+that shall follow each other, directly or with a quantizer between them, so that a few hundred seeds miss none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from itertools import product
+
+from tests.fuzz.net import Unbuildable, word
+from tests.fuzz.pen import Pen, Sketch
+from tests.fuzz.recipe import Picture, Recipe, Step
+from tests.fuzz.steps_heads import ArgMax, Greater, Sigmoid, Softmax
+from tests.fuzz.steps_moves import Enlarge, Interpolate, Join, Pool, Sum
+from tests.fuzz.steps_points import Affine, Normalize, Quantize, Relu, Same, far
+from tests.fuzz.steps_sums import Conv, Transposed
+
+STEPS: tuple[type[Step], ...] = (
+    Conv, Transposed, Quantize, Affine, Normalize, Relu, Same, Pool, Enlarge, Interpolate, Join, Sum,
+)  # fmt: skip
+FINALS: tuple[type[Step], ...] = (Sigmoid, Softmax, ArgMax, Greater)
+OPSETS = {13: 4.0, 11: 1.0, 17: 2.0, 9: 0.4, 10: 0.4, 12: 0.4, 21: 0.6}
+
+Maker = Callable[[Pen, Sketch, int], Step]
+
+
+def _conv(kernel: int, stride: int) -> tuple[type[Step], Maker]:
+    return Conv, lambda pen, sketch, at: Conv.draw(pen, sketch, at, kernel=kernel, stride=stride)
+
+
+def _affine(op: str) -> tuple[type[Step], Maker]:
+    return Affine, lambda pen, sketch, at: Affine.draw(pen, sketch, at, op)
+
+
+def _same(*ways: int) -> tuple[type[Step], Maker]:
+    return Same, lambda pen, sketch, at: Same.draw(pen, sketch, at, ways)
+
+
+OPERATIONS: Mapping[str, tuple[type[Step], Maker]] = {
+    "Quant": (Quantize, Quantize.draw),
+    "Conv 3x3": _conv(3, 1),
+    "Conv 3x3/2": _conv(3, 2),
+    "Conv 1x1": _conv(1, 1),
+    "Conv 1x1/2": _conv(1, 2),
+    "ConvTranspose": (Transposed, Transposed.draw),
+    "BatchNormalization": (Normalize, Normalize.draw),
+    "Relu": (Relu, Relu.draw),
+    "MaxPool": (Pool, Pool.draw),
+    "Resize nearest": (Enlarge, Enlarge.draw),
+    "Resize linear": (Interpolate, Interpolate.draw),
+    "Concat": (Join, Join.draw),
+    "Add": (Sum, Sum.draw),
+    "Add constant": _affine("Add"),
+    "Sub constant": _affine("Sub"),
+    "Mul constant": _affine("Mul"),
+    "Div constant": _affine("Div"),
+    "Identity": _same(0),
+    "Dropout": _same(1, 2),
+    "Slice": _same(3, 4),
+    "Pad": _same(5),
+    "Sigmoid": (Sigmoid, Sigmoid.draw),
+    "Softmax": (Softmax, Softmax.draw),
+    "ArgMax": (ArgMax, ArgMax.draw),
+    "Greater": (Greater, Greater.draw),
+}
+"""Everything that the loader takes, by the name under which `tests.fuzz.coverage` counts it."""
+
+ENDS = ("Sigmoid", "Softmax", "ArgMax", "Greater")
+NEEDS_INTEGERS = ("Conv 3x3", "Conv 3x3/2", "Conv 1x1", "Conv 1x1/2", "ConvTranspose", "Resize linear", "Add")
+
+
+def supported(first: str, second: str) -> bool:
+    """May `second` read the result of `first`?
+
+    Nothing follows the end but a comparison with a probability.  The sum of two activations wants its quantizer: it is
+    no activation, and it does not end a network.
+    """
+    if first in ENDS:
+        return (first, second) == ("Sigmoid", "Greater")
+    return first != "Add" or second not in (*NEEDS_INTEGERS, *ENDS)
+
+
+ENLARGING = ("ConvTranspose", "Resize nearest", "Resize linear")
+MOST_PIXELS = 1500
+"""Of a map that was enlarged for a goal."""
+
+PAIRS = tuple(pair for pair in product(OPERATIONS, repeat=2) if supported(*pair))
+THROUGH = tuple(
+    product(
+        (*NEEDS_INTEGERS, "MaxPool", "Resize nearest", "Concat"),
+        (*NEEDS_INTEGERS, "Quant", "MaxPool", "Resize nearest", "Concat", "ArgMax"),
+    )
+)
+"""Pairs that meet in the engine: with a quantizer between them."""
+
+GOALS: tuple[tuple[str, ...], ...] = (
+    *(pair for pair in PAIRS if pair[1] not in ENDS),
+    *((a, "Quant", b) for a, b in THROUGH if b not in ENDS),
+)
+LAST_GOALS: tuple[tuple[str, ...], ...] = (
+    *(pair for pair in PAIRS if pair[1] in ENDS),
+    *((a, "Quant", b) for a, b in THROUGH if b in ENDS),
+)
+GOALS_OF_A_SEED = 4
+"""And a last one."""
+
+
+def draw(seed: int) -> Recipe:
+    """The recipe of a seed."""
+    pen = Pen(seed)
+    goals = [GOALS[(GOALS_OF_A_SEED * seed + i) % len(GOALS)] for i in range(GOALS_OF_A_SEED)]
+    last = LAST_GOALS[seed % len(LAST_GOALS)]
+    names = {name for goal in (*goals, last) for name in goal}
+    oldest = 13 if "Softmax" in names else 11 if "Resize linear" in names else 9
+    opsets = {opset: share for opset, share in OPSETS.items() if opset >= oldest}
+    sketch = Sketch(picture(pen), pen.weighted(opsets))
+    if pen.chance(0.15):
+        attempt(pen, sketch, OPERATIONS["Conv 3x3"][1], 0)  # a picture that is read so may be stored folded
+        attempt(pen, sketch, Quantize.draw, len(sketch.maps) - 1)
+    for goal in goals:
+        for _ in range(pen.weighted({0: 3.0, 1: 2.0, 2: 0.6, 4: 0.3})):
+            grow(pen, sketch)
+        pursue(pen, sketch, goal)
+    gather(pen, sketch)
+    computes(pen, sketch)
+    if pen.chance(0.85):
+        pursue(pen, sketch, last)
+    finish(pen, sketch)
+    order = pen.weighted({0: 4.0, 1: 0.5, 7: 0.5})
+    dead = tuple(pen.integer(0, len(sketch.maps) - 1) for _ in range(pen.weighted({0: 6.0, 1: 1.0, 2: 0.3})))
+    return sketch.recipe(order, dead, inline=pen.chance(0.1))
+
+
+def picture(pen: Pen) -> Picture:
+    """Sizes from one pixel; half of them can be pooled twice."""
+    size = {"point": 0.4, "small": 3.0, "even": 4.0, "wide": 1.5, "tall": 0.7}
+    kind = pen.weighted(size)
+    rows, columns = {
+        "point": lambda: (pen.integer(1, 2), pen.integer(1, 3)),
+        "small": lambda: (pen.integer(1, 12), pen.integer(1, 20)),
+        "even": lambda: (4 * pen.integer(1, 4), 4 * pen.integer(1, 6)),
+        "wide": lambda: (pen.integer(1, 6), pen.choice((15, 16, 17, 31, 32, 33, 48, 64, 65))),
+        "tall": lambda: (pen.integer(13, 40), pen.integer(1, 9)),
+    }[kind]()
+    channels = pen.weighted({1: 4.0, 2: 1.5, 3: 2.0, 4: 1.0, 5: 0.3, 8: 0.4, 9: 0.3, 17: 0.2})
+    if pen.chance(0.15):
+        return Picture(
+            rows, columns, channels, quantized=False, metadata=pen.choice(("", "1/255", "1/128", "0.0078125"))
+        )
+    bits = pen.weighted({8: 6.0, 7: 0.5, 6: 0.5, 5: 0.5, 4: 1.0, 3: 0.5, 2: 0.5, 1: 0.5})
+    signed = bits > 1 and pen.chance(0.25)
+    scale = pen.power_of_two(2.0**-8, 4) if pen.chance(0.75) else pen.float32(2.0**-8, 3)
+    narrow = pen.chance(0.2) and bits > 1
+    return Picture(rows, columns, channels, bits, signed, narrow, scale, through=pen.chance(0.1))
+
+
+def attempt(pen: Pen, sketch: Sketch, make: Maker, at: int) -> bool:
+    try:
+        sketch.add(make(pen, sketch, at))
+    except Unbuildable:
+        return False
+    return True
+
+
+def grow(pen: Pen, sketch: Sketch) -> None:
+    """One more step, on the newest tensor or, sometimes, an older one."""
+    at = len(sketch.maps) - 1
+    loose = sketch.loose(at)
+    if loose and pen.chance(0.4):
+        rejoin(pen, sketch, pen.choice(loose))
+        return
+    if pen.chance(0.08):
+        residual(pen, sketch)
+        return
+    if pen.chance(0.2):
+        at = pen.integer(0, at)
+    x = sketch.maps[at]
+    if not x.activation and pen.chance(0.5):
+        if pen.chance(0.15):
+            quantize_far(pen, sketch, at)
+        else:
+            attempt(pen, sketch, Quantize.draw, at)
+        return
+    options = {step: step.weight for step in STEPS if step.accepts(x)}
+    step = pen.weighted(options)
+    attempt(pen, sketch, step.draw, at)
+
+
+def residual(pen: Pen, sketch: Sketch) -> None:
+    """x + f(x), f a 3x3 convolution; scales mostly so that the engine adds on the way out."""
+    mark = sketch.mark()
+    try:
+        at = len(sketch.maps) - 1
+        if not sketch.maps[at].activation or sketch.maps[at].low < 0:
+            at = sketch.add(replace(Quantize.draw(pen, sketch, at), signed=False))
+        scale = float(sketch.maps[at].scale or 0)
+        drawn = Conv.draw(pen, sketch, at, kernel=3, stride=1)
+        sums = sketch.add(replace(drawn, outs=sketch.maps[at].channels))
+        branch = replace(Quantize.draw(pen, sketch, sums), scale=scale * pen.choice((1.0, 1.0, 2.0)))
+        total = sketch.add(Sum((at, sketch.add(branch))))
+        sketch.add(replace(Quantize.draw(pen, sketch, total), scale=scale * pen.choice((1.0, 2.0, 2.0))))
+    except Unbuildable:
+        sketch.back(mark)
+
+
+def quantize_far(pen: Pen, sketch: Sketch, at: int) -> None:
+    mark = sketch.mark()
+    try:
+        for step in filter(None, far(pen, sketch, at)):
+            sketch.add(step)
+    except Unbuildable:
+        sketch.back(mark)
+
+
+def pursue(pen: Pen, sketch: Sketch, goal: tuple[str, ...]) -> bool:
+    """Add a chain of operations, each reading the one before; nothing is added where that fails."""
+    mark = sketch.mark()
+    for trial in range(12):
+        at = len(sketch.maps) - 1 if trial < 6 else pen.integer(0, len(sketch.maps) - 1)
+        if _chain(pen, sketch, goal, at, trial):
+            return True
+        sketch.back(mark)
+    return False
+
+
+def _chain(pen: Pen, sketch: Sketch, goal: tuple[str, ...], at: int, trial: int) -> bool:
+    try:
+        at = _fitting(pen, sketch, goal, at)
+        for number, name in enumerate(goal):
+            step, make = OPERATIONS[name]
+            following = goal[number + 1] if number + 1 < len(goal) else ""
+            pen.settled = following in NEEDS_INTEGERS or (following in ENDS and trial % 2 == 1)
+            if number == 0:
+                integers = pen.settled or (following == "Quant" and trial % 2 == 1)
+                at = _begun(pen, sketch, name, at, integers)
+            if not step.accepts(sketch.maps[at]):
+                return False
+            alone = (name, following) == ("Concat", "Greater")  # which compares one channel
+            at = sketch.add(Join((at,)) if alone else make(pen, sketch, at))
+    except Unbuildable:
+        return False
+    finally:
+        pen.settled = False
+    return True
+
+
+def _fitting(pen: Pen, sketch: Sketch, goal: tuple[str, ...], at: int) -> int:
+    """A map of a size and a number of channels with which the goal can be reached, and from which others can go on."""
+    growth = 4 ** sum(name in ENLARGING for name in goal)
+    while growth > 1 and sketch.maps[at].pixels * growth > MOST_PIXELS:
+        if not sketch.maps[at].activation:
+            at = sketch.add(Quantize.draw(pen, sketch, at))
+        at = sketch.add(Conv.draw(pen, sketch, at, kernel=pen.choice((1, 3)), stride=2))
+    factor = (2 if "MaxPool" in goal else 1) * (2 if any(name.endswith("/2") for name in goal) else 1)
+    while sketch.maps[at].rows % factor or sketch.maps[at].columns % factor:
+        at = sketch.add(Enlarge.draw(pen, sketch, at))
+    wanted = {"Greater": 1, "ArgMax": 3}.get(goal[-1], sketch.maps[at].channels)
+    if sketch.maps[at].channels != wanted and pen.chance(0.9):
+        while not sketch.maps[at].activation:
+            at = sketch.add(Quantize.draw(pen, sketch, at))
+        at = sketch.add(replace(Conv.draw(pen, sketch, at, kernel=3, stride=1), outs=wanted))
+    return at
+
+
+def _begun(pen: Pen, sketch: Sketch, name: str, at: int, integers: bool) -> int:
+    """A map that the goal's first operation can read, of integers if that is wanted."""
+    step, _ = OPERATIONS[name]
+    x = sketch.maps[at]
+    few = word(x.low, x.high) <= 3 or name not in NEEDS_INTEGERS
+    if pen.settled and not (step.accepts(x) and x.activation and few):
+        return sketch.add(few_bits(pen, sketch, at))
+    if not step.accepts(x) or (integers and not x.activation):
+        return sketch.add(Quantize.draw(pen, sketch, at))
+    return at
+
+
+def few_bits(pen: Pen, sketch: Sketch, at: int) -> Quantize:
+    drawn = Quantize.draw(pen, sketch, at)
+    return Quantize((at,), drawn.scale, pen.integer(1, 3), style=drawn.style)
+
+
+def finish(pen: Pen, sketch: Sketch) -> None:
+    """A head: sums, or what is quantized, and what may follow them."""
+    at = len(sketch.maps) - 1
+    if not sketch.maps[at].final:
+        kind = pen.weighted({"sums": 3.0, "quantized": 2.0, "as it is": 1.5})
+        if kind == "sums" or not sketch.maps[at].ends:
+            while not sketch.maps[at].activation:
+                at = sketch.add(Quantize.draw(pen, sketch, at))
+        if kind == "sums":
+            attempt(pen, sketch, lambda *given: head(*given), at)
+            if pen.chance(0.2):
+                attempt(pen, sketch, pen.choice((Normalize.draw, Affine.draw)), len(sketch.maps) - 1)
+        elif kind == "quantized" and not sketch.maps[at].activation:
+            sketch.add(Quantize.draw(pen, sketch, at))
+    for _ in range(2):
+        at = len(sketch.maps) - 1
+        choices = [step for step in FINALS if step.accepts(sketch.maps[at])]
+        if choices and pen.chance(0.55):
+            attempt(pen, sketch, pen.choice(choices).draw, at)
+
+
+def gather(pen: Pen, sketch: Sketch) -> None:
+    """Join what nobody reads to the newest tensor, enlarged or pooled to its size: else it would be dead."""
+    for loose in sketch.loose(len(sketch.maps) - 1):
+        if pen.chance(0.97):
+            rejoin(pen, sketch, loose)
+
+
+def rejoin(pen: Pen, sketch: Sketch, other: int) -> None:
+    mark, at = sketch.mark(), len(sketch.maps) - 1
+    size = sketch.maps[at].rows, sketch.maps[at].columns
+    try:
+        while sketch.maps[other].rows < size[0] or sketch.maps[other].columns < size[1]:
+            other = sketch.add(Enlarge.draw(pen, sketch, other))
+        while sketch.maps[other].rows > size[0]:
+            other = sketch.add(Pool.draw(pen, sketch, other))
+        sketch.add(Join((other, at) if pen.chance(0.5) else (at, other)))
+    except Unbuildable:
+        sketch.back(mark)
+
+
+def computes(pen: Pen, sketch: Sketch) -> None:
+    """See to it that there is a convolution on the way."""
+    for _ in range(6):
+        if any(isinstance(sketch.steps[i], Conv | Transposed) for i in ancestors(sketch.steps)):
+            return
+        at = len(sketch.maps) - 1
+        attempt(pen, sketch, Conv.draw if Conv.accepts(sketch.maps[at]) else Quantize.draw, at)
+    attempt(pen, sketch, Conv.draw, 0)
+
+
+def ancestors(steps: Sequence[Step]) -> set[int]:
+    """Numbers of the steps that the last one needs, itself among them."""
+    found: set[int] = set()
+    waiting = [len(steps)]
+    while waiting:
+        tensor = waiting.pop()
+        if tensor > 0 and tensor - 1 not in found:
+            found.add(tensor - 1)
+            waiting += steps[tensor - 1].inputs
+    return found
+
+
+def head(pen: Pen, sketch: Sketch, at: int) -> Conv:
+    drawn = Conv.draw(pen, sketch, at, kernel=pen.choice((1, 1, 3)), stride=1)
+    classes = pen.weighted({1: 4.0, 2: 1.0, 3: 1.0, 5: 0.4})
+    return Conv(drawn.inputs, classes, drawn.weights, drawn.bias, drawn.style, drawn.kernel)

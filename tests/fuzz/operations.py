@@ -1,0 +1,288 @@
+"""Every operator on exact numbers, as ONNX and QONNX define it.  A new one is a function and a line of `OPERATIONS`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from decimal import Decimal, localcontext
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+import onnx
+
+from tests.fuzz import exact
+from tests.fuzz.exact import Exact
+from tests.fuzz.executor import Executor, Final, Grid, Operation, Value, attributes, classes, reference
+
+
+def execute(model: onnx.ModelProto, picture: np.ndarray | None = None) -> Executor:
+    """A file, ready to compute."""
+    return Executor(model, OPERATIONS, picture)
+
+
+def _quant(e: Executor, node: onnx.NodeProto) -> Value:
+    quantizer, x = e.quantizer(node), e.value(node.input[0])
+    scale = quantizer.scale
+    if isinstance(x, Exact):
+        scales = [Fraction(float(s)) for s in np.broadcast_to(scale.reshape(-1), (len(x.units),))]
+        return exact.quantized(x, scales, quantizer.low, quantizer.high)
+    assert isinstance(x, np.ndarray)
+    quotients = np.asarray(np.float32(x) / scale)
+    numbers = [min(max(_nearest(float(q)), quantizer.low), quantizer.high) for q in quotients.reshape(-1)]
+    return Grid(np.array(numbers, np.int64).reshape(quotients.shape), scale)
+
+
+def _nearest(x: float) -> int:
+    """Ties to the even one; a float32 quotient beyond every float saturates."""
+    return round(x) if math.isfinite(x) else (1 << 40) * (1 if x > 0 else -1)
+
+
+def _weights(e: Executor, node: onnx.NodeProto, outputs: int) -> tuple[np.ndarray, list[Fraction]]:
+    """Integers as they stand, and the scale of each output channel, which is axis `outputs`."""
+    found = e.value(node.input[1])
+    assert isinstance(found, Grid), node.name
+    scale = found.scale.reshape((1,) * (4 - found.scale.ndim) + found.scale.shape)
+    assert all(size == 1 for axis, size in enumerate(scale.shape) if axis != outputs), scale.shape
+    count = found.integers.shape[outputs]
+    return found.integers, [Fraction(float(s)) for s in np.broadcast_to(scale.reshape(-1), (count,))]
+
+
+def _with_bias(e: Executor, node: onnx.NodeProto, sums: np.ndarray, units: list[Fraction]) -> Exact:
+    found = Exact(sums, tuple(units))
+    if len(node.input) < 3 or not node.input[2]:
+        return found
+    return exact.affine(found, [Fraction(1)] * len(units), e.rationals(node, 2, len(units)))
+
+
+def _conv(e: Executor, node: onnx.NodeProto) -> Value:
+    given = attributes(node)
+    weights, scales = _weights(e, node, 0)
+    sums, unit = exact.multiply_accumulate(
+        e.map(node),
+        weights,
+        given.get("strides", (1, 1)),
+        given.get("pads", (0, 0, 0, 0)),
+        given.get("dilations", (1, 1)),
+        given.get("group", 1),
+    )
+    return _with_bias(e, node, sums, [unit * scale for scale in scales])
+
+
+def _conv_transpose(e: Executor, node: onnx.NodeProto) -> Value:
+    given = attributes(node)
+    weights, scales = _weights(e, node, 1)
+    sums, unit = exact.multiply_scatter(
+        e.map(node),
+        weights,
+        given.get("strides", (1, 1)),
+        given.get("pads", (0, 0, 0, 0)),
+        given.get("output_padding", (0, 0)),
+    )
+    return _with_bias(e, node, sums, [unit * scale for scale in scales])
+
+
+def _batch_normalization(e: Executor, node: onnx.NodeProto) -> Value:
+    x = e.map(node)
+    gammas, betas, means, variances = (e.rationals(node, index, len(x.units)) for index in (1, 2, 3, 4))
+    epsilon = float(np.float32(attributes(node).get("epsilon", 1e-5)))
+    factors = [
+        Fraction(float(gamma) / math.sqrt(float(variance) + epsilon))
+        for gamma, variance in zip(gammas, variances, strict=True)
+    ]
+    addends = [beta - mean * factor for beta, mean, factor in zip(betas, means, factors, strict=True)]
+    return exact.affine(x, factors, addends)
+
+
+def _max_pool(e: Executor, node: onnx.NodeProto) -> Value:
+    given, x = attributes(node), e.map(node)
+    kernel, strides = given["kernel_shape"], given.get("strides", (1, 1))
+    pads = given.get("pads", (0, 0, 0, 0))
+    extra = [0, 0]
+    if given.get("ceil_mode", 0):
+        sizes = [size + pads[axis] + pads[axis + 2] for axis, size in enumerate(x.shape[1:])]
+        extra = [-(size - k) % s for size, k, s in zip(sizes, kernel, strides, strict=True)]
+    return exact.pooled(x, kernel, strides, pads, extra)
+
+
+def _resize(e: Executor, node: onnx.NodeProto) -> Value:
+    given, x = attributes(node), e.map(node)
+    old = node.op_type == "Upsample" or e.opset == 10
+    sizes = _new_sizes(e, node, given, x)
+    coordinates = given.get("coordinate_transformation_mode", "asymmetric" if old else "half_pixel")
+    rounding = given.get("nearest_mode", "floor" if old else "round_prefer_floor")
+    for axis in (0, 1):
+        places = [_source(coordinates, i, x.shape[axis + 1], sizes[axis]) for i in range(sizes[axis])]
+        if given.get("mode", "nearest") == "nearest":
+            rows = np.array([_nearest_of(place, rounding, x.shape[axis + 1]) for place in places])
+            every = np.arange(x.shape[2 - axis])
+            x = exact.gathered(x, *((rows, every) if axis == 0 else (every, rows)))
+        else:
+            x = _interpolated(x, axis, places)
+    return x
+
+
+def _new_sizes(e: Executor, node: onnx.NodeProto, given: Mapping[str, Any], x: Exact) -> tuple[int, int]:
+    """Rows and columns of the result, from scales or sizes, wherever this operator set keeps them."""
+    if "scales" in given:
+        factors = np.array(given["scales"])
+    elif node.op_type == "Upsample" or e.opset == 10:
+        factors = e.floats(node, 1)
+    elif len(node.input) > 2 and node.input[2] and e.floats(node, 2).size:
+        factors = e.floats(node, 2)
+    else:
+        sizes = e.floats(node, 3)
+        return int(sizes[2]), int(sizes[3])
+    rows, columns = (math.floor(size * Fraction(float(f))) for size, f in zip(x.shape[1:], factors[2:], strict=True))
+    return rows, columns
+
+
+def _source(coordinates: str, i: int, size: int, new: int) -> Fraction:
+    """Where output i lies among `size` inputs."""
+    if coordinates == "asymmetric":
+        return Fraction(i * size, new)
+    assert coordinates in ("half_pixel", "half_pixel_symmetric", "pytorch_half_pixel"), coordinates
+    if coordinates == "pytorch_half_pixel" and new == 1:
+        return Fraction(0)
+    return (i + Fraction(1, 2)) * Fraction(size, new) - Fraction(1, 2)
+
+
+def _nearest_of(place: Fraction, rounding: str, size: int) -> int:
+    rules: Mapping[str, Callable[[Fraction], int]] = {
+        "floor": math.floor,
+        "ceil": math.ceil,
+        "round_prefer_floor": lambda x: math.ceil(x - Fraction(1, 2)),
+        "round_prefer_ceil": lambda x: math.floor(x + Fraction(1, 2)),
+    }
+    return min(max(rules[rounding](place), 0), size - 1)
+
+
+def _interpolated(x: Exact, axis: int, places: list[Fraction]) -> Exact:
+    """Linear interpolation along rows (0) or columns (1); beyond the edge lies the edge's pixel."""
+    d = math.lcm(*(place.denominator for place in places))
+    size = x.shape[axis + 1]
+    below = [math.floor(place) for place in places]
+    weights = np.array([int((place - low) * d) for place, low in zip(places, below, strict=True)])
+    first, second = (np.clip(np.array(below) + step, 0, size - 1) for step in (0, 1))
+    weight = weights[:, None] if axis == 0 else weights[None, :]
+    n = x.integers if exact.largest(x.integers) * d < exact.ROOM else x.integers.astype(object)
+    total = np.take(n, first, axis + 1) * (d - weight) + np.take(n, second, axis + 1) * weight
+    return Exact(total, tuple(unit / d for unit in x.units))
+
+
+def _concat(e: Executor, node: onnx.NodeProto) -> Value:
+    return exact.concatenated([e.map(node, index) for index in range(len(node.input))])
+
+
+def _arithmetic(e: Executor, node: onnx.NodeProto) -> Value:
+    """Of two maps, or a map and constants that stand for every pixel."""
+    values = [e.value(node.input[index]) for index in (0, 1)]
+    if all(isinstance(value, Exact) for value in values):
+        assert node.op_type == "Add", node.op_type
+        return exact.added(e.map(node, 0), e.map(node, 1))
+    index = 0 if isinstance(values[0], Exact) else 1
+    x = e.map(node, index)
+    numbers = e.rationals(node, 1 - index, len(x.units))
+    same = [Fraction(0)] * len(numbers)
+    if node.op_type == "Add":
+        return exact.affine(x, [Fraction(1)] * len(numbers), numbers)
+    if node.op_type == "Mul":
+        return exact.affine(x, numbers, same)
+    assert index == 0, "a constant less, or divided by, a map"
+    if node.op_type == "Sub":
+        return exact.affine(x, [Fraction(1)] * len(numbers), [-number for number in numbers])
+    return exact.affine(x, [1 / number for number in numbers], same)
+
+
+def _relu(e: Executor, node: onnx.NodeProto) -> Value:
+    return exact.relu(e.map(node))
+
+
+def _same(e: Executor, node: onnx.NodeProto) -> Value:
+    return e.value(node.input[0])
+
+
+def _whole(e: Executor, node: onnx.NodeProto) -> Value:
+    """Slice or Pad that leaves everything as it is, by ONNX's own reference on the numbers of the pixels."""
+    x = e.map(node)
+    numbers = np.arange(np.prod(x.shape), dtype=np.float32).reshape(1, *x.shape)
+    given = {name: np.asarray(e.value(name)) for name in node.input[1:] if name}
+    given[node.input[0]] = numbers
+    (found,) = reference(node, given, e.opset)
+    assert np.array_equal(found, numbers), node.name
+    return x
+
+
+def _final(kind: str) -> Operation:
+    return lambda e, node: Final(kind, e.map(node))
+
+
+def _arg_max(e: Executor, node: onnx.NodeProto) -> Value:
+    x = e.map(node)
+    n, unit = x.in_one_unit()
+    pair = Exact(np.concatenate([n, n[:1]]), (unit,) * (len(n) + 1))  # of one channel too the class is its number
+    return Final("class", x, classes(pair))
+
+
+def _greater(e: Executor, node: onnx.NodeProto) -> Value:
+    limit = Fraction(float(e.floats(node, 1).reshape(())))
+    x = e.value(node.input[0])
+    if isinstance(x, Final):
+        assert x.kind == "sigmoid"
+        n, unit = x.x.in_one_unit()
+        least = _least_above(limit, unit, n)
+        return Final("mask", x.x, n[0] >= least)
+    assert isinstance(x, Exact)
+    n, unit = x.in_one_unit()
+    return Final("mask", x, n[0] > math.floor(limit / unit))
+
+
+def _least_above(probability: Fraction, unit: Fraction, n: np.ndarray) -> int:
+    """The least k from the smallest to beyond the largest of n with sigmoid(k * unit) > probability."""
+    low, high = int(n.min()), int(n.max()) + 1
+    while low < high:
+        middle = (low + high) // 2
+        if _sigmoid_above(middle * unit, probability):
+            high = middle
+        else:
+            low = middle + 1
+    return low
+
+
+def _sigmoid_above(x: Fraction, probability: Fraction) -> bool:
+    """sigmoid(x) > p, that is exp(x) > p / (1 - p), to sixty digits; only x = 0 can be a tie."""
+    odds = probability / (1 - probability)
+    if x == 0:
+        return odds < 1
+    if abs(x) > 1000:
+        return x > 0
+    with localcontext() as context:
+        context.prec = 60
+        power = (Decimal(x.numerator) / Decimal(x.denominator)).exp()
+        return power > Decimal(odds.numerator) / Decimal(odds.denominator)
+
+
+OPERATIONS: Mapping[str, Operation] = {
+    "Quant": _quant,
+    "IntQuant": _quant,
+    "Conv": _conv,
+    "ConvTranspose": _conv_transpose,
+    "BatchNormalization": _batch_normalization,
+    "Relu": _relu,
+    "MaxPool": _max_pool,
+    "Resize": _resize,
+    "Upsample": _resize,
+    "Concat": _concat,
+    "Add": _arithmetic,
+    "Sub": _arithmetic,
+    "Mul": _arithmetic,
+    "Div": _arithmetic,
+    "Identity": _same,
+    "Dropout": _same,
+    "Slice": _whole,
+    "Pad": _whole,
+    "Greater": _greater,
+    "Sigmoid": _final("sigmoid"),
+    "Softmax": _final("softmax"),
+    "ArgMax": _arg_max,
+}

@@ -1,0 +1,43 @@
+"""Why drawn graphs may be refused: every reason that is known, and no other.
+
+A graph that is accepted today and refused tomorrow shows here: as a new reason, or as a share below `ACCEPTED`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+
+from tests.fuzz.checks import Refusal
+
+ACCEPTED = 0.9
+"""Of all drawn graphs by the loader, and of those that are compiled by the compiler, at least."""
+
+REASONS: Mapping[str, str] = {
+    r"load: must have a convolution": "the drawer's last operation read an older tensor",
+    r"load: input x must be quantized once, alike for all its readers": "a picture without a quantizer of its own",
+    r"compile: must not end the network": "bilinear sums without a quantizer as the head",
+    r"compile: channel N: N of N requantization steps, .* are not reproduced by": "float scales with many ties",
+    r"compile: residual add has N pairs of values that N-bit weights do not reproduce": "float scales of an addition",
+    r"compile: the smallest strip, N rows of N pixels, (needs N (partial sums|bank words), has N|does not fit N)": (
+        "an array of small memories"
+    ),
+}
+
+
+def reason(refusal: Refusal) -> str:
+    """The rule without its place, numbers as N and names left out."""
+    rule = refusal.rule.replace(refusal.place, "PLACE") if refusal.place else refusal.rule
+    rule = re.sub(r"-?\d+(\.\d+)?(e[-+]?\d+)?", "N", re.sub(r"\bt\d+\S*", "TENSOR", rule))
+    return f"{refusal.stage}: {rule}"
+
+
+def accepted(refusals: Iterable[Refusal], stage: str, count: int) -> float:
+    """The share of `count` graphs that "load" or "compile" did not refuse."""
+    return 1 - sum(refusal.stage == stage for refusal in refusals) / max(count, 1)
+
+
+def unknown(refusals: Iterable[Refusal]) -> list[str]:
+    """Reasons that are not in the table."""
+    found = {reason(refusal) for refusal in refusals}
+    return sorted(r for r in found if not any(re.search(pattern, r) for pattern in REASONS))

@@ -1,0 +1,31 @@
+"""All that a printed recipe consists of."""
+
+from tests.fuzz.recipe import Picture, Recipe, build
+from tests.fuzz.steps_heads import ArgMax, Greater, Sigmoid, Softmax
+from tests.fuzz.steps_moves import Enlarge, Interpolate, Join, Pool, Sum
+from tests.fuzz.steps_points import Affine, Normalize, Quantize, Relu, Same
+from tests.fuzz.steps_sums import Bias, Conv, Transposed, Weights
+
+__all__ = [
+    "Affine",
+    "ArgMax",
+    "Bias",
+    "Conv",
+    "Enlarge",
+    "Greater",
+    "Interpolate",
+    "Join",
+    "Normalize",
+    "Picture",
+    "Pool",
+    "Quantize",
+    "Recipe",
+    "Relu",
+    "Same",
+    "Sigmoid",
+    "Softmax",
+    "Sum",
+    "Transposed",
+    "Weights",
+    "build",
+]

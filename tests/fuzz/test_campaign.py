@@ -1,0 +1,79 @@
+"""Random graphs through everything: what is accepted is right, what is refused has a reason that is known."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.fuzz.campaign import Record, Stages, examine, told
+from tests.fuzz.coverage import MODES, Coverage
+from tests.fuzz.draw import PAIRS, THROUGH, draw
+from tests.fuzz.recipe import build
+from tests.fuzz.refusals import ACCEPTED, unknown
+from tests.fuzz.under_test import parse_array
+
+GRAPHS = 300
+AT_ONCE = 15
+PROGRAM_OF = 5
+"""One graph in five is compiled, and run on the machine."""
+SLOW_GRAPHS, SLOW_PROGRAM_OF, SLOW_VERILOG_OF, SLOW_AT_ONCE = 3_000, 3, 75, 100
+SLOW_FIRST = 10_000
+SIMULATED = (5, 17, 44, 58)
+"""Seeds whose programs are simulated on the array that other tests have a simulator of."""
+
+
+def clean(seeds: range, stages: dict[int, Stages]) -> Record:
+    """The record of some seeds; a difference fails the test with the smallest graph that shows it."""
+    total = Record()
+    for seed in seeds:
+        record = examine(seed, stages[seed])
+        for number, finding in record.findings:
+            pytest.fail(told(number, finding, stages[seed]))
+        total.add(record)
+    assert unknown(total.refusals) == []
+    return total
+
+
+@pytest.mark.parametrize("start", range(0, GRAPHS, AT_ONCE))
+def test_all_ways_agree(start: int) -> None:
+    seeds = range(start, start + AT_ONCE)
+    total = clean(seeds, {seed: Stages(program=seed % PROGRAM_OF == 0) for seed in seeds})
+    assert len(total.refusals) <= 3, total.reasons
+
+
+def test_no_pair_of_operations_is_missing() -> None:
+    coverage = Coverage()
+    for seed in range(GRAPHS):
+        coverage.see_model(build(draw(seed)))
+    assert [pair for pair in PAIRS if pair not in coverage.pairs] == []
+    assert [pair for pair in THROUGH if pair not in coverage.through] == []
+
+
+@pytest.mark.verilator
+@pytest.mark.xdist_group("simulator")
+@pytest.mark.parametrize("seed", SIMULATED)
+def test_the_verilog_agrees(seed: int) -> None:
+    total = clean(range(seed, seed + 1), {seed: Stages(verilog=True, array=parse_array("sim"))})
+    assert total.simulated == 1
+
+
+@pytest.mark.slow
+@pytest.mark.verilator
+@pytest.mark.parametrize("start", range(SLOW_FIRST, SLOW_FIRST + SLOW_GRAPHS, SLOW_AT_ONCE))
+def test_all_ways_agree_on_thousands(start: int) -> None:
+    seeds = range(start, start + SLOW_AT_ONCE)
+    stages = {seed: Stages(program=seed % SLOW_PROGRAM_OF == 0, verilog=seed % SLOW_VERILOG_OF == 0) for seed in seeds}
+    total = clean(seeds, stages)
+    assert min(total.accepted) >= ACCEPTED, total.reasons
+
+
+@pytest.mark.slow
+def test_every_mode_of_every_unit_is_used() -> None:
+    total = Record()
+    for seed in range(400):
+        total.add(examine(seed, Stages(program=True)))
+    assert [mode for mode in MODES if total.coverage.modes[mode] < 2] == []
+
+
+def test_a_seed_is_a_graph() -> None:
+    for seed in range(0, GRAPHS, 30):
+        assert build(draw(seed)).SerializeToString() == build(draw(seed)).SerializeToString()

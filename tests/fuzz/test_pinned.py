@@ -1,0 +1,163 @@
+"""Graphs that were once computed wrongly, or refused without a reason: right in every way, on several arrays."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from tests.fuzz.checks import Loaded, check_golden, loaded
+from tests.fuzz.engine import POLICIES, Way, check_dial, check_machine, compiled
+from tests.fuzz.steps import (
+    Affine,
+    Bias,
+    Conv,
+    Enlarge,
+    Interpolate,
+    Join,
+    Picture,
+    Pool,
+    Quantize,
+    Recipe,
+    Transposed,
+    Weights,
+    build,
+)
+from tests.fuzz.under_test import Program, parse_array
+
+ARRAYS = ("sim", "8x2x2", "16x4x4-dsp")
+TWO_BY_TWO = Picture(rows=2, columns=2)
+
+VIEWS_STORED_TWICE = {
+    "two strided convolutions of one enlarged map": Recipe(
+        TWO_BY_TWO,
+        (
+            Enlarge((0,)), Conv((1,), kernel=3, stride=2), Conv((1,), kernel=3, stride=2, outs=2), Quantize((2,)),
+            Quantize((3,)), Join((4, 5)), Conv((6,)),
+        ),
+    ),
+    "two quantizers behind one transposed convolution of an enlarged map": Recipe(
+        TWO_BY_TWO,
+        (
+            Enlarge((0,)), Transposed((1,)), Quantize((2,)), Quantize((2,), scale=2.0), Join((3, 4)), Quantize((5,)),
+            Conv((6,)),
+        ),
+    ),
+    "two quantizers behind one bilinear enlarging of a concatenation": Recipe(
+        Picture(),
+        (
+            Join((0, 0)), Interpolate((1,)), Quantize((2,)), Join((2, 3, 3)), Quantize((4,), bits=7), Conv((5,)),
+        ),
+    ),
+    "two transposed convolutions of one enlarged map": Recipe(
+        TWO_BY_TWO,
+        (
+            Enlarge((0,)), Transposed((1,)), Transposed((1,), outs=2), Quantize((2,)), Quantize((3,)), Join((4, 5)),
+            Conv((6,)),
+        ),
+    ),
+}  # fmt: skip
+"""A reader that needs a view stored made the layer again, from what the first one had stored: from itself."""
+
+SUMS_AT_THE_END = {
+    "a transposed convolution": Recipe(Picture(), (Transposed((0,)),)),
+    "of many channels and odd sizes": Recipe(
+        Picture(rows=3, columns=11, channels=3), (Transposed((0,), outs=11, bias=Bias("float", (1.5, -2.0, 0.0))),)
+    ),
+    "behind an enlarged map": Recipe(TWO_BY_TWO, (Enlarge((0,)), Transposed((1,), outs=3))),
+}
+"""Raw sums of a transposed convolution were taken for channels of the map that it reads."""
+
+SUMS_OF_FEW_BITS = {
+    "a convolution of a map of one bit": Recipe(Picture(bits=1), (Conv((0,)), Conv((1,)))),
+    "weights that are all zero, then an enlarging": Recipe(
+        Picture(rows=2, columns=2, bits=1), (Conv((0,), weights=Weights(fill="zeros")), Enlarge((1,)), Conv((2,)))
+    ),
+    "pooled, concatenated and enlarged": Recipe(
+        Picture(rows=4, columns=4, bits=1), (Conv((0,)), Pool((1,)), Enlarge((2,)), Join((1, 3)), Conv((4,), kernel=3))
+    ),
+    "a transposed convolution's": Recipe(Picture(bits=1), (Transposed((0,)), Conv((1,), kernel=3))),
+}
+"""Sums of at most 8 bits are activations for loader and golden model; the compiler refused them."""
+
+FACTORS = {
+    f"{name}, factor 2**{exponent}": Recipe(
+        Picture(rows=2, columns=9, channels=2),
+        (
+            Conv((0,), kernel=3, outs=3, weights=Weights(fill="random", seed=1)),
+            Affine((1,), values=(between * 2.0**-8, -3 * 2.0**-8, 0.0)),
+            Quantize((2,), scale=2.0 ** (-8 - exponent), signed=signed),
+            Conv((3,), kernel=1),
+        ),
+    )
+    for exponent in (8, 29, 31, 40, 90)
+    for name, between, signed in (("steps at sums", 77.0, False), ("steps between sums", -1000.5, True))
+}
+"""Factors that no multiplier of 29 bits holds: nearly every sum gives the smallest or the largest value."""
+
+ONE_VALUE = {
+    "a quantizer whose range is 0": Recipe(
+        TWO_BY_TWO, (Conv((0,)), Quantize((1,), bits=1, narrow=True), Enlarge((2,)), Conv((3,), kernel=3))
+    ),
+    "a picture of it": Recipe(Picture(bits=1, narrow=True), (Conv((0,)), Quantize((1,)), Conv((2,)))),
+}
+"""Requantizers to one value were refused, without a place."""
+
+RECIPES = {**FACTORS, **ONE_VALUE, **VIEWS_STORED_TWICE, **SUMS_AT_THE_END, **SUMS_OF_FEW_BITS}
+
+DIALS = {
+    "an enlarging of bilinear sums of few bits": (
+        Recipe(
+            TWO_BY_TWO,
+            (
+                Quantize((0,), scale=2.0**-4, bits=3), Interpolate((1,)), Enlarge((2,)),
+                Quantize((3,), scale=2.0**-4, bits=4), Conv((4,)),
+            ),
+        ),
+        2,
+    ),
+    "an enlarging of a convolution's sums of few bits": (
+        Recipe(Picture(), (Quantize((0,), scale=2.0**-12), Conv((1,)), Enlarge((2,)))), 1,
+    ),
+    "a pooling and a concatenation of them": (
+        Recipe(
+            TWO_BY_TWO,
+            (Quantize((0,), bits=2, scale=2.0**-2), Conv((1,)), Pool((2,)), Enlarge((3,)), Join((2, 4)), Conv((5,))),
+        ),
+        1,
+    ),
+}  # fmt: skip
+"""What moved sums of few bits was believed to be in units of 1."""
+
+
+def given(recipe: Recipe, seed: int) -> Loaded:
+    found = loaded(build(recipe), seed)
+    assert isinstance(found, Loaded), found
+    return found
+
+
+def runs(recipe: Recipe, array: str, planes: int = 8, seed: int = 0) -> None:
+    """Golden model, dial and machine, under every interleaving."""
+    graph = given(recipe, seed)
+    assert check_golden(graph) is None
+    assert check_dial(graph, planes) is None
+    way = Way(parse_array(array), planes, seed=seed)
+    program = compiled(graph.graph, way)
+    assert isinstance(program, Program), program
+    for policy in POLICIES:
+        assert check_machine(program, graph.picture, replace(way, policy=policy)) is None
+
+
+@pytest.mark.parametrize("name", RECIPES)
+@pytest.mark.parametrize("array", ARRAYS)
+def test_machine_and_golden_model(name: str, array: str) -> None:
+    for seed in range(3):
+        runs(RECIPES[name], array, seed=seed)
+
+
+@pytest.mark.parametrize("name", DIALS)
+@pytest.mark.parametrize("array", ARRAYS)
+def test_dial(name: str, array: str) -> None:
+    recipe, planes = DIALS[name]
+    for fewer in {planes, 1, 2, 3}:
+        runs(recipe, array, fewer)
