@@ -52,15 +52,18 @@ def compile_model(
     planes: int = 8,
     calibrate: str | Path | None = None,
     meaning: str = "",
+    size: tuple[int, int] | None = None,
 ) -> Build:
     """Read a QONNX file, compile it and write the build folder (default: the model's name with `.hwseg`).
 
     planes: the accuracy dial, the most digit planes that an activation is written with.  calibrate: a picture whose
     activity the energy report counts, stored in the build.  meaning: what pixels are to a model whose file does not
-    say, as of `hwseg.pictures.choice.named`; it is remembered in the report and the graph.
+    say, as of `hwseg.pictures.choice.named`; it is remembered in the report and the graph.  size: (height, width) of
+    pictures, if another than the file's; the build holds the file for it.
     """
     from hwseg.quant.read.load import load
     from hwseg.quant.read.onnx_file import self_contained
+    from hwseg.quant.read.reshape import reshaped_file
 
     target = load_board(board)
     config = choose_array(array, core, target)
@@ -69,7 +72,11 @@ def compile_model(
     require_fit(config, target)
     top = in_background(config)
     progress(f"reading {Path(path).name}")
-    graph, copied = turned(chosen(load(path), meaning), planes), self_contained(path)
+    if size is None:
+        read, copied = load(path), self_contained(path)
+    else:
+        copied, read = reshaped_file(Path(path), size)
+    graph = turned(chosen(read, meaning), planes)
     pixels = choice_of(graph)
     picture = None if calibrate is None else read_fitting(Path(calibrate), graph)
     program = compile_graph(graph, config, target, allow_inexact, progress, clock)

@@ -37,6 +37,7 @@ from hwseg.commands.options import input_option
     help="Picture whose activity the energy report counts; it is stored in the build.",
 )
 @input_option()
+@click.option("--size", help="Height x width of pictures, such as 512x512, if another than the file's; weights stay.")
 @click.option("--explain", "explained", is_flag=True, help="Say where each layer's cycles go and what would help.")
 @click.option("--synth", is_flag=True, help="Measure resources with yosys (minutes).")
 @click.option("--allow-inexact", is_flag=True, help="Accept requantizers that differ from the model, and count them.")
@@ -50,6 +51,7 @@ def command(
     planes: int,
     calibrate: Path | None,
     meaning: str,
+    size: str | None,
     explained: bool,
     synth: bool,
     allow_inexact: bool,
@@ -58,6 +60,7 @@ def command(
     from hwseg.builds.build import compile_model
     from hwseg.commands.tables import show, show_energy_of_frame, show_explanations
     from hwseg.commands.terminal import Phases
+    from hwseg.quant.read.reshape import parse_size
 
     with Phases("starting") as phases:
         build = compile_model(
@@ -72,6 +75,7 @@ def command(
             planes=planes,
             calibrate=calibrate,
             meaning=meaning,
+            size=None if size is None else parse_size(size),
             progress=phases,
         )
     show(build.report)

@@ -26,10 +26,12 @@ def command(source: Path, out: Path | None, size: str | None, name: str | None) 
         from hwseg.quant.train import export
     except ModuleNotFoundError as error:
         raise HwsegError("hwseg export", f"needs the package {error.name}", "pip install 'hwseg[train]'") from error
+    from hwseg.quant.read.reshape import parse_size
+
     if out is None:
         require(source.is_dir(), "-o", "is needed", "name the .onnx file to write")
         out = source / "model.onnx"
-    wanted = export.parse_size(size) if size else None
+    wanted = parse_size(size) if size else None
     if source.suffix == ".onnx":
         require(wanted is not None, "--size", "is needed to export an .onnx file again")
         assert wanted is not None

@@ -12,7 +12,6 @@ import click
 from hwseg.commands.options import input_option, page_option
 
 if TYPE_CHECKING:
-    from hwseg.pictures.tiles import Size
     from hwseg.segment.engines import Engine
     from hwseg.segment.run import Segmented
 
@@ -62,11 +61,12 @@ def command(
 
     from hwseg.commands.terminal import console, visible
     from hwseg.locks import in_use
+    from hwseg.quant.read.reshape import parse_size
     from hwseg.segment.engines import open_engine
     from hwseg.segment.results import Options
     from hwseg.segment.run import segment
 
-    size = None if tile is None else parse_size(tile)
+    size = None if tile is None else parse_size(tile, "--tile")
     options = Options(page, jobs, dask, overlay, measure, resume)
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with ExitStack() as stack:
@@ -84,16 +84,6 @@ def command(
 
         found = segment(engine, inputs, out, options, show)
     report(engine, found, measure)
-
-
-def parse_size(text: str) -> Size:
-    """(height, width) of "512" or "512x256"."""
-    from hwseg.errors import HwsegError
-
-    parts = text.lower().split("x")
-    if len(parts) > 2 or not all(p.isascii() and p.isdigit() and 0 < len(p) < 7 and int(p) > 0 for p in parts):
-        raise HwsegError("--tile", f"must be HEIGHTxWIDTH, not {text!r}", "for example 512x512")
-    return int(parts[0]), int(parts[-1])
 
 
 def report(engine: Engine, found: list[Segmented], measure: Path | None) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -213,7 +212,5 @@ def network_of(graph: Graph, digest: str) -> Network:
 
 
 def _packaged(folder: Path, on: str) -> Engine:
-    raise HwsegError(str(folder), "packages come later")
-
-
-Opened = Callable[[], Engine]
+    rule = "is a package, whose accelerator takes pictures of its model's own size alone"
+    raise HwsegError(str(folder), rule, "give hwseg segment the build that the package was made of")

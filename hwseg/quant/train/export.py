@@ -24,11 +24,12 @@ from qonnx.core.modelwrapper import ModelWrapper
 from qonnx.transformation.infer_shapes import InferShapes
 
 from hwseg.borders import REPORT, given, tool
-from hwseg.errors import HwsegError, require
+from hwseg.errors import HwsegError
 from hwseg.files import read_file, write_whole
 from hwseg.pictures.labels import LABELS, Labels
 from hwseg.pictures.meaning import NAMES, Meaning
 from hwseg.quant.read.onnx_file import MAX_FILE_BYTES
+from hwseg.quant.read.reshape import check_size, with_size
 from hwseg.quant.train.unet import QuantUNet, UNetConfig
 
 OPSET = 11
@@ -132,15 +133,7 @@ def resize(model: onnx.ModelProto, size: tuple[int, int]) -> onnx.ModelProto:
     with given("hwseg.config", "what hwseg exports", "export again from the training code"):
         unet = UNetConfig.from_dict(json.loads(metadata["hwseg.config"]))
     check_size(size, unet.multiple)
-    result = onnx.ModelProto()
-    result.CopyFrom(model)
-    del result.graph.value_info[:]
-    for value in (*result.graph.input, *result.graph.output):
-        for dimension, length in zip(value.type.tensor_type.shape.dim[2:], size, strict=True):
-            dimension.dim_value = length
-    metadata["hwseg.size"] = f"{size[0]}x{size[1]}"
-    helper.set_model_props(result, metadata)
-    return infer_shapes(result)
+    return infer_shapes(with_size(model, None, size))
 
 
 def resize_file(source: Path, path: Path, size: tuple[int, int]) -> tuple[int, int]:
@@ -150,26 +143,6 @@ def resize_file(source: Path, path: Path, size: tuple[int, int]) -> tuple[int, i
         model = onnx.load_from_string(content)
     write_whole(path, resize(model, size).SerializeToString(deterministic=True))
     return size
-
-
-def check_size(size: tuple[int, int], multiple: int) -> None:
-    """Refuse what the poolings cannot halve."""
-    for side, length in zip(("height", "width"), size, strict=True):
-        nearest = max(multiple, round(length / multiple) * multiple)
-        require(
-            length > 0 and length % multiple == 0,
-            "--size",
-            f"{side} must be a multiple of {multiple}, not {length}",
-            f"{nearest} fits",
-        )
-
-
-def parse_size(text: str) -> tuple[int, int]:
-    """(height, width) of "128" or "128x96"."""
-    parts = text.lower().split("x")
-    if len(parts) > 2 or not all(part.isascii() and part.isdigit() and int(part) > 0 for part in parts):
-        raise HwsegError("--size", f"must be HEIGHTxWIDTH, not {text!r}", "for example 128x128")
-    return int(parts[0]), int(parts[-1])
 
 
 def _node_names(graph: onnx.GraphProto) -> list[str]:
