@@ -170,7 +170,7 @@ def test_after_a_batch_that_fails_the_next_picture_may_come(case, whole, bad):
     }
     images = [*pixels[:whole], pictures[bad]] if isinstance(bad, str) else failing(pixels[:whole], bad)
     kind = HwsegError if isinstance(bad, str) else type(bad)
-    with pytest.raises(kind, match=r"image: must be uint8" if isinstance(bad, str) else re.escape(str(bad))):
+    with pytest.raises(kind, match=r"image: must " if isinstance(bad, str) else re.escape(str(bad))):
         accelerator.batch(images)
     assert accelerator.running is None
     assert is_right(accelerator, pixels, sums)
