@@ -114,7 +114,7 @@ def test_apply_is_the_definition_at_every_shift_that_six_bits_hold(s):
 @pytest.mark.parametrize("sign", [1, -1])
 @pytest.mark.parametrize("total", [None, -9216])
 def test_offsets_at_the_far_end_of_a_long_accumulator_are_fitted_or_refused(start, sign, total):
-    """The steps lie where acc * M has cancelled an offset of nearly as many bits as int64 has."""
+    """The steps lie where acc * M has cancelled an offset of nearly as many bits as int64 has; gentler slopes fit."""
     found = []
     for factor in (1 << 27, 1 << 28, (1 << 29) - 1, (1 << 29) - 2):
         m, b = Fraction(sign * factor), Fraction(-start)
@@ -127,7 +127,7 @@ def test_offsets_at_the_far_end_of_a_long_accumulator_are_fitted_or_refused(star
                 assert triple.fits
                 assert differing_steps(triple, m, b, 0, 255, low, high, total) == ()
     assert found
-    assert start == 1 << 55 or set(found) == {start < 1 << 55}
+    assert start >= 1 << 55 or set(found) == {True}
 
 
 @given(

@@ -17,7 +17,7 @@ from fractions import Fraction
 import numpy as np
 
 from hwseg import golden
-from hwseg.ir import Graph
+from hwseg.ir import Graph, Head
 from hwseg.ops import Add, Concat, MaxPool2d, Requantize, Upsample2d
 from hwseg.quant.read.values import ZERO, Part, Value
 
@@ -175,9 +175,9 @@ class Layerwise:
             wrong = ~(same | (np.abs(found - expected) < room))
         return Own(int(wrong.sum()), float("inf") if wrong.any() else 0.0)
 
-    def own_output(self, found: np.ndarray) -> Own:
-        """What arises in the model's last operation; classes that two equal numbers decide are float32's."""
-        head, kind = self.graph.head, self.graph.types[self.graph.head.tensor]
+    def own_output(self, head: Head, found: np.ndarray) -> Own:
+        """What arises behind the head's numbers; classes that two equal numbers decide are float32's."""
+        kind = self.graph.types[head.tensor]
         q = self.seen[head.tensor].transpose(1, 2, 0)
         expected = golden.output(head, q).astype(np.float64)
         room = np.zeros_like(expected)

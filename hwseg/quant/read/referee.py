@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +21,7 @@ import onnx
 from hwseg import golden
 from hwseg.borders import tool
 from hwseg.errors import HwsegError, require
-from hwseg.ir import Graph
+from hwseg.ir import Graph, Head
 from hwseg.pictures.source import to_floats
 from hwseg.quant.read.layerwise import NOTHING, Context, Layerwise, Own, is_activation, magnitude, part_values, step_of
 from hwseg.quant.read.load import load_with_origins
@@ -106,7 +106,9 @@ def judge(graph: Graph, origins: Mapping[str, Value], image_q: np.ndarray, execu
         if name not in context or name == graph.input or not computed:
             continue
         if value.activation != "none":
-            rows.append(_compare_output(name, result, context[name], layerwise))
+            # A model that ends with classes may show its probabilities before them.
+            head = replace(graph.head, activation=value.activation, threshold=value.threshold)
+            rows.append(_compare_output(name, head, result, context[name], layerwise))
             continue
         expected = np.concatenate([part_values(part, result.tensors) for part in value.parts], axis=2)
         kind = "activation" if all(is_activation(graph, part) for part in value.parts) else "accumulator"
@@ -126,12 +128,15 @@ def _differences(found: np.ndarray, expected: np.ndarray) -> np.ndarray:
         return np.asarray(np.where(found == rounded, 0.0, found - rounded))
 
 
-def _compare_output(name: str, result: golden.Result, found: np.ndarray, layerwise: Layerwise) -> Comparison:
+def _compare_output(
+    name: str, head: Head, result: golden.Result, found: np.ndarray, layerwise: Layerwise
+) -> Comparison:
     """After sigmoid or softmax: real functions, equal to a few units in the last place.  Classes and masks: equal."""
-    given = found.astype(np.float64).reshape(result.output.shape)
-    error = np.abs(given - result.output)
+    expected = golden.output(head, result.tensors[head.tensor])
+    given = found.astype(np.float64).reshape(expected.shape)
+    error = np.abs(given - expected)
     different = int(np.count_nonzero(~(error <= 2e-6)))
-    return Comparison(name, "output", error.size, different, layerwise.own_output(given), float(error.max()))
+    return Comparison(name, "output", error.size, different, layerwise.own_output(head, given), float(error.max()))
 
 
 def is_exact(graph: Graph, origins: Mapping[str, Value]) -> bool:
