@@ -6,7 +6,7 @@ from hwseg.clock.constants import COUNTED, DESCRIPTORS, LANDED, Constants
 from hwseg.clock.pacer import Pacer
 from hwseg.clock.units import Counters, Mover, reached
 from hwseg.clock.weights import Weights
-from hwseg.rtl.isa import MOVE_TAIL, Opcode, Target
+from hwseg.rtl.isa import Opcode, Target
 
 
 class Reader(Mover):
@@ -51,7 +51,7 @@ class Reader(Mover):
             start = ready
             popped = max(start + 1, self.landed)
             self.free = start + 1 + cost
-            self.landed = popped + cost - MOVE_TAIL + LANDED - COUNTED
+            self.landed = popped + beats + LANDED - COUNTED
         else:
             start = self.pacer.start(ready, cost, writer=False)
             popped = max(start + 1, self.landed)

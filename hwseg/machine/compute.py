@@ -17,6 +17,7 @@ from hwseg.machine.weights import WeightRing
 from hwseg.machine.window import Window
 from hwseg.rtl.config import PSUM_BITS, EngineConfig
 from hwseg.rtl.isa import Opcode
+from hwseg.rtl.latency import overtakes
 from hwseg.rtl.requantize import ACC_BITS
 
 
@@ -61,6 +62,8 @@ class Compute:
         writes = "sums" if cfg["raw"] or cfg["dot"] else "planes" if cfg["keep"] else ""
         mixed = "" not in (self.written_by, writes) and self.written_by != writes
         rule(cfg["drain"] or not mixed, "sums and planes meet on their way into the output memory")
+        shorter = cfg["planes"] < self.configuration.get("planes", 0)
+        rule(cfg["drain"] or not shorter or not overtakes(self.config), "rows meet those of fewer planes as they leave")
         self.configuration, self.written_by = cfg, writes
 
     def execute(self, run: Run) -> None:

@@ -105,7 +105,7 @@ class Output:
 
     def _write_dot(self, run: Run, values: np.ndarray) -> None:
         """Scalar products of the output channels with their head weights, into the last set's output memory."""
-        products = values.astype(np.int64) @ self.requantizers.head(run)
+        products = run.in_pairs(values).astype(np.int64) @ self.requantizers.head(run)
         self._write_words(run, self.config.sets - 1, products.astype(np.int32))
 
     def _write_raw(self, run: Run, values: np.ndarray) -> None:

@@ -48,3 +48,13 @@ def latencies(config: EngineConfig) -> Latencies:
         completion=sums + config.rows + output,
         dispatch=Dispatcher.INTERVAL,
     )
+
+
+def overtakes(config: EngineConfig) -> bool:
+    """Whether sums of fewer planes may reach the requantizers while rows of the RUN before still leave.
+
+    A step's rows leave in the `ROWS_PER_SET` cycles behind its last plane; tables that take longer to load keep the
+    next RUN's sums away, the merged core's weights do not.  A CONFIG with fewer planes than the one before must drain
+    there.
+    """
+    return latencies(config).reload < ROWS_PER_SET

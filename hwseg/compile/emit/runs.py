@@ -12,6 +12,7 @@ from hwseg.compile.plan.plan import MIN_INTERVAL, MIN_LAST_INTERVAL, LayerPlan, 
 from hwseg.layout import step_words
 from hwseg.rtl.config import ROWS_PER_SET
 from hwseg.rtl.isa import Mode, Opcode
+from hwseg.rtl.latency import overtakes
 from hwseg.rtl.skip import PLANES
 
 
@@ -62,6 +63,7 @@ class Runs:
         (first_low, first_high), (low, high) = ((0, 0), (0, 0)) if op is None else ((op.low, op.high), self.layer.clamp)
         # Sums and planes have one way into the output memory.
         writes = "sums" if plan.head_rows else "planes" if plan.stored else ""
+        mixed = "" not in (self.walk.written_by, writes) and self.walk.written_by != writes
         fields = instruction(
             Opcode.CONFIG,
             layer=plan.index,
@@ -87,12 +89,12 @@ class Runs:
             pool_pitch=plan.pool_pitch,
             interval=interval,
             last_interval=self._last_interval(source),
-            drain="" not in (self.walk.written_by, writes) and self.walk.written_by != writes,
+            drain=mixed or (source.planes < self.walk.planes and overtakes(self.config)),
             # What waits for an addition takes eight cycles a step to leave.
             skip=skips(source) and not split and residual is None,
             split=split,
         )
-        self.walk.written_by = writes
+        self.walk.written_by, self.walk.planes = writes, source.planes
         self.walk.configure(fields)
 
     def run(

@@ -90,6 +90,8 @@ class Walk:
         """Layer, pass and tile of the weights that the tables hold."""
         self.written_by = ""
         """What RUNs under the last CONFIG put into the output memory."""
+        self.planes = 0
+        """Of the last CONFIG."""
         self.key: object = None
         """What the last CONFIG said to read."""
         self.reloaded: list[int] | None = None
