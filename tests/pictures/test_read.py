@@ -321,7 +321,7 @@ def test_niftis_that_are_refused(tmp_path: Path) -> None:
     assert "must have at most" in sentence(file, 0)
     struct.pack_into("<8h", content, 40, 3, 400, 400, 400, 1, 1, 1, 1)
     file.write_bytes(gzip.compress(bytes(content)))
-    assert "damaged NIfTI file" in sentence(file, 0)
+    assert "is not a NIfTI file, or is damaged" in sentence(file, 0)
     file.write_bytes(b"\x1f\x8b" + bytes(100))
     assert "a.nii.gz" in sentence(file)
 
@@ -409,7 +409,7 @@ def test_dicoms_that_are_refused(tmp_path: Path) -> None:
     assert "a.dcm" in sentence(file)
     files.dicom(file, GREY)
     file.write_bytes(file.read_bytes()[:-50])
-    assert "cannot be decoded" in sentence(file)
+    assert "is not a DICOM file whose pixels can be decoded" in sentence(file)
 
 
 # --- arrays, and what no format is ---
