@@ -17,16 +17,15 @@ if TYPE_CHECKING:
 
 
 @click.command("segment")
-@click.argument("source", metavar="MODEL|BUILD|PACKAGE", type=click.Path(path_type=Path))
+@click.argument("source", metavar="MODEL|BUILD", type=click.Path(path_type=Path))
 @click.argument("inputs", metavar="INPUT...", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option(
     "-o", "--out", required=True, type=click.Path(path_type=Path), help="Folder for masks, or one mask's file."
 )
 @click.option(
     "--on",
-    type=click.Choice(["golden", "machine", "simulation", "board"]),
-    help="What computes: the golden model, the program's instructions in NumPy, the simulated engine, or the board.  "
-    "[golden; of a package, board]",
+    type=click.Choice(["golden", "machine", "simulation"]),
+    help="What computes: the golden model, the program's instructions in NumPy, or the simulated engine.  [golden]",
 )
 @click.option("--tile", metavar="HxW", help="Size of the tiles of --on golden; default: about 1024x1024.")
 @click.option("--jobs", type=click.IntRange(1), default=1, show_default=True, help="Tiles computed at once, by joblib.")

@@ -1,17 +1,17 @@
-"""What computes a tile.  All of them give the same classes: golden model, machine, simulated engine, accelerator."""
+"""What computes a tile.  All of them give the same classes: golden model, machine, simulated engine."""
 
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 
 from hwseg import golden
 from hwseg.compile.program import Program
-from hwseg.errors import HwsegError, require
+from hwseg.errors import require
 from hwseg.files import MANIFEST, sha256
 from hwseg.ir import Graph
 from hwseg.pictures.packed import PixelInput
@@ -19,7 +19,7 @@ from hwseg.pictures.source import choice_of, chosen, labels_of, quantizer
 from hwseg.pictures.tiles import Reach, Size, balanced
 from hwseg.reach import reach, reshaped
 
-TARGETS = ("golden", "machine", "simulation", "board")
+TARGETS = ("golden", "machine", "simulation")
 TILE = (1024, 1024)
 """Of the golden model, at most: larger ones compute less twice, and take 0.2 GB for each."""
 
@@ -131,48 +131,19 @@ class Simulated(Compiled):
         return np.asarray(found.mask)
 
 
-@dataclass(frozen=True)
-class Packaged:
-    """A package's accelerator, on the board or simulated."""
-
-    accelerator: Any
-    network: Network
-    on: str
-    many: bool = False
-    closed: list[bool] = field(default_factory=list)
-
-    def tile(self, picture: Size) -> Size:
-        return self.network.size
-
-    def classes(self, integers: np.ndarray) -> np.ndarray:
-        found: np.ndarray = self.accelerator.classes(integers)
-        return found
-
-    def close(self) -> None:
-        self.accelerator.close()
-
-
 def open_engine(source: Path, on: str = "", meaning: str = "", tile: Size | None = None) -> Engine:
-    """What computes, from a model file, a build or a package.
+    """What computes, from a model file or a build.
 
-    on: one of `TARGETS`; by default the golden model, or a package's accelerator.  meaning: as of --input.  tile: of
-    the golden model, else chosen.
+    on: one of `TARGETS`; by default the golden model.  meaning: as of --input.  tile: of the golden model, else chosen.
     """
-    require(
-        os.path.exists(source),
-        str(source),
-        "must be a model, a build or a package, but there is none",
-        "check the path",
-    )
-    if (source / "package.json").is_file():
-        require(not meaning, "--input", "is fixed in a package", "give it to hwseg compile")
-        require(tile is None, "--tile", "is fixed in a package: its model's own size", "leave it out")
-        return _packaged(source, on or "board")
-    build = source.is_dir()
-    on = on or "golden"
-    rule = f"needs {'a package' if on == 'board' else 'a build'}, {source} is {'a build' if build else 'a model file'}"
-    cure = "make one with hwseg package" if on == "board" else "make one with hwseg compile"
-    require(on == "golden" or (build and on != "board"), f"--on {on}", rule, cure)
+    place, rule = str(source), "must be a model or a build, but there is none"
+    require(os.path.exists(source), place, rule, "check the path")
+    rule = "is a package, whose accelerator takes pictures of its model's own size alone"
+    packed = (source / "package.json").is_file()
+    require(not packed, place, rule, "give hwseg segment the build that the package was made of")
+    build, on = source.is_dir(), on or "golden"
+    rule = f"needs a build, {source} is a model file"
+    require(on == "golden" or build, f"--on {on}", rule, "make one with hwseg compile")
     require(
         tile is None or on == "golden", "--tile", f"goes with --on golden alone, not with {on}", "compile another size"
     )
@@ -209,8 +180,3 @@ def network_of(graph: Graph, digest: str) -> Network:
     looks = None if choice.meaning.fit == "resize" else reach(graph)
     said = choice.sentence(graph.name) if choice.origin == "assumed" else ""
     return Network(graph.name, kind.shape, pixels, looks, digest, said)
-
-
-def _packaged(folder: Path, on: str) -> Engine:
-    rule = "is a package, whose accelerator takes pictures of its model's own size alone"
-    raise HwsegError(str(folder), rule, "give hwseg segment the build that the package was made of")

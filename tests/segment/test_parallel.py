@@ -115,21 +115,18 @@ class TestRefusals:
             HwsegError, match=r"--on machine: needs a build, .* is a model file; make one with hwseg comp"
         ):
             open_engine(model, "machine")
-        with pytest.raises(HwsegError, match=r"--on board: needs a package, .* is a model file"):
-            open_engine(model, "board")
 
-    def test_a_build_is_no_package(self, build):
-        with pytest.raises(
-            HwsegError, match=r"--on board: needs a package, .* is a build; make one with hwseg package"
-        ):
-            open_engine(build, "board")
+    def test_a_package_is_refused_with_the_cure(self, tmp_path):
+        (tmp_path / "package.json").write_text("{}")
+        with pytest.raises(HwsegError, match="is a package, .*; give hwseg segment the build"):
+            open_engine(tmp_path)
 
     def test_tiles_of_a_program_are_its_own(self, build):
         with pytest.raises(HwsegError, match="--tile: goes with --on golden alone, not with machine"):
             open_engine(build, "machine", tile=(32, 32))
 
     def test_nothing_there(self, tmp_path):
-        with pytest.raises(HwsegError, match="must be a model, a build or a package, but there is none"):
+        with pytest.raises(HwsegError, match="must be a model or a build, but there is none"):
             open_engine(tmp_path / "no.onnx")
 
     def test_a_folder_that_is_neither(self, tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -33,8 +34,8 @@ def test_configs_of_fewer_planes_drain_where_weights_load_quickly(array: str) ->
     program = compiled(narrowing(), config)
     fields = unpack(program.program)[1][Opcode.CONFIG][1]
     planes = fields["planes"].tolist()
-    assert any(later < earlier for earlier, later in zip(planes, planes[1:], strict=False))
-    for earlier, later, drains in zip(planes, planes[1:], fields["drain"].tolist()[1:], strict=False):
+    assert any(later < earlier for earlier, later in pairwise(planes))
+    for (earlier, later), drains in zip(pairwise(planes), fields["drain"].tolist()[1:], strict=True):
         assert drains == (later < earlier and overtakes(config))
     assert differences(program) == {}
 
