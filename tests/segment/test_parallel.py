@@ -118,7 +118,7 @@ class TestRefusals:
 
     def test_a_package_is_refused_with_the_cure(self, tmp_path):
         (tmp_path / "package.json").write_text("{}")
-        with pytest.raises(HwsegError, match="is a package, .*; give hwseg segment the build"):
+        with pytest.raises(HwsegError, match=r"is a package, .*; give hwseg segment the build"):
             open_engine(tmp_path)
 
     def test_tiles_of_a_program_are_its_own(self, build):
