@@ -37,7 +37,7 @@ MODULES = (
     "boards.zynq7020.package",
     "commands.report",
     "commands.simulate",
-    "image",
+    "pictures.source",
 )
 TRAINING = ("quant.train.run", "quant.train.plots", "commands.train")
 """Imported before the first fork, so that a killed second is a second of work."""
