@@ -56,15 +56,15 @@ def _check_values(values: str) -> None:
     kind, *texts = values.split() or [""]
     numbers = [number(text) for text in texts]
     fits = kind in KINDS and len(texts) in KINDS[kind] and None not in numbers
-    require(fits, "normalization", f"must be {FORMS}, not {values!r}")
+    require(fits, "normalization", f"must be {FORMS}, not {values[:80]!r}")
     found = [n for n in numbers if n is not None]
     if kind == "percentile":
         valid = 0 <= found[0] < found[1] <= 100
-        require(valid, "normalization", f"percentiles must rise from 0 to 100, not {values!r}")
+        require(valid, "normalization", f"percentiles must rise from 0 to 100, not {values[:80]!r}")
     if kind == "range":
-        require(found[0] < found[1], "normalization", f"a range must rise, not {values!r}")
+        require(found[0] < found[1], "normalization", f"a range must rise, not {values[:80]!r}")
     if kind == "window" and found:
-        require(found[1] > 1, "normalization", f"the width of a window must be above 1, not {values!r}")
+        require(found[1] > 1, "normalization", f"the width of a window must be above 1, not {values[:80]!r}")
 
 
 @dataclass(frozen=True)
@@ -232,7 +232,9 @@ def older(normalize: str, fit: str = "") -> Meaning:
     words = normalize.split()
     if words != [NONE]:
         require(
-            words[:1] == ["percentile"], "normalization", f'must be "none" or "percentile LOW HIGH", not {normalize!r}'
+            words[:1] == ["percentile"],
+            "normalization",
+            f'must be "none" or "percentile LOW HIGH", not {normalize[:80]!r}',
         )
         _check_values(normalize)
     return replace(PIXEL, before=normalize, fit=fit)

@@ -63,10 +63,10 @@ def test_the_result_of_any_size_is_told_and_drawn(make, tmp_path: Path, capsys: 
     assert run(["report", build, "-o", str(tmp_path / "report")]) == 0
 
 
-def test_a_result_is_told_before_its_pictures_are_drawn(
+def test_a_folder_that_cannot_be_is_refused_before_the_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """What a run of minutes found is not lost with a picture that cannot be written."""
+    """A run of minutes is not begun for pictures that cannot be written."""
     model = half(tmp_path / "model.onnx")
     Image.fromarray(np.zeros((9, 21), np.uint8)).save(tmp_path / "x.png")
     build = str(tmp_path / "build")
@@ -74,4 +74,4 @@ def test_a_result_is_told_before_its_pictures_are_drawn(
     (tmp_path / "file").write_text("")
     found = run(["simulate", build, "--image", str(tmp_path / "x.png"), "--pictures", str(tmp_path / "file" / "in")])
     assert found != 0
-    assert "0 mismatches" in capsys.readouterr().out
+    assert "mismatches" not in capsys.readouterr().out
