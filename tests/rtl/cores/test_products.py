@@ -58,7 +58,7 @@ def compiled(family, lanes: int, level: str, folder: Path) -> Path:
         [*command, *map(str, sources), str(DRIVER)],
         capture_output=True,
         text=True,
-        env=os.environ | tool.environment(),
+        env=os.environ | tool.environment(folder),
         timeout=280,
         check=False,
     )
