@@ -261,6 +261,7 @@ def test_a_signal_ends_a_command_and_leaves_nothing(number: signal.Signals, tmp_
     )  # fmt: skip
     while not (tmp_path / ".build.hwseg-partial").exists() and process.poll() is None:
         time.sleep(0.02)
+    time.sleep(0.3)  # a folder that was just made is taken over by the next command instead
     process.send_signal(number)
     _, said = process.communicate(timeout=120)
     assert process.returncode == 128 + number
