@@ -279,7 +279,8 @@ def test_two_processes_on_an_empty_cache_make_the_same(tmp_path: Path) -> None:
     started = [
         subprocess.Popen(
             [sys.executable, "-m", "hwseg", "compile", str(graph), "--array", ARRAY, "-o", str(tmp_path / name)],
-            stderr=subprocess.PIPE, text=True, stdout=subprocess.DEVNULL, env=environment({"XDG_CACHE_HOME": str(cache)}),
+            stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True,
+            env=environment({"XDG_CACHE_HOME": str(cache)}),
         )
         for name in ("first", "second")
     ]  # fmt: skip
