@@ -101,9 +101,9 @@ def _labels(base: Any) -> Any:
 
 
 def _report(run: Any, data: Path, split: tuple[str, ...], against: Path | None) -> dict[str, Any]:
+    from hwseg.datasets import data as sets
     from hwseg.quant.read.load import load
     from hwseg.quant.train import adapt, metrics
-    from hwseg.quant.train import data as sets
     from hwseg.quant.train.checkpoint import load_network
     from hwseg.quant.train.evaluate import dices
     from hwseg.quant.train.export import export_qonnx

@@ -66,9 +66,9 @@ def command(
     warnings.filterwarnings("ignore", "fast_hadamard_transform")  # Brevitas, on import
     try:
         from hwseg.commands.train import chosen_labels
+        from hwseg.datasets import data as sets
         from hwseg.pictures.source import chosen, labels_of
         from hwseg.quant.read.load import load
-        from hwseg.quant.train import data as sets
         from hwseg.quant.train.evaluate import evaluate
     except ModuleNotFoundError as error:
         raise HwsegError("hwseg eval", f"needs the package {error.name}", "pip install 'hwseg[train]'") from error

@@ -81,7 +81,7 @@ def command(base: Path, data: Path, out: Path, **options: Any) -> int:
 
 def _search(model: Any, meta: Mapping[str, Any], source: Path, out: Path, options: Mapping[str, Any]) -> Any:
     from hwseg import codesign
-    from hwseg.quant.train import data as sets
+    from hwseg.datasets import data as sets
     from hwseg.quant.train import plots, search
     from hwseg.quant.train.config import to_toml
 

@@ -88,8 +88,8 @@ def _data_of(config: Path | None, tables: dict[str, dict[str, Any]]) -> Path:
 
 def _with_meaning(given: dict[str, Any], tables: dict[str, dict[str, Any]], source: Path) -> dict[str, Any]:
     """The options with what pixels are: as asked for, else as the configuration or the data say."""
+    from hwseg.datasets import data
     from hwseg.pictures.choice import named
-    from hwseg.quant.train import data
     from hwseg.quant.train.config import meant
 
     if "normalize" in given:
@@ -103,9 +103,9 @@ def _with_meaning(given: dict[str, Any], tables: dict[str, dict[str, Any]], sour
 
 def chosen_labels(source: Path, channels: int, text: str, ignore: int | None, known: Any = None) -> Any:
     """What masks are: as asked for, else as the data say, else as the network (`known`) or its channels do."""
+    from hwseg.datasets import data
     from hwseg.pictures.choice import named_labels
     from hwseg.pictures.labels import Labels
-    from hwseg.quant.train import data
 
     if text:
         return named_labels(text, channels, ignore)
@@ -151,7 +151,7 @@ def follow(run: Any, source: Path, train: Any, labels: Any) -> Any:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     from hwseg.commands.terminal import console as plain_console
-    from hwseg.quant.train import data
+    from hwseg.datasets import data
 
     unet, config = run.unet, run.config
     parts = data.load(source, unet.in_channels, unet.out_channels, config.seed, config.exclude, labels=labels)

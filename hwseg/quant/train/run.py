@@ -28,6 +28,7 @@ import torch
 from torch import Tensor
 
 from hwseg.borders import given, memory_for
+from hwseg.datasets.pairs import Pair, depth, every_class
 from hwseg.errors import require
 from hwseg.files import write_whole
 from hwseg.interrupts import Asked, deferred, exit_status
@@ -50,7 +51,6 @@ from hwseg.quant.train.checkpoint import (
 from hwseg.quant.train.config import OLDER, STAGES, TrainConfig, read_toml, to_toml
 from hwseg.quant.train.dial import Dial
 from hwseg.quant.train.folder import STATE, alone, digest_of
-from hwseg.quant.train.pairs import Pair, depth, every_class
 from hwseg.quant.train.plots import curves, tensorboard
 from hwseg.quant.train.processes import fabric
 from hwseg.quant.train.unet import QuantUNet, UNetConfig, calibrate, fold_batch_norm

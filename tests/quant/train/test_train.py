@@ -18,9 +18,10 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("brevitas")
 
 from hwseg.cli import main  # noqa: E402
+from hwseg.datasets import data  # noqa: E402
 from hwseg.errors import HwsegError  # noqa: E402
 from hwseg.pictures.labels import Labels  # noqa: E402
-from hwseg.quant.train import data, metrics  # noqa: E402
+from hwseg.quant.train import metrics  # noqa: E402
 from hwseg.quant.train.run import Progress, Run, TrainConfig, dice, load_network, read_toml, train  # noqa: E402
 from hwseg.quant.train.unet import UNetConfig, preset  # noqa: E402
 
@@ -197,7 +198,8 @@ def test_two_processes_share_every_batch(folder: Path, tmp_path: Path) -> None:
 SCRIPT = """
 import sys
 from pathlib import Path
-from hwseg.quant.train import data, losses
+from hwseg.datasets import data
+from hwseg.quant.train import losses
 from hwseg.quant.train.run import Run, TrainConfig, train
 from hwseg.quant.train.unet import UNetConfig
 
