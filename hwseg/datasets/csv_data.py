@@ -67,6 +67,11 @@ def csv_parts(path: Path) -> list[str]:
     return [row.part for row in _rows(path, Faults())]
 
 
+def csv_images(path: Path) -> list[Path]:
+    """Its pictures, as far as lines can be read."""
+    return [row.image for row in _rows(path, Faults())]
+
+
 def _parts(rows: list[Row], seed: int, path: Path, extra: Sequence[str]) -> dict[str, list[str]]:
     if not rows[0].part:
         return shuffled([str(row.image) for row in rows], seed, str(path))

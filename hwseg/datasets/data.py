@@ -20,20 +20,21 @@ import json
 import os
 import tomllib
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from hwseg.borders import given
-from hwseg.datasets.csv_data import csv_parts, load_csv
+from hwseg.datasets.csv_data import csv_images, csv_parts, load_csv
 from hwseg.datasets.faults import Faults, each
 from hwseg.datasets.pairs import PARTS, Pair, chosen, paired, shuffled, without
-from hwseg.errors import require
+from hwseg.errors import HwsegError, require
 from hwseg.files import file_errors, read_file
 from hwseg.pictures import labels as declared
 from hwseg.pictures import meaning
 from hwseg.pictures.labels import Labels
 from hwseg.pictures.meaning import Meaning
-from hwseg.pictures.read import SUFFIXES, is_picture, stem
+from hwseg.pictures.read import SUFFIXES, head, is_picture, stem
 
 DECLARATION, SPLIT = "dataset.toml", "split.json"
 
@@ -69,6 +70,16 @@ def parts_of(source: Path | str) -> list[str]:
     else:
         names = list(_json(path / SPLIT)) if os.path.lexists(path / SPLIT) else []
     return [name for name in dict.fromkeys(names) if name and name not in (*PARTS, "input", "labels")]
+
+
+def channels_of(source: Path | str) -> int:
+    """Channels of the first picture whose header can be read, 1 without one."""
+    path = Path(source)
+    is_csv = path.suffix.lower() == ".csv"
+    for file in csv_images(path) if is_csv else _files(path / "images", Faults()).values():
+        with suppress(HwsegError):
+            return head(file).channels
+    return 1
 
 
 def is_split(source: Path | str) -> bool:
@@ -177,8 +188,8 @@ def _split(
 ) -> dict[str, list[str]]:
     path = root / SPLIT
     if not os.path.lexists(path):
-        for part in extra:
-            require(False, str(root), f"has no split.json that lists {part}", f"parts are {', '.join(PARTS)}")
+        missing = ", ".join(extra)
+        require(not extra, str(root), f"has no split.json that lists {missing}", f"parts are {', '.join(PARTS)}")
         return shuffled(stems, seed, str(root))
     split = _json(path)
     if set(split) <= {"input", "labels"}:

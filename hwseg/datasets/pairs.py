@@ -180,12 +180,16 @@ def every_class(pairs: Sequence[Pair]) -> None:
         found.update(np.unique(pair.read()[1]).tolist())
         if found >= set(range(labels.classes)):
             return
-    known = sorted(found - {IGNORE})
-    place, count = str(pairs[0].mask.parent), len(pairs)
+    require_classes(found, labels, str(pairs[0].mask.parent), len(pairs))
+
+
+def require_classes(found: Iterable[int], labels: Labels, place: str, count: int) -> None:
+    """Refuse `count` training masks of which these classes have pixels, unless that is all classes."""
+    known = sorted(set(found) - {IGNORE})
     said = "ignored" if not known else ", ".join(map(str, known))
     cure = "check how masks are coded: --labels says what their values are"
     require(len(known) > 1, place, f"every pixel of the {count} training masks is {said}", cure)
-    missing = [number for number in range(labels.classes) if number not in found]
+    missing = [number for number in range(labels.classes) if number not in known]
     names = ", ".join(f"{number} ({labels.name(number)})" for number in missing[:8])
     cure = "add pictures that have it, or lower --out-channels"
     require(not missing, place, f"no pixel of the {count} training masks is of class {names}", cure)
