@@ -42,6 +42,7 @@ def command(
     from hwseg.commands.looking import looking, show_faults, show_survey
     from hwseg.commands.terminal import visible
     from hwseg.datasets import data
+    from hwseg.datasets.look import look
     from hwseg.datasets.sheet import MOST, sheet
     from hwseg.datasets.survey import chosen_views, opened, survey
     from hwseg.files import write_whole
@@ -56,7 +57,8 @@ def command(
     parts, faults = opened(source, channels, out_channels, seed, exclude, meant)
     pixels = data.meaning_of(source) or meaning.Meaning(meaning.DEFAULT)
     with looking() as told:
-        found = survey(source, parts, meant, pixels, faults, chosen_views(parts, MOST), jobs, told)
+        looked = look(parts, pixels, chosen_views(parts, MOST), jobs, told)
+    found = survey(source, looked, meant, pixels, faults)
     path = out or Path(f"{source.resolve().stem}-sheet.png")
     write_whole(path, sheet(found))
     if as_json:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from hwseg.commands.options import input_option, label_options, say_input
+from hwseg.commands.options import chosen_labels, input_option, label_options, say_input
 from hwseg.errors import HwsegError, require
 
 if TYPE_CHECKING:
@@ -65,7 +65,6 @@ def command(
     require(model.is_file(), str(model), "does not exist", "give a .onnx file of `hwseg export`")
     warnings.filterwarnings("ignore", "fast_hadamard_transform")  # Brevitas, on import
     try:
-        from hwseg.commands.train import chosen_labels
         from hwseg.datasets import data as sets
         from hwseg.pictures.source import chosen, labels_of
         from hwseg.quant.read.load import load

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 LISTED = 200
 """Most rows of a table of faults."""
 
+NAMED = 3
+"""Places that a row names, where the same is wrong with many."""
+
 
 @contextmanager
 def looking(quiet: bool = False) -> Iterator[Callable[[int, int], None]]:
@@ -35,13 +38,16 @@ def show_faults(faults: Sequence[HwsegError], source: str, title: str, stderr: b
 
     if not faults:
         return
+    places: dict[tuple[str, str], list[str]] = {}
+    for fault in faults:
+        places.setdefault((fault.rule, fault.cure), []).append(within(fault.place, source))
     table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False)
     for name in ("place", "what", "cure"):
         table.add_column(name, overflow="fold")
-    for fault in faults[:LISTED]:
-        table.add_row(within(fault.place, source), fault.rule, fault.cure)
-    if len(faults) > LISTED:
-        table.add_row(f"... {len(faults) - LISTED} more", "", "hwseg data --json lists all")
+    for (rule, cure), found in list(places.items())[:LISTED]:
+        table.add_row(", ".join(found[:NAMED]) + f" and {len(found) - NAMED} more" * (len(found) > NAMED), rule, cure)
+    if len(places) > LISTED:
+        table.add_row(f"... {len(places) - LISTED} more", "", "hwseg data --json lists all")
     console(stderr=stderr).print(table)
 
 
@@ -63,11 +69,11 @@ def show_survey(found: Survey) -> None:
     for part, row in facts["parts"].items():
         *counts, ignored = row["pixels"].values()
         total = sum(counts)
-        cells = [f"{count:,} ({100 * count / max(1, total):.3g} %)" for count in counts]
+        cells = [f"{count:,} ({100 * count / total:.3g} %)" if total else "?" for count in counts]
         cells += [f"{ignored:,}"] if len(table.columns) > len(names) + 2 else []
         table.add_row(part, f"{row['pictures']:,}", *cells)
     out.print(table)
-    for key, unit in (("sizes", ""), ("depths", " bits"), ("channels", " channels")):
+    for key, unit in (("sizes", ""), ("depths", " bits"), ("channels", "")):
         out.print(f"{key}: {_most(facts[key], unit)}", highlight=False)
     if values := facts["mask_values"]:
         total = sum(values.values())

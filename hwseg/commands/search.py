@@ -11,8 +11,8 @@ from typing import Any
 
 import click
 
-from hwseg.commands.options import label_options
-from hwseg.commands.train import chosen_labels, follow
+from hwseg.commands.follow import follow
+from hwseg.commands.options import chosen_labels, label_options
 from hwseg.errors import HwsegError, require
 from hwseg.files import write_whole
 from hwseg.locks import in_use

@@ -75,6 +75,8 @@ def perceptual(thumbnail: np.ndarray) -> int:
 
 def near(hashes: Sequence[int], thumbnails: Sequence[np.ndarray]) -> list[tuple[int, int]]:
     """Numbers of the pairs of pictures that look the same, i < j."""
+    if not hashes:
+        return []
     codes = np.array(hashes, np.uint64)
     stacked = np.array(thumbnails, np.float64).reshape(len(codes), -1)
     centred = stacked - stacked.mean(axis=1, keepdims=True)

@@ -16,9 +16,8 @@ import numpy as np
 
 from hwseg.datasets import content, thumbnail
 from hwseg.datasets.faults import Faults
-from hwseg.datasets.pairs import Pair, require_size
+from hwseg.datasets.pairs import Pair, count, require_size
 from hwseg.errors import HwsegError
-from hwseg.pictures.labels import IGNORE
 from hwseg.pictures.masks import classes as classes_of
 from hwseg.pictures.masks import values as values_of
 from hwseg.pictures.meaning import Meaning
@@ -88,9 +87,15 @@ def look(
     for part, pair in listed:
         one = found[part, id(pair)]
         result[part].append(one)
-        if one.digest:
-            pair.looked_at(one.digest)
+        if one.digest and one.counts:
+            pair.looked_at(one.digest, one.counts)
     return result
+
+
+def regrouped(looked: Mapping[str, Sequence[Looked]], parts: Mapping[str, Sequence[Pair]]) -> dict[str, list[Looked]]:
+    """The same in other parts; pictures of none are left out."""
+    found = {id(one.pair): one for part in looked.values() for one in part}
+    return {part: [replace(found[id(pair)], part=part) for pair in pairs] for part, pairs in parts.items()}
 
 
 def _file(pages: Sequence[tuple[str, Pair]], meaning: Meaning, wanted: set[int]) -> list[Looked]:
@@ -124,8 +129,7 @@ def _page(
         with faults.each():
             facts["values"] = _values(mask, page, pair)
             drawn = classes_of(_only(mask, page), pair.labels)[0]
-            counted = np.bincount(drawn.ravel(), minlength=IGNORE + 1)
-            facts["counts"] = (*counted[: pair.labels.classes].tolist(), int(counted[IGNORE]))
+            facts["counts"] = count(drawn, pair.labels)
             if picture is not None:
                 require_size(picture.pixels.shape[:2], drawn.shape, str(pair.mask))
     if view and picture is not None:

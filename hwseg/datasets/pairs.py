@@ -65,9 +65,17 @@ class Pair:
             self._cache["digest"] = content.digest(self.picture())
         return bytes(self._cache["digest"])
 
-    def looked_at(self, digest: bytes) -> None:
-        """Keep a digest that was computed elsewhere."""
-        self._cache["digest"] = digest
+    @property
+    def counts(self) -> tuple[int, ...]:
+        """Pixels of each class in its mask, and last of those that nobody knows."""
+        if "counts" not in self._cache:
+            self._cache["counts"] = count(self.drawn(), self.labels)
+        found: tuple[int, ...] = self._cache["counts"]
+        return found
+
+    def looked_at(self, digest: bytes, counts: tuple[int, ...]) -> None:
+        """Keep what was found elsewhere."""
+        self._cache.update(digest=digest, counts=counts)
 
     def read(self) -> tuple[Raster, Classes]:
         """The picture and its class map; kept after the first time, in memory or mapped (`held`)."""
@@ -171,6 +179,17 @@ def shuffled(stems: list[str], seed: int, place: str) -> dict[str, list[str]]:
     order = [stems[int(i)] for i in np.random.default_rng(seed).permutation(len(stems))]
     held = max(1, round(0.15 * len(stems)))
     return {"train": order[2 * held :], "val": order[:held], "test": order[held : 2 * held]}
+
+
+def count(classes: Classes, labels: Labels) -> tuple[int, ...]:
+    """Pixels of each class in a map, and last of those that nobody knows."""
+    found = np.bincount(classes.ravel(), minlength=IGNORE + 1).tolist()
+    return (*found[: labels.classes], found[IGNORE])
+
+
+def pixels_of_classes(pairs: Sequence[Pair]) -> list[int]:
+    """`Pair.counts` of all together."""
+    return [sum(column) for column in zip(*(pair.counts for pair in pairs), strict=True)]
 
 
 def every_class(pairs: Sequence[Pair]) -> None:

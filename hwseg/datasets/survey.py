@@ -7,14 +7,14 @@ parts is a fault: what was trained on would be scored.  Two that only look the s
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from hwseg.datasets import content, data
 from hwseg.datasets.faults import Faults
-from hwseg.datasets.look import Looked, look
+from hwseg.datasets.look import Looked
 from hwseg.datasets.pairs import PARTS, Pair, depth, require_classes
 from hwseg.errors import HwsegError
 from hwseg.pictures.labels import Labels
@@ -96,26 +96,33 @@ def values(pictures: Iterable[Looked]) -> Counter[int]:
 
 def survey(
     source: Path | str,
-    parts: Mapping[str, Sequence[Pair]],
+    looked: Mapping[str, Sequence[Looked]],
     labels: Labels,
     meaning: Meaning,
     faults: Faults,
-    views: Iterable[Pair] = (),
-    jobs: int = 0,
-    told: Callable[[int, int], None] = lambda done, all_: None,
 ) -> Survey:
-    """Look at every picture.  faults: what was wrong before, to which all else is added."""
-    looked = look(parts, meaning, views, jobs, told)
+    """What the pictures that `look` has opened are together.  faults: what was wrong before; all else is added."""
     for one in (one for part in looked.values() for one in part):
         for fault in one.faults:
             faults.add(fault)
     with faults.each():
-        depth([pair for part in PARTS for pair in parts.get(part, ())], meaning)
+        depth([one.pair for part in PARTS for one in looked.get(part, ())], meaning)
     remarks = Faults()
     _classes(looked.get("train", []), labels, faults)
     _copies(looked, faults, remarks)
     _flat(looked, remarks)
     return Survey(str(source), labels, meaning, looked, tuple(faults.found), tuple(remarks.found))
+
+
+def require_sizes(looked: Mapping[str, Sequence[Looked]], crop: int, multiple: int, faults: Faults) -> None:
+    """Pictures that are smaller than a crop, of those to train with, or than what the network's poolings divide."""
+    for part, pictures in looked.items():
+        least, why = (crop, ", the size of a training crop") if part == "train" else (multiple, "")
+        cure = "lower --size, or leave it out with --exclude" if part == "train" else "leave it out with --exclude"
+        for one in pictures:
+            rule = f"must be at least {least}x{least}{why}, not {one.size[1]}x{one.size[0]}"
+            if one.digest and min(one.size) < least:
+                faults.add(HwsegError(str(one.pair.image), rule, cure))
 
 
 def chosen_views(parts: Mapping[str, Sequence[Pair]], most: int) -> list[Pair]:
