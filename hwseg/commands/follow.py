@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,57 +11,96 @@ from hwseg.commands.looking import looking, show_faults
 from hwseg.commands.terminal import console as plain_console
 
 
-def pictures(run: Any, source: Path, labels: Any, extra: Sequence[str] = ()) -> Any:
-    """Pairs by part, as the run began with them, every file of them opened and nothing wrong with any.
+@dataclass(frozen=True)
+class Wanted:
+    """What a run needs of its data.
 
-    Everything that is wrong is shown in one table, and refused.  A new run gets a contact sheet.
+    crop: side of a training crop, 0 where whole pictures are scaled.  before: what the network that it begins with has
+    seen.  folder: where that lies; a run's split there is kept.  split: the run's own, if it goes on.
     """
-    from hwseg.datasets import data
+
+    source: Path
+    unet: Any
+    labels: Any
+    meaning: Any
+    seed: int
+    exclude: Sequence[str]
+    crop: int
+    before: Any
+    folder: Path | None = None
+    split: Any = None
+    extra: Sequence[str] = ()
+
+    @staticmethod
+    def of(run: Any, source: Path, labels: Any, extra: Sequence[str] = ()) -> Wanted:
+        config = run.config
+        return Wanted(
+            source, run.unet, labels, run.meaning, config.seed, config.exclude, 0 if config.resize else config.size,
+            run.data.before, Path(config.init).parent if config.init else None, run.data.split, extra,
+        )  # fmt: skip
+
+
+def pictures(wanted: Wanted, quiet: bool = False) -> tuple[Any, bytes]:
+    """Pairs by part, every file of them opened and nothing wrong with any; and a contact sheet of a new run's.
+
+    A run that goes on has the split that it began with, one that begins with another's network has that one's.
+    Everything that is wrong is shown in one table, and refused; what is new, gone or changed is told.
+    """
+    from hwseg.datasets import data, seen, split
     from hwseg.datasets.faults import Faults
     from hwseg.datasets.look import look, regrouped
     from hwseg.datasets.sheet import MOST, sheet
     from hwseg.datasets.survey import chosen_views, require_sizes, survey
 
-    unet, config, faults = run.unet, run.config, Faults()
-    quiet, new = not run.fabric.is_global_zero, run.data.split is None
-    if new:
-        run.data.drawn = not data.is_split(source)
-    seed, exclude = config.seed, config.exclude
-    parts = data.load(source, unet.in_channels, unet.out_channels, seed, exclude, extra, labels, faults)
-    views = chosen_views(parts, MOST) if new and not quiet else []
+    unet, place, faults = wanted.unet, str(wanted.source), Faults()
+    parts = data.load(
+        wanted.source, unet.in_channels, unet.out_channels, wanted.seed, wanted.exclude, wanted.extra, wanted.labels,
+        faults,
+    )  # fmt: skip
+    views = chosen_views(parts, MOST) if wanted.split is None and not quiet else []
     with looking(quiet) as told:
-        looked = look(parts, run.meaning, views, told=told)
-    arranged, said = parts, []
+        looked = look(parts, wanted.meaning, views, told=told)
+    said = list[str]()
     if all(one.digest for part in looked.values() for one in part):
-        arranged, changes = run.data.arrange(parts)
-        said = [*changes.sentences(), *run.data.told_before(arranged)]
-    found = survey(source, regrouped(looked, arranged), labels, run.meaning, faults)
-    if not config.resize:
-        require_sizes(found.parts, config.size, unet.multiple, faults)
+        if wanted.split is not None:
+            parts, changes = wanted.split.arrange(parts)
+            said += changes.sentences()
+        elif wanted.folder and (base := split.for_data(wanted.folder, wanted.source, parts)):
+            parts = base.inherited(parts)
+            said.append(f"the split is that of {wanted.folder}")
+        said += seen.sentences(wanted.before, parts, "the network that this begins with")
+    found = survey(place, regrouped(looked, parts), wanted.labels, wanted.meaning, faults)
+    if wanted.crop:
+        require_sizes(found.parts, wanted.crop, unet.multiple, faults)
     if not quiet:
-        show_faults(found.remarks, str(source), "to be known", stderr=False)
-        show_faults(faults.found if len(faults.found) > 1 else (), str(source), "wrong")
-    faults.refuse(str(source))
+        show_faults(found.remarks, place, "to be known", stderr=False)
+        show_faults(faults.found if len(faults.found) > 1 else (), place, "wrong")
+    faults.refuse(place)
     for sentence in said:
         plain_console(quiet=quiet).print(sentence, style="yellow", highlight=False)
-    if views:
-        run.papers["sheet.png"] = sheet(found)
-    return arranged
+    return parts, sheet(found) if views else b""
 
 
-def follow(run: Any, source: Path, train: Any, labels: Any, extra: Sequence[str] = ()) -> Any:
+def follow(run: Any, source: Path, train: Any, labels: Any, extra: Sequence[str] = (), every: Any = None) -> Any:
     """Train `run` on a folder or CSV file with a progress bar, and print what came of it.
 
-    extra: further parts that are to be scored afterwards, and are looked at before.
+    extra: further parts that are to be scored afterwards, and are looked at before.  every: the pictures, if they were
+    looked at.
     """
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    config = run.config
+    from hwseg.datasets import data
     from hwseg.datasets.pairs import PARTS
 
-    every = pictures(run, source, labels, extra)
+    config = run.config
+    quiet = not run.fabric.is_global_zero
+    if run.data.split is None:
+        run.data.drawn = not data.is_split(source)
+    if every is None:
+        every, sheet = pictures(Wanted.of(run, source, labels, extra), quiet)
+        run.papers |= {"sheet.png": sheet} if sheet else {}
     parts = {part: pairs for part, pairs in every.items() if part in PARTS}
-    console = plain_console(quiet=not run.fabric.is_global_zero)
+    console = plain_console(quiet=quiet)
     counts = ", ".join(f"{len(pairs)} {part}" for part, pairs in parts.items())
     console.print(f"{counts} pictures; {config.steps} steps on {run.device}", highlight=False)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())

@@ -32,9 +32,8 @@ class Faults:
         if len(self.found) == 1:
             raise self.found[0]
         if self.found:
-            raise HwsegError(
-                place, f"has {len(self.found)} faults, listed above", "mend them, or --exclude the pictures"
-            )
+            rule = f"has {len(self.found)} faults, listed above"
+            raise HwsegError(place, rule, "mend them, or leave pictures out with --exclude")
 
 
 def each(faults: Faults | None) -> AbstractContextManager[None]:

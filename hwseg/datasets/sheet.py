@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
+from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 
@@ -26,8 +27,9 @@ def sheet(found: Survey) -> bytes:
     """PNG.  Those of a part that have no view are not shown, unless they could not be read."""
     rows = [(part, looked, _shown(looked)) for part, looked in found.parts.items() if looked]
     cell = SIDE + GAP, SIDE + LINE + GAP
-    width = 2 * MARGIN + COLUMNS * cell[0] - GAP
-    heights = [LINE + GAP + -(-len(shown) // COLUMNS) * cell[1] for _, _, shown in rows]
+    columns = max(3, min(COLUMNS, max((len(shown) for _, _, shown in rows), default=0)))
+    width = 2 * MARGIN + columns * cell[0] - GAP
+    heights = [LINE + GAP + -(-len(shown) // columns) * cell[1] for _, _, shown in rows]
     canvas = Image.new("RGB", (width, 2 * MARGIN + 2 * LINE + 2 * GAP + sum(heights)), GROUND)
     draw = ImageDraw.Draw(canvas)
     _head(draw, found, width)
@@ -40,7 +42,7 @@ def sheet(found: Survey) -> bytes:
             left = MARGIN + round(draw.textlength(f"{text}  ", _font(NAME + 3)))
             draw.text((left, top), f"{wrong} with faults", WRONG, _font(NAME + 3))
         for number, one in enumerate(shown):
-            row, column = divmod(number, COLUMNS)
+            row, column = divmod(number, columns)
             _cell(canvas, draw, one, (MARGIN + column * cell[0], top + LINE + GAP + row * cell[1]))
         top += height
     buffer = io.BytesIO()
@@ -58,7 +60,8 @@ def _count(number: int) -> str:
 
 def _head(draw: ImageDraw.ImageDraw, found: Survey, width: int) -> None:
     """The name of the data set, and its classes with their colours and shares of the known pixels."""
-    draw.text((MARGIN, MARGIN - 4), _cut(draw, found.source, width - 2 * MARGIN, _font(TITLE)), INK, _font(TITLE))
+    name = Path(found.source).resolve().name
+    draw.text((MARGIN, MARGIN - 4), _cut(draw, name, width - 2 * MARGIN, _font(TITLE)), INK, _font(TITLE))
     *counts, ignored = found.counts()
     total, left, top = max(1, sum(counts)), MARGIN, MARGIN + LINE + GAP
     entries = [(n, found.labels.name(n), counts[n] / total) for n in range(found.labels.classes)]

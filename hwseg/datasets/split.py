@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from hwseg.datasets.content import WIDTH
+from hwseg.datasets.data import is_split
 from hwseg.datasets.pairs import PARTS, Pair
 from hwseg.errors import HwsegError, require
 from hwseg.files import parsed_json, read_file
@@ -114,6 +115,13 @@ class Split:
         gone = [name for part in PARTS for name in self.parts[part] if (part, name) not in places]
         return places, Changes(*map(tuple, (new, gone, changed, renamed, moved)))
 
+    def inherited(self, parts: Mapping[str, Sequence[Pair]]) -> Parts:
+        """For a run that begins with what another one has trained: known pictures keep their part, new ones theirs."""
+        result, _ = self.arrange(parts)
+        placed = {id(pair) for part in PARTS for pair in result[part]}
+        new = {part: [pair for pair in parts.get(part, ()) if id(pair) not in placed] for part in PARTS}
+        return {part: pairs + new.get(part, []) for part, pairs in result.items()}
+
     def knows(self, pairs: Sequence[Pair]) -> bool:
         """Whether any of the pictures was in the run, by its content."""
         contents = {digest for names in self.parts.values() for digest in names.values()}
@@ -134,10 +142,22 @@ def parse(content: bytes, place: str) -> Split:
     return Split(parts, seed, drawn)
 
 
-def read(folder: Path) -> Split | None:
-    """The split of a run's folder, or None where there is none, as of an older hwseg."""
+def of_run(folder: Path) -> Split | None:
+    """The split of a run's folder; None where there is none, as of an older hwseg, or another file of this name."""
     path = folder / NAME
-    return parse(read_file(path), str(path)) if path.is_file() else None
+    if not path.is_file():
+        return None
+    content = read_file(path)
+    found = parsed_json(content, str(path), CURE)
+    return parse(content, str(path)) if isinstance(found, dict) and "format" in found else None
+
+
+def for_data(folder: Path, source: Path, parts: Mapping[str, Sequence[Pair]]) -> Split | None:
+    """The split of a run's folder, if it has any of these pictures and the data set says nothing of parts itself."""
+    if is_split(source):
+        return None
+    found = of_run(folder)
+    return found if found and found.knows([pair for part in PARTS for pair in parts.get(part, ())]) else None
 
 
 def _listed(names: Sequence[str]) -> str:

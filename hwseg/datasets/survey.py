@@ -156,10 +156,12 @@ def _classes(train: Sequence[Looked], labels: Labels, faults: Faults) -> None:
 
 def _copies(looked: Mapping[str, Sequence[Looked]], faults: Faults, remarks: Faults) -> None:
     """The same pictures, and those that look the same.  A further part may list those of another one again."""
-    files = {
-        (one.pair.image, one.pair.page): one for part in reversed(list(looked.values())) for one in part if one.digest
-    }
-    every = sorted(files.values(), key=lambda one: one.part not in PARTS)
+    files: dict[tuple[Path, int | None], Looked] = {}
+    for part in sorted(looked, key=lambda name: name not in PARTS):
+        for one in looked[part]:
+            if one.digest:
+                files.setdefault((one.pair.image, one.pair.page), one)
+    every = list(files.values())
     same: dict[bytes, Looked] = {}
     for one in every:
         first = same.setdefault(one.digest, one)

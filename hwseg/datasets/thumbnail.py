@@ -40,8 +40,10 @@ def colour(number: int, labels: Labels) -> tuple[int, int, int]:
 
 
 def _border(region: np.ndarray) -> np.ndarray:
-    """Pixels of a region beside one that is not of it; the edge of the picture is none."""
-    padded = np.pad(region, 1, mode="edge")
-    inner = padded[:-2, 1:-1] & padded[2:, 1:-1] & padded[1:-1, :-2] & padded[1:-1, 2:]
+    """Pixels of a region at most two from one that is not of it; the edge of the picture is none."""
+    inner = region
+    for _ in range(2):
+        padded = np.pad(inner, 1, mode="edge")
+        inner = padded[1:-1, 1:-1] & padded[:-2, 1:-1] & padded[2:, 1:-1] & padded[1:-1, :-2] & padded[1:-1, 2:]
     found: np.ndarray = region & ~inner
     return found
