@@ -134,7 +134,7 @@ class Drawing:
         skips = planes == 8 and mode != Mode.POINT and not split and not residual and pitch % 8 == 0
         cfg = {
             "planes": planes, "mode": mode, "pitch": pitch, "split": split, "residual": residual,
-            "signed_in": self.pick("CONFIG", "signed_in", range(2)),
+            "signed_in": self.pick("CONFIG", "signed_in", range(2 - residual)),
             "skip": fixed.get("skip", self.pick("CONFIG", "skip", range(1 + skips))),
             "out_planes": self.pick("CONFIG", "out_planes", range(1, 9)),
             "raw": int(kind == "raw"), "dot": int(kind == "dot"),
