@@ -106,5 +106,5 @@ def _export(source: Path, out: Path, size: Size | None, name: str) -> Size:
     model, meta = load_network(checkpoint)
     require(bool(meta["quantized"]), str(checkpoint), "is a float network", "train with a preset other than float")
     size = size or (int(meta["resize"] or meta["size"]),) * 2
-    export_qonnx(model, out, size, meta["input"], meta["labels"], name)
+    export_qonnx(model, out, size, meta["input"], meta["labels"], name, meta["seen"])
     return size
