@@ -27,7 +27,7 @@ LARGE = (4096, 20_000)
 """Rows, columns."""
 TARGETS = {"speed": 0.75, "jobs": 1.7, "memory": 2e9}
 
-ONE_THREAD = {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
+ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 
 
 def picture(size: tuple[int, int]) -> np.ndarray:
