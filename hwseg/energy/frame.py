@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+import numpy as np
+
 from hwseg.clock.timing import STARTUP
 from hwseg.compile.program import Program
 from hwseg.energy.data import Observed, observe
