@@ -152,8 +152,8 @@ def require_size(picture: Sequence[int], mask: Sequence[int], place: str) -> Non
 
 
 def chosen(parts: dict[str, list[Pair]], place: str, faults: Faults | None = None) -> dict[str, list[Pair]]:
-    """The parts, of which there must be something to train and something to validate on."""
-    for part in ("train", "val"):
+    """The parts, of which there must be something to train and something to validate on; none if that was a fault."""
+    for part in ("train", "val") if parts or faults is None else ():
         cure = "add some to its split, or let all be split anew"
         with each(faults):
             require(bool(parts.get(part)), place, f"has no {part} pictures", cure)
