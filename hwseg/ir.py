@@ -51,12 +51,22 @@ class Node:
 
 
 @dataclass(frozen=True)
+class Rounding:
+    """A quantizer of probabilities: clamp(round_half_even(p / scale), low, high) * scale."""
+
+    scale: Fraction
+    low: int
+    high: int
+
+
+@dataclass(frozen=True)
 class Head:
     """The network's result: value[c] = tensor[c] * scale[c] + offset[c], then `activation`; the mask compares integers.
 
     `activation`: "none", "sigmoid", "softmax", or, where the model itself gives the mask, "threshold" or "argmax".  One
     channel: mask = value > threshold before the activation (probability 1/2 is value 0).  Several: mask = argmax over
-    channels, the smallest index first among equals.
+    channels, the smallest index first among equals.  `rounding`: of the probabilities that the model gives; the mask is
+    that of the probabilities before it.
     """
 
     tensor: str
@@ -64,6 +74,7 @@ class Head:
     offset: tuple[Fraction, ...]
     activation: str = "none"
     threshold: Fraction = Fraction(0)
+    rounding: Rounding | None = None
 
 
 @dataclass(frozen=True)

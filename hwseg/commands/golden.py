@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 )
 @click.option("--out", type=click.Path(path_type=Path), help="Write the output, float32 [1, C, H, W], as .npy.")
 @click.option(
-    "--compare", type=click.Choice(["qonnx", "brevitas", "finn"]), help="Compare every tensor with an executor."
+    "--compare",
+    type=click.Choice(["qonnx", "brevitas", "finn", "onnxruntime"]),
+    help="Compare every tensor with an executor.",
 )
 @click.option(
     "--checkpoint", type=click.Path(path_type=Path), help="Brevitas network; by default MODEL with ending .pt."
@@ -91,6 +93,8 @@ def _compare(model: Path, q: np.ndarray, executor: str, checkpoint: Path | None)
 
     if executor == "qonnx":
         return referee.compare(model, q, executor, referee.run_qonnx)
+    if executor == "onnxruntime":
+        return referee.compare(model, q, executor, referee.run_onnxruntime)
     if executor == "finn":
         from hwseg.quant.read.finn import run_finn
 

@@ -46,4 +46,7 @@ def output(head: Head, q: np.ndarray) -> np.ndarray:
     elif head.activation == "softmax":
         powers = np.exp(x - x.max(axis=2, keepdims=True))
         x = powers / powers.sum(axis=2, keepdims=True)
+    if head.rounding is not None:
+        scale = float(head.rounding.scale)
+        x = np.clip(np.rint(x / scale), head.rounding.low, head.rounding.high) * scale
     return np.ascontiguousarray(x.transpose(2, 0, 1)[None].astype(np.float32))

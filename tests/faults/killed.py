@@ -3,8 +3,8 @@
     python -m tests.faults.killed --count 1000 [--seed 0] [--command train]
 
 Each command writes into a folder in which an earlier result lies, or none.  Killed, the folder must hold all of the
-earlier result or all of the new one (a training run: any step, sound).  Repeated, it must hold what a run that nobody
-disturbed gives, bit for bit, with no hidden file beside it and no process behind it.
+earlier result or all of the new one (a training run: any step, sound; segmented pictures: whole masks only).  Repeated,
+it must hold what an undisturbed run gives, bit for bit, with no hidden file beside it and no process behind it.
 """
 
 from __future__ import annotations
@@ -28,6 +28,8 @@ from typing import Any
 
 from hwseg.cli import main as hwseg
 from hwseg.files import MANIFEST, sha256, verify_manifest
+from hwseg.pictures.read import read_one
+from hwseg.segment.journal import UNFINISHED
 from tests.faults import small
 from tests.faults.pictures import discs
 
@@ -38,11 +40,13 @@ MODULES = (
     "commands.report",
     "commands.simulate",
     "pictures.source",
+    "segment.run",
+    "commands.segment",
 )
 TRAINING = ("quant.train.run", "quant.train.plots", "commands.train")
 """Imported before the first fork, so that a killed second is a second of work."""
 
-SHARES = {"train": 8, "compile": 7, "simulate": 1, "package": 3, "report": 1}
+SHARES = {"train": 7, "segment": 4, "compile": 5, "simulate": 1, "package": 2, "report": 1}
 """Of the count, of each command."""
 
 WAIT = 20.0
@@ -60,9 +64,11 @@ class Command:
     words: tuple[tuple[str, ...], ...]
     check: Callable[[Path], Any]
     again: tuple[str, ...] = ()
-    """Words of the repetition, where it is not the command itself and there is something to go on with."""
-    partial: bool = False
-    """A killed command may leave a result of its own: a run that can be resumed."""
+    """Words that the repetition has besides, where there is something to go on with."""
+    unfinished: str = ""
+    """The file that tells so: a killed command may leave a result of its own, from which it is resumed."""
+    part: Callable[[Any, Any], bool] = lambda found, wanted: True
+    """Whether what a killed command left may be a part of what is wanted."""
     wanted: list[Any] = field(default_factory=list)
     seconds: float = 1.0
 
@@ -78,10 +84,13 @@ class Command:
     def clear(self) -> None:
         shutil.rmtree(self.folder, ignore_errors=True)
 
+    def resumed(self, number: int) -> tuple[str, ...]:
+        return (*self.words[number], *self.again)
+
     def trial(self, rng: random.Random) -> str:
         """Kill it once, look, repeat it, look again; what the killed command had come to."""
         old, new = rng.randrange(len(self.words)), rng.randrange(len(self.words))
-        if self.partial or rng.random() < 0.3:
+        if self.unfinished or rng.random() < 0.3:
             self.clear()
         elif not self.folder.exists():
             assert finish(run(self.words[old])) == 0
@@ -89,10 +98,12 @@ class Command:
         process = run(self.words[new])
         killed = kill(process, rng.random() * 1.1 * self.seconds)
         after = self.check(self.folder) if self.folder.exists() else None
-        allowed = (before, self.wanted[new])
-        assert self.partial or after in allowed, f"{self.name}: neither the earlier result nor the new one"
-        resumable = bool(self.again) and (self.folder / "last.pt").exists()
-        status = finish(run(self.again if resumable else self.words[new]))
+        if self.unfinished:
+            assert after is None or self.part(after, self.wanted[new]), f"{self.name}: {after} is no part of the result"
+        else:
+            assert after in (before, self.wanted[new]), f"{self.name}: neither the earlier result nor the new one"
+        resumable = bool(self.unfinished) and (self.folder / self.unfinished).exists()
+        status = finish(run(self.resumed(new) if resumable else self.words[new]))
         assert status == 0, f"{self.name}: the repetition ended with {status}: {said()}"
         assert self.check(self.folder) == self.wanted[new], f"{self.name}: another result after a kill"
         left = [path.name for path in (*self.folder.rglob(".*"), *self.folder.parent.glob(".*"))]
@@ -100,6 +111,14 @@ class Command:
         if not killed:
             return "ended first"
         return "new result" if after == self.wanted[new] else "old result" if after == before else "can be resumed"
+
+
+class Trained(Command):
+    """A run says itself what it is: nothing is chosen again."""
+
+    def resumed(self, number: int) -> tuple[str, ...]:
+        command, _config, *rest = self.words[0]
+        return (command, *rest, *self.again)
 
 
 CACHE = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
@@ -185,6 +204,13 @@ def reported(folder: Path) -> str:
     return sha256(folder / MANIFEST)
 
 
+def segmented(folder: Path) -> dict[str, str]:
+    """Digests of the masks, each of which can be read, and of what was measured of them."""
+    for path in folder.glob("*.png"):
+        assert read_one(path).pixels.size
+    return {path.name: sha256(path) for path in sorted(folder.iterdir()) if not path.name.startswith(".")}
+
+
 def trained(folder: Path) -> Any:
     """A run's step and parameters; every file of it can be read."""
     import tomllib
@@ -237,6 +263,8 @@ def commands(folder: Path, names: Sequence[str]) -> list[Command]:
             tuple(("report", str(build), "--images", str(p)) for p in pictures), reported,
         ),
     }  # fmt: skip
+    if "segment" in names:
+        found["segment"] = segmentation(folder / "segment", models)
     if "train" in names:
         data = str(discs(folder / "set", 8))
         out = folder / "train" / "run"
@@ -247,9 +275,22 @@ def commands(folder: Path, names: Sequence[str]) -> list[Command]:
         )
         base = ("train", str(config), "--data", data, "-o", str(out))
         words = (base, (*base, "--seed", "5"))
-        again = ("train", "--data", data, "-o", str(out), "--resume")
-        found["train"] = Command("train", out, words, trained, again, partial=True)
+        found["train"] = Trained("train", out, words, trained, ("--resume",), "last.pt")
     return [found[name] for name in names]
+
+
+def segmentation(folder: Path, models: Sequence[Path]) -> Command:
+    """Five pictures of 24 tiles: what is killed has some masks and some tiles of the next."""
+    (folder / "in").mkdir(parents=True)
+    for seed in range(5):
+        small.picture(folder / f"in/{seed}.png", side=60, seed=seed)
+    out = folder / "out"
+    words = tuple(
+        ("segment", str(m), str(folder / "in"), "-o", str(out), "--tile", "16x16", "--measure", str(out / "m.csv"))
+        for m in models
+    )
+    part = lambda found, wanted: found.items() <= wanted.items()  # noqa: E731
+    return Command("segment", out, words, segmented, ("--resume",), UNFINISHED, part)
 
 
 def campaign(folder: Path, counts: dict[str, int], seed: int, say: Callable[[str], None]) -> dict[str, Counter[str]]:
@@ -287,4 +328,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

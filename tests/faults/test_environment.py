@@ -272,6 +272,25 @@ def test_a_signal_ends_a_command_and_leaves_nothing(number: signal.Signals, tmp_
     assert str(cache) not in left
 
 
+def test_two_processes_on_an_empty_cache_make_the_same(tmp_path: Path) -> None:
+    """Both at once, each into its own folder: one waits for the other's entry or makes its own, and nobody fails."""
+    cache = empty_but_for_yosys(tmp_path / "cache")
+    graph = model(tmp_path / "model.onnx")
+    started = [
+        subprocess.Popen(
+            [sys.executable, "-m", "hwseg", "compile", str(graph), "--array", ARRAY, "-o", str(tmp_path / name)],
+            stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True,
+            env=environment({"XDG_CACHE_HOME": str(cache)}),
+        )
+        for name in ("first", "second")
+    ]  # fmt: skip
+    said = [process.communicate(timeout=240)[1] for process in started]
+    assert [process.returncode for process in started] == [0, 0], said
+    first, second = [(tmp_path / name / MANIFEST).read_bytes() for name in ("first", "second")]
+    assert first == second
+    assert [path.name for path in (cache / "hwseg" / "engines").iterdir() if path.name.startswith(".tmp")] == []
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("options", ["size=1m", "ro"])
 def test_compile_with_a_full_or_read_only_home(options: str, tmp_path: Path) -> None:

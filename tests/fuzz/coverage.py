@@ -27,7 +27,7 @@ Range = tuple[int, int]
 def label(node: onnx.NodeProto, maps: set[str]) -> str:
     """The name under which an operation is counted."""
     given = attributes(node)
-    if node.op_type in ("Quant", "IntQuant"):
+    if node.op_type in ("Quant", "IntQuant", "DequantizeLinear"):
         return "Quant"
     if node.op_type == "Conv":
         kernel = given.get("kernel_shape", [1])[0]  # the drawer leaves it out of 1x1 only
@@ -50,6 +50,9 @@ def sequences(model: onnx.ModelProto) -> tuple[set[tuple[str, str]], set[tuple[s
     for node in executor.live():
         sources = [name for name in node.input if name in labels]
         if not sources or node.op_type == "Shape":
+            continue
+        if node.op_type in ("QuantizeLinear", "Clip"):  # the first of three nodes, counted at the last
+            labels[node.output[0]], behind[node.output[0]] = labels[sources[0]], behind[sources[0]]
             continue
         this = label(node, set(labels))
         pairs |= {(labels[name], this) for name in sources}

@@ -126,7 +126,7 @@ def draw(seed: int) -> Recipe:
     finish(pen, sketch)
     order = pen.weighted({0: 4.0, 1: 0.5, 7: 0.5})
     dead = tuple(pen.integer(0, len(sketch.maps) - 1) for _ in range(pen.weighted({0: 6.0, 1: 1.0, 2: 0.3})))
-    return sketch.recipe(order, dead, inline=pen.chance(0.1))
+    return sketch.recipe(order, dead, inline=pen.chance(0.1), qdq=pen.chance(0.3))
 
 
 def picture(pen: Pen, foldable: bool) -> Picture:

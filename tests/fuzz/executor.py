@@ -48,8 +48,18 @@ class Final:
     mask: np.ndarray | None = None
 
 
-Value = Exact | Grid | Final | np.ndarray
+@dataclass(frozen=True)
+class Levels:
+    """What QuantizeLinear makes of a map: integers [channel, row, column], no numbers yet."""
+
+    integers: np.ndarray
+
+
+Value = Exact | Grid | Final | Levels | np.ndarray
 """What a tensor of the file holds; an array is a constant of floats or integers."""
+
+QUANTIZERS = ("Quant", "IntQuant", "QuantizeLinear", "Clip", "DequantizeLinear")
+"""What is no arithmetic of sizes, even of constants."""
 
 
 @dataclass(frozen=True)
@@ -90,6 +100,8 @@ class Executor:
                 names.add(node.output[0])
             elif node.op_type in ("Quant", "IntQuant") and node.input[0] in names:
                 found.append(self.quantizer(node))
+            elif node.op_type == "QuantizeLinear" and node.input[0] in names:
+                found.append(self._clipped(node))
         if found:
             return found[0].low, found[0].high, Fraction(float(found[0].scale.flat[0]))
         given = {entry.key: entry.value for entry in self.model.metadata_props}.get("hwseg.input_scale")
@@ -166,9 +178,32 @@ class Executor:
             return Quantizer(scale, -(1 << width - 1) + narrow, (1 << width - 1) - 1)
         return Quantizer(scale, 0, (1 << width) - 1 - narrow)
 
+    def linear(self, node: onnx.NodeProto, rank: int, kind: Any = None) -> tuple[np.ndarray, np.ndarray, Any]:
+        """Scale and zero point of a QuantizeLinear or DequantizeLinear, as they broadcast, and the integers' type."""
+        scale, zero = np.asarray(self.value(node.input[1]), np.float32), np.zeros((), kind or np.uint8)
+        if len(node.input) > 2 and node.input[2]:
+            zero = np.asarray(self.value(node.input[2]))
+        shape = [1] * rank
+        if scale.size > 1:
+            shape[attributes(node).get("axis", 1)] = -1
+        return (
+            scale.reshape(shape),
+            (zero.astype(np.int64) + np.zeros(scale.shape, np.int64)).reshape(shape),
+            zero.dtype,
+        )
+
+    def _clipped(self, node: onnx.NodeProto) -> Quantizer:
+        """A QuantizeLinear and the Clip behind it, counted from the zero point."""
+        scale, zero, kind = self.linear(node, 4)
+        low, high = np.iinfo(kind).min, np.iinfo(kind).max
+        for reader in self.live():
+            if reader.op_type == "Clip" and reader.input[0] == node.output[0]:
+                low, high = (int(np.asarray(self.value(name))) for name in reader.input[1:])
+        return Quantizer(scale, low - int(zero.flat[0]), high - int(zero.flat[0]))
+
     def _constant(self, node: onnx.NodeProto) -> bool:
         """Is it arithmetic of sizes, by ONNX's own reference?"""
-        if node.op_type in ("Quant", "IntQuant"):
+        if node.op_type in QUANTIZERS:
             return False
         return all(isinstance(self.value(name), np.ndarray) for name in node.input if name)
 

@@ -118,11 +118,13 @@ class Map:
 class Net:
     """Nodes and constants of a file; `node` returns the name of the tensor that it makes.
 
-    inline: constants are nodes, not initializers.
+    inline: constants are nodes, not initializers.  qdq: quantizers are QuantizeLinear, Clip and DequantizeLinear, where
+    those can say the same.
     """
 
-    def __init__(self, opset: int, inline: bool = False) -> None:
+    def __init__(self, opset: int, inline: bool = False, qdq: bool = False) -> None:
         self.opset, self.inline = opset, inline
+        self.qdq = qdq and opset >= 13
         self.nodes: list[onnx.NodeProto] = []
         self.constants: list[onnx.TensorProto] = []
         self.picture: tuple[int, int, int] = (1, 1, 1)
@@ -142,6 +144,8 @@ class Net:
     def quant(self, x: str, scale: Any, bits: int, signed: bool, narrow: bool, style: int = 0) -> str:
         """style: one of the ways in which exporters write the same node."""
         array = np.asarray(scale, np.float32)
+        if self.qdq and (bits <= 8 or (bits, signed, narrow) == (32, True, False)):
+            return self._linear(x, array, bits, signed, narrow, style)
         if array.size == 1:
             array = array.reshape(((), (1,), (1, 1, 1, 1), ())[style % 4])
         mode = ("ROUND", "HALF_EVEN")[style // 4 % 2]
@@ -157,6 +161,30 @@ class Net:
             narrow=int(narrow),
             rounding_mode=mode,
         )
+
+    def _linear(self, x: str, scale: np.ndarray, bits: int, signed: bool, narrow: bool, style: int) -> str:
+        """The same in two or three nodes: the style's first bit says which of two zero points, the second where a
+        constant begins, the third whether what would do without a Clip has one.
+        """
+        low = (narrow - (1 << bits - 1)) if signed else 0
+        high = low + (1 << bits) - 1 - narrow
+        other, early, clips = style & 1, style & 2, style & 4
+        kind: Any = np.int32 if bits == 32 else np.uint8 if signed == bool(other) else np.int8
+        zero = 0 if bits == 32 or not other else 128 if signed else -128
+        lasting = next((c for c in self.constants if c.name == x), None)
+        axis = {"axis": int(np.argmax(scale.shape))} if scale.size > 1 else {}
+        parameters = [self.const(scale.reshape(-1) if scale.size > 1 else scale.reshape(())), ""]
+        if zero or kind is not np.uint8 or style & 8:
+            parameters[1] = self.const(np.full(scale.size, zero) if scale.size > 1 else zero, kind)
+        if lasting is not None and (early or bits == 32):
+            ratio = np.asarray(numpy_helper.to_array(lasting) / scale).astype(np.float64)
+            name = self.const(np.rint(np.clip(ratio, low, high)).astype(np.int64) + zero, kind)
+        else:
+            name = self.node("QuantizeLinear", x, *filter(None, parameters), **axis)
+        limits = np.iinfo(kind)
+        if clips or (low + zero, high + zero) != (limits.min, limits.max):
+            name = self.node("Clip", name, self.const(low + zero, kind), self.const(high + zero, kind))
+        return self.node("DequantizeLinear", name, *filter(None, parameters), **axis)
 
     def model(self, output: str, order: int = 0) -> onnx.ModelProto:
         """order: 0 as made, 1 from the end, else shuffled by this seed."""

@@ -13,7 +13,7 @@ import onnx
 
 from tests.fuzz import exact
 from tests.fuzz.exact import Exact
-from tests.fuzz.executor import Executor, Final, Grid, Operation, Value, attributes, classes, reference
+from tests.fuzz.executor import Executor, Final, Grid, Levels, Operation, Value, attributes, classes, reference
 
 
 def execute(model: onnx.ModelProto, picture: np.ndarray | None = None) -> Executor:
@@ -31,6 +31,43 @@ def _quant(e: Executor, node: onnx.NodeProto) -> Value:
     quotients = np.asarray(np.float32(x) / scale)
     numbers = [min(max(_nearest(float(q)), quantizer.low), quantizer.high) for q in quotients.reshape(-1)]
     return Grid(np.array(numbers, np.int64).reshape(quotients.shape), scale)
+
+
+def _quantize_linear(e: Executor, node: onnx.NodeProto) -> Value:
+    x = e.value(node.input[0])
+    if isinstance(x, Exact):
+        scale, zero, kind = e.linear(node, 3)
+        z, limits = int(zero.reshape(())), np.iinfo(kind)
+        scales = [Fraction(float(scale.reshape(())))] * len(x.units)
+        return Levels(exact.quantized(x, scales, limits.min - z, limits.max - z).integers + z)
+    assert isinstance(x, np.ndarray)
+    scale, zero, kind = e.linear(node, x.ndim)
+    limits, quotients = np.iinfo(kind), np.asarray(np.float32(x) / scale)
+    zeros = np.broadcast_to(zero, quotients.shape).reshape(-1).tolist()
+    found = [
+        min(max(_nearest(float(q)) + z, limits.min), limits.max) for q, z in zip(quotients.flat, zeros, strict=True)
+    ]
+    return np.array(found, kind).reshape(quotients.shape)
+
+
+def _clip(e: Executor, node: onnx.NodeProto) -> Value:
+    x = e.value(node.input[0])
+    low, high = (int(np.asarray(e.value(name))) for name in node.input[1:])
+    n = x.integers if isinstance(x, Levels) else x
+    assert isinstance(n, np.ndarray), node.name
+    found = np.minimum(np.maximum(n, low), high)
+    return Levels(found) if isinstance(x, Levels) else found.astype(n.dtype)
+
+
+def _dequantize_linear(e: Executor, node: onnx.NodeProto) -> Value:
+    x = e.value(node.input[0])
+    if isinstance(x, Levels):
+        scale, zero, _ = e.linear(node, 3)
+        n = x.integers - int(zero.reshape(()))
+        return Exact(n, (Fraction(float(scale.reshape(()))),) * len(n))
+    assert isinstance(x, np.ndarray), node.name
+    scale, zero, _ = e.linear(node, x.ndim, x.dtype)
+    return Grid(x.astype(np.int64) - zero, scale)
 
 
 def _nearest(x: float) -> int:
@@ -265,6 +302,9 @@ def _sigmoid_above(x: Fraction, probability: Fraction) -> bool:
 OPERATIONS: Mapping[str, Operation] = {
     "Quant": _quant,
     "IntQuant": _quant,
+    "QuantizeLinear": _quantize_linear,
+    "Clip": _clip,
+    "DequantizeLinear": _dequantize_linear,
     "Conv": _conv,
     "ConvTranspose": _conv_transpose,
     "BatchNormalization": _batch_normalization,

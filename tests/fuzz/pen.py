@@ -111,5 +111,5 @@ class Sketch:
         """Those of all activations, as floats."""
         return [float(x.scale) for x in self.maps if x.scale is not None]
 
-    def recipe(self, order: int, dead: tuple[int, ...], inline: bool) -> Recipe:
-        return Recipe(self.picture, tuple(self.steps), self.opset, order, dead, inline)
+    def recipe(self, order: int, dead: tuple[int, ...], inline: bool, qdq: bool) -> Recipe:
+        return Recipe(self.picture, tuple(self.steps), self.opset, order, dead, inline, qdq)

@@ -103,7 +103,7 @@ class Picture:
 class Recipe:
     """opset: of the file.  order: of its nodes, see `Net.model`.  dead: tensors that a branch nobody reads hangs on.
 
-    inline: constants are nodes.
+    inline: constants are nodes.  qdq: quantizers are QuantizeLinear, Clip and DequantizeLinear.
     """
 
     picture: Picture
@@ -112,6 +112,7 @@ class Recipe:
     order: int = 0
     dead: tuple[int, ...] = ()
     inline: bool = False
+    qdq: bool = False
 
     def without(self, number: int) -> Recipe:
         """Step `number` left out: what read its tensor reads what it read first."""
@@ -199,7 +200,7 @@ def cycled(values: tuple[Any, ...], count: int) -> list[Any]:
 
 def replay(recipe: Recipe) -> tuple[Net, list[Map]]:
     """The network, and every tensor of the recipe.  Raises Unbuildable."""
-    net = Net(recipe.opset, recipe.inline)
+    net = Net(recipe.opset, recipe.inline, recipe.qdq)
     maps = [recipe.picture.emit(net)]
     for step in recipe.steps:
         maps.append(emitted(step, net, maps))

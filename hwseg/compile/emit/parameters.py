@@ -70,7 +70,7 @@ def layer_triples(layer: Layer, allow_inexact: bool = False) -> LayerTriples:
                 f"channel {c}: {len(different)} of {op.high - op.low} requantization steps, the first at "
                 f"{different[0]}, are not reproduced by a 29-bit multiplier (factor {float(m):.9g}, "
                 f"offset {float(b):.9g})",
-                "use power-of-two scales, or --allow-inexact",
+                "use power-of-two scales" + (", or --allow-inexact" if triple.fits else ""),
             )
             wrong += len(different)
         triples.append(triple)

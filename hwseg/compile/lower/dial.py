@@ -15,7 +15,7 @@ from dataclasses import replace
 from fractions import Fraction
 
 from hwseg.golden.dial import drops, rounded
-from hwseg.ir import Graph, Head, Node, TensorType
+from hwseg.ir import Graph, Node, TensorType
 from hwseg.ops import ROUNDING, SUMS, Add, Requantize
 
 
@@ -31,7 +31,7 @@ def turned(graph: Graph, planes: int) -> Graph:
         types[node.output] = _type(graph.types[node.output], units[node.output], nodes[-1], types)
     head = graph.head
     unit = 1 << units[head.tensor]
-    scaled = Head(head.tensor, tuple(s * unit for s in head.scale), head.offset, head.activation, head.threshold)
+    scaled = replace(head, scale=tuple(s * unit for s in head.scale))
     return replace(graph, nodes=tuple(nodes), types=types, head=scaled)
 
 

@@ -1,6 +1,6 @@
 """A model file becomes the integer graph, and others are asked whether it is the same.
 
-    in    a QONNX file, which may be damaged or hostile
+    in    a QONNX, QCDQ or QDQ file, which may be damaged or hostile
     out   `hwseg.ir.Graph`, or `HwsegError` with the node's name, the rule and a cure
 
 Read `load` first; an operation's rule has the stem that it has in `hwseg.golden` and `hwseg.compile.lower`.
@@ -10,11 +10,13 @@ Read `load` first; an operation's rule has the stem that it has in `hwseg.golden
     values           what a tensor is between two Quant nodes: an exact affine function of integer tensors
     builder          the graph so far, which the rules share: values, constants, nodes; quantizing and settling them
     quantizer        what a Quant node says
+    integers         what QuantizeLinear, Clip and DequantizeLinear say, and what waits between them
     attributes       what other nodes say, checked
     sizes            sizes of the input that would do, for error messages
     fold             arithmetic on constants, done at once
 
     requantization   Quant
+    quantize_linear  QuantizeLinear, Clip, DequantizeLinear
     convolution      Conv, ConvTranspose
     affine           BatchNormalization, Sub, Mul, Div
     addition         Add

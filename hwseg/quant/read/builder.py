@@ -13,6 +13,7 @@ import numpy as np
 from hwseg.errors import HwsegError, require
 from hwseg.ir import Node, TensorType
 from hwseg.ops import Add, Concat, Op, Requantize, shape
+from hwseg.quant.read.integers import Integers, read_integers
 from hwseg.quant.read.onnx_file import EXPORT, MAX_ELEMENTS, OnnxFile, OnnxNode
 from hwseg.quant.read.quantizer import Quantized, Quantizer, one_scale, read_quantizer
 from hwseg.quant.read.values import ZERO, Move, Part, Rationals, Value, rationals, show, zipped
@@ -28,6 +29,8 @@ class Builder:
     file: OnnxFile
     values: dict[str, Value] = field(default_factory=dict)
     quantized: dict[str, Quantized] = field(default_factory=dict)
+    integers: dict[str, Integers] = field(default_factory=dict)
+    """What waits between a QuantizeLinear and its DequantizeLinear."""
     constants: dict[str, np.ndarray] = field(default_factory=dict)
     nodes: list[Node] = field(default_factory=list)
     types: dict[str, TensorType] = field(default_factory=dict)
@@ -54,7 +57,7 @@ class Builder:
                     names.add(node.outputs[0])
                 else:
                     readers.append(node)
-        found = [(node, self.quantizer(node)) for node in readers if node.op == "Quant"]
+        found = [(node, self._first_quantizer(node)) for node in readers if node.op in ("Quant", "QuantizeLinear")]
         self.input_quantizer = bool(found)
         if not found:
             return 0, 255, _metadata_scale(self.file)
@@ -69,9 +72,22 @@ class Builder:
         )
         return ranges.pop()
 
+    def _first_quantizer(self, node: OnnxNode) -> Quantizer:
+        """Of a node that reads the input; Clip nodes behind a QuantizeLinear count where nothing else reads it."""
+        if node.op == "Quant":
+            return self.quantizer(node)
+        clips, readers = [], [node]
+        while len(readers) == 1 and readers[0].op in ("QuantizeLinear", "Clip"):
+            clips += readers if readers[0].op == "Clip" else []
+            readers = [other for other in self.file.nodes if readers[0].outputs[0] in other.inputs]
+        return read_integers(node, self.constant, clips).quantizer(node.name)
+
     def value(self, node: OnnxNode, index: int = 0) -> Value:
         """The activation a node reads."""
         name = node.input(index)
+        if name in self.integers:
+            rule = f"input {index} must be an activation, {name!r} is integers of {self.integers[name].node.name}"
+            raise HwsegError(node.name, rule, "put a DequantizeLinear before it")
         if name not in self.values:
             constant = name in self.constants or name in self.quantized
             what = "a constant" if constant else "no first output of a node" if name else "missing"

@@ -22,6 +22,8 @@ def comparison(b: Builder, node: OnnxNode) -> None:
     limit = b.constant(node, 1, "threshold")
     good = value.activation in ("none", "sigmoid") and value.shape[2] == 1 and limit.size == 1
     require(good, node.name, "must compare one channel with one number", "compare outside the model")
+    cure = "leave the quantizer behind the Sigmoid out"
+    require(value.rounding is None, node.name, "must compare the probability itself, not a rounded one", cure)
     (threshold,) = b.numbers(node, 1, "threshold")
     if value.activation == "sigmoid":
         p = float(threshold)
@@ -62,4 +64,4 @@ def head_of(b: Builder, output: str) -> Head:
     require(plain, output, "the output must be a quantized tensor or a convolution's", "put a QuantIdentity at the end")
     largest = max(abs(number) for number in (*part.scales[0], *part.offset))
     require(largest < 1 << 128, output, "scale and offset must fit float32", "check the constants before the output")
-    return Head(part.tensors[0], part.scales[0], part.offset, value.activation, value.threshold)
+    return Head(part.tensors[0], part.scales[0], part.offset, value.activation, value.threshold, value.rounding)

@@ -11,7 +11,7 @@ how far arithmetic must have carried it.  Poolings and enlargings only choose am
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 
 import numpy as np
@@ -179,10 +179,19 @@ class Layerwise:
         """What arises behind the head's numbers; classes that two equal numbers decide are float32's."""
         kind = self.graph.types[head.tensor]
         q = self.seen[head.tensor].transpose(1, 2, 0)
-        expected = golden.output(head, q).astype(np.float64)
+        expected = golden.output(replace(head, rounding=None), q).astype(np.float64)
         room = np.zeros_like(expected)
         if head.activation in ("sigmoid", "softmax"):  # differences of logits are off by twice that at most
             room = np.minimum(expected, 1 - expected) * np.expm1(min(2 * self._room(), 32))
+        if head.rounding is not None:
+            # What rounds to the number found, rather than that number, is as near as without rounding.
+            scale = float(head.rounding.scale)
+            low, high = (
+                np.clip(expected + side * scale / 2, head.rounding.low * scale, head.rounding.high * scale)
+                for side in (-1, 1)
+            )
+            whole = np.abs(found / scale - np.rint(found / scale)) <= 2.0**-10
+            expected = np.where(whole, np.clip(found, low, high), np.nan)
         wrong = ~(np.abs(found - expected) <= room + 2e-6)[0].all(0)
         if head.activation not in ("argmax", "threshold") or not wrong.any():
             return Own(int(wrong.sum()), float("inf") if wrong.any() else 0.0)

@@ -1,9 +1,10 @@
-"""A QONNX file becomes the integer graph: floating point ends here.
+"""A QONNX or QDQ file becomes the integer graph: floating point ends here.
 
-Quant nodes say where integers are.  Everything between two of them (bias, batch normalization, ReLU) is gathered as an
-exact rational function of the accumulator and becomes one `Requantize`; every number is the rational that the model's
-float32 says.  Two constants follow the executors' floating point: weights are rounded after the float32 division that
-QONNX defines, and a batch normalization's factor is gamma / sqrt(variance + epsilon) in float64.
+Quant nodes, or QuantizeLinear with DequantizeLinear, say where integers are.  Everything between two of them (bias,
+batch normalization, ReLU) is gathered as an exact rational function of the accumulator and becomes one
+`Requantize`; every number is the rational that the model's float32 says.  Two constants follow the executors'
+floating point: weights are rounded after the float32 division that QONNX defines, and a batch normalization's
+factor is gamma / sqrt(variance + epsilon) in float64.
 
 Each ONNX operation has one rule, which adds to the graph so far (`hwseg.quant.read.builder`).
 """
@@ -28,8 +29,9 @@ from hwseg.quant.read.convolution import convolution, transposed_convolution
 from hwseg.quant.read.enlarging import enlarging
 from hwseg.quant.read.fold import folded
 from hwseg.quant.read.head import comparison, final, head_of
-from hwseg.quant.read.onnx_file import EXPORT, OnnxFile, OnnxNode, read
+from hwseg.quant.read.onnx_file import OnnxFile, OnnxNode, read
 from hwseg.quant.read.pooling import max_pooling
+from hwseg.quant.read.quantize_linear import clip, dequantize_linear, quantize_linear
 from hwseg.quant.read.relu import relu
 from hwseg.quant.read.requantization import requantization
 from hwseg.quant.read.sizes import UnfitSizeError, nearest_sizes
@@ -38,6 +40,9 @@ from hwseg.quant.read.values import Value
 
 RULES: Mapping[str, Callable[[Builder, OnnxNode], None]] = {
     "Quant": requantization,
+    "QuantizeLinear": quantize_linear,
+    "Clip": clip,
+    "DequantizeLinear": dequantize_linear,
     "Conv": convolution,
     "ConvTranspose": transposed_convolution,
     "BatchNormalization": batch_normalization,
@@ -63,7 +68,7 @@ RULES: Mapping[str, Callable[[Builder, OnnxNode], None]] = {
 
 
 def load(path: str | Path) -> Graph:
-    """The integer graph of a QONNX file, or `HwsegError`."""
+    """The integer graph of a QONNX or QDQ file, or `HwsegError`."""
     return load_with_origins(path)[0]
 
 
@@ -109,7 +114,7 @@ def _graph(file: OnnxFile) -> tuple[Graph, dict[str, Value]]:
 
 
 def _instead_of(op: str) -> str:
-    return EXPORT if op in ("QuantizeLinear", "DequantizeLinear") else "use " + ", ".join(sorted(RULES))
+    return "use " + ", ".join(sorted(RULES))
 
 
 def _fold(b: Builder, node: OnnxNode) -> bool:

@@ -34,6 +34,8 @@ _DTYPES: Mapping[int, tuple[str, str]] = {
     onnx.TensorProto.INT32: ("<i4", "int32_data"),
     onnx.TensorProto.INT8: ("<i1", "int32_data"),
     onnx.TensorProto.UINT8: ("<u1", "int32_data"),
+    onnx.TensorProto.INT16: ("<i2", "int32_data"),
+    onnx.TensorProto.UINT16: ("<u2", "int32_data"),
     onnx.TensorProto.BOOL: ("<u1", "int32_data"),
 }
 

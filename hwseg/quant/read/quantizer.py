@@ -22,6 +22,11 @@ class Quantizer:
     low: int
     high: int
 
+    @property
+    def bits(self) -> int:
+        """Of the smallest word that holds every integer."""
+        return max(self.high.bit_length(), (-self.low - 1).bit_length() if self.low < 0 else 0) + (self.low < 0)
+
 
 @dataclass(frozen=True)
 class Quantized:
@@ -42,21 +47,9 @@ def read_quantizer(node: OnnxNode, constant: Callable[[OnnxNode, int, str], np.n
     """Checked parameters of a Quant node; `constant` gives its inputs by number."""
     found = attributes(node, signed=[0, 1], narrow=[0, 1], rounding_mode=["ROUND", "HALF_EVEN"])
     signed, narrow = (int(found.get(key, 1)) for key in ("signed", "narrow"))
-    with np.errstate(over="ignore", under="ignore"):
-        scale = constant(node, 1, "scale").astype(np.float32)
+    scale = checked_scale(node, constant)
     zero = constant(node, 2, "zero point")
     width = constant(node, 3, "bit width")
-    require(
-        scale.size > 0 and scale.ndim <= 4,
-        node.name,
-        f"scale must have 1 to 4 dimensions, has {scale.ndim}",
-        "use one scale, or one per output channel",
-    )
-    within = bool(np.isfinite(scale).all())
-    largest = float(constant(node, 1, "scale").max())
-    require(within, node.name, f"scale must fit float32, reaches {largest:g}", "use a smaller scale")
-    worst = float(scale.min())
-    require(worst > 0, node.name, f"scale must be positive, is {worst:g}", "train again, or set it")
     off = float(np.abs(zero).max()) if zero.size else 0.0
     require(off == 0, node.name, f"zero point must be 0, is {off:g}", "use a symmetric quantizer (Int8..., Uint8...)")
     require(width.size == 1, node.name, f"bit width must be one number, is {width.size}", "use one bit width")
@@ -74,9 +67,27 @@ def read_quantizer(node: OnnxNode, constant: Callable[[OnnxNode, int, str], np.n
     return Quantizer(scale, low, high)
 
 
+def checked_scale(node: OnnxNode, constant: Callable[[OnnxNode, int, str], np.ndarray]) -> np.ndarray:
+    """A quantizer's scale, its input 1: float32, positive and finite."""
+    with np.errstate(over="ignore", under="ignore"):
+        scale = constant(node, 1, "scale").astype(np.float32)
+    require(
+        scale.size > 0 and scale.ndim <= 4,
+        node.name,
+        f"scale must have 1 to 4 dimensions, has {scale.ndim}",
+        "use one scale, or one per output channel",
+    )
+    within = bool(np.isfinite(scale).all())
+    largest = float(constant(node, 1, "scale").max())
+    require(within, node.name, f"scale must fit float32, reaches {largest:g}", "use a smaller scale")
+    worst = float(scale.min())
+    require(worst > 0, node.name, f"scale must be positive, is {worst:g}", "train again, or set it")
+    return scale
+
+
 def one_scale(node: OnnxNode, quantizer: Quantizer) -> Fraction:
     """The scale of an activation: one for the whole tensor."""
-    bits = max(quantizer.high.bit_length() + (quantizer.low < 0), 1)
+    bits = max(quantizer.bits, 1)
     require(bits <= 8, node.name, f"activations must have at most 8 bits, these have {bits}", "use 2 to 8 bits")
     scale = quantizer.scale
     same = bool((scale == scale.flat[0]).all())

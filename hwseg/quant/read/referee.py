@@ -1,11 +1,12 @@
 """Do others compute the same?  Every tensor of the model, from an executor of floats, against the golden integers.
 
-Executors: qonnx's, finn-base's (its ancestor, with code of its own), and the Brevitas network itself.  Two questions
-for each tensor.  *Different*: is it what golden says?  Where an executor works in float32 with scales that are no
-powers of two, a value near a tie may round the other way, and everything behind it follows.  *Own*: is it different
-from the exact result on the executor's own inputs of that layer (`hwseg.quant.read.layerwise`)?  Only such a difference
-is the layer's.  How far rounding would have to carry the exact value for it says why: float32 arithmetic moves a value
-by millionths of a step, an error of hwseg by more.  What is no own difference anywhere is what hwseg computes, too.
+Executors: qonnx's, finn-base's (its ancestor, with code of its own), onnxruntime, and the Brevitas network itself.
+Two questions for each tensor.  *Different*: is it what golden says?  Where an executor works in float32 with scales
+that are no powers of two, a value near a tie may round the other way, and everything behind it follows.  *Own*: is
+it different from the exact result on the executor's own inputs of that layer (`hwseg.quant.read.layerwise`)?  Only
+such a difference is the layer's.  How far rounding would have to carry the exact value for it says why: float32
+arithmetic moves a value by millionths of a step, an error of hwseg by more.  What is no own difference anywhere is
+what hwseg computes, too.
 """
 
 from __future__ import annotations
@@ -107,8 +108,8 @@ def judge(graph: Graph, origins: Mapping[str, Value], image_q: np.ndarray, execu
             continue
         if value.activation != "none":
             # A model that ends with classes may show its probabilities before them.
-            head = replace(graph.head, activation=value.activation, threshold=value.threshold)
-            rows.append(_compare_output(name, head, result, context[name], layerwise))
+            last = replace(graph.head, activation=value.activation, threshold=value.threshold, rounding=value.rounding)
+            rows.append(_compare_output(name, last, result, context[name], layerwise))
             continue
         expected = np.concatenate([part_values(part, result.tensors) for part in value.parts], axis=2)
         kind = "activation" if all(is_activation(graph, part) for part in value.parts) else "accumulator"
@@ -172,6 +173,28 @@ def run_qonnx(path: Path, x: np.ndarray) -> Context:
         with tool("qonnx", f"executing {path.name}", "use --compare brevitas"):
             model = ModelWrapper(tidied(path)).transform(InferShapes())
             return dict(execute_onnx(model, {read(path).input: x}, return_full_exec_context=True))
+
+
+def run_onnxruntime(path: Path, x: np.ndarray) -> Context:
+    """Every tensor as onnxruntime computes it, node by node: with its optimizations it is another network."""
+    try:
+        import onnxruntime as runtime  # type: ignore[import-untyped]
+    except ImportError:
+        raise HwsegError("--compare onnxruntime", "needs onnxruntime", "pip install 'hwseg[train]'") from None
+    file, model = read(path), tidied(path)
+    others = {node.op for node in file.nodes} & {"Quant"}
+    rule = "onnxruntime does not know the operation Quant"
+    require(not others, path.name, rule, "use --compare qonnx")
+    given = {output.name for output in model.graph.output}
+    names = [node.outputs[0] for node in file.nodes]
+    model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names if name not in given)
+    with tool("onnxruntime", f"executing {path.name}", "use --compare qonnx"):
+        options = runtime.SessionOptions()
+        options.graph_optimization_level = runtime.GraphOptimizationLevel.ORT_DISABLE_ALL
+        options.log_severity_level = 3
+        session = runtime.InferenceSession(model.SerializeToString(), options, ["CPUExecutionProvider"])
+        names = [output.name for output in session.get_outputs()]
+        return dict(zip(names, session.run(names, {file.input: x}), strict=True))
 
 
 def tidied(path: Path) -> onnx.ModelProto:

@@ -7,9 +7,10 @@ from dataclasses import replace
 import numpy as np
 
 from hwseg.errors import require
+from hwseg.ir import Rounding
 from hwseg.quant.read.builder import Builder
 from hwseg.quant.read.onnx_file import OnnxNode
-from hwseg.quant.read.quantizer import Quantized, one_scale
+from hwseg.quant.read.quantizer import Quantized, Quantizer, one_scale
 
 
 def requantization(b: Builder, node: OnnxNode) -> None:
@@ -19,10 +20,21 @@ def requantization(b: Builder, node: OnnxNode) -> None:
     if name in b.constants:
         with np.errstate(over="ignore"):
             floats = b.constant(node, 0, "quantized constant").astype(np.float32)
-        b.quantized[output] = _constant(node, floats, quantizer.scale, quantizer.low, quantizer.high)
+        b.quantized[output] = Quantized(
+            rounded(node, floats, quantizer.scale, quantizer.low, quantizer.high), quantizer.scale
+        )
+        return
+    quantize_value(b, node, quantizer, output)
+
+
+def quantize_value(b: Builder, node: OnnxNode, quantizer: Quantizer, output: str) -> None:
+    """What `node` reads, quantized, is the tensor `output`.  A last activation keeps its quantizer for the head."""
+    scale = one_scale(node, quantizer)
+    value = b.values.get(node.input(0))
+    if value is not None and value.activation in ("sigmoid", "softmax") and value.rounding is None:
+        b.values[output] = replace(value, rounding=Rounding(scale, quantizer.low, quantizer.high))
         return
     value = b.value(node)
-    scale = one_scale(node, quantizer)
     parts = tuple(
         b.quantize_part(
             part,
@@ -36,8 +48,8 @@ def requantization(b: Builder, node: OnnxNode) -> None:
     b.values[output] = b.settle(replace(value, parts=parts), output)
 
 
-def _constant(node: OnnxNode, x: np.ndarray, scale: np.ndarray, low: int, high: int) -> Quantized:
-    """Rounded after the float32 division that QONNX defines."""
+def rounded(node: OnnxNode, x: np.ndarray, scale: np.ndarray, low: int, high: int) -> np.ndarray:
+    """A constant's integers, rounded after the float32 division that QONNX and ONNX define."""
     padded = (1,) * (x.ndim - scale.ndim) + scale.shape
     fits = len(padded) == x.ndim and all(s in (1, n) for s, n in zip(padded, x.shape, strict=True))
     require(fits, node.name, f"scale {scale.shape} must fit the constant {x.shape}", "use one scale")
@@ -46,4 +58,4 @@ def _constant(node: OnnxNode, x: np.ndarray, scale: np.ndarray, low: int, high: 
     if high > 1 << 15:
         ratio = ratio.astype(np.float64)  # float32 does not hold the limits of 32 bits
     q = np.rint(np.clip(ratio, low, high, out=ratio), out=ratio)
-    return Quantized(q.astype(np.int16 if high < 1 << 15 else np.int64), scale)
+    return np.asarray(q.astype(np.int16 if high < 1 << 15 else np.int64))

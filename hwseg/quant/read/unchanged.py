@@ -22,7 +22,7 @@ def identity(b: Builder, node: OnnxNode) -> None:
     else:
         attributes(node)
     name, output = node.input(0), node.outputs[0]
-    tables: tuple[dict[str, Any], ...] = (b.constants, b.quantized, b.values)
+    tables: tuple[dict[str, Any], ...] = (b.constants, b.quantized, b.integers, b.values)
     for table in tables:
         if name in table:
             table[output] = table[name]

@@ -14,6 +14,7 @@ from fractions import Fraction
 
 import numpy as np
 
+from hwseg.ir import Rounding
 from hwseg.ops import MaxPool2d, Shape, Upsample2d
 
 Rationals = tuple[Fraction, ...]
@@ -63,6 +64,8 @@ class Value:
     """Name of the Concat node that put the parts together."""
     activation: str = "none"
     threshold: Fraction = Fraction(0)
+    rounding: Rounding | None = None
+    """The quantizer behind the activation."""
 
     @property
     def shape(self) -> Shape:

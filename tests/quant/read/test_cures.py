@@ -370,12 +370,3 @@ def test_no_size_is_named_where_none_helps(tmp_path: Path) -> None:
     with pytest.raises(HwsegError) as caught:
         load(saved(tmp_path, CURES["branches of two sizes"].refused, (1, 2, 16, 16)))
     assert str(caught.value).endswith("have 16x16 and 8x8; pool or enlarge branches to one size before it")
-
-
-def test_a_quantizer_of_another_export_format(tmp_path: Path) -> None:
-    with pytest.raises(HwsegError, match=r"operation QuantizeLinear is not supported; .*export_qonnx"):
-        load(
-            saved(
-                tmp_path, lambda n, x: conv(n, n.node("QuantizeLinear", x, n.const("s", 1), n.const("z", 0, np.uint8)))
-            )
-        )

@@ -1,0 +1,32 @@
+"""Files as public tools write them, from file to gates: every value and every cycle in Verilog, on a small array."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from hwseg.boards import load_board
+from hwseg.compile.program import compile_graph
+from hwseg.ir import Graph
+from hwseg.quant.read.load import load
+from hwseg.rtl.config import parse_array
+from hwseg.sim.simulate import lay_out, simulate_program
+from tests.compile.proof import image_of
+from tests.quant.read.qdq import LinearNet, small
+
+pytestmark = [pytest.mark.verilator, pytest.mark.xdist_group("simulator")]
+
+
+def simulated(tmp_path: Path, graph: Graph, array: str = "8x4x4") -> None:
+    program = compile_graph(graph, parse_array(array), load_board("zynq7020"))
+    lay_out(tmp_path, program)
+    result = simulate_program(tmp_path, program, image_of(graph))
+    assert result.passed, (result.first_mismatch, result.cycles, result.predicted_cycles)
+    assert [x.cycles for x in result.layers] == [x.predicted_cycles for x in result.layers]
+
+
+def test_a_qdq_file(tmp_path: Path) -> None:
+    net = LinearNet((1, 2, 12, 20))
+    simulated(tmp_path, load(net.save(tmp_path / "net.onnx", small(net, np.int8))))
