@@ -34,7 +34,7 @@ class Pair:
     """One picture and its mask, as files, or as one page of both.
 
     channels: of the network's input.  labels: what the mask's values are.  bits: depth that the picture's header
-    declares.
+    declares.  samples: numbers in all of the picture's file, unpacked.
     """
 
     image: Path
@@ -43,6 +43,7 @@ class Pair:
     labels: Labels
     bits: int = 8
     page: int | None = None
+    samples: int = 0
     _cache: dict[Any, Any] = field(default_factory=dict, repr=False, compare=False)
 
     @property
@@ -132,9 +133,9 @@ def paired(image: Path, mask: Path, channels: int, labels: Labels) -> list[Pair]
     rule = f"must hold {picture.pages} masks like its picture, holds {drawn.pages}"
     require(drawn.pages == picture.pages, str(mask), rule, "give each page of the picture a page of the mask")
     _require_channels(picture, channels, str(image))
-    if picture.pages == 1:
-        return [Pair(image, mask, channels, labels, picture.bits)]
-    return [Pair(image, mask, channels, labels, picture.bits, page) for page in range(picture.pages)]
+    numbers = [None] if picture.pages == 1 else list(range(picture.pages))
+    samples = picture.pages * picture.height * picture.width * picture.channels
+    return [Pair(image, mask, channels, labels, picture.bits, page, samples) for page in numbers]
 
 
 def _require_channels(picture: Head, channels: int, place: str) -> None:
