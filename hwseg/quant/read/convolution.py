@@ -14,6 +14,10 @@ from hwseg.quant.read.sizes import UnfitSizeError
 from hwseg.quant.read.values import ZERO, Part, Rationals, Value, rationals, zipped
 
 ACCUMULATOR_BITS = 32
+FLOATS = (
+    "quantize it: with Brevitas while it is trained, or with onnxruntime's quantize_static and symmetric activations "
+    "(docs/models.md)"
+)
 TRANSPOSED = (
     "stride 2 with kernel_size=2, or 3 and padding=1, output_padding=1, or 4 and padding=1, or 5 and padding=2, "
     "output_padding=1, or 6 and padding=2"
@@ -76,7 +80,10 @@ def _weights(b: Builder, node: OnnxNode, transposed: bool) -> tuple[int, np.ndar
     require(group == 1 or not transposed, node.name, f"groups must be 1, not {group}", "use a dense convolution")
     if name not in b.quantized:
         what = "float constants" if name in b.constants else f"a computed tensor {name!r}"
-        raise HwsegError(node.name, f"weights must be quantized, are {what}", "use QuantConv2d with a weight quantizer")
+        cure = "use QuantConv2d with a weight quantizer"
+        if not any(other.op in ("Quant", "QuantizeLinear", "DequantizeLinear") for other in b.file.nodes):
+            what, cure = f"{what}, as everything in this network", FLOATS
+        raise HwsegError(node.name, f"weights must be quantized, are {what}", cure)
     found = b.quantized[name]
     q, scale = found.integers, found.scale
     rule = f"weights must have 4 dimensions, have shape {q.shape}"

@@ -148,7 +148,7 @@ def convolution(change: Callable[[Net, str], str]) -> Callable[[Path], HwsegErro
 NODES = {
     "operation": (
         lambda n, x: n.node("Gelu", n.conv(x, 2, 3), name="g"),
-        "g: operation Gelu is not supported; use Add",
+        "g: operation Gelu is not supported; use ReLU",
     ),
     "domain": (lambda n, x: n.node("Conv", x, name="g", domain="my"), "g: operation my.Conv is not supported"),
     "average": (lambda n, x: n.node("GlobalAveragePool", x, name="a"), "operation GlobalAveragePool is"),
