@@ -42,7 +42,7 @@ INSTEAD: Mapping[str, str] = {
     "Cast": "let the model compute with float32",
     "DeformConv": "use Conv2d",
     "Pow": "use Mul with a constant",
-    **dict.fromkeys(("Less", "LessOrEqual", "GreaterOrEqual"), "use Greater with a constant, at the end of the network"),
+    **dict.fromkeys(("Less", "LessOrEqual", "GreaterOrEqual"), "use Greater with a constant, at the network's end"),
     "Where": "compare outside the model",
     **dict.fromkeys(("If", "Loop", "Scan"), "export the branch that is taken: torch.onnx.export traces it"),
 }  # fmt: skip
