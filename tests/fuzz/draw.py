@@ -15,7 +15,7 @@ from tests.fuzz.net import Unbuildable, word
 from tests.fuzz.pen import Pen, Sketch
 from tests.fuzz.recipe import Picture, Recipe, Step
 from tests.fuzz.steps_heads import ArgMax, Greater, Sigmoid, Softmax
-from tests.fuzz.steps_moves import Enlarge, Interpolate, Join, Pool, Sum
+from tests.fuzz.steps_moves import Average, Enlarge, Interpolate, Join, Pool, Sum
 from tests.fuzz.steps_points import Affine, Normalize, Quantize, Relu, Same
 from tests.fuzz.steps_sums import Conv, Transposed
 
@@ -24,6 +24,14 @@ OPSETS = {13: 4.0, 11: 1.0, 17: 2.0, 9: 0.4, 10: 0.4, 12: 0.4, 21: 0.6}
 
 def _conv(kernel: int, stride: int) -> tuple[type[Step], Maker]:
     return Conv, lambda pen, sketch, at: Conv.draw(pen, sketch, at, kernel=kernel, stride=stride)
+
+
+def _transposed(larger: bool) -> tuple[type[Step], Maker]:
+    return Transposed, lambda pen, sketch, at: Transposed.draw(pen, sketch, at, larger)
+
+
+def _pool(kernel: int) -> tuple[type[Step], Maker]:
+    return Pool, lambda pen, sketch, at: Pool.draw(pen, sketch, at, kernel)
 
 
 def _affine(op: str) -> tuple[type[Step], Maker]:
@@ -40,10 +48,16 @@ OPERATIONS: Mapping[str, tuple[type[Step], Maker]] = {
     "Conv 3x3/2": _conv(3, 2),
     "Conv 1x1": _conv(1, 1),
     "Conv 1x1/2": _conv(1, 2),
-    "ConvTranspose": (Transposed, Transposed.draw),
+    "Conv 5x5": _conv(5, 1),
+    "Conv 5x5/2": _conv(5, 2),
+    "Conv 7x7/2": _conv(7, 2),
+    "ConvTranspose": _transposed(larger=False),
+    "ConvTranspose larger": _transposed(larger=True),
     "BatchNormalization": (Normalize, Normalize.draw),
     "Relu": (Relu, Relu.draw),
-    "MaxPool": (Pool, Pool.draw),
+    "MaxPool": _pool(2),
+    "MaxPool 3x3": _pool(3),
+    "AveragePool": (Average, Average.draw),
     "Resize nearest": (Enlarge, Enlarge.draw),
     "Resize linear": (Interpolate, Interpolate.draw),
     "Concat": (Join, Join.draw),
@@ -64,7 +78,10 @@ OPERATIONS: Mapping[str, tuple[type[Step], Maker]] = {
 """Everything that the loader takes, by the name under which `tests.fuzz.coverage` counts it."""
 
 ENDS = ("Sigmoid", "Softmax", "ArgMax", "Greater")
-NEEDS_INTEGERS = ("Conv 3x3", "Conv 3x3/2", "Conv 1x1", "Conv 1x1/2", "ConvTranspose", "Resize linear", "Add")
+NEEDS_INTEGERS = (
+    "Conv 3x3", "Conv 3x3/2", "Conv 1x1", "Conv 1x1/2", "Conv 5x5", "Conv 5x5/2", "Conv 7x7/2", "ConvTranspose",
+    "ConvTranspose larger", "AveragePool", "Resize linear", "Add",
+)  # fmt: skip
 
 
 def supported(first: str, second: str) -> bool:
@@ -78,15 +95,15 @@ def supported(first: str, second: str) -> bool:
     return first != "Add" or second not in (*NEEDS_INTEGERS, *ENDS)
 
 
-ENLARGING = ("ConvTranspose", "Resize nearest", "Resize linear")
+ENLARGING = ("ConvTranspose", "ConvTranspose larger", "Resize nearest", "Resize linear")
 MOST_PIXELS = 1500
 """Of a map that was enlarged for a goal."""
 
 PAIRS = tuple(pair for pair in product(OPERATIONS, repeat=2) if supported(*pair))
 THROUGH = tuple(
     product(
-        (*NEEDS_INTEGERS, "MaxPool", "Resize nearest", "Concat"),
-        (*NEEDS_INTEGERS, "Quant", "MaxPool", "Resize nearest", "Concat", "ArgMax"),
+        (*NEEDS_INTEGERS, "MaxPool", "MaxPool 3x3", "Resize nearest", "Concat"),
+        (*NEEDS_INTEGERS, "Quant", "MaxPool", "MaxPool 3x3", "Resize nearest", "Concat", "ArgMax"),
     )
 )
 """Pairs that meet in the engine: with a quantizer between them."""
@@ -99,7 +116,7 @@ LAST_GOALS: tuple[tuple[str, ...], ...] = (
     *(pair for pair in PAIRS if pair[1] in ENDS),
     *((a, "Quant", b) for a, b in THROUGH if b in ENDS),
 )
-GOALS_OF_A_SEED = 4
+GOALS_OF_A_SEED = 5
 """And a last one."""
 
 
@@ -185,8 +202,10 @@ def _chain(pen: Pen, sketch: Sketch, goal: tuple[str, ...], at: int, trial: int)
                 at = _begun(pen, sketch, name, at, integers)
             if not step.accepts(sketch.maps[at]):
                 return False
-            alone = (name, following) == ("Concat", "Greater")  # which compares one channel
-            at = sketch.add(Join((at,)) if alone else make(pen, sketch, at))
+            made = Join((at,)) if (name, following) == ("Concat", "Greater") else make(pen, sketch, at)
+            if following == "Greater" and isinstance(made, Conv | Transposed):
+                made = replace(made, outs=1)  # it compares one channel
+            at = sketch.add(made)
     except Unbuildable:
         return False
     finally:
@@ -201,7 +220,8 @@ def _fitting(pen: Pen, sketch: Sketch, goal: tuple[str, ...], at: int) -> int:
         if not sketch.maps[at].activation:
             at = sketch.add(Quantize.draw(pen, sketch, at))
         at = sketch.add(Conv.draw(pen, sketch, at, kernel=pen.choice((1, 3)), stride=2))
-    factor = 2 ** sum(name == "MaxPool" or name.endswith("/2") for name in goal)
+    halving = sum(name in ("MaxPool", "MaxPool 3x3", "AveragePool") or name.endswith("/2") for name in goal)
+    factor = 2 ** (halving + sum(name in ("Conv 5x5", "Conv 7x7/2") for name in goal))
     while sketch.maps[at].rows % factor or sketch.maps[at].columns % factor:
         at = sketch.add(Enlarge.draw(pen, sketch, at))
     wanted = {"Greater": 1, "ArgMax": 3}.get(goal[-1], sketch.maps[at].channels)

@@ -50,9 +50,9 @@ class Residual:
 class Layer:
     """One convolution with everything that happens before its result is stored.
 
-    kernel: 3, 1, or 2 for the transposed convolution.  weights: int8 [out, in, kernel, kernel], inputs in the order of
-    `operands`; with `low_weights` the weight is 256 * weights + low_weights.  `interval`: of the sum over all channels.
-    requantize: None for the head's sums.  shape: before pooling.  output, pooled: names of what is stored.
+    kernel: 3, 1, or 2 for the transposed convolution of 2x2.  weights: int8 [out, in, kernel, kernel], inputs in the
+    order of `operands`; with `low_weights` the weight is 256 * weights + low_weights.  `interval`: of the sum over all
+    channels.  requantize: None for the head's sums.  shape: before pooling.  output, pooled: names of what is stored.
     """
 
     name: str
@@ -78,6 +78,8 @@ class Layer:
     residual: Residual | None = None
     fold: Fold = (1, 1)
     """Rows and columns of the input that are stored as channels (`TensorLayout.fold`)."""
+    phases: np.ndarray | None = field(default=None, compare=False, repr=False)
+    """int8 [2, 2, out, in, 3, 3]: the 3x3 of each row and column phase, where `weights` are those of another kernel."""
 
     def __post_init__(self) -> None:
         assert self.pooled is None or self.pools, f"{self.name} stores the maximum of pixels that are no neighbours"
@@ -93,12 +95,17 @@ class Layer:
     @property
     def row_phases(self) -> int:
         """Rows of the map that one row of RUN makes, each with weights of its own: output sets apart."""
-        return 2 if self.kernel == 2 else self.fold[0]
+        return 2 if self.doubles else self.fold[0]
 
     @property
     def column_phases(self) -> int:
         """Pixels of the map that one pixel of RUN makes, each with weights of its own: passes apart."""
-        return 2 if self.kernel == 2 else self.fold[1]
+        return 2 if self.doubles else self.fold[1]
+
+    @property
+    def doubles(self) -> bool:
+        """Whether its map is twice as large as what it reads, in four phases."""
+        return self.kernel == 2 or self.phases is not None
 
     @property
     def pools(self) -> bool:
@@ -123,6 +130,8 @@ class Layer:
         assert weights is not None
         if self.kernel == 2:
             return weights[:, :, row : row + 1, column : column + 1]
+        if self.phases is not None:
+            return np.asarray(self.phases[row, column])
         if self.fold == (1, 1):
             return weights
         found = np.zeros((len(weights), *self.fold, weights.shape[1], 3, 3), np.int8)

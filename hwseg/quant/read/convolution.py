@@ -10,44 +10,64 @@ from hwseg.ops import Conv2d, ConvTranspose2d, shape
 from hwseg.quant.read.attributes import attributes
 from hwseg.quant.read.builder import Builder
 from hwseg.quant.read.onnx_file import EXPORT, OnnxNode
+from hwseg.quant.read.sizes import UnfitSizeError
 from hwseg.quant.read.values import ZERO, Part, Rationals, Value, rationals, zipped
 
 ACCUMULATOR_BITS = 32
+TRANSPOSED = (
+    "stride 2 with kernel_size=2, or 3 and padding=1, output_padding=1, or 4 and padding=1, or 5 and padding=2, "
+    "output_padding=1, or 6 and padding=2"
+)
 DENSE = "use a dense convolution: a depthwise one leaves 15 of 16 lanes idle, a plain 3x3 fills them"
 
 
 def convolution(b: Builder, node: OnnxNode) -> None:
-    """Conv: 3x3 or 1x1, dense, padded to the size of its input, stride 1 or 2."""
+    """Conv: 1x1, 3x3 or 5x5, stride 1 or 2, or 7x7 of stride 2; dense, padded to the size of its input."""
     kernel, weights, scale = _weights(b, node, transposed=False)
-    require(kernel in (1, 3), node.name, f"kernel must be 3x3 or 1x1, not {kernel}x{kernel}", "use a supported kernel")
+    rule = f"kernel must be 1x1, 3x3, 5x5, or 7x7 with stride 2, not {kernel}x{kernel}"
+    require(kernel in (1, 3, 5, 7), node.name, rule, "use 3x3, twice for 5x5 or three times for 7x7")
     found = attributes(
         node, kernel_shape=[(kernel,) * 2], pads=tuple, strides=[(1, 1), (2, 2)], dilations=[(1, 1)], group=[1],
         auto_pad=["NOTSET"],
     )  # fmt: skip
     pads, wanted = found.get("pads", (0, 0, 0, 0)), (kernel // 2,) * 4
-    cure = "use padding=1" if kernel == 3 else "use padding=0"
+    cure = f"use padding={kernel // 2}"
     require(
         pads == wanted,
         node.name,
         f"padding of a {kernel}x{kernel} kernel must be {list(wanted)}, not {list(pads)[:8]}",
         cure,
     )
-    stride = found.get("strides", (1, 1))[0]
-    _accumulate(b, node, Conv2d(kernel, len(weights), stride), weights, scale)
+    op = Conv2d(kernel, len(weights), found.get("strides", (1, 1))[0])
+    require(kernel != 7 or op.stride == 2, node.name, f"{rule}, stride 1", "use 3x3, three times, or stride 2")
+    height, width, _ = b.value(node).shape
+    if height % op.fold or width % op.fold:
+        rule = (
+            f"a {kernel}x{kernel} kernel of stride {op.stride} wants maps that {op.fold} divides, not {height}x{width}"
+        )
+        raise UnfitSizeError(node.name, rule, "use kernels of 3x3")
+    _accumulate(b, node, op, weights, scale)
 
 
 def transposed_convolution(b: Builder, node: OnnxNode) -> None:
-    """ConvTranspose: 2x2 of stride 2."""
+    """ConvTranspose: stride 2, to twice the size, each pixel from 3x3 neighbouring ones."""
     kernel, weights, scale = _weights(b, node, transposed=True)
-    cure = "use kernel_size=2, stride=2, or nearest upsampling and a convolution"
-    require(kernel == 2, node.name, f"transposed kernel must be 2x2, not {kernel}x{kernel}", cure)
     found = attributes(
-        node, kernel_shape=[(2, 2)], pads=[(0, 0, 0, 0)], strides=[(1, 1), (2, 2)], dilations=[(1, 1)], group=[1],
-        output_padding=[(0, 0)], auto_pad=["NOTSET"],
+        node, kernel_shape=[(kernel, kernel)], pads=tuple, strides=tuple, dilations=[(1, 1)], group=[1],
+        output_padding=[(0, 0), (1, 1)], auto_pad=["NOTSET"],
     )  # fmt: skip
-    stride = found.get("strides", (1, 1))
-    require(stride == (2, 2), node.name, f"stride of a transposed convolution must be 2, not {stride[0]}", cure)
-    _accumulate(b, node, ConvTranspose2d(len(weights)), weights, scale)
+    stride, pads, more = found.get("strides", (1, 1)), found.get("pads", (0,) * 4), found.get("output_padding", (0, 0))
+    rule = f"stride of a transposed convolution must be 2, not {list(stride)[:2]}"
+    require(stride == (2, 2), node.name, rule, f"use {TRANSPOSED}, or nearest upsampling and a convolution")
+    rule = f"padding {list(pads)[:8]} and output padding {more[0]} of a {kernel}x{kernel} transposed convolution"
+    square = len(pads) == 4 and pads[:2] == (pads[0],) * 2 and pads[2:] == (pads[2],) * 2 and min(pads) >= 0
+    doubles = square and kernel - pads[0] - pads[2] + more[0] == 2
+    cure = f"use {TRANSPOSED}"
+    require(doubles, node.name, f"{rule} must make a map of twice the size", cure)
+    op = ConvTranspose2d(len(weights), kernel, pads[0])
+    near = pads[0] <= 2 and kernel <= 6 and op.near
+    require(near, node.name, f"{rule} must make each pixel from 3x3 neighbouring ones", cure)
+    _accumulate(b, node, op, weights, scale)
 
 
 def _weights(b: Builder, node: OnnxNode, transposed: bool) -> tuple[int, np.ndarray, Rationals]:
