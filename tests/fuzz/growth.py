@@ -47,7 +47,7 @@ def grow(pen: Pen, sketch: Sketch) -> None:
     if loose and pen.chance(0.4):
         built(pen, sketch, lambda pen, sketch: rejoin(pen, sketch, pen.choice(loose)))
         return
-    block = pen.weighted({None: 0.84, residual: 0.08, skip: 0.08})
+    block = pen.weighted({None: 0.76, residual: 0.16, skip: 0.08})
     if block is not None:
         built(pen, sketch, block)
         return

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 
 from tests.fuzz.campaign import Record, Stages, examine, told
@@ -22,8 +24,11 @@ SLOW_FIRST = 10_000
 SIMULATED = (5, 17, 44, 58)
 """Seeds whose programs are simulated on the array that other tests have a simulator of."""
 
+SHOWING = (112, 131, 197, 279)
+"""Seeds whose programs show every mode of every unit together, each of them rare by itself."""
 
-def clean(seeds: range, stages: dict[int, Stages]) -> Record:
+
+def clean(seeds: Sequence[int], stages: dict[int, Stages]) -> Record:
     """The record of some seeds; a difference fails the test with the smallest graph that shows it."""
     total = Record()
     for seed in seeds:
@@ -48,6 +53,14 @@ def test_no_pair_of_operations_is_missing() -> None:
         coverage.see_model(build(draw(seed)))
     assert [pair for pair in PAIRS if pair not in coverage.pairs] == []
     assert [pair for pair in THROUGH if pair not in coverage.through] == []
+
+
+def test_no_mode_of_a_unit_is_missing() -> None:
+    total = clean(SHOWING, dict.fromkeys(SHOWING, Stages(program=True)))
+    assert total.programs == len(SHOWING)
+    assert [mode for mode in MODES if not total.coverage.modes[mode]] == []
+    # Regions begin in the first three word columns: other values are drawn by the sweep, tests/sim/test_fields.py.
+    assert {total.coverage.fields[name, "column_address"] for name in ("LOAD", "MOVE", "RUN")} == {(0, 0)}
 
 
 @pytest.mark.verilator
