@@ -1,0 +1,63 @@
+"""Confidence, deferral and review of one network's masks, from its head's integers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+
+import numpy as np
+
+from hwseg.trust.confidence import Confidence, fit_table
+from hwseg.trust.fitted import Trust
+from hwseg.trust.scores import SCORES, WORDS, Doubtful
+
+ACCEPT, REVIEW = "accept", "review"
+
+
+@dataclass(frozen=True)
+class Review:
+    """Whether a person should look at a picture.  score: which; value, limit: of it."""
+
+    score: str
+    value: float
+    limit: float
+
+    @property
+    def verdict(self) -> str:
+        """ "accept" or "review"."""
+        return REVIEW if self.value > self.limit else ACCEPT
+
+    @property
+    def reason(self) -> str:
+        """In words."""
+        how = "above" if self.verdict == REVIEW else "at most"
+        return f"{WORDS[self.score]} is {self.value:.3g}, {how} {self.limit:.3g}"
+
+    def __str__(self) -> str:
+        return f"{self.verdict}: {self.reason}"
+
+
+@dataclass(frozen=True)
+class Judge:
+    """trust: what was fitted.  table: from the head's integers to confidence."""
+
+    trust: Trust
+    table: Confidence
+
+    @classmethod
+    def of(cls, trust: Trust, scale: tuple[Fraction, ...], offset: tuple[Fraction, ...]) -> Judge:
+        """scale, offset: of each channel of the head, whose logit is scale * q + offset, less its threshold."""
+        return cls(trust, fit_table(tuple(map(Fraction, trust.temperatures)), scale, offset))
+
+    def confidence(self, sums: np.ndarray, mask: np.ndarray) -> np.ndarray:
+        """uint8 [H, W] of the head's integers [H, W, C] and the mask [H, W] that they give."""
+        return self.table.map(sums, mask)
+
+    def deferred(self, confidence: np.ndarray) -> np.ndarray:
+        """bool [H, W]: the pixels that a person should decide."""
+        return np.asarray(confidence < self.trust.bound)
+
+    def review(self, confidence: np.ndarray, mask: np.ndarray) -> Review:
+        """Whether a person should look at the picture, and why."""
+        value = SCORES[self.trust.score](Doubtful.of(confidence, mask, self.trust.bound))
+        return Review(self.trust.score, value, float(Fraction(self.trust.limit)))
