@@ -18,14 +18,14 @@ from typing import Any
 import numpy as np
 
 from benchmarks.measure import table
+from hwseg.datasets import data as sets
+from hwseg.datasets.pairs import Pair
 from hwseg.errors import HwsegError
 from hwseg.quant.read.load import load
-from hwseg.quant.train import data as sets
 from hwseg.quant.train import metrics
 from hwseg.quant.train.checkpoint import load_network
 from hwseg.quant.train.evaluate import dices
 from hwseg.quant.train.export import export_qonnx
-from hwseg.quant.train.pairs import Pair
 from hwseg.quant.train.run import dice
 
 

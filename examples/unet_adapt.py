@@ -11,7 +11,8 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from hwseg.quant.train import adapt, data
+from hwseg.datasets import data
+from hwseg.quant.train import adapt
 from hwseg.quant.train.checkpoint import load_network
 from hwseg.quant.train.config import TrainConfig, meant
 from hwseg.quant.train.export import export_qonnx

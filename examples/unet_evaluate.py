@@ -10,8 +10,8 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from hwseg.datasets import data
 from hwseg.quant.read.load import load
-from hwseg.quant.train import data
 from hwseg.quant.train.evaluate import Evaluation, evaluate
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from hwseg.quant.train import data
+from hwseg.datasets import data
 from hwseg.quant.train.export import export_qonnx
 from hwseg.quant.train.run import Progress, Run, TrainConfig, load_network, train
 from hwseg.quant.train.unet import UNetConfig

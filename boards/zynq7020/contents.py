@@ -11,10 +11,11 @@ from typing import Any
 
 import hwseg
 from hwseg.boards import Board
+from hwseg.boards.zynq7020 import wheel
 from hwseg.errors import require
 
-PICTURES = ("__init__", "fit", "labels", "meaning", "packed", "prepare", "raster", "table")
-"""Modules of `hwseg.pictures` that need NumPy alone."""
+PICTURES = ("__init__", "draw", "fit", "labels", "meaning", "packed", "prepare", "raster", "table", "tiles", "whole")
+"""Modules of `hwseg.pictures` that need NumPy alone; but `draw`, for outlines, needs Pillow when it is imported."""
 
 READER = (
     "read",
@@ -27,32 +28,37 @@ READER = (
 )
 """Modules of `hwseg.pictures` that read files, each with a package that it asks for when a file is read."""
 
+SEGMENT = (
+    *("__init__", "__main__", "dicom_seg", "draw", "journal", "measure", "network", "packaged", "parallel"),
+    *("pictures", "plan", "program", "results", "run", "told", "write"),
+)
+"""Modules of `hwseg.segment` that packages need; `engines` has models and builds."""
+
 DRIVER = (
-    "__init__.py",
-    "borders.py",
-    "errors.py",
-    "files.py",
-    "layout.py",
-    "locks.py",
+    *(f"{name}.py" for name in ("__init__", "borders", "errors", "files", "interrupts", "layout", "locks")),
     *(f"pictures/{name}.py" for name in (*PICTURES, *READER)),
+    *(f"segment/{name}.py" for name in SEGMENT),
 )
 """Modules of hwseg that the driver needs, beside the package `runtime`."""
 
-PYPROJECT = """# The driver alone, for the board: pip install .
+PYPROJECT = """# The driver alone, for the board: pip install {wheel}, or pip install . where there is internet
 [build-system]
 requires = ["setuptools"]
 build-backend = "setuptools.build_meta"
 
 [project]
-name = "hwseg-runtime"
+name = "{name}"
 version = "{version}"
-description = "hwseg's driver"
-requires-python = ">=3.10"
+description = "{about}"
+requires-python = "{python}"
 license = {{ text = "Apache-2.0" }}
-dependencies = ["numpy>=1.21"]
+dependencies = ["{needs}"]
+
+[project.scripts]
+hwseg = "{program}"
 
 [tool.setuptools]
-packages = ["hwseg", "hwseg.pictures", "hwseg.pictures.formats", "hwseg.runtime"]
+packages = ["hwseg", "hwseg.pictures", "hwseg.pictures.formats", "hwseg.runtime", "hwseg.segment"]
 """
 
 README = """# hwseg on the {title}
@@ -61,7 +67,7 @@ Array {array}, {mhz:.3f} MHz, {part}. Models: {models}.
 
 1. Make the bitstream where the tools are: `cd hardware && vivado -mode batch -source vivado.tcl`, or `hardware/open.sh`
    with the open tools. Either ends with an error if timing is not met, and else leaves `bitstream/hwseg.bit`.
-2. Copy this folder to the board and there run `pip install ./python`.
+2. Copy this folder to the board and there run `pip install --no-index python/{wheel}`; it needs NumPy, no internet.
 3. As root, once after each boot: `python3 -m hwseg.runtime.fpga .`
 4. Then:
 
@@ -69,39 +75,55 @@ Array {array}, {mhz:.3f} MHz, {part}. Models: {models}.
 from hwseg.runtime import Accelerator
 
 with Accelerator.open(".") as accelerator:
-    mask = accelerator.segment(pixels).mask  # uint8 [H, W] from pixels [H, W] or [H, W, C]
+    mask = accelerator.segment(pixels).mask  # uint8 [H, W] from pixels [H, W] or [H, W, C] of any size
 ```
 
-`notebooks/segment.ipynb` is the same with a picture. With hwseg installed, `Accelerator.open(".", "simulation")` runs
-the same hardware in Verilator. `manifest.json` has the SHA-256 of every file; `package.json` the registers.
+Pictures have any size: they are cut into tiles, and the mask is that of the whole picture. For files of any format,
+`hwseg segment . PICTURE... -o MASKS` writes masks in their format, needs what reads these (Pillow, tifffile, nibabel or
+pydicom; nothing for .npy), and goes on after an interruption with `--resume`.
+
+`notebooks/segment.ipynb` is the same with a picture. With hwseg installed, `Accelerator.open(".", "simulation")` and
+`hwseg segment . --on simulation` run the same hardware in Verilator. `manifest.json` has the SHA-256 of every file;
+`package.json` the registers.
 """
 
 
 def readme(board: Board, models: Sequence[str], array: str) -> str:
     fields = {"title": board.title, "array": array, "part": board.part, "models": ", ".join(models)}
-    return README.format(mhz=board.ps.fclk.mhz, **fields)
+    return README.format(mhz=board.ps.fclk.mhz, wheel=wheel.FILE, **fields)
 
 
 def python_files() -> dict[str, bytes]:
-    """The driver as an installable project of its own."""
+    """The driver: its modules as a project of their own, and as a wheel."""
     root = files(hwseg)
     found = {f"python/hwseg/{name}": (root / name).read_bytes() for name in DRIVER}
     for entry in sorted((root / "runtime").iterdir(), key=lambda entry: entry.name):
         if entry.name.endswith(".py"):
             found[f"python/hwseg/runtime/{entry.name}"] = entry.read_bytes()
-    found["python/pyproject.toml"] = PYPROJECT.format(version=hwseg.__version__).encode()
-    return found
+    modules = {name.removeprefix("python/"): content for name, content in found.items()}
+    project = PYPROJECT.format(
+        **{"name": wheel.NAME, "version": hwseg.__version__, "about": wheel.ABOUT, "wheel": wheel.FILE},
+        **{"python": wheel.PYTHON, "needs": wheel.NEEDS, "program": wheel.PROGRAM},
+    )
+    return found | {
+        "python/pyproject.toml": project.encode(),
+        f"python/{wheel.FILE}": wheel.wheel(modules, _licence()),
+    }
 
 
 def licences() -> dict[str, bytes]:
     """hwseg's own; everything in a package is generated by it or part of it."""
+    return {"licences/hwseg-Apache-2.0.txt": _licence()}
+
+
+def _licence() -> bytes:
     here = Path(str(files(hwseg))).parent / "LICENSE"
     installed = [file for file in metadata.files("hwseg") or () if file.name == "LICENSE"]
     found = [here, *(Path(str(file.locate())) for file in installed)]
     path = next((path for path in found if path.is_file()), None)
     require(path is not None, "LICENSE", "must be beside hwseg or in its distribution", "install hwseg again")
     assert path is not None
-    return {"licences/hwseg-Apache-2.0.txt": path.read_bytes()}
+    return path.read_bytes()
 
 
 def versions() -> dict[str, str]:
@@ -126,11 +148,12 @@ def notebook(board: Board) -> dict[str, Any]:
         ),
         (
             "markdown",
-            "A picture file, scaled to the model's size as a workstation does; without one, bright discs on noise.",
+            "A picture file of any size, cut into tiles as a workstation does; without one, bright discs on noise.",
         ),
         (
             "code",
-            "height, width, channels = model.input.shape\n"
+            "channels = model.input.shape[2]\n"
+            "height, width = (side * 3 // 2 for side in model.input.shape[:2])\n"
             "if PICTURE:\n"
             "    from hwseg.pictures.read import read_one\n\n"
             "    pixels = read_one(PICTURE)\n"
@@ -144,10 +167,11 @@ def notebook(board: Board) -> dict[str, Any]:
         ),
         (
             "code",
-            'result = accelerator.segment(pixels, fit="resize")\n'
+            "result = accelerator.segment(pixels)\n"
             "milliseconds = result.cycles / accelerator.package.board.clock_mhz / 1000\n"
             "share = 100 * (result.mask > 0).mean()\n"
-            'print(f"{result.cycles} cycles, {milliseconds:.2f} ms, {share:.1f} % foreground")\n'
+            "tiles = 1 if result.grid is None else len(result.grid)\n"
+            'print(f"{tiles} tiles, {result.cycles} cycles, {milliseconds:.2f} ms, {share:.1f} % foreground")\n'
             "result.mask",
         ),
         ("code", "accelerator.close()"),

@@ -6,7 +6,7 @@
     models/NAME/            program.bin, weights.bin, model.json, memory.json, graph.json, report.*
     linux/                  hwseg.dts (device-tree overlay), 99-hwseg.rules (udev)
     bitstream/              hwseg.bit, hwseg.bit.bin, where a tool made them
-    python/                 the driver, for a board without the rest of hwseg
+    python/                 the driver, for a board without the rest of hwseg: its modules, and as a wheel
     notebooks/segment.ipynb the example
     licences/, versions.json, manifest.json (SHA-256 of each file)
 
@@ -16,10 +16,8 @@ The same builds, board and hwseg give the same bytes.
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import os
-import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from fractions import Fraction
@@ -34,6 +32,7 @@ from hwseg.boards.zynq7020 import scripts
 from hwseg.boards.zynq7020.contents import licences, notebook, python_files, readme, versions
 from hwseg.boards.zynq7020.linux import device_tree, udev_rule
 from hwseg.boards.zynq7020.top import zynq_verilog
+from hwseg.boards.zynq7020.wheel import zipped
 from hwseg.errors import HwsegError, require
 from hwseg.files import MANIFEST, Sealed, build_folder, owner_of, parsed_json, read_regular, write_whole
 from hwseg.ir import Head, TensorType
@@ -41,17 +40,15 @@ from hwseg.pictures.choice import of_metadata
 from hwseg.pictures.labels import declared
 from hwseg.pictures.packed import KEY, PixelInput
 from hwseg.pictures.table import Quantizer
+from hwseg.pictures.tiles import of_json
 from hwseg.rtl import registers
 from hwseg.rtl.config import SUFFIXES, parse_array
 from hwseg.runtime.entries import Entry
 from hwseg.runtime.fpga import BINARY, BIT, LARGEST, bit_to_bin, require_part
-from hwseg.runtime.model import MOST_CYCLES
+from hwseg.runtime.model import MOST_CYCLES, TILES
 from hwseg.runtime.package import ALL_PLANES, CURE, FORMAT, MODEL, PACKAGE, PAGE, is_plain, turned_name
 
 OWNER = "hwseg-package"
-EPOCH = (1980, 1, 1, 0, 0, 0)
-"""The date of every file in the archive, so that bytes depend on contents alone."""
-
 AGAIN = "run hwseg compile again"
 RENAME = "rename the model's file and compile it again"
 CELLS = "sim_cells.v"
@@ -80,6 +77,7 @@ class Build:
     head: Head
     input: TensorType
     pixels: PixelInput
+    tiles: Mapping[str, Any]
     top: bytes
     cells: bytes
     contents: Mapping[str, bytes]
@@ -166,6 +164,7 @@ def read_build(folder: Path) -> Build:
         head=head,
         input=kind,
         pixels=pixels,
+        tiles=_tiles(graph["tiles"]),
         top=sealed.read("top.v"),
         cells=sealed.read(CELLS) if CELLS in sealed.digests or os.path.lexists(cells) else b"",
         contents=contents,
@@ -178,6 +177,13 @@ def _pixels(graph: Entry, kind: TensorType, model: str) -> PixelInput:
     classes = graph["tensors"][graph["head"]["tensor"].text()]["shape"].entries(3, 3)[2].integer(1)
     meaning = of_metadata(metadata, kind.shape[2], model).meaning
     return PixelInput(meaning, Quantizer(kind.scale[0], kind.low, kind.high), declared(metadata, classes, model))
+
+
+def _tiles(entry: Entry) -> Mapping[str, Any]:
+    """How pictures may be cut into tiles, or why they may not: `hwseg.reach`, from graph.json."""
+    if "refused" in entry.value:
+        return {"refused": entry["refused"].text()}
+    return of_json(entry.value, f"{entry.place}: {entry.name}", AGAIN).json()
 
 
 def _head(entry: Mapping[str, Any]) -> Head:
@@ -310,6 +316,7 @@ def _model_json(build: Build) -> dict[str, Any]:
         "memory": {key: value for key, value in build.memory.items() if key != "tensors"},
         "sha256": {what: hashlib.sha256(content).hexdigest() for what, content in images.items()},
         KEY: build.pixels.json(),
+        TILES: build.tiles,
         "head": {
             "factors": [int(one) - int(zero) for one, zero in zip(at_one, at_zero, strict=True)],
             "addends": [int(zero) for zero in at_zero],
@@ -327,16 +334,3 @@ def archive(folder: Path, target: Path) -> None:
     sealed = Sealed.of(folder, CURE)
     content = {name: sealed.read(name) for name in sealed.digests}
     write_whole(target, zipped(content | {MANIFEST: read_regular(folder / MANIFEST)}))
-
-
-def zipped(content: Mapping[str, bytes]) -> bytes:
-    """A ZIP archive that depends on names and contents alone."""
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as file:
-        for name in sorted(content):
-            entry = zipfile.ZipInfo(name, EPOCH)
-            entry.external_attr = (0o755 if name.endswith(".sh") else 0o644) << 16
-            entry.create_system = 3
-            entry.compress_type = zipfile.ZIP_DEFLATED
-            file.writestr(entry, content[name])
-    return buffer.getvalue()

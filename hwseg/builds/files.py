@@ -11,7 +11,9 @@ from typing import Any
 
 import numpy as np
 
+from hwseg.errors import HwsegError
 from hwseg.ir import Graph
+from hwseg.reach import reach
 
 
 def json_bytes(value: Any) -> bytes:
@@ -25,6 +27,7 @@ def graph_json(graph: Graph) -> dict[str, Any]:
         "input": graph.input,
         "head": plain(graph.head),
         "metadata": dict(graph.metadata),
+        "tiles": tiles_json(graph),
         "tensors": {name: plain(kind) for name, kind in graph.types.items()},
         "nodes": [
             {
@@ -37,6 +40,14 @@ def graph_json(graph: Graph) -> dict[str, Any]:
             for node in graph.nodes
         ],
     }
+
+
+def tiles_json(graph: Graph) -> dict[str, Any]:
+    """How pictures of any size may be cut for the network, or why they may not."""
+    try:
+        return reach(graph).json()
+    except HwsegError as error:
+        return {"refused": f"{error.place}: {error.rule}"}
 
 
 def weights_json(weights: np.ndarray) -> dict[str, Any]:

@@ -10,8 +10,8 @@ from typing import Any
 
 import click
 
-from hwseg.commands.options import label_options
-from hwseg.commands.train import chosen_labels, follow
+from hwseg.commands.follow import follow
+from hwseg.commands.options import chosen_labels, label_options
 from hwseg.errors import HwsegError, require
 from hwseg.files import write_whole
 from hwseg.locks import in_use
@@ -66,7 +66,7 @@ def command(
         )
         run = _new(out, base, {k: v for k, v in options.items() if v is not None})
     labels = chosen_labels(data, run.unet.out_channels, *labelled, run.labels if resume else _labels(base))
-    result = follow(run, data, train, labels)
+    result = follow(run, data, train, labels, split)
     if result.interrupted:
         return int(result.status)
     with in_use(out):
@@ -101,25 +101,25 @@ def _labels(base: Any) -> Any:
 
 
 def _report(run: Any, data: Path, split: tuple[str, ...], against: Path | None) -> dict[str, Any]:
+    from hwseg.datasets import data as sets
     from hwseg.quant.read.load import load
     from hwseg.quant.train import adapt, metrics
-    from hwseg.quant.train import data as sets
     from hwseg.quant.train.checkpoint import load_network
     from hwseg.quant.train.evaluate import dices
     from hwseg.quant.train.export import export_qonnx
     from hwseg.quant.train.run import dice
 
     config, unet = run.config, run.unet
-    final, _ = load_network(run.folder / "best.pt")
+    final, meta = load_network(run.folder / "best.pt")
     size = (config.resize or config.size,) * 2
     file = run.folder / "model.onnx"
-    export_qonnx(final, file, size, run.meaning, run.labels, "model")
+    export_qonnx(final, file, size, run.meaning, run.labels, "model", meta["seen"])
     graph = load(file)
     rows: dict[str, Any] = {}
+    loaded = sets.load(data, unet.in_channels, unet.out_channels, config.seed, config.exclude, split, run.labels)
+    parts, _ = run.data.arrange(loaded)
     for part in split:
-        pairs = sets.load(data, unet.in_channels, unet.out_channels, config.seed, config.exclude, part, run.labels)[
-            part
-        ]
+        pairs = parts[part]
         options = run.meaning, run.device, config.resize
         before, floats = (
             dice(load_network(path)[0].to(run.device), pairs, *options)

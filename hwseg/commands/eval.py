@@ -11,11 +11,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from hwseg.commands.options import input_option, label_options, say_input
+from hwseg.commands.options import chosen_labels, input_option, label_options, say_input
+from hwseg.commands.terminal import visible
 from hwseg.errors import HwsegError, require
 
 if TYPE_CHECKING:
+    from hwseg.datasets.pairs import Pair
+    from hwseg.datasets.seen import Seen
     from hwseg.ir import Graph
+    from hwseg.pictures.labels import Labels
+    from hwseg.pictures.meaning import Meaning
     from hwseg.quant.train.evaluate import Segment
 
 
@@ -27,7 +32,8 @@ if TYPE_CHECKING:
 @click.option(
     "--split", default="test", show_default=True, help="Part of the data: val, test, or another of its split."
 )
-@click.option("--seed", type=int, default=0, show_default=True, help="Of the split, where the data has none.")
+@click.option("--seed", type=int, help="Of the split, where neither the data nor the model's run has one.  [0]")
+@click.option("--seen", "insist", is_flag=True, help="Score pictures that the model was trained on, too, and say so.")
 @click.option(
     "--planes",
     type=click.IntRange(2, 8),
@@ -48,7 +54,8 @@ def command(
     model: Path,
     data: Path,
     split: str,
-    seed: int,
+    seed: int | None,
+    insist: bool,
     planes: tuple[int, ...],
     layer_planes: tuple[str, ...],
     fit: str | None,
@@ -60,15 +67,18 @@ def command(
 ) -> None:
     """Dice, IoU, HD95 and NSD at 2 pixels of MODEL's exact integers, each mean with a 95 % bootstrap interval.
 
-    A model trained on scaled pictures scales them, and their masks, again; others need pictures of their own size.
+    MODEL is a .onnx file or the folder of a run, whose split is then that of the data.  A model trained on scaled
+    pictures scales them, and their masks, again; others need pictures of their own size.
     """
-    require(model.is_file(), str(model), "does not exist", "give a .onnx file of `hwseg export`")
+    if model.is_dir():
+        model = model / "model.onnx"
+        require(model.is_file(), str(model), "does not exist", f"write it with hwseg export {model.parent}")
+    require(model.is_file(), str(model), "does not exist", "give a .onnx file of `hwseg export`, or a run's folder")
     warnings.filterwarnings("ignore", "fast_hadamard_transform")  # Brevitas, on import
     try:
-        from hwseg.commands.train import chosen_labels
-        from hwseg.pictures.source import chosen, labels_of
+        from hwseg.datasets.seen import declared
+        from hwseg.pictures.source import choice_of, chosen, labels_of
         from hwseg.quant.read.load import load
-        from hwseg.quant.train import data as sets
         from hwseg.quant.train.evaluate import evaluate
     except ModuleNotFoundError as error:
         raise HwsegError("hwseg eval", f"needs the package {error.name}", "pip install 'hwseg[train]'") from error
@@ -77,24 +87,82 @@ def command(
     channels = graph.types[graph.input].shape[2]
     classes = graph.types[graph.head.tensor].shape[2]
     meant = chosen_labels(data, classes, labels, ignore, labels_of(graph))
-    parts = sets.load(data, channels, classes, seed, extra=split, labels=meant)
-    require(bool(parts.get(split)), str(data), f"has no {split} pictures", f"it has {', '.join(parts)}")
+    pairs = _pictures(data, split, seed, model.parent, channels, meant, choice_of(graph).meaning)
+    known = _known(declared(graph.metadata, model.name), pairs, model, split, insist)
     limits = [dial(graph, count, layer_planes) for count in planes]
     require(limits == [8] or not execute, "--execute", "takes all planes", "leave out --planes and --layer-planes")
     segment = _executed(graph, execute) if execute else None
-    found = [evaluate(graph, parts[split], limit, fit or "", segment) for limit in limits]
+    found = [evaluate(graph, pairs, limit, fit or "", segment) for limit in limits]
+    mark = " of pictures it was trained on" if known.get("trained_on") else ""
     for count, evaluation in zip(planes, found, strict=True):
         for name, score in evaluation.means.items():
-            click.echo(f"{f'{count} planes: ' if len(planes) > 1 else ''}{name:5} {score}")
+            click.echo(f"{f'{count} planes: ' if len(planes) > 1 else ''}{name:5} {score}{mark}")
     if execute:
-        click.echo(f"{len(parts[split])} pictures executed by the program for {execute}: no value of any map differs")
+        click.echo(f"{len(pairs)} pictures executed by the program for {execute}: no value of any map differs")
     if out is not None:
         from hwseg.files import write_whole
 
         settings = [{"planes": count, **one.to_dict()} for count, one in zip(planes, found, strict=True)]
-        values: dict[str, Any] = {"model": model.name, "split": split, "layer_planes": list(layer_planes)}
+        values: dict[str, Any] = {"model": model.name, "split": split, "layer_planes": list(layer_planes)} | known
         values |= settings[0] if len(settings) == 1 else {"settings": settings}
         write_whole(out, (json.dumps(values, indent=1) + "\n").encode())
+
+
+def _pictures(
+    data: Path, part: str, seed: int | None, folder: Path, channels: int, labels: Labels, meaning: Meaning
+) -> list[Pair]:
+    """Pairs of a part, all of them sound: of the data's own split, else of the split of the run that the model lies in,
+    else drawn.
+    """
+    from hwseg.commands.looking import looking, show_faults
+    from hwseg.datasets import data as sets
+    from hwseg.datasets import split
+    from hwseg.datasets.faults import Faults
+    from hwseg.datasets.look import look
+
+    parts, faults = sets.load(data, channels, labels.channels, seed or 0, extra=part, labels=labels), Faults()
+    run = None if sets.is_split(data) else split.of_run(folder)
+    with looking() as told:
+        looked = look(parts if run else {part: parts.get(part, [])}, meaning, told=told)
+    wrong = {id(one.pair): one.faults for found in looked.values() for one in found}
+    every = [pair for pairs in parts.values() for pair in pairs]
+    unread = [one for found in looked.values() for one in found if not one.digest]
+    if run is not None and not unread and run.knows(every):
+        rule = f"is {seed}, and the run {folder} has split this data with seed {run.seed}"
+        require(seed in (None, run.seed) or not run.drawn, "--seed", rule, "leave it out: the run's split is used")
+        parts, changes = run.arrange(parts)
+        for sentence in changes.sentences():
+            click.echo(visible(sentence), err=True)
+    for one in unread:  # which may be of any part
+        for fault in one.faults:
+            faults.add(fault)
+    require(bool(parts.get(part)), str(data), f"has no {part} pictures", f"it has {', '.join(parts)}")
+    for pair in parts[part]:
+        for fault in wrong[id(pair)]:
+            faults.add(fault)
+    show_faults(faults.found if len(faults.found) > 1 else (), str(data), "wrong")
+    faults.refuse(str(data))
+    return parts[part]
+
+
+def _known(seen: Seen, pairs: Sequence[Pair], model: Path, part: str, insist: bool) -> dict[str, list[str]]:
+    """Names of the pictures that the model was trained on, which are refused unless the user insists, or chosen by."""
+    from hwseg.datasets.seen import named
+
+    trained, chose = seen.of_training(pairs), seen.of_validation(pairs)
+    rule = f"was trained on {len(trained)} of the {len(pairs)} {part} pictures: {named(trained)}"
+    require(not trained or insist, str(model), rule, "choose other pictures, or add --seen to score them all the same")
+    if trained:
+        click.echo(visible(f"{model.name} {rule}; the score says little about new pictures"), err=True)
+    if chose:
+        rule = f"was chosen by {len(chose)} of the {len(pairs)} {part} pictures: {named(chose)}"
+        click.echo(visible(f"{model.name} {rule}; their score is a little too good"), err=True)
+    if not seen.known and (seen.train or seen.val):
+        click.echo(
+            visible(f"{model.name} does not say all that it has seen: it began with a network that did not"), err=True
+        )
+    found = {"trained_on": trained, "chosen_by": chose}
+    return {key: [pair.name for pair in listed] for key, listed in found.items() if listed}
 
 
 def _executed(graph: Graph, array: str) -> Segment:

@@ -51,5 +51,5 @@ def _export(source: Path, out: Path, size: tuple[int, int] | None, name: str | N
     model, meta = load_network(checkpoint)
     require(bool(meta["quantized"]), str(checkpoint), "is a float network", "train with a preset other than float")
     size = size or (int(meta["resize"] or meta["size"]),) * 2
-    export_qonnx(model, out, size, meta["input"], meta["labels"], name or out.stem)
+    export_qonnx(model, out, size, meta["input"], meta["labels"], name or out.stem, meta["seen"])
     return size

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+
+from hwseg.errors import require
 
 if TYPE_CHECKING:
     from hwseg.ir import Graph
@@ -42,6 +46,22 @@ def label_options(command: Callable[..., Any]) -> Callable[..., Any]:
         help="What mask values are: binary, nonzero, instances, 'from N', 'values A B ...', classes, or a JSON or TOML "
         "file.  [what the data says; binary, or classes of several channels]",
     )(command)
+
+
+def chosen_labels(source: Path, channels: int, text: str, ignore: int | None, known: Any = None) -> Any:
+    """What masks are: as asked for, else as the data say, else as the network (`known`) or its channels do."""
+    from hwseg.datasets import data
+    from hwseg.pictures.choice import named_labels
+    from hwseg.pictures.labels import Labels
+
+    if text:
+        return named_labels(text, channels, ignore)
+    found = data.labels_of(source, channels)
+    if found is not None and known is not None and found.names and known.names:
+        rule = f"names the classes {', '.join(found.names)}, the network has {', '.join(known.names)}"
+        require(found.names == known.names, str(source), rule, "bring the labels into the network's order")
+    found = found or known or Labels(channels)
+    return found if ignore is None else replace(found, ignore=ignore)
 
 
 def say_input(graph: Graph) -> None:

@@ -11,8 +11,8 @@ from typing import Any
 
 import click
 
-from hwseg.commands.options import label_options
-from hwseg.commands.train import chosen_labels, follow
+from hwseg.commands.follow import Wanted, follow, pictures
+from hwseg.commands.options import chosen_labels, label_options
 from hwseg.errors import HwsegError, require
 from hwseg.files import write_whole
 from hwseg.locks import in_use
@@ -72,23 +72,24 @@ def command(base: Path, data: Path, out: Path, **options: Any) -> int:
     meta["labels"] = chosen_labels(
         data, model.config.out_channels, options.pop("labels"), options.pop("ignore"), meta["labels"]
     )
+    wanted = Wanted(
+        data, model.config, meta["labels"], meta["input"], options["seed"], meta["excluded"],
+        0 if resize else meta["size"], meta["seen"], checkpoint.parent,
+    )  # fmt: skip
+    parts, _ = pictures(wanted)
     with in_use(out):
-        chosen = _search(model, meta, data, out, options)
+        chosen = _search(model, meta, parts, out, options)
         if not options["steps"]:
             return 0
-        return _tune(checkpoint, chosen, meta, data, out, options)
+        return _tune(checkpoint, chosen, meta, data, parts, out, options)
 
 
-def _search(model: Any, meta: Mapping[str, Any], source: Path, out: Path, options: Mapping[str, Any]) -> Any:
+def _search(model: Any, meta: Mapping[str, Any], parts: Any, out: Path, options: Mapping[str, Any]) -> Any:
     from hwseg import codesign
-    from hwseg.quant.train import data as sets
     from hwseg.quant.train import plots, search
     from hwseg.quant.train.config import to_toml
 
     unet = model.config
-    parts = sets.load(
-        source, unet.in_channels, unet.out_channels, options["seed"], meta["excluded"], labels=meta["labels"]
-    )
     known = [search.Set.of(parts[p], meta["input"], unet, meta["resize"]) for p in ("train", "val")]
     both = search.Set(known[0].batches + known[1].batches)
     engine = codesign.Costs(model, meta, out, options)
@@ -140,7 +141,13 @@ def _told(what: str, text: str) -> None:
 
 
 def _tune(
-    checkpoint: Path, unet: Any, meta: Mapping[str, Any], data: Path, out: Path, options: Mapping[str, Any]
+    checkpoint: Path,
+    unet: Any,
+    meta: Mapping[str, Any],
+    data: Path,
+    parts: Any,
+    out: Path,
+    options: Mapping[str, Any],
 ) -> int:
     from hwseg.quant.train.config import TrainConfig, meant
     from hwseg.quant.train.run import Run, train
@@ -157,7 +164,7 @@ def _tune(
         )  # fmt: skip
         run = Run(out / "run", unet, config)
     click.echo(json.dumps(asdict(run.unet)["activation_bits"]))
-    result = follow(run, data, train, meta["labels"])
+    result = follow(run, data, train, meta["labels"], every=parts)
     if result.interrupted:
         return int(result.status)
     click.echo(f"next: hwseg export {run.folder}")

@@ -5,29 +5,26 @@ from __future__ import annotations
 import os
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from hwseg.commands.options import input_option, page_option
 
-if TYPE_CHECKING:
-    from hwseg.segment.engines import Engine
-    from hwseg.segment.run import Segmented
-
 
 @click.command("segment")
-@click.argument("source", metavar="MODEL|BUILD", type=click.Path(path_type=Path))
+@click.argument("source", metavar="MODEL|BUILD|PACKAGE", type=click.Path(path_type=Path))
 @click.argument("inputs", metavar="INPUT...", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option(
     "-o", "--out", required=True, type=click.Path(path_type=Path), help="Folder for masks, or one mask's file."
 )
 @click.option(
     "--on",
-    type=click.Choice(["golden", "machine", "simulation"]),
-    help="What computes: the golden model, the program's instructions in NumPy, or the simulated engine.  [golden]",
+    type=click.Choice(["golden", "machine", "simulation", "board"]),
+    help="What computes: the golden model, the program's instructions in NumPy, the simulated engine, or the board "
+    "that this runs on.  [golden; of a package the board]",
 )
 @click.option("--tile", metavar="HxW", help="Size of the tiles of --on golden; default: about 1024x1024.")
+@click.option("--model", default="", help="Which model of a package.  [its first]")
 @click.option("--jobs", type=click.IntRange(1), default=1, show_default=True, help="Tiles computed at once, by joblib.")
 @click.option("--dask", metavar="ADDRESS", default="", help="Compute on the workers of a Dask scheduler.")
 @click.option("--overlay", is_flag=True, help="Draw each mask's outline on its picture, too.")
@@ -43,6 +40,7 @@ def command(
     out: Path,
     on: str | None,
     tile: str | None,
+    model: str,
     jobs: int,
     dask: str,
     overlay: bool,
@@ -54,7 +52,8 @@ def command(
     """Segment pictures of any size by tiles that give the same as the whole picture computed at once.
 
     INPUT are files, folders of pictures, or folders with a DICOM series; of a file with several pictures, all are
-    segmented unless --page chooses one.  A mask has its picture's format, size and geometry.
+    segmented unless --page chooses one.  A mask has its picture's format, size and geometry.  On a board, the wheel of
+    a package has this command for packages.
     """
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -64,6 +63,7 @@ def command(
     from hwseg.segment.engines import open_engine
     from hwseg.segment.results import Options
     from hwseg.segment.run import segment
+    from hwseg.segment.told import lines
 
     size = None if tile is None else parse_size(tile, "--tile")
     options = Options(page, jobs, dask, overlay, measure, resume)
@@ -71,7 +71,7 @@ def command(
     with ExitStack() as stack:
         if os.path.isdir(source):
             stack.enter_context(in_use(source, shared=True))
-        engine = open_engine(source, on or "", meaning, size)
+        engine = open_engine(source, on or "", meaning, size, model)
         stack.callback(engine.close)
         if engine.network.said:
             click.echo(visible(engine.network.said), err=True)
@@ -82,26 +82,5 @@ def command(
             bars.update(task, completed=done, total=total, description=visible(name))
 
         found = segment(engine, inputs, out, options, show)
-    report(engine, found, measure)
-
-
-def report(engine: Engine, found: list[Segmented], measure: Path | None) -> None:
-    """A line for each mask, and one for all."""
-    from hwseg.commands.terminal import visible
-
-    for one in found:
-        item, grid = one.plan.item, one.plan.grid
-        size = f"{item.size[0]}x{item.size[1]}" + (f", {len(item.pages)} pictures" if len(item.pages) > 1 else "")
-        how = "scaled to the network's size, classes scaled back"
-        if not one.plan.scaled:
-            plural = "s" if one.plan.tiles > 1 else ""
-            how = f"{one.plan.tiles} tile{plural} of {grid.tile[0]}x{grid.tile[1]}, "
-            how += f"{grid.surplus:.1%} more pixels than its own"
-        again = f", {one.resumed} of them finished before" if one.resumed else ""
-        told = f"{item.source.name}: {size}, {how}{again}, foreground {one.foreground:.1%}: {item.out}"
-        click.echo(visible(told))
-    seconds, computed = sum(one.seconds for one in found), sum(one.computed for one in found)
-    speed = f", {computed / seconds / 1e6:.2f} million pixels a second" if seconds > 0 and computed else ""
-    click.echo(f"{len(found)} mask{'s' if len(found) != 1 else ''} on {engine.on} in {seconds:.1f} s{speed}")
-    if measure is not None:
-        click.echo(visible(f"objects: {measure}"))
+    for line in lines(engine.on, found, measure):
+        click.echo(visible(line))

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import warnings
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import click
 
-from hwseg.commands.options import label_options
+from hwseg.commands.follow import follow
+from hwseg.commands.options import chosen_labels, label_options
 from hwseg.errors import HwsegError, require
 
 
@@ -33,6 +33,8 @@ from hwseg.errors import HwsegError, require
 @click.option("--steps", type=int, help="Gradient steps in all.  [2000]")
 @click.option("--batch", type=int, help="Crops per step.  [8]")
 @click.option("--loss", type=click.Choice(["dice_ce", "poly_dice", "boundary"]), help="What is minimized.  [dice_ce]")
+@click.option("--class-weights", metavar="auto|A,B,...", help="Of the cross-entropy, the background first; auto: by "
+              "their shares.  [all 1]")  # fmt: skip
 @click.option("--lr", type=float, help="Highest learning rate.  [0.004]")
 @click.option("--float-part", type=float, help="Share of steps in floating point.  [0.4]")
 @click.option("--quantized-part", type=float, help="Share of steps quantized, before folding.  [0.2]")
@@ -88,8 +90,8 @@ def _data_of(config: Path | None, tables: dict[str, dict[str, Any]]) -> Path:
 
 def _with_meaning(given: dict[str, Any], tables: dict[str, dict[str, Any]], source: Path) -> dict[str, Any]:
     """The options with what pixels are: as asked for, else as the configuration or the data say."""
+    from hwseg.datasets import data
     from hwseg.pictures.choice import named
-    from hwseg.quant.train import data
     from hwseg.quant.train.config import meant
 
     if "normalize" in given:
@@ -99,22 +101,6 @@ def _with_meaning(given: dict[str, Any], tables: dict[str, dict[str, Any]], sour
     if declared is None or "normalize" in tables.get("train", {}):
         return given
     return given | meant(declared)
-
-
-def chosen_labels(source: Path, channels: int, text: str, ignore: int | None, known: Any = None) -> Any:
-    """What masks are: as asked for, else as the data say, else as the network (`known`) or its channels do."""
-    from hwseg.pictures.choice import named_labels
-    from hwseg.pictures.labels import Labels
-    from hwseg.quant.train import data
-
-    if text:
-        return named_labels(text, channels, ignore)
-    found = data.labels_of(source, channels)
-    if found is not None and known is not None and found.names and known.names:
-        rule = f"names the classes {', '.join(found.names)}, the network has {', '.join(known.names)}"
-        require(found.names == known.names, str(source), rule, "bring the labels into the network's order")
-    found = found or known or Labels(channels)
-    return found if ignore is None else replace(found, ignore=ignore)
 
 
 def _new_run(out: Path, tables: dict[str, dict[str, Any]], given: dict[str, Any]) -> Any:
@@ -144,37 +130,6 @@ def _train(run: Any, source: Path, labels: Any) -> int:
     if not run.config.float_only:
         click.echo(f"next: hwseg export {run.folder}")
     return 0
-
-
-def follow(run: Any, source: Path, train: Any, labels: Any) -> Any:
-    """Train `run` on a folder or CSV file with a progress bar, and print what came of it."""
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    from hwseg.commands.terminal import console as plain_console
-    from hwseg.quant.train import data
-
-    unet, config = run.unet, run.config
-    parts = data.load(source, unet.in_channels, unet.out_channels, config.seed, config.exclude, labels=labels)
-    console = plain_console(quiet=not run.fabric.is_global_zero)
-    counts = ", ".join(f"{len(pairs)} {part}" for part, pairs in parts.items())
-    console.print(f"{counts} pictures; {config.steps} steps on {run.device}", highlight=False)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, TextColumn("{task.fields[note]}"), console=console) as bar:
-        task = bar.add_task(run.stage, total=config.steps, completed=run.step, note="")
-
-        def show(p: Any) -> None:
-            bar.update(task, completed=p.step, description=p.stage, note=f"loss {p.loss:.4f}")
-            if p.val_dice is not None:
-                console.print(
-                    f"step {p.step}, {p.stage}: loss {p.loss:.4f}, validation Dice {p.val_dice:.4f}", highlight=False
-                )
-
-        result = train(run, parts, show)
-    if result.interrupted:
-        console.print(f"stopped after step {result.step}; add --resume to go on", highlight=False)
-    for part, score in result.scores.items():
-        console.print(f"Dice on {part}: {score}", highlight=False)
-    return result
 
 
 def _checked(unet: dict[str, Any], kind: Any) -> dict[str, Any]:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import io
+from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
 
-from hwseg.ir import TensorType
 from hwseg.pictures.labels import Labels
+from hwseg.pictures.table import Quantizer
+
+if TYPE_CHECKING:
+    from hwseg.ir import TensorType
 
 COLOURS = ((255, 196, 0), (0, 190, 255), (255, 80, 120), (120, 220, 80), (190, 120, 255), (255, 140, 60))
 
@@ -23,7 +27,7 @@ def mask_png(mask: np.ndarray, labels: Labels) -> bytes:
 
 def overlay_png(
     q: np.ndarray,
-    kind: TensorType,
+    kind: TensorType | Quantizer,
     mask: np.ndarray,
     reference: np.ndarray | None = None,
     labels: Labels | None = None,

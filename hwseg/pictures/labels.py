@@ -107,7 +107,7 @@ class Labels:
     def read(self, values: np.ndarray, place: str) -> np.ndarray:
         """The class map, uint8 [H, W], of a mask's values; HwsegError names those that mean nothing."""
         void = np.zeros(values.shape, bool) if self.ignore is None else values == self.ignore
-        found = [int(v) for v in np.unique(values[~void])]
+        found = _values(values if self.ignore is None else values[~void])
         kind = self.coding.split()[0]
         if kind == "binary":
             self._require_binary(found, place)
@@ -186,6 +186,13 @@ class Labels:
             content["ignore"] = self.ignore
         content |= {key: list(value) for key, value in (("names", self.names), ("colours", self.colours)) if value}
         return json.dumps(content, sort_keys=True)
+
+
+def _values(values: np.ndarray) -> list[int]:
+    """Those that are there, in their order."""
+    if values.dtype == np.uint8:
+        return [int(v) for v in np.flatnonzero(np.bincount(values.ravel(), minlength=256))]
+    return [int(v) for v in np.unique(values)]
 
 
 def parse(text: str, channels: int, place: str = LABELS) -> Labels:

@@ -28,24 +28,30 @@ def read_mask(path: str | Path, labels: Labels, page: int | None = None) -> np.n
 
 def classes(picture: Picture, labels: Labels) -> np.ndarray:
     """Class maps [slices, H, W] of a mask file."""
+    found = values(picture, labels)
+    if found is None:
+        return np.stack([_coloured(p, labels, picture.place) for p in picture.pixels])
+    return np.stack([labels.read(v, picture.place) for v in found])
+
+
+def values(picture: Picture, labels: Labels) -> np.ndarray | None:
+    """What the file says in each pixel [slices, H, W]; None where that is colours, and `labels` declare them."""
     place = picture.place
     rule = "must have black as zero: with white as zero nobody knows which of both is the background"
     require(not picture.geometry.facts.get("white_is_zero"), place, rule, "save it again, with black as zero")
     if picture.palette is not None and picture.index is not None:
         if labels.colours and not _numbered(picture, labels):
-            return np.stack([_coloured(p, labels, place) for p in picture.pixels])
-        values = picture.index if labels.channels > 1 or labels.coding != "binary" else _two_colours(picture)
-    elif picture.pixels.shape[3] == 3:
+            return None
+        return picture.index if labels.channels > 1 or labels.coding != "binary" else _two_colours(picture)
+    if picture.pixels.shape[3] == 3:
         if labels.colours:
-            return np.stack([_coloured(p, labels, place) for p in picture.pixels])
+            return None
         grey = picture.pixels[..., :1]
         rule = "must be a mask of one channel, is coloured"
         require(bool((grey == picture.pixels).all()), place, rule, "declare the colours of its classes, or convert it")
-        values = grey[..., 0]
-    else:
-        require(picture.pixels.shape[3] == 1, place, f"must have one channel, has {picture.pixels.shape[3]}")
-        values = picture.pixels[..., 0]
-    return np.stack([labels.read(v, place) for v in _whole(values, picture)])
+        return _whole(grey[..., 0], picture)
+    require(picture.pixels.shape[3] == 1, place, f"must have one channel, has {picture.pixels.shape[3]}")
+    return _whole(picture.pixels[..., 0], picture)
 
 
 def _whole(values: np.ndarray, picture: Picture) -> np.ndarray:

@@ -3,16 +3,18 @@
     from hwseg.runtime import Accelerator
 
     with Accelerator.open("package") as accelerator:          # or open("package", backend="simulation")
-        mask = accelerator.segment(pixels).mask               # uint8 [H, W] from uint8 [H, W] or [H, W, C]
+        mask = accelerator.segment(pixels).mask               # uint8 [H, W] from [H, W] or [H, W, C] of any size
 
 It needs NumPy, and of hwseg only `borders`, `errors`, `files`, `layout`, `locks` and the part of `pictures` that needs
-NumPy alone; `hwseg package` puts these few modules into the package's `python` folder, for boards with Python 3.10.
+NumPy alone; `hwseg package` puts these few modules, and what `hwseg segment` needs of a package, into the package's
+`python` folder and into a wheel there, for boards with Python 3.10.
 
     package.py       what a package says of board and registers, read through its manifest
     model.py         what it says of one network, and images that are what they claim to be
     entries.py       JSON that is what it must be, or a sentence
     accelerator.py   one run, one thread and one process at a time; pictures in, masks out
-    run.py           a picture under way, and what came of it
+    cut.py           a picture of any size: its tiles, and the result that they are put together to
+    run.py           a tile under way, and what came of it
     loaded.py        a model in memory: pictures are packed into it, sums read from it
     engine.py        registers by name: start, stop, wait, counters
     backend.py       what is asked of a board, a simulator or a fake

@@ -7,8 +7,8 @@ before the start, and what the accelerator wrote is invalidated after the end, b
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import closing, contextmanager, suppress
 from importlib import import_module
 from pathlib import Path
 from types import TracebackType
@@ -18,6 +18,7 @@ import numpy as np
 from hwseg.errors import HwsegError, require
 from hwseg.pictures.raster import Raster
 from hwseg.runtime.backend import Backend
+from hwseg.runtime.cut import masks, one
 from hwseg.runtime.engine import AGAIN, Engine, ended
 from hwseg.runtime.loaded import Loaded
 from hwseg.runtime.model import Model
@@ -32,6 +33,10 @@ BACKENDS = {
     "simulation": ("hwseg.sim.zynq", "open_simulation"),
 }
 """Module and function by name; the function takes a Package."""
+
+
+Pixels = np.ndarray | Raster
+"""A picture: an array [H, W] or [H, W, C], or what `hwseg.pictures.read` gives."""
 
 
 class Accelerator:
@@ -61,11 +66,7 @@ class Accelerator:
         known = isinstance(backend, str) and backend in BACKENDS
         require(known, "backend", f"must be {' or '.join(BACKENDS)}, is {backend!r}")
         package = read_package(folder)
-        module, function = BACKENDS[backend]
-        try:
-            opened: Backend = getattr(import_module(module), function)(package)
-        except ImportError as error:
-            raise HwsegError(f"backend {backend}", f"must be installed: {error}", "pip install 'hwseg[sim]'") from error
+        opened = _backend(package, backend)
         try:
             return cls(package, opened, skip)
         except BaseException:
@@ -97,70 +98,91 @@ class Accelerator:
             return self._prepared(model, planes).model
 
     def _prepared(self, model: str, planes: int) -> Loaded:
-        require(isinstance(model, str), "model", f"must be a name, is {model!r}", f"use {self.package.models[0]!r}")
-        try:
-            count = operator.index(planes)
-        except TypeError:
-            count = 0
-        require(count > 0, "planes", f"must be an integer from 1 to {ALL_PLANES}, is {planes!r}", "leave it out")
-        name = turned_name(model or self.package.models[0], count)
+        name = _named(self.package, model, planes)
         if name not in self._loaded:
             self._loaded[name] = Loaded(self.package.model(name), self.package, self.backend)
         return self._loaded[name]
 
     def segment(
+        self, image: Pixels, model: str = "", timeout: float | None = None, planes: int = ALL_PLANES, fit: str = ""
+    ) -> Mask:
+        """The mask of one picture of any size, [H, W] or [H, W, C], of the depth that the model was declared for.
+
+        It is cut into tiles of the model's size, as `hwseg segment` does, and the mask is the same to the byte; the
+        next tile is packed while one is computed.  A model that was trained on pictures scaled to its size gets such
+        ones, and its classes are scaled back.  In memory are the picture, and for each of its pixels a byte and four
+        bytes per class.
+
+        fit: "crop" or "resize" computes one tile instead, as `hwseg golden --fit` does.  `planes` as in `load`.
+        timeout: seconds of a tile; a run that takes longer is stopped.
+        """
+        return self.batch((image,), model, timeout, planes, fit)[0]
+
+    def batch(
         self,
-        image: np.ndarray | Raster,
+        images: Iterable[Pixels],
         model: str = "",
         timeout: float | None = None,
         planes: int = ALL_PLANES,
         fit: str = "",
-    ) -> Mask:
-        """The mask of one picture, [H, W] or [H, W, C], of the depth and the size that the model was declared for.
-
-        fit: "crop" or "resize" brings one of another size to the model's, as `hwseg golden --fit` does.  `planes` as in
-        `load`.  A run that takes longer than `timeout` seconds is stopped.
-        """
-        seconds, run = seconds_of(timeout), None
-        with self._in_turn():
-            try:
-                run = self.start(image, model, planes, fit)
-                return run.wait(seconds)
-            except BaseException:
-                self._give_up(run)
-                raise
-
-    def batch(
-        self, images: Iterable[np.ndarray], model: str = "", timeout: float | None = None, planes: int = ALL_PLANES
     ) -> list[Mask]:
-        """Masks of many pictures; while one is computed, the next is packed.  timeout: of each, in seconds.
+        """Masks of many pictures, as of `segment`; while one tile is computed, the next is packed.
 
         If a picture is refused, or a run fails, the run under way is stopped, and no mask is returned.
         """
-        seconds, run = seconds_of(timeout), None
-        masks: list[Mask] = []
+        seconds = seconds_of(timeout)
         with self._in_turn():
             self._require_idle()
             loaded = self._prepared(model, planes)
-            try:
-                for image in pictures(images):
-                    packed = loaded.pack(image)
-                    if run is not None:
-                        masks.append(run.wait(seconds))
-                    run = self._begin(loaded, packed)
-                if run is not None:
-                    masks.append(run.wait(seconds))
-            except BaseException:
-                self._give_up(run)
-                raise
-        return masks
+            return masks(images, loaded.model, fit, lambda inputs: self._each(loaded, inputs, seconds))
 
-    def start(self, image: np.ndarray | Raster, model: str = "", planes: int = ALL_PLANES, fit: str = "") -> Run:
-        """Start on one picture and return at once; `wait` of what this returns gives the mask."""
+    def stream(
+        self, inputs: Iterable[np.ndarray], model: str = "", timeout: float | None = None, planes: int = ALL_PLANES
+    ) -> Iterator[Mask]:
+        """The result of each of a network's inputs, integers [H, W, C] of its own size, in their order.
+
+        While one is computed, the next is taken and packed; whoever cuts pictures by other means uses this.
+        """
+        seconds = seconds_of(timeout)
+        with self._in_turn():
+            self._require_idle()
+            steps = self._each(self._prepared(model, planes), inputs, seconds)
+        with closing(steps):
+            while True:
+                with self._in_turn():
+                    found = next(steps, None)
+                if found is None:
+                    return
+                yield found
+
+    def _each(self, loaded: Loaded, inputs: Iterable[np.ndarray], seconds: float | None) -> Generator[Mask, None, None]:
+        """What `stream` gives, for who has the turn; a run that is left behind is stopped."""
+        run: Run | None = None
+        try:
+            for integers in inputs:
+                if run is None:
+                    self._require_idle()  # a generator of pictures may have used the accelerator meanwhile
+                    loaded.pack(integers, loaded.input)
+                    run = self._begin(loaded, None)
+                else:
+                    packed, found = loaded.pack(integers), run.wait(seconds)
+                    run = self._begin(loaded, packed)
+                    yield found
+            if run is not None:
+                yield run.wait(seconds)
+        except BaseException:
+            self._give_up(run)
+            raise
+
+    def start(self, image: Pixels, model: str = "", planes: int = ALL_PLANES, fit: str = "") -> Run:
+        """Start on one picture and return at once; `wait` of what this returns gives the mask.
+
+        It must have the model's own size, or be brought to it with `fit`: one run is one tile.
+        """
         with self._in_turn():
             self._require_idle()
             loaded = self._prepared(model, planes)
-            loaded.pack(image, loaded.input, fit)
+            loaded.pack(one(image, loaded.model, fit), loaded.input)
             return self._begin(loaded, None)
 
     def _require_idle(self) -> None:
@@ -196,7 +218,7 @@ class Accelerator:
         """Stop a run and wait until it has stopped."""
         model = run.loaded.model
         self._engine.stop()
-        if "busy" in self._engine.wait(self._patience(model)):
+        if "busy" in self._engine.wait(_patience(model, self.package, self.backend)):
             raise self._engine.late(model, "must stop when it is told to", AGAIN)
         self._engine.acknowledge()
         run.end(HwsegError("accelerator", "a run that was stopped has no mask", "start it again"))
@@ -212,23 +234,14 @@ class Accelerator:
         """`Run.wait`: wait for the run's end, then read its counters and its head."""
         with self._in_turn():
             model = run.loaded.model
-            limit = self._patience(model) if timeout is None else timeout
+            limit = _patience(model, self.package, self.backend) if timeout is None else timeout
             status = self._engine.wait(limit)
             if not ended(status):
                 cure = f"allow a longer timeout, or {AGAIN}"
                 raise self._engine.late(model, f"must finish within {limit:g} s", cure)
             self._engine.acknowledge()
-            run.end(self._engine.fault(status) or self._mask(run.loaded))
+            run.end(self._engine.fault(status) or _mask(run.loaded, self._engine))
             self._running = None
-
-    def _mask(self, loaded: Loaded) -> Mask:
-        cycles, counters = self._engine.cycles(), self._engine.counters()
-        sums = loaded.sums()
-        return Mask(loaded.model.head.mask(sums), sums, cycles, counters, loaded.model)
-
-    def _patience(self, model: Model) -> float:
-        own = PATIENCE * model.cycles / (self.package.board.clock_mhz * 1e6)
-        return min(LONGEST, max(own, self.backend.grace))
 
     def reset(self) -> None:
         """Forget a run that was under way when the fabric was reset: its registers have their first values again.
@@ -275,10 +288,35 @@ class Accelerator:
             self.close()
 
 
-def pictures(images: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
-    """One after the other; HwsegError if there is no such thing."""
+def _backend(package: Package, name: str) -> Backend:
+    """One of `BACKENDS`; HwsegError if its packages are not installed."""
+    module, function = BACKENDS[name]
     try:
-        return iter(images)
-    except TypeError as error:
-        found = type(images).__name__
-        raise HwsegError("images", f"must be pictures, one after the other, is {found}", "give a list") from error
+        opened: Backend = getattr(import_module(module), function)(package)
+    except ImportError as error:
+        raise HwsegError(f"backend {name}", f"must be installed: {error}", "pip install 'hwseg[sim]'") from error
+    return opened
+
+
+def _mask(loaded: Loaded, engine: Engine) -> Mask:
+    """What a run has left behind."""
+    cycles, counters = engine.cycles(), engine.counters()
+    sums = loaded.sums()
+    return Mask(loaded.model.head.mask(sums), sums, cycles, counters, loaded.model)
+
+
+def _patience(model: Model, package: Package, backend: Backend) -> float:
+    """Seconds after which a run counts as hung."""
+    own = PATIENCE * model.cycles / (package.board.clock_mhz * 1e6)
+    return min(LONGEST, max(own, backend.grace))
+
+
+def _named(package: Package, model: str, planes: int) -> str:
+    """Name of a build of the package: by default its first model's, of so many planes."""
+    require(isinstance(model, str), "model", f"must be a name, is {model!r}", f"use {package.models[0]!r}")
+    try:
+        count = operator.index(planes)
+    except TypeError:
+        count = 0
+    require(count > 0, "planes", f"must be an integer from 1 to {ALL_PLANES}, is {planes!r}", "leave it out")
+    return turned_name(model or package.models[0], count)

@@ -12,6 +12,7 @@ from __future__ import annotations
 import fcntl
 import mmap
 import os
+import platform
 import select
 import time
 from contextlib import suppress
@@ -33,6 +34,8 @@ LINE = 64
 WITHOUT_INTERRUPT = 0.001
 """Seconds of one wait where no interrupt can be waited for."""
 MEMORY = "mem"
+TREE, ZYNQ = "proc/device-tree/compatible", b"xlnx,zynq-7000"
+"""What Linux calls the machine, and one of the names that it has on every board with this part."""
 MANAGER = "sys/class/fpga_manager/fpga0"
 SYSFS = ("sys/class/u-dma-buf", "sys/class/udmabuf")
 PERMISSION = "give the device to your group with the udev rule of docs/zynq7020.md, or run as root"
@@ -41,6 +44,7 @@ PERMISSION = "give the device to your group with the udev rule of docs/zynq7020.
 def open_board(package: Package, root: str | Path = "/") -> Board:
     """The board that this program runs on.  root: where /dev and /sys are.  HwsegError says what is missing."""
     top = Path(root)
+    require_zynq(top, package.board.name)
     require_configured(top)
     memory = find_memory(top)
     try:
@@ -231,6 +235,17 @@ class PynqBuffer:
 
     def free(self) -> None:
         self._buffer.freebuffer()
+
+
+def require_zynq(root: Path, board: str) -> None:
+    """Raise HwsegError elsewhere than on a Zynq-7000: what lies at the registers' address there is something else."""
+    named: list[bytes] = []
+    with suppress(OSError):
+        named = (root / TREE).read_bytes().rstrip(b"\0").split(b"\0")
+    told = ", ".join(name.decode(errors="replace") for name in named) or platform.machine()
+    rule = f"must be {ZYNQ.decode()}, as the {board} is, this program runs on {told}"
+    cure = "copy the package to the board and run this there, or choose simulation"
+    require(ZYNQ in named, "board", rule, cure)
 
 
 def require_configured(root: Path) -> None:

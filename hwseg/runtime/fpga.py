@@ -16,7 +16,7 @@ import numpy as np
 
 from hwseg.errors import HwsegError, require
 from hwseg.files import file_errors, read_regular, write_whole
-from hwseg.runtime.board import MANAGER, claim, open_device, registers_device, release
+from hwseg.runtime.board import MANAGER, claim, open_device, registers_device, release, require_zynq
 from hwseg.runtime.package import CURE, PLLS, BoardFacts, Package, read_package
 
 SYNC_WORD = b"\xaa\x99\x55\x66"
@@ -97,6 +97,7 @@ def load_bitstream(package: Package, root: str | Path = "/") -> None:
     """Configure the fabric, its clock and its ports; needs root.  Refused while a program has the accelerator open."""
     top = Path(root)
     content = read_bitstream(package)
+    require_zynq(top, package.board.name)
     handle = claim(registers_device(top))
     try:
         set_clock(package.board, top)

@@ -8,7 +8,6 @@ import numpy as np
 
 from hwseg.errors import require
 from hwseg.layout import HeadLayout, pack_into, unpack_head, unpack_tensor
-from hwseg.pictures.raster import Raster
 from hwseg.runtime.backend import Backend, Buffer
 from hwseg.runtime.model import Model
 from hwseg.runtime.package import Package
@@ -45,12 +44,10 @@ class Loaded:
         """The input's bytes in the buffer."""
         return self.buffer.array[self.model.input_address :][: self.model.input.bytes]
 
-    def pack(self, image: np.ndarray | Raster, out: np.ndarray | None = None, fit: str = "") -> np.ndarray:
-        """Digit planes of a picture, into `out` or a new array; `fit` as of `Accelerator.segment`."""
-        model = self.model
-        integers = model.pixels.integers(image, model.input.shape, fit)
-        packed = np.empty(model.input.bytes, np.uint8) if out is None else out
-        pack_into(packed, integers, model.input)
+    def pack(self, integers: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+        """Digit planes of the network's input [H, W, C], into `out` or a new array."""
+        packed = np.empty(self.model.input.bytes, np.uint8) if out is None else out
+        pack_into(packed, integers, self.model.input)
         return packed
 
     def sums(self) -> np.ndarray:

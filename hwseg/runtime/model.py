@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, TypeVar
@@ -18,11 +18,14 @@ from hwseg.pictures import labels, meaning
 from hwseg.pictures.meaning import FITS
 from hwseg.pictures.packed import KEY, PixelInput
 from hwseg.pictures.table import Quantizer
+from hwseg.pictures.tiles import Reach, of_json
 from hwseg.runtime.entries import Entry
 
 MOST = 1 << 16
 """Rows, columns or channels of a tensor, whatever a file says."""
 MOST_CYCLES = 1 << 40
+TILES = "tiles"
+"""Entry of model.json: how far a pixel of the mask looks, or why pictures cannot be cut."""
 SAID = 200
 """Characters of a sentence that quotes what a file says."""
 
@@ -73,6 +76,7 @@ class Model:
     """One network for the array of the package.  Addresses are byte offsets in its memory map of `total_bytes`.
 
     files, folder: the package, and the model's folder in it.  pixels: what pictures and classes are to it.
+    tiles: how far a pixel of its mask looks, or why pictures cannot be cut for it.
     cycles: as the compiler predicts them for one picture.
     """
 
@@ -88,6 +92,7 @@ class Model:
     head_layout: HeadLayout | TensorLayout
     head: Head
     pixels: PixelInput
+    tiles: Reach | str
     cycles: int
     layers: tuple[str, ...]
 
@@ -150,6 +155,7 @@ def read_model(content: Entry, files: Sealed, folder: str, name: str, array: str
             head["activation"].text(),
         ),
         pixels=_pixels(content[KEY], entered, channels),
+        tiles=_tiles(content[TILES], entered, layout),
         cycles=content["cycles"].integer(1, MOST_CYCLES),
         layers=tuple(layer.text() for layer in content["layers"].entries()),
     )
@@ -167,6 +173,18 @@ def _pixels(entry: Entry, tensor: TensorLayout, channels: int) -> PixelInput:
     else:
         found = _declared(entry["meaning"], lambda text: meaning.parse(text).check(tensor.shape[2]))
     return PixelInput(found, quantizer, _declared(entry["labels"], lambda text: labels.parse(text, channels)))
+
+
+def _tiles(entry: Entry, tensor: TensorLayout, head: TensorLayout | HeadLayout) -> Reach | str:
+    """How pictures are cut into tiles of the network's size, or why they cannot be."""
+    if isinstance(entry.value, Mapping) and "refused" in entry.value:
+        return entry["refused"].text()[:SAID]
+    found = of_json(entry.value, f"{entry.place}: {entry.name}", entry.cure)
+    if any(n % m for n, m in zip(tensor.shape[:2], found.multiple, strict=True)):
+        raise entry["multiple"].fail(f"must divide {tensor.shape[0]}x{tensor.shape[1]} pixels")
+    if head.shape[:2] != tensor.shape[:2]:
+        raise entry.fail(f"must be refused: the mask has {head.shape[0]}x{head.shape[1]} pixels")
+    return found
 
 
 def _scale(entry: Entry) -> Fraction:

@@ -13,6 +13,7 @@ from typing import Protocol
 import numpy as np
 
 from hwseg.errors import HwsegError, require
+from hwseg.pictures.tiles import Grid
 from hwseg.runtime.loaded import Loaded
 from hwseg.runtime.model import Model
 
@@ -24,7 +25,8 @@ LONGEST = 86_400.0
 class Mask:
     """mask: class of every pixel, uint8 [H, W].  sums: the head's exact integers [H, W, C].
 
-    cycles: of the accelerator.  counters: other registers that count, by name.
+    cycles: of the accelerator, for all tiles.  counters: other registers that count, by name.  grid: how the picture
+    was cut; None where it was brought to the network's size, and of a tile.
     """
 
     mask: np.ndarray
@@ -32,6 +34,7 @@ class Mask:
     cycles: int
     counters: Mapping[str, int]
     model: Model
+    grid: Grid | None = None
 
     @property
     def logits(self) -> np.ndarray:

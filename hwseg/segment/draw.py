@@ -7,12 +7,11 @@ from pathlib import Path
 import numpy as np
 
 from hwseg.files import write_whole
-from hwseg.ir import TensorType
 from hwseg.pictures.draw import overlay_png
 from hwseg.pictures.fit import nearest
 from hwseg.pictures.read import stem
 from hwseg.pictures.whole import whole
-from hwseg.segment.engines import Network
+from hwseg.segment.network import Network
 from hwseg.segment.pictures import pictures
 from hwseg.segment.plan import Item
 
@@ -22,7 +21,6 @@ LARGEST = 4096
 
 def overlays(item: Item, maps: np.ndarray, network: Network) -> list[Path]:
     """One PNG for each picture of an item: NAME.overlay.png, or NAME.overlay-0003.png of several."""
-    kind = TensorType(network.shape, network.pixels.quantizer.low, network.pixels.quantizer.high, ())
     written = []
     for page, picture, mask in zip(item.pages, pictures(item), maps, strict=True):
         found = whole(picture(), network.pixels, network.shape)
@@ -33,7 +31,10 @@ def overlays(item: Item, maps: np.ndarray, network: Network) -> list[Path]:
         ending = "" if item.head.pages == 1 else f"-{page:04d}"
         path = item.out.with_name(f"{stem(item.out)}.overlay{ending}.png")
         write_whole(
-            path, overlay_png(integers[::step, ::step], kind, mask[::step, ::step], labels=network.pixels.labels)
+            path,
+            overlay_png(
+                integers[::step, ::step], network.pixels.quantizer, mask[::step, ::step], labels=network.pixels.labels
+            ),
         )
         written.append(path)
     return written

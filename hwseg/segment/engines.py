@@ -1,11 +1,11 @@
-"""What computes a tile.  All of them give the same classes: golden model, machine, simulated engine."""
+"""What computes a tile, from a model, a build or a package.  All of them give the same classes."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 
@@ -16,54 +16,15 @@ from hwseg.files import MANIFEST, sha256
 from hwseg.ir import Graph
 from hwseg.pictures.packed import PixelInput
 from hwseg.pictures.source import choice_of, chosen, labels_of, quantizer
-from hwseg.pictures.tiles import Reach, Size, balanced
+from hwseg.pictures.tiles import Size, balanced
 from hwseg.reach import reach, reshaped
+from hwseg.runtime.package import PACKAGE
+from hwseg.segment.network import Engine, Network
+from hwseg.segment.packaged import BOARD, open_package
 
-TARGETS = ("golden", "machine", "simulation")
+TARGETS = ("golden", "machine", "simulation", BOARD)
 TILE = (1024, 1024)
 """Of the golden model, at most: larger ones compute less twice, and take 0.2 GB for each."""
-
-
-@dataclass(frozen=True)
-class Network:
-    """What a picture must be brought to.  shape: of the network's own input [H, W, C].  digest: of what computes.
-
-    reach: of a pixel; None where pictures are scaled to the network's size and never tiled.  said: one sentence on what
-    pixels are taken for, where the model's file does not say.
-    """
-
-    name: str
-    shape: tuple[int, int, int]
-    pixels: PixelInput
-    reach: Reach | None
-    digest: str
-    said: str = ""
-
-    @property
-    def size(self) -> Size:
-        return self.shape[:2]
-
-
-class Engine(Protocol):
-    """Computes tiles.  many: how many may be computed at once, in other processes."""
-
-    @property
-    def network(self) -> Network: ...
-
-    @property
-    def on(self) -> str: ...
-
-    @property
-    def many(self) -> bool: ...
-
-    def tile(self, picture: Size) -> Size:
-        """Size of its tiles for a picture."""
-
-    def classes(self, integers: np.ndarray) -> np.ndarray:
-        """uint8 [H, W] of a tile's input [H, W, C]."""
-
-    def close(self) -> None:
-        """Give back what is held."""
 
 
 @dataclass(frozen=True)
@@ -87,6 +48,9 @@ class Golden:
         size = integers.shape[0], integers.shape[1]
         return golden.run(reshaped(self.graph, size), integers, taps=()).mask
 
+    def each(self, inputs: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+        return map(self.classes, inputs)
+
     def close(self) -> None:
         """Nothing is held."""
 
@@ -107,6 +71,9 @@ class Compiled:
         from hwseg.machine.execute import checked
 
         return checked(self.program, integers)
+
+    def each(self, inputs: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+        return map(self.classes, inputs)
 
     def close(self) -> None:
         """Nothing is held."""
@@ -131,17 +98,21 @@ class Simulated(Compiled):
         return np.asarray(found.mask)
 
 
-def open_engine(source: Path, on: str = "", meaning: str = "", tile: Size | None = None) -> Engine:
-    """What computes, from a model file or a build.
+def open_engine(source: Path, on: str = "", meaning: str = "", tile: Size | None = None, model: str = "") -> Engine:
+    """What computes, from a model file, a build or a package.
 
-    on: one of `TARGETS`; by default the golden model.  meaning: as of --input.  tile: of the golden model, else chosen.
+    on: one of `TARGETS`; by default the golden model, of a package the board.  meaning: as of --input.  tile: of the
+    golden model, else chosen.  model: of a package, else its first.
     """
-    place, rule = str(source), "must be a model or a build, but there is none"
+    place, rule = str(source), "must be a model, a build or a package, but there is none"
     require(os.path.exists(source), place, rule, "check the path")
-    rule = "is a package, whose accelerator takes pictures of its model's own size alone"
-    packed = (source / "package.json").is_file()
-    require(not packed, place, rule, "give hwseg segment the build that the package was made of")
-    build, on = source.is_dir(), on or "golden"
+    if os.path.isfile(source / PACKAGE):
+        _require_none({"--tile": tile, "--input": meaning}, "a package's models have what they were compiled with")
+        return open_package(source, on or BOARD, model)
+    _require_none({"--model": model}, "a model or a build is one model")
+    build, on = os.path.isdir(source), on or "golden"
+    rule, cure = f"needs a package, {source} is a {'build' if build else 'model file'}", "make one with hwseg package"
+    require(on != BOARD, f"--on {on}", rule, cure)
     rule = f"needs a build, {source} is a model file"
     require(on == "golden" or build, f"--on {on}", rule, "make one with hwseg compile")
     require(
@@ -160,9 +131,14 @@ def open_engine(source: Path, on: str = "", meaning: str = "", tile: Size | None
     return Compiled(program, network) if on == "machine" else Simulated(program, network, folder=source)
 
 
+def _require_none(options: Mapping[str, object], reason: str) -> None:
+    for name, value in options.items():
+        require(not value, name, f"does not go with this: {reason}", "leave it out")
+
+
 def _graph(source: Path, meaning: str) -> tuple[Graph, str]:
     """The integer graph of a file or a build; of a build, with the planes that it was compiled with."""
-    if not source.is_dir():
+    if not os.path.isdir(source):
         from hwseg.quant.read.load import load
 
         return chosen(load(source), meaning), sha256(source)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from hwseg.errors import HwsegError, require
 from hwseg.pictures.formats import needed
 from hwseg.pictures.tiles import Tile
 from hwseg.pictures.whole import Whole
-from hwseg.segment.engines import Engine
+from hwseg.segment.network import Engine
 
 AHEAD = 8
 """Tiles that are prepared for each job at a time."""
@@ -51,7 +52,9 @@ class Pool:
         require(jobs >= 1, "--jobs", f"must be 1 or more, is {jobs}")
         alone = engine.many or (jobs == 1 and not dask)
         rule = f"computes one tile at a time with --on {engine.on}"
-        require(alone, "--dask" if dask else "--jobs", rule, "leave it out, or use --on golden or --on machine")
+        require(
+            alone, "--dask" if dask else "--jobs", rule, "leave it out, or use --on golden or --on machine of a build"
+        )
         self._stack = ExitStack()
         self._parallel: Any = None
 
@@ -81,17 +84,30 @@ class Pool:
 
     def results(self, tasks: Iterable[Task]) -> Iterator[tuple[Task, np.ndarray]]:
         """Each task with the classes of the picture that it gives."""
-        waiting = iter(tasks)
         if self._parallel is None:
-            for task in waiting:
-                yield task, task.classes(compute(self.engine, task.integers, task.taken))
+            yield from self._in_turn(tasks)
             return
         from joblib import delayed
+
+        waiting = iter(tasks)
 
         while part := list(islice(waiting, AHEAD * self.jobs)):
             found = self._parallel(delayed(compute)(self.engine, task.integers, task.taken) for task in part)
             for task, classes in zip(part, found, strict=True):
                 yield task, task.classes(classes)
+
+    def _in_turn(self, tasks: Iterable[Task]) -> Iterator[tuple[Task, np.ndarray]]:
+        """The same in this process; the next task is prepared while an accelerator computes one."""
+        given: deque[Task] = deque()
+
+        def inputs() -> Iterator[np.ndarray]:
+            for task in tasks:
+                given.append(task)
+                yield task.integers
+
+        for found in self.engine.each(inputs()):
+            task = given.popleft()
+            yield task, task.classes(np.ascontiguousarray(found[task.taken]))
 
 
 def compute(engine: Engine, integers: np.ndarray, taken: tuple[slice, slice]) -> np.ndarray:

@@ -15,7 +15,7 @@ from hwseg.files import file_errors, sha256
 from hwseg.pictures.formats import Head
 from hwseg.pictures.read import format_of, head, is_picture, stem
 from hwseg.pictures.tiles import Grid, Reach, Size, grid
-from hwseg.segment.engines import Engine
+from hwseg.segment.network import Engine
 
 ENDINGS = {"tiff": ".tif", "nifti": ".nii.gz", "dicom": ".dcm", "numpy_file": ".npy", "pillow": ".png"}
 """Of masks, by the format of their pictures."""

@@ -10,8 +10,8 @@ import numpy as np
 
 from hwseg.files import file_errors, write_whole
 from hwseg.pictures.read import read
-from hwseg.segment.engines import Network
 from hwseg.segment.journal import Run, Written
+from hwseg.segment.network import Network
 from hwseg.segment.plan import Plan
 from hwseg.segment.write import write
 

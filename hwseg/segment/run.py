@@ -13,8 +13,8 @@ from time import perf_counter
 from hwseg.errors import require
 from hwseg.locks import in_use
 from hwseg.pictures.whole import whole
-from hwseg.segment.engines import Engine, Network
 from hwseg.segment.journal import Classes, Run, folder_of
+from hwseg.segment.network import Engine, Network
 from hwseg.segment.parallel import Pool, Task
 from hwseg.segment.pictures import pictures
 from hwseg.segment.plan import Plan, items_of, plan

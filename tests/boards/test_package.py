@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import ast
+import base64
+import hashlib
 import json
 import re
 import shutil
 import subprocess
 import sys
+import sysconfig
+import venv
+import zipfile
 from dataclasses import replace
+from pathlib import Path
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 
@@ -19,7 +26,7 @@ from hwseg.boards.zynq7020.package import archive, package
 from hwseg.builds.build import compile_model
 from hwseg.commands.package import command
 from hwseg.errors import HwsegError
-from hwseg.files import extract_zip, manifest_text, sha256, verify_manifest
+from hwseg.files import Sealed, extract_zip, manifest_text, sha256, verify_manifest
 from hwseg.rtl.registers import REGISTERS
 from hwseg.runtime import read_package
 from hwseg.runtime.fpga import BINARY, BIT, bit_to_bin
@@ -191,7 +198,7 @@ class Others:
             raise ImportError(name)
 sys.meta_path.insert(0, Others())
 sys.path.insert(0, sys.argv[1])
-import hwseg, hwseg.runtime.fpga
+import hwseg, hwseg.runtime.fpga, hwseg.segment.program
 assert hwseg.__file__.startswith(sys.argv[1]), hwseg.__file__
 package = hwseg.runtime.read_package(sys.argv[2])
 print(package.model("nuclei-mixed").cycles)
@@ -200,6 +207,56 @@ print(package.model("nuclei-mixed").cycles)
     done = subprocess.run(run, capture_output=True, text=True, check=False, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert int(done.stdout) == read_package(packaged).model("nuclei-mixed").cycles > 0
+
+
+def test_the_wheel_is_the_driver_byte_for_byte_and_its_record_is_right(packaged):
+    (path,) = (packaged / "python").glob("*.whl")
+    assert f"python/{path.name}" in Sealed.of(packaged).digests
+    modules = {p.relative_to(packaged / "python").as_posix(): p for p in (packaged / "python").rglob("*.py")}
+    with zipfile.ZipFile(path) as content:
+        assert content.testzip() is None
+        names = content.namelist()
+        assert len(names) == len(set(names))
+        assert {name for name in names if ".dist-info/" not in name} == set(modules)
+        assert all(content.read(name) == file.read_bytes() for name, file in modules.items())
+        (record,) = (name for name in names if name.endswith("/RECORD"))
+        rows = [line.split(",") for line in content.read(record).decode().splitlines()]
+        assert {row[0] for row in rows} == set(names)
+        for name, digest, size in rows:
+            if name != record:
+                data = content.read(name)
+                assert size == str(len(data))
+                found = base64.urlsafe_b64encode(hashlib.sha256(data).digest()).decode().rstrip("=")
+                assert digest == f"sha256={found}"
+
+
+def test_the_wheel_installs_without_an_index_beside_numpy_alone(packaged, tmp_path):
+    venv.create(tmp_path / "board", with_pip=False, symlinks=True)
+    python = tmp_path / "board" / "bin" / "python"
+    (site,) = (tmp_path / "board").glob("lib/python*/site-packages")
+    (tmp_path / "lent").mkdir()
+    for path in Path(sysconfig.get_paths()["purelib"]).glob("numpy*"):
+        (tmp_path / "lent" / path.name).symlink_to(path)
+    (site / "lent.pth").write_text(f"{tmp_path / 'lent'}\n")
+    (wheel,) = (packaged / "python").glob("*.whl")
+
+    def run(*command):
+        return subprocess.run([str(word) for word in command], capture_output=True, text=True, cwd=tmp_path)
+
+    done = run(sys.executable, "-m", "pip", "--python", python, "install", "--quiet", "--no-index", wheel)
+    assert done.returncode == 0, done.stderr
+    program = python.with_name("hwseg")
+    assert run(program, "--version").stdout.startswith("hwseg 0.")
+    np.save(tmp_path / "picture.npy", np.zeros((40, 50), np.uint8))
+    for words in ([program, "segment"], [python, "-m", "hwseg.segment"]):
+        done = run(*words, packaged, "picture.npy", "-o", "mask.npy")
+        assert done.returncode == 2
+        assert re.fullmatch(
+            r"hwseg: board: must be xlnx,zynq-7000, as the pynq-z2 is, this program runs on .*\n", done.stderr
+        )
+    assert not (tmp_path / "mask.npy").exists()
+    for other in ("click", "rich", "PIL"):
+        assert run(python, "-c", f"import {other}").returncode == 1
 
 
 def test_linux_is_told_of_registers_interrupt_and_memory(packaged):

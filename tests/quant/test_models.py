@@ -20,15 +20,16 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("brevitas")
 
 from hwseg import demo  # noqa: E402
+from hwseg.datasets.data import load_folder  # noqa: E402
+from hwseg.datasets.pairs import Pair  # noqa: E402
 from hwseg.pictures.prepare import prepare  # noqa: E402
 from hwseg.pictures.raster import raster  # noqa: E402
 from hwseg.pictures.source import read_input  # noqa: E402
 from hwseg.quant.read.load import load  # noqa: E402
-from hwseg.quant.train.data import load_folder  # noqa: E402
 from hwseg.quant.train.export import export_qonnx  # noqa: E402
 from hwseg.quant.train.metrics import labels, summarize  # noqa: E402
-from hwseg.quant.train.pairs import Pair, to_tensor  # noqa: E402
 from hwseg.quant.train.run import dice, load_network  # noqa: E402
+from hwseg.quant.train.tensors import to_tensor  # noqa: E402
 
 DEMO_PICTURE = "4dbbb275960a.png"
 

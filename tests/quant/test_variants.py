@@ -9,8 +9,8 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("brevitas")
 
+from hwseg.datasets import data  # noqa: E402
 from hwseg.quant.read.load import load  # noqa: E402
-from hwseg.quant.train import data  # noqa: E402
 from hwseg.quant.train.checkpoint import load_network  # noqa: E402
 from hwseg.quant.train.config import TrainConfig  # noqa: E402
 from hwseg.quant.train.export import export_qonnx  # noqa: E402

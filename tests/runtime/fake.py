@@ -13,6 +13,13 @@ from hwseg.rtl.config import parse_array
 MEMORY = 0x1000_0000
 
 
+def zynq(root):
+    """What Linux says of itself on a board, in a folder that stands for its root."""
+    (root / "proc" / "device-tree").mkdir(parents=True)
+    (root / "proc" / "device-tree" / "compatible").write_bytes(b"digilent,zynq-some\0xlnx,zynq-7000\0")
+    return root
+
+
 class FakeBoard:
     """Registers by name.  hang: never finishes.  error: ends each run with a bus error.  log: what the driver did."""
 

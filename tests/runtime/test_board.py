@@ -16,6 +16,7 @@ import pytest
 from hwseg.errors import HwsegError
 from hwseg.runtime import Accelerator, fpga, read_package
 from hwseg.runtime.board import Board, find_registers, open_board
+from tests.runtime.fake import zynq
 
 PHYSICAL = 0x1C00_0000
 
@@ -37,7 +38,7 @@ def root(tmp_path):
     (attributes / "phys_addr").write_text(f"{PHYSICAL:#x}\n")
     (attributes / "size").write_text("65536\n")
     (tmp_path / "dev/udmabuf0").write_bytes(bytes(65536))
-    return tmp_path
+    return zynq(tmp_path)
 
 
 def test_registers_are_words_of_the_uio_device_of_our_name(root, package):
@@ -120,9 +121,30 @@ def test_no_permission_is_told_with_the_cure(root, package, monkeypatch):
 
 def test_a_system_without_devices_is_told_what_it_lacks(tmp_path, package, monkeypatch):
     monkeypatch.setitem(sys.modules, "pynq", None)
-    (tmp_path / "dev").mkdir()
+    (zynq(tmp_path) / "dev").mkdir()
     with pytest.raises(HwsegError, match=r"must have a u-dma-buf device or pynq, there is neither; load the module"):
         open_board(package, tmp_path)
+
+
+@pytest.mark.parametrize("tree", [None, b"raspberrypi,4-model-b\0brcm,bcm2711\0", b"", b"xlnx,zynq-70000\0"])
+def test_another_machine_is_refused_before_anything_of_it_is_touched(root, package, tree):
+    """Its memory at these addresses is something else, and root may write it."""
+    compatible = root / "proc/device-tree/compatible"
+    if tree is None:
+        compatible.unlink()
+    else:
+        compatible.write_bytes(tree)
+    before = {path: path.read_bytes() for path in root.rglob("*") if path.is_file()}
+    for use in (open_board, fpga.load_bitstream):
+        if use is fpga.load_bitstream:
+            copy = root / "copy"
+            shutil.copytree(package.folder, copy)
+            (copy / fpga.BINARY).parent.mkdir()
+            (copy / fpga.BINARY).write_bytes(b"sound")
+            package = read_package(copy)
+        with pytest.raises(HwsegError, match=r"board: must be xlnx,zynq-7000, as the pynq-z2 is, .*; copy the package"):
+            use(package, root)
+    assert all(path.read_bytes() == content for path, content in before.items())
 
 
 def test_pynq_serves_where_there_is_no_u_dma_buf(root, package, monkeypatch):

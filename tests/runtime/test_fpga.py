@@ -10,6 +10,7 @@ import pytest
 
 from hwseg.errors import HwsegError
 from hwseg.runtime import fpga, read_package
+from tests.runtime.fake import zynq
 
 SYNC = bytes.fromhex("aa995566")
 
@@ -59,7 +60,7 @@ def root(tmp_path):
     manager = tmp_path / fpga.MANAGER
     manager.mkdir(parents=True)
     (manager / "state").write_text("operating\n")
-    return tmp_path
+    return zynq(tmp_path)
 
 
 @pytest.fixture

@@ -156,14 +156,14 @@ def failing(pixels, error):
 @pytest.mark.parametrize(
     ("whole", "bad"),
     [
-        *((1, bad) for bad in ("small", "float", "none", "ragged", LookupError("no more"), KeyboardInterrupt("^C"))),
-        *((whole, bad) for whole in (0, 3) for bad in ("small", LookupError("no more"))),
+        *((1, bad) for bad in ("empty", "float", "none", "ragged", LookupError("no more"), KeyboardInterrupt("^C"))),
+        *((whole, bad) for whole in (0, 3) for bad in ("empty", LookupError("no more"))),
     ],
 )
 def test_after_a_batch_that_fails_the_next_picture_may_come(case, whole, bad):
     accelerator, pixels, sums = case
     pictures = {
-        "small": pixels[0][:-1],
+        "empty": pixels[0][:0],
         "float": pixels[0].astype(float),
         "none": None,
         "ragged": [[1, 2], [3]],

@@ -59,6 +59,9 @@ class Counting:
         self.count += 1
         return self.engine.classes(integers)
 
+    def each(self, inputs):
+        return map(self.classes, inputs)
+
 
 def engine(model: Path) -> Counting:
     return Counting(open_engine(model, tile=(20, 20)))

@@ -116,9 +116,9 @@ class TestRefusals:
         ):
             open_engine(model, "machine")
 
-    def test_a_package_is_refused_with_the_cure(self, tmp_path):
+    def test_a_folder_that_only_looks_like_a_package(self, tmp_path):
         (tmp_path / "package.json").write_text("{}")
-        with pytest.raises(HwsegError, match=r"is a package, .*; give hwseg segment the build"):
+        with pytest.raises(HwsegError, match=r"manifest.json: must exist"):
             open_engine(tmp_path)
 
     def test_tiles_of_a_program_are_its_own(self, build):
@@ -126,7 +126,7 @@ class TestRefusals:
             open_engine(build, "machine", tile=(32, 32))
 
     def test_nothing_there(self, tmp_path):
-        with pytest.raises(HwsegError, match="must be a model or a build, but there is none"):
+        with pytest.raises(HwsegError, match="must be a model, a build or a package, but there is none"):
             open_engine(tmp_path / "no.onnx")
 
     def test_a_folder_that_is_neither(self, tmp_path):

@@ -9,8 +9,7 @@ Read `unet` first, then `run`.
     run              the three stages of training, with checkpoints and resume
     config, losses, average, processes, checkpoint, plots
                      what a run is told, minimizes, averages, shares, keeps and shows
-    pairs, data, csv_data, crops
-                     pictures and masks: found, read, cropped
+    crops, tensors   pictures and masks of `hwseg.datasets`, cropped and whole
     export           a trained network as a QONNX file
     executor         the Brevitas network as a referee
     evaluate, metrics

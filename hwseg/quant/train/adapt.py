@@ -244,7 +244,8 @@ class AdaptRun(Run):
 
     def keep(self, name: str, quantized: bool) -> None:
         if self.fabric.is_global_zero:
-            save_network(self.folder / name, merged(self.model), self.config, self.meaning, self.labels, quantized)
+            plain = merged(self.model)
+            save_network(self.folder / name, plain, self.config, self.meaning, self.labels, quantized, self.data.seen)
 
     def state(self) -> dict[str, Any]:
         return {**super().state(), "adapt": asdict(self.adapt), "base_folded": self.base_folded}

@@ -14,6 +14,8 @@ import torch
 from torch import Tensor
 
 from hwseg.borders import given
+from hwseg.datasets import seen
+from hwseg.datasets.seen import Seen
 from hwseg.errors import HwsegError, require
 from hwseg.files import read_file, write_whole
 from hwseg.pictures import labels as declared
@@ -40,10 +42,11 @@ def save_network(
     pixels: Meaning | None = None,
     labels: Labels | None = None,
     quantized: bool = True,
+    saw: Seen | None = None,
 ) -> None:
     """What export needs, and no more; `quantized` is false for a float network.
 
-    pixels: what pictures were to it, by default what the options say.
+    pixels: what pictures were to it, by default what the options say.  saw: which it was trained on.
     """
     pixels = pixels or config.meaning
     state = {
@@ -59,14 +62,16 @@ def save_network(
     state |= {"normalize": pixels.before} if pixels.before else {"input": pixels.text()}
     if labels is not None:
         state["labels"] = labels.text()
+    if saw is not None:
+        state["seen"] = saw.text()
     save(path, state)
 
 
 def load_network(path: Path) -> tuple[QuantUNet, dict[str, Any]]:
     """A trained network in evaluation mode, and how it was trained.
 
-    That is `input` (a `Meaning`), `labels` (or None, of an older hwseg), `size` of the crops, `resize`, `quantized` and
-    the `excluded` pictures.
+    That is `input` (a `Meaning`), `labels` (None where an older hwseg did not say them), `seen`, `size` of the crops,
+    `resize`, `quantized` and the `excluded` pictures.
     """
     state = load(path, NETWORK_FORMAT)
     with given(path, WHAT, CURE):
@@ -86,6 +91,7 @@ def load_network(path: Path) -> tuple[QuantUNet, dict[str, Any]]:
         meta["labels"] = None
         if "labels" in state:
             meta["labels"] = declared.parse(state["labels"], model.config.out_channels, f"{path}, labels")
+        meta["seen"] = seen.parse(state["seen"], f"{path}, seen") if "seen" in state else Seen(known=False)
         TrainConfig(size=meta["size"], resize=meta["resize"], exclude=meta["excluded"])
         layers.set_quantization(model, bool(meta["quantized"]))
     return model.eval(), meta
@@ -99,10 +105,10 @@ def require_numbers(path: Path, unet: UNetConfig, tensors: Mapping[str, Tensor])
     require(least <= found, str(path), rule, CURE)
 
 
-def start_from(model: QuantUNet, path: Path) -> bool:
+def start_from(model: QuantUNet, path: Path) -> dict[str, Any]:
     """Copy the parameters of a checkpoint into `model`, which may have other bits but no other layers.
 
-    A folded network folds `model`, too.  True if the checkpoint was quantized, so that its thresholds mean something.
+    A folded network folds `model`, too.  Returns how it was trained, as `load_network` does.
     """
     source, meta = load_network(path)
     if source.folded:
@@ -115,7 +121,7 @@ def start_from(model: QuantUNet, path: Path) -> bool:
     for name in found:
         require(name in wanted, str(path), f"is of another architecture: it has {name}", "use its [unet] options")
     model.load_state_dict(found)
-    return bool(meta["quantized"])
+    return meta
 
 
 def save(path: Path, state: dict[str, Any]) -> None:

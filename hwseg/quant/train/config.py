@@ -57,6 +57,7 @@ class TrainConfig:
     better Dice before the last stage ends, 0 for never.  `loss_weight`, `loss_order`: of the polynomial Dice and the
     boundary loss (`hwseg.quant.train.losses`).  `rounding`: fewest planes to which activations are rounded at random
     while training quantized, 0 for none (`hwseg.quant.train.dial`).  `init`: a checkpoint to start from.
+    `class_weights`: of the cross-entropy, "auto" (1 / sqrt(share) of the training masks) or a number for each class.
     """
 
     steps: int = 2000
@@ -70,6 +71,7 @@ class TrainConfig:
     loss: str = "dice_ce"
     loss_weight: float = 1.0
     loss_order: int = 3
+    class_weights: str = ""
     float_part: float = 0.4
     quantized_part: float = 0.2
     validate_every: int = 100
@@ -98,11 +100,12 @@ class TrainConfig:
             value = getattr(self, name)
             number = isinstance(value, (int, float)) and 0 <= value < math.inf and (value > 0 or name != "lr")
             require(number, f"train.{name}", f"must be a positive number, not {value!r}")
-        for name in ("normalize", "device", "init"):
+        for name in ("normalize", "device", "init", "class_weights"):
             require(isinstance(getattr(self, name), str), f"train.{name}", "must be a text")
         for name, choices in (("loss", LOSSES), ("augment", AUGMENTATIONS), ("precision", PRECISIONS)):
             value = getattr(self, name)
             require(value in choices, f"train.{name}", f"must be {' or '.join(choices)}, not {value!r}")
+        self.weights(None)
         require(isinstance(self.tensorboard, bool), "train.tensorboard", "must be true or false")
         parts = self.float_part, self.quantized_part
         require(
@@ -130,6 +133,21 @@ class TrainConfig:
         if self.normalize.strip() == "unit":
             found = Meaning()  # of the depth that the pictures have
         return replace(found, fit=fit)
+
+    def weights(self, classes: int | None) -> tuple[float, ...] | None:
+        """Class weights, none where all classes count alike, None where they are to be counted.
+
+        classes: how many there must be, if that is known.
+        """
+        if self.class_weights == "auto":
+            return None
+        texts = [text.strip() for text in self.class_weights.split(",")] if self.class_weights else []
+        found = tuple(float(text) for text in texts if meaning.number(text) is not None)
+        rule = f"must be auto or positive numbers with commas between them, not {self.class_weights!r}"
+        require(len(found) == len(texts) and all(w > 0 for w in found), "train.class_weights", rule)
+        count = f"must be {classes}, one for each class, the background first, are {len(found)}"
+        require(classes is None or len(found) in (0, classes), "train.class_weights", count)
+        return found
 
     @property
     def float_only(self) -> bool:

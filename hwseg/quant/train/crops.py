@@ -16,10 +16,11 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from hwseg.datasets.pairs import Classes, Pair
 from hwseg.errors import require
 from hwseg.pictures.meaning import Meaning
 from hwseg.pictures.prepare import prepare, standardized
-from hwseg.quant.train.pairs import Classes, Pair, to_tensor
+from hwseg.quant.train.tensors import to_tensor
 
 Batch = tuple[Tensor, Tensor]
 Values = NDArray[np.float32]

@@ -10,12 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hwseg import golden
+from hwseg.datasets.pairs import Pair
 from hwseg.errors import require
 from hwseg.ir import Graph
 from hwseg.pictures.labels import IGNORE
 from hwseg.pictures.source import choice_of, quantizer
 from hwseg.quant.train import metrics
-from hwseg.quant.train.pairs import Pair
 
 Segment = Callable[[NDArray[Any]], NDArray[np.uint8]]
 """From the input's integers [H, W, C] to the mask [H, W]."""

@@ -4,7 +4,7 @@ The metadata says what a picture must go through before the first quantizer:
 
     hwseg.input     what pixels are (`hwseg.pictures.meaning`)       hwseg.channels  "1"
     hwseg.labels    what classes are (`hwseg.pictures.labels`)       hwseg.classes   "1" (threshold) or more (argmax)
-    hwseg.size      "128x128" (height x width)
+    hwseg.size      "128x128" (height x width)                       hwseg.seen      pictures it was trained on
 
 Checkpoints of an older hwseg are exported as it did, with hwseg.normalize and hwseg.fit.
 """
@@ -24,6 +24,7 @@ from qonnx.core.modelwrapper import ModelWrapper
 from qonnx.transformation.infer_shapes import InferShapes
 
 from hwseg.borders import REPORT, given, tool
+from hwseg.datasets.seen import SEEN, Seen
 from hwseg.errors import HwsegError
 from hwseg.files import read_file, write_whole
 from hwseg.pictures.labels import LABELS, Labels
@@ -45,10 +46,11 @@ def export_qonnx(
     pixels: Meaning = NAMES["unit"],
     labels: Labels | None = None,
     name: str = "unet",
+    saw: Seen | None = None,
 ) -> onnx.ModelProto:
     """Write `model` for pictures of `size` (height, width) to `path`, whole or not at all.
 
-    pixels, labels: what pictures and classes are to it; `load_network` says both.
+    pixels, labels: what pictures and classes are to it.  saw: which it was trained on.  `load_network` says all three.
     """
     config = model.config
     check_size(size, config.multiple)
@@ -61,6 +63,8 @@ def export_qonnx(
     metadata |= pixels.check(config.in_channels).metadata()
     if labels is not None:
         metadata[LABELS] = labels.text()
+    if saw is not None and (saw.train or saw.val):
+        metadata[SEEN] = saw.text()
     result = to_onnx(model, (1, config.in_channels, *size), name, metadata)
     write_whole(path, result.SerializeToString(deterministic=True))
     return result

@@ -4,7 +4,8 @@
     poly_dice  cross-entropy + a polynomial in t = 1 - soft Dice:  t + weight * (t^2 + ... + t^order)
     boundary   dice_ce + weight * cross-entropy of the pixels at most two from an edge of the mask
 
-Pixels that are to be ignored (255 in the labels) are in no mean and no overlap.
+Pixels that are to be ignored (255 in the labels) are in no mean and no overlap.  With class weights, means of
+cross-entropies are weighted ones: a pixel counts as much as the weight of its class.
 One output channel is foreground or not; several are classes, of which the first is the background and has no Dice.
 The polynomial follows the idea of arXiv 2606.23373 as far as its abstract tells it (Dice as the first term of an
 expansion whose higher-order terms get a coefficient and a largest order); its own coefficients were not at hand.
@@ -12,8 +13,9 @@ expansion whose higher-order terms get a coefficient and a largest order); its o
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
+import torch
 from torch import Tensor
 from torch.nn import functional
 
@@ -25,36 +27,35 @@ BORDER = 2
 """Pixels from an edge that count as boundary."""
 
 
-def from_config(config: TrainConfig) -> Loss:
-    """The loss that a configuration names."""
+def from_config(config: TrainConfig, weights: Sequence[float] = ()) -> Loss:
+    """The loss that a configuration names.  weights: of the classes, the background first; none where all are 1."""
     weight, order = config.loss_weight, config.loss_order
     if config.loss == "poly_dice":
-        return lambda logits, targets: poly_dice(logits, targets, weight, order)
+        return lambda logits, targets: poly_dice(logits, targets, weight, order, weights)
     if config.loss == "boundary":
-        return lambda logits, targets: boundary(logits, targets, weight)
-    return dice_ce
+        return lambda logits, targets: boundary(logits, targets, weight, weights)
+    return lambda logits, targets: dice_ce(logits, targets, weights)
 
 
-def dice_ce(logits: Tensor, targets: Tensor) -> Tensor:
+def dice_ce(logits: Tensor, targets: Tensor, weights: Sequence[float] = ()) -> Tensor:
     """Cross-entropy plus 1 - soft Dice over the batch."""
-    return _mean(pixel_entropy(logits, targets), targets) + (1 - soft_dice(logits, targets)).mean()
+    return entropy_mean(logits, targets, weights) + (1 - soft_dice(logits, targets)).mean()
 
 
-def poly_dice(logits: Tensor, targets: Tensor, weight: float, order: int) -> Tensor:
+def poly_dice(logits: Tensor, targets: Tensor, weight: float, order: int, weights: Sequence[float] = ()) -> Tensor:
     """Cross-entropy plus t + weight * (t^2 + ... + t^order), t = 1 - soft Dice; `order` 1 is `dice_ce`."""
     t = 1 - soft_dice(logits, targets)
     polynomial = t + weight * sum((t**k for k in range(2, order + 1)), start=t.new_zeros(()))
-    return _mean(pixel_entropy(logits, targets), targets) + polynomial.mean()
+    return entropy_mean(logits, targets, weights) + polynomial.mean()
 
 
-def boundary(logits: Tensor, targets: Tensor, weight: float) -> Tensor:
+def boundary(logits: Tensor, targets: Tensor, weight: float, weights: Sequence[float] = ()) -> Tensor:
     """`dice_ce` plus `weight` times the mean cross-entropy near edges; masks without an edge add nothing."""
-    entropy = pixel_entropy(logits, targets)
-    near = edges(targets).to(entropy) * (targets != IGNORE)
+    near = edges(targets).to(logits) * importance(targets, weights)
     return (
-        _mean(entropy, targets)
+        entropy_mean(logits, targets, weights)
         + (1 - soft_dice(logits, targets)).mean()
-        + weight * (entropy * near).sum() / (near.sum() + 1)
+        + weight * (pixel_entropy(logits, targets) * near).sum() / (near.sum() + 1)
     )
 
 
@@ -67,9 +68,21 @@ def pixel_entropy(logits: Tensor, targets: Tensor) -> Tensor:
     return functional.cross_entropy(logits, targets, ignore_index=IGNORE, reduction="none")
 
 
-def _mean(entropy: Tensor, targets: Tensor) -> Tensor:
-    """Over the pixels that count."""
-    return entropy.sum() / (targets != IGNORE).sum().clamp(min=1)
+def importance(targets: Tensor, weights: Sequence[float]) -> Tensor:
+    """How much each pixel counts, [batch, height, width]: the weight of its class, 0 where it is to be ignored."""
+    known = targets != IGNORE
+    if not weights:
+        return known
+    table = torch.tensor(weights, dtype=torch.float32, device=targets.device)
+    return table[targets.masked_fill(~known, 0)] * known
+
+
+def entropy_mean(logits: Tensor, targets: Tensor, weights: Sequence[float] = ()) -> Tensor:
+    """Weighted mean cross-entropy of the pixels that count."""
+    entropy, counted = pixel_entropy(logits, targets), importance(targets, weights)
+    if not weights:
+        return entropy.sum() / counted.sum().clamp(min=1)
+    return (entropy * counted).sum() / counted.sum().clamp(min=1e-6)
 
 
 def soft_dice(logits: Tensor, targets: Tensor) -> Tensor:

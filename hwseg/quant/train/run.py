@@ -6,7 +6,7 @@
 
 A run is a folder: `config.toml`, `last.pt` (everything needed to go on), `float.pt` (the network at the end of the
 first stage), `best.pt` (the network with the best validation Dice of the last stage), `metrics.csv`, `curves.png` and
-`result.json`.
+`result.json`.  `split.json` says which pictures are in which part: it stays so.
 Device, precision and several processes (`torchrun`) are Lightning Fabric's; every process draws its part of a batch.
 """
 
@@ -19,7 +19,7 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,12 +28,12 @@ import torch
 from torch import Tensor
 
 from hwseg.borders import given, memory_for
+from hwseg.datasets.pairs import Pair, every_class
 from hwseg.errors import require
 from hwseg.files import write_whole
 from hwseg.interrupts import Asked, deferred, exit_status
-from hwseg.pictures import labels as declared
-from hwseg.pictures import meaning
 from hwseg.pictures.labels import Labels
+from hwseg.pictures.meaning import Meaning
 from hwseg.quant.train import crops, layers, losses, metrics
 from hwseg.quant.train.average import Average
 from hwseg.quant.train.checkpoint import (
@@ -50,9 +50,10 @@ from hwseg.quant.train.checkpoint import (
 from hwseg.quant.train.config import OLDER, STAGES, TrainConfig, read_toml, to_toml
 from hwseg.quant.train.dial import Dial
 from hwseg.quant.train.folder import STATE, alone, digest_of
-from hwseg.quant.train.pairs import Pair, depth, every_class
 from hwseg.quant.train.plots import curves, tensorboard
 from hwseg.quant.train.processes import fabric
+from hwseg.quant.train.progress import Progress, Result
+from hwseg.quant.train.rundata import RunData
 from hwseg.quant.train.unet import QuantUNet, UNetConfig, calibrate, fold_batch_norm
 from hwseg.quant.train.whole import dice
 
@@ -63,42 +64,15 @@ _COLUMNS = ("step", "stage", "loss", "learning_rate", "val_dice", "seconds")
 Parts = dict[str, list[Pair]]
 
 
-@dataclass(frozen=True)
-class Result:
-    """What a run came to.  status: 0, or where a signal stopped it and it can be resumed what a shell expects then: 130
-    after Ctrl-C, 143 after SIGTERM.
-    """
-
-    step: int
-    status: int
-    best_dice: float
-    scores: dict[str, metrics.Score]
-
-    @property
-    def interrupted(self) -> bool:
-        """Whether it was stopped before its end."""
-        return self.status != 0
-
-
-@dataclass(frozen=True)
-class Progress:
-    """One training step, as told to whoever shows it; `val_dice` only where it was measured."""
-
-    step: int
-    stage: str
-    loss: float
-    val_dice: float | None
-
-
 class Run:
     """The state of a training run: network, optimizer, history.
 
     settled: no step is half done.  saved: the step of last.pt.  found: the SHA-256 of the last.pt that this run was
-    read from, or None if it began anew.
+    read from, or None if it began anew.  papers: files by name that are written with the next state.
     """
 
     def __init__(self, folder: Path, unet: UNetConfig, config: TrainConfig) -> None:
-        self.meaning, self.labels = config.meaning.check(unet.in_channels), Labels(unet.out_channels)
+        self.data = RunData(folder, unet, config)
         unet = replace(unet, input_bound=self.meaning.bound)
         self.folder, self.unet, self.config = folder, unet, config
         require(
@@ -111,14 +85,17 @@ class Run:
         torch.manual_seed(config.seed)
         with memory_for(f"a network of {max(unet.widths)} channels", "lower --width or --depth"):
             self.model = QuantUNet(unet).to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.calibrated = bool(config.init) and start_from(self.model, Path(config.init))
-        self.loss = losses.from_config(config)
+        self.calibrated = False
+        if config.init:
+            base = start_from(self.model, Path(config.init))
+            self.calibrated = bool(base["quantized"])
+            self.data = RunData(folder, unet, config, base["seen"])
         self.step = self.saved = 0
         self.settled = True
         self.found: str | None = None
+        self.papers: dict[str, bytes] = {}
         self.stage = STAGES[0]
         self.best = -1.0
-        self.met = False
         self.waited = 0
         self.history: list[tuple[Any, ...]] = []
         layers.set_quantization(self.model, False)
@@ -142,14 +119,21 @@ class Run:
         """How this run draws."""
         return crops.Crops(self.config.size, self.meaning, self.config.resize, self.config.augment)
 
-    def meet(self, parts: Parts) -> None:
-        """Take what pixels and labels are from the pictures; a run that goes on must find them as they were."""
-        pairs = [pair for part in parts.values() for pair in part]
-        labels, pixels = pairs[0].labels, depth(pairs, self.meaning)
-        for what, now, before in (("labels", labels, self.labels), ("pixels", pixels, self.meaning)):
-            rule = f"the data's {what} are {now.text()}, the run began with {before.text()}"
-            require(not self.met or now == before, str(self.folder), rule, "declare them as they were, or begin anew")
-        self.meaning, self.labels, self.met = pixels, labels, True
+    @property
+    def meaning(self) -> Meaning:
+        """What pixels are to it."""
+        return self.data.meaning
+
+    @property
+    def labels(self) -> Labels:
+        """What the values of masks are."""
+        return self.data.labels
+
+    def meet(self, parts: Parts) -> Parts:
+        """Take what must be known from the pictures, which come back in the parts that the run began with."""
+        parts = self.data.meet(parts)
+        self.loss = losses.from_config(self.config, self.data.weights or ())
+        return parts
 
     @property
     def share(self) -> range:
@@ -224,7 +208,9 @@ class Run:
     def keep(self, name: str, quantized: bool) -> None:
         """Write the network as it is, from the first process only."""
         if self.fabric.is_global_zero:
-            save_network(self.folder / name, self.model, self.config, self.meaning, self.labels, quantized)
+            save_network(
+                self.folder / name, self.model, self.config, self.meaning, self.labels, quantized, self.data.seen
+            )
 
     def state(self) -> dict[str, Any]:
         """Everything that the next step depends on."""
@@ -232,8 +218,7 @@ class Run:
             "format": RUN_FORMAT,
             "unet": self.unet.to_dict(),
             "train": asdict(self.config),
-            "input": "" if self.meaning.before else self.meaning.text(),
-            "labels": self.labels.text(),
+            **self.data.state(),
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "average": {"values": self.average.values, "count": self.average.count},
@@ -257,6 +242,9 @@ class Run:
         write_whole(self.folder / "metrics.csv", text.getvalue().encode())
         tables = {"unet": self.unet.to_dict(), "train": asdict(self.config)}
         write_whole(self.folder / "config.toml", to_toml(tables).encode())
+        self.data.write()
+        while self.papers:
+            write_whole(self.folder / (name := next(iter(self.papers))), self.papers.pop(name))
 
     def restore(self, state: dict[str, Any]) -> None:
         """Become the run that `state` was taken from."""
@@ -273,9 +261,7 @@ class Run:
         self.step, self.best, self.waited = state["step"], state["best"], state["waited"]
         self.history = [tuple(row) for row in state["history"]]
         self.saved = self.step
-        if state.get("labels"):
-            self.met, self.labels = True, declared.parse(state["labels"], self.unet.out_channels)
-            self.meaning = meaning.parse(state["input"]) if state["input"] else self.meaning
+        self.data.restore(state)
 
     @contextmanager
     def alone(self) -> Iterator[None]:
@@ -325,9 +311,9 @@ def train(run: Run, parts: Parts, watch: Callable[[Progress], None] = lambda _: 
     if run.config.threads:
         torch.set_num_threads(run.config.threads)
     with run.alone():
-        run.meet(parts)
+        parts = run.meet(parts)
         every_class(parts["train"])
-        if run.step == 0:
+        if run.step == 0 or not run.data.written():
             run.save()
         try:
             with deferred() as asked, memory_for(f"step {run.step + 1}", "lower --batch, --size or --width"):
@@ -391,6 +377,7 @@ def finish(run: Run, parts: Parts) -> Result:
         "unet": run.unet.to_dict(),
         "train": asdict(run.config),
         "dice": {k: asdict(s) for k, s in scores.items()},
+        "seen_before": run.data.told_before(parts),
     }
     if run.fabric.is_global_zero:
         write_whole(run.folder / "result.json", (json.dumps(values, indent=1) + "\n").encode())

@@ -19,11 +19,12 @@ import torch
 from torch import Tensor
 
 from hwseg.borders import given
+from hwseg.datasets.pairs import Pair
 from hwseg.errors import require
 from hwseg.files import write_whole
 from hwseg.pictures.meaning import Meaning
 from hwseg.quant.train import losses, metrics
-from hwseg.quant.train.pairs import Pair, whole
+from hwseg.quant.train.tensors import whole
 from hwseg.quant.train.unet import QuantUNet, UNetConfig, fold_batch_norm
 
 LOWEST = 2

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import torch
 
+from hwseg.datasets.pairs import Pair
 from hwseg.pictures.meaning import Meaning
 from hwseg.quant.train import metrics
-from hwseg.quant.train.pairs import Pair, whole
+from hwseg.quant.train.tensors import whole
 from hwseg.quant.train.unet import QuantUNet
 
 

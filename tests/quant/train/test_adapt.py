@@ -12,9 +12,10 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("brevitas")
 
 from hwseg.cli import main  # noqa: E402
+from hwseg.datasets import data  # noqa: E402
 from hwseg.errors import HwsegError  # noqa: E402
 from hwseg.quant.read.load import load  # noqa: E402
-from hwseg.quant.train import adapt, data, evaluate, layers  # noqa: E402
+from hwseg.quant.train import adapt, evaluate, layers  # noqa: E402
 from hwseg.quant.train.checkpoint import load_network, save_network  # noqa: E402
 from hwseg.quant.train.config import TrainConfig  # noqa: E402
 from hwseg.quant.train.run import Progress, dice, train  # noqa: E402

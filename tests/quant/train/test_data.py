@@ -11,6 +11,8 @@ from PIL import Image
 
 torch = pytest.importorskip("torch")
 
+from hwseg.datasets import data  # noqa: E402
+from hwseg.datasets.pairs import PARTS, Pair, every_class  # noqa: E402
 from hwseg.errors import HwsegError  # noqa: E402
 from hwseg.pictures.fit import fitted  # noqa: E402
 from hwseg.pictures.labels import Labels  # noqa: E402
@@ -18,8 +20,8 @@ from hwseg.pictures.masks import read_mask  # noqa: E402
 from hwseg.pictures.meaning import NAMES, Meaning, older  # noqa: E402
 from hwseg.pictures.read import read_one  # noqa: E402
 from hwseg.pictures.table import BYTE, normalize  # noqa: E402
-from hwseg.quant.train import crops, data  # noqa: E402
-from hwseg.quant.train.pairs import PARTS, Pair, every_class, whole  # noqa: E402
+from hwseg.quant.train import crops  # noqa: E402
+from hwseg.quant.train.tensors import whole  # noqa: E402
 
 PLAIN = NAMES["pixel/256"]
 

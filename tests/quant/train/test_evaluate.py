@@ -16,12 +16,13 @@ pytest.importorskip("monai")
 from hwseg import golden  # noqa: E402
 from hwseg.cli import main  # noqa: E402
 from hwseg.compile.program import Program  # noqa: E402
+from hwseg.datasets import data  # noqa: E402
 from hwseg.errors import HwsegError  # noqa: E402
 from hwseg.machine import execute  # noqa: E402
 from hwseg.pictures.meaning import Meaning  # noqa: E402
 from hwseg.pictures.table import BYTE  # noqa: E402
 from hwseg.quant.read.load import load  # noqa: E402
-from hwseg.quant.train import data, evaluate, metrics  # noqa: E402
+from hwseg.quant.train import evaluate, metrics  # noqa: E402
 from hwseg.quant.train.export import export_qonnx  # noqa: E402
 from hwseg.quant.train.unet import QuantUNet, UNetConfig, calibrate  # noqa: E402
 

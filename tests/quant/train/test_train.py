@@ -12,36 +12,20 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("brevitas")
 
 from hwseg.cli import main  # noqa: E402
+from hwseg.datasets import data  # noqa: E402
 from hwseg.errors import HwsegError  # noqa: E402
 from hwseg.pictures.labels import Labels  # noqa: E402
-from hwseg.quant.train import data, metrics  # noqa: E402
+from hwseg.quant.train import metrics  # noqa: E402
 from hwseg.quant.train.run import Progress, Run, TrainConfig, dice, load_network, read_toml, train  # noqa: E402
 from hwseg.quant.train.unet import UNetConfig, preset  # noqa: E402
 
 UNET = UNetConfig(depth=1, width=4)
 CONFIG = TrainConfig(steps=6, batch=2, size=16, validate_every=4, calibration_batches=2, threads=1)
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Bright discs on a dark, noisy ground."""
-    root = tmp_path_factory.mktemp("discs")
-    rng = np.random.default_rng(0)
-    rows, columns = np.mgrid[:32, :32]
-    for i in range(12):
-        y, x, r = (int(rng.integers(low, high)) for low, high in ((6, 26), (6, 26), (4, 9)))
-        disc = (rows - y) ** 2 + (columns - x) ** 2 <= r * r
-        pixels = np.clip(disc * 120 + rng.integers(0, 60, disc.shape), 0, 255).astype(np.uint8)
-        for kind, values in (("images", pixels), ("masks", (disc * 255).astype(np.uint8))):
-            (root / kind).mkdir(exist_ok=True)
-            Image.fromarray(values).save(root / kind / f"{i}.png")
-    return root
 
 
 def stop_after(step: int) -> object:
@@ -53,8 +37,8 @@ def stop_after(step: int) -> object:
 
 
 @pytest.mark.parametrize("stop", [1, 3, 5])
-def test_a_stopped_run_goes_on_with_the_same_bits(stop: int, folder: Path, tmp_path: Path) -> None:
-    parts = data.load_folder(folder)
+def test_a_stopped_run_goes_on_with_the_same_bits(stop: int, discs: Path, tmp_path: Path) -> None:
+    parts = data.load_folder(discs)
     config = TrainConfig(
         steps=6, batch=2, size=16, validate_every=3, calibration_batches=2, threads=1, ema=0.9, rounding=3
     )
@@ -72,21 +56,21 @@ def test_a_stopped_run_goes_on_with_the_same_bits(stop: int, folder: Path, tmp_p
     assert [row[:5] for row in whole.history] == [row[:5] for row in second.history]
 
 
-def test_an_interrupt_finishes_the_step_and_keeps_a_checkpoint(folder: Path, tmp_path: Path) -> None:
+def test_an_interrupt_finishes_the_step_and_keeps_a_checkpoint(discs: Path, tmp_path: Path) -> None:
     def interrupt(progress: Progress) -> None:
         if progress.step == 2:
             os.kill(os.getpid(), signal.SIGINT)
 
     before = signal.getsignal(signal.SIGINT)
-    result = train(Run(tmp_path / "run", UNET, CONFIG), data.load_folder(folder), interrupt)
+    result = train(Run(tmp_path / "run", UNET, CONFIG), data.load_folder(discs), interrupt)
     assert (result.interrupted, result.step) == (True, 2)
     assert Run.resume(tmp_path / "run").step == 2
     assert signal.getsignal(signal.SIGINT) is before
 
 
-def test_it_learns_and_the_kept_network_is_the_folded_one(folder: Path, tmp_path: Path) -> None:
+def test_it_learns_and_the_kept_network_is_the_folded_one(discs: Path, tmp_path: Path) -> None:
     config = TrainConfig(steps=60, batch=4, size=24, lr=0.02, validate_every=10, calibration_batches=2, threads=1)
-    parts = data.load_folder(folder)
+    parts = data.load_folder(discs)
     result = train(Run(tmp_path / "run", preset("mixed", depth=1, width=4), config), parts)
     model, meta = load_network(tmp_path / "run" / "best.pt")
     assert model.folded
@@ -100,11 +84,11 @@ def test_it_learns_and_the_kept_network_is_the_folded_one(folder: Path, tmp_path
     assert json.loads((tmp_path / "run" / "result.json").read_text())["dice"]["test"]["pictures"] == 2
 
 
-def test_a_loss_that_is_no_number_stops_the_run(folder: Path, tmp_path: Path) -> None:
+def test_a_loss_that_is_no_number_stops_the_run(discs: Path, tmp_path: Path) -> None:
     run = Run(tmp_path / "run", UNET, CONFIG)
     torch.nn.init.constant_(run.model.get_submodule("head").weight, float("nan"))
     with pytest.raises(HwsegError, match=r"step 1: the loss is nan; lower --lr .*last.pt has what was good"):
-        train(run, data.load_folder(folder))
+        train(run, data.load_folder(discs))
     assert run.step == 0
     assert Run.resume(tmp_path / "run").step == 0
 
@@ -141,12 +125,12 @@ def test_dice_of_pictures() -> None:
 
 
 def test_the_command_trains_resumes_and_refuses(
-    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    discs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     config = tmp_path / "train.toml"
     config.write_text("[unet]\nwidth = 2\ndepth = 1\n[train]\nsteps = 3\nsize = 16\nbatch = 1\nthreads = 1\n")
     run = str(tmp_path / "run")
-    base = ["train", str(config), "--data", str(folder), "-o", run]
+    base = ["train", str(config), "--data", str(discs), "-o", run]
 
     def call(*more: str) -> tuple[int | str | None, str]:
         with pytest.raises(SystemExit) as done:
@@ -180,9 +164,9 @@ def test_checkpoints_are_read_without_executing_them(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_two_processes_share_every_batch(folder: Path, tmp_path: Path) -> None:
+def test_two_processes_share_every_batch(discs: Path, tmp_path: Path) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "hwseg", "train", "--data", str(folder), "-o", str(tmp_path / "run"), "--depth", "1",
+        [sys.executable, "-m", "hwseg", "train", "--data", str(discs), "-o", str(tmp_path / "run"), "--depth", "1",
          "--width", "4", "--size", "16", "--steps", "30", "--batch", "4", "--threads", "1", "--devices", "2"],
         capture_output=True, text=True, check=False,
     )  # fmt: skip
@@ -197,7 +181,8 @@ def test_two_processes_share_every_batch(folder: Path, tmp_path: Path) -> None:
 SCRIPT = """
 import sys
 from pathlib import Path
-from hwseg.quant.train import data, losses
+from hwseg.datasets import data
+from hwseg.quant.train import losses
 from hwseg.quant.train.run import Run, TrainConfig, train
 from hwseg.quant.train.unet import UNetConfig
 
@@ -211,12 +196,12 @@ print("first" if run.fabric.is_global_zero else "other", run.fabric.world_size)
 
 
 @pytest.mark.slow
-def test_processes_of_torchrun_train_what_one_process_trains(folder: Path, tmp_path: Path) -> None:
+def test_processes_of_torchrun_train_what_one_process_trains(discs: Path, tmp_path: Path) -> None:
     (tmp_path / "script.py").write_text(SCRIPT)
     group = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
     said = {}
     for name, start in {"two": group, "one": [sys.executable]}.items():
-        command = [*start, str(tmp_path / "script.py"), str(tmp_path / name), str(folder)]
+        command = [*start, str(tmp_path / "script.py"), str(tmp_path / name), str(discs)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
         said[name] = sorted(done.stdout.splitlines())
@@ -232,7 +217,7 @@ def test_torchrun_says_how_many_processes(monkeypatch: pytest.MonkeyPatch, tmp_p
         Run(tmp_path / "run", UNET, TrainConfig(devices=3, size=16))
 
 
-def test_mixed_precision_multiplies_in_bfloat16_and_keeps_float32(folder: Path, tmp_path: Path) -> None:
+def test_mixed_precision_multiplies_in_bfloat16_and_keeps_float32(discs: Path, tmp_path: Path) -> None:
     values = {**vars(CONFIG), "steps": 40, "batch": 4, "precision": "bf16-mixed", "validate_every": 40}
     run = Run(tmp_path / "run", UNET, TrainConfig.from_dict(values))
     kinds: dict[bool, set[torch.dtype]] = {True: set(), False: set()}
@@ -241,7 +226,7 @@ def test_mixed_precision_multiplies_in_bfloat16_and_keeps_float32(folder: Path, 
         kinds[module.training].add(output.dtype)
 
     run.model.head.register_forward_hook(record)
-    result = train(run, data.load(folder))
+    result = train(run, data.load(discs))
     assert kinds == {True: {torch.bfloat16}, False: {torch.float32}}
     assert {p.dtype for p in run.model.parameters()} == {torch.float32}
     assert result.best_dice > 0.8
@@ -255,26 +240,26 @@ def test_a_device_that_is_not_there(name: str, tmp_path: Path) -> None:
         Run(tmp_path / "run", UNET, TrainConfig(device=name, size=16))
 
 
-def test_early_stopping_and_tensorboard(folder: Path, tmp_path: Path) -> None:
+def test_early_stopping_and_tensorboard(discs: Path, tmp_path: Path) -> None:
     pytest.importorskip("tensorboard")
     config = TrainConfig(
         steps=40, batch=1, size=16, lr=1e-9, validate_every=1, calibration_batches=1, threads=1, float_part=0.0,
         quantized_part=0.0, patience=2, tensorboard=True,
     )  # fmt: skip
-    result = train(Run(tmp_path / "run", UNET, config), data.load_folder(folder))
+    result = train(Run(tmp_path / "run", UNET, config), data.load_folder(discs))
     assert result.step == 3
     assert list((tmp_path / "run").glob("events.out*"))
 
 
 def test_a_float_network_is_the_start_of_quantized_ones(
-    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    discs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def call(*words: str) -> tuple[int | str | None, str]:
         with pytest.raises(SystemExit) as done:
             main(list(words))
         return done.value.code, capsys.readouterr().err
 
-    common = ("--data", str(folder), "--depth", "1", "--width", "4", "--size", "16", "--steps", "4", "--batch", "2")
+    common = ("--data", str(discs), "--depth", "1", "--width", "4", "--size", "16", "--steps", "4", "--batch", "2")
     base = str(tmp_path / "float" / "best.pt")
     assert call("train", *common, "-o", str(tmp_path / "float"), "--preset", "float")[0] == 0
     code, error = call("export", str(tmp_path / "float"))
@@ -296,10 +281,10 @@ def test_a_float_network_is_the_start_of_quantized_ones(
     assert "is of another architecture: it has enc0.conv0.weight of shape [4, 1, 3, 3]" in error
 
 
-def test_the_written_configuration_trains_the_same(folder: Path, tmp_path: Path) -> None:
+def test_the_written_configuration_trains_the_same(discs: Path, tmp_path: Path) -> None:
     unet = preset("mixed", depth=1, width=4, residual=True)
     config = TrainConfig(steps=2, size=16, batch=1, exclude=("0.png",), loss="boundary", threads=1)
-    train(Run(tmp_path / "run", unet, config), data.load_folder(folder, exclude=config.exclude))
+    train(Run(tmp_path / "run", unet, config), data.load_folder(discs, exclude=config.exclude))
     tables = read_toml(tmp_path / "run" / "config.toml")
     assert UNetConfig.from_dict(tables["unet"]) == unet
     assert TrainConfig.from_dict(tables["train"]) == config
@@ -311,7 +296,7 @@ def test_the_written_configuration_trains_the_same(folder: Path, tmp_path: Path)
         ("x = [", "is not readable TOML"),
         ("[model]\nx = 1", "has tables [data], [unet], [train] only, not 'model'"),
         ("[data]\nfolder = 1", "[data] has path only, not folder"),
-        ("[train]\nsteps = 1", "--data: is needed; name a folder or a CSV file"),
+        ("[train]\nsteps = 1", "--data: is needed; name a discs or a CSV file"),
     ],
 )
 def test_bad_configuration_files(text: str, sentence: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

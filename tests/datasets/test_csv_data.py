@@ -10,9 +10,9 @@ from PIL import Image
 
 pytest.importorskip("torch")
 
+from hwseg.datasets import data
+from hwseg.datasets.pairs import Pair
 from hwseg.errors import HwsegError
-from hwseg.quant.train import data
-from hwseg.quant.train.pairs import Pair
 
 GOOD = "image,mask,part\na.png,ma.png,train\nb.png,mb.png,val\nc.png,mc.png,ward2\n"
 

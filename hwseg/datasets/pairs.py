@@ -1,4 +1,4 @@
-"""One picture with its mask, as integers and as tensors, and the parts that a set of them is split into."""
+"""One picture with its mask, as integers, and the parts that a set of them is split into."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
+from hwseg.datasets import content
+from hwseg.datasets.faults import Faults, each
+from hwseg.datasets.held import MEMORY
 from hwseg.errors import require
 from hwseg.pictures import masks
 from hwseg.pictures.fit import nearest, resize
@@ -21,7 +22,6 @@ from hwseg.pictures.meaning import Meaning
 from hwseg.pictures.prepare import Prepared, prepare
 from hwseg.pictures.raster import Raster
 from hwseg.pictures.read import Head, head, read, stem
-from hwseg.pictures.table import Quantizer
 
 PARTS = ("train", "val", "test")
 
@@ -50,13 +50,41 @@ class Pair:
         """Of the picture among those of its set; of a page with its number."""
         return stem(self.image) if self.page is None else f"{stem(self.image)}#{self.page}"
 
+    def picture(self) -> Raster:
+        """As the file has it, read anew."""
+        return _slice(self.image, self.page)
+
+    def drawn(self) -> Classes:
+        """The class map of its mask, read anew."""
+        return _mask(self.mask, self.labels, self.page)
+
+    @property
+    def digest(self) -> bytes:
+        """Which picture it is, by its pixels (`content.digest`)."""
+        if "digest" not in self._cache:
+            self._cache["digest"] = content.digest(self.picture())
+        return bytes(self._cache["digest"])
+
+    @property
+    def counts(self) -> tuple[int, ...]:
+        """Pixels of each class in its mask, and last of those that nobody knows."""
+        if "counts" not in self._cache:
+            self._cache["counts"] = count(self.drawn(), self.labels)
+        found: tuple[int, ...] = self._cache["counts"]
+        return found
+
+    def looked_at(self, digest: bytes, counts: tuple[int, ...]) -> None:
+        """Keep what was found elsewhere."""
+        self._cache.update(digest=digest, counts=counts)
+
     def read(self) -> tuple[Raster, Classes]:
-        """The picture and its class map; kept in memory after the first time."""
+        """The picture and its class map; kept after the first time, in memory or mapped (`held`)."""
         if None not in self._cache:
-            picture = _slice(self.image, self.page).channels(self.channels)
-            classes = _mask(self.mask, self.labels, self.page)
+            whole = self.picture()
+            self._cache.setdefault("digest", content.digest(whole))
+            picture, classes = whole.channels(self.channels), self.drawn()
             require_size(picture.pixels.shape[:2], classes.shape, str(self.mask))
-            self._cache[None] = picture, classes
+            self._cache[None] = replace(picture, pixels=MEMORY.hold(picture.pixels)), MEMORY.hold(classes)
         found: tuple[Raster, Classes] = self._cache[None]
         return found
 
@@ -69,10 +97,12 @@ class Pair:
         key = meaning, size
         if key not in self._cache:
             picture, classes = self.read()
-            scaled = classes if size is None else _scaled(classes, size, self.labels.channels)
-            self._cache[key] = prepare(picture, meaning, self.channels, size, "resize"), scaled
-        found: tuple[Prepared, Classes] = self._cache[key]
-        return found
+            scaled = classes if size is None else MEMORY.hold(_scaled(classes, size, self.labels.channels))
+            found = prepare(picture, meaning, self.channels, size, "resize")
+            same = found.pixels is picture.pixels
+            self._cache[key] = found if same else replace(found, pixels=MEMORY.hold(found.pixels)), scaled
+        known: tuple[Prepared, Classes] = self._cache[key]
+        return known
 
 
 @lru_cache(maxsize=2)
@@ -121,16 +151,23 @@ def require_size(picture: Sequence[int], mask: Sequence[int], place: str) -> Non
     )
 
 
-def chosen(parts: dict[str, list[Pair]], exclude: Sequence[str], place: str) -> dict[str, list[Pair]]:
-    """The parts without the pictures named in `exclude`; something must be left to train and to validate on."""
-    stems = {stem(pair.image) for pairs in parts.values() for pair in pairs}
-    left_out = {name if name in stems else stem(Path(name)) for name in exclude}
-    for name in left_out:
-        require(name in stems, "--exclude", f"names {name}, which is not in {place}")
-    parts = {part: [pair for pair in pairs if stem(pair.image) not in left_out] for part, pairs in parts.items()}
+def chosen(parts: dict[str, list[Pair]], place: str, faults: Faults | None = None) -> dict[str, list[Pair]]:
+    """The parts, of which there must be something to train and something to validate on."""
     for part in ("train", "val"):
-        require(bool(parts[part]), place, f"has no {part} pictures", "add some to its split, or let all be split anew")
+        cure = "add some to its split, or let all be split anew"
+        with each(faults):
+            require(bool(parts.get(part)), place, f"has no {part} pictures", cure)
     return parts
+
+
+def without(stems: Iterable[str], exclude: Sequence[str], place: str, faults: Faults | None = None) -> set[str]:
+    """Which of the pictures are left out."""
+    known = set(stems)
+    left_out = {name if name in known else stem(Path(name)) for name in exclude}
+    for name in sorted(left_out - known):
+        with each(faults):
+            require(name in known, "--exclude", f"names {name}, which is not in {place}")
+    return left_out & known
 
 
 def shuffled(stems: list[str], seed: int, place: str) -> dict[str, list[str]]:
@@ -144,6 +181,17 @@ def shuffled(stems: list[str], seed: int, place: str) -> dict[str, list[str]]:
     return {"train": order[2 * held :], "val": order[:held], "test": order[held : 2 * held]}
 
 
+def count(classes: Classes, labels: Labels) -> tuple[int, ...]:
+    """Pixels of each class in a map, and last of those that nobody knows."""
+    found = np.bincount(classes.ravel(), minlength=IGNORE + 1).tolist()
+    return (*found[: labels.classes], found[IGNORE])
+
+
+def pixels_of_classes(pairs: Sequence[Pair]) -> list[int]:
+    """`Pair.counts` of all together."""
+    return [sum(column) for column in zip(*(pair.counts for pair in pairs), strict=True)]
+
+
 def every_class(pairs: Sequence[Pair]) -> None:
     """Refuse masks in which a class has no pixel at all: there is nothing to learn of it."""
     labels, found = pairs[0].labels, set[int]()
@@ -151,12 +199,16 @@ def every_class(pairs: Sequence[Pair]) -> None:
         found.update(np.unique(pair.read()[1]).tolist())
         if found >= set(range(labels.classes)):
             return
-    known = sorted(found - {IGNORE})
-    place, count = str(pairs[0].mask.parent), len(pairs)
+    require_classes(found, labels, str(pairs[0].mask.parent), len(pairs))
+
+
+def require_classes(found: Iterable[int], labels: Labels, place: str, count: int) -> None:
+    """Refuse `count` training masks of which these classes have pixels, unless that is all classes."""
+    known = sorted(set(found) - {IGNORE})
     said = "ignored" if not known else ", ".join(map(str, known))
     cure = "check how masks are coded: --labels says what their values are"
     require(len(known) > 1, place, f"every pixel of the {count} training masks is {said}", cure)
-    missing = [number for number in range(labels.classes) if number not in found]
+    missing = [number for number in range(labels.classes) if number not in known]
     names = ", ".join(f"{number} ({labels.name(number)})" for number in missing[:8])
     cure = "add pictures that have it, or lower --out-channels"
     require(not missing, place, f"no pixel of the {count} training masks is of class {names}", cure)
@@ -174,24 +226,6 @@ def depth(pairs: Iterable[Pair], meaning: Meaning) -> Meaning:
 
 def _bits(bits: int) -> str:
     return "floats or long integers" if bits == 32 else f"{bits} bits"
-
-
-def whole(pair: Pair, meaning: Meaning, quantizer: Quantizer, multiple: int, resize: int = 0) -> tuple[Tensor, Tensor]:
-    """A whole picture as a batch of one, cut at the right and below to a size that the network's poolings divide.
-
-    Its values are integers times the scale of the network's first quantizer: what the golden model computes with.
-    """
-    prepared, classes = pair.prepared(meaning, (resize, resize) if resize else None)
-    height, width = (length // multiple * multiple for length in classes.shape)
-    require(height > 0 and width > 0, str(pair.image), f"must be at least {multiple}x{multiple}")
-    cut = replace(prepared, pixels=prepared.pixels[:height, :width])
-    x = cut.integers(quantizer).astype(np.float32) * np.float32(quantizer.scale)
-    return to_tensor(x[None]), torch.from_numpy(classes[:height, :width].copy()).long()[None]
-
-
-def to_tensor(x: NDArray[np.float32]) -> Tensor:
-    """[batch, height, width, channels] as the network's input."""
-    return torch.from_numpy(np.ascontiguousarray(np.moveaxis(x, -1, 1), np.float32))
 
 
 def _scaled(classes: Classes, size: tuple[int, int], channels: int) -> Classes:

@@ -1,0 +1,94 @@
+"""Which picture it is, whatever its name and wherever it lies: exactly, by its pixels, and nearly, by how it looks.
+
+The digest is of decoded pixels, not of the file's bytes: a picture that was renamed, stripped of its metadata or saved
+again without losses (PNG as TIFF) is the same one, and each page of a stack has its own.  Grey stored as three equal
+channels is grey, and 8-bit values stored in 16 bits are 8-bit values.  A JPEG is decoded to the same pixels by one
+version of libjpeg, and to other ones perhaps by another.
+
+The perceptual hash is pHash: the signs, about their median, of the lowest 8x8 frequencies (DCT-II) of the picture at
+32x32 in grey (C. Zauner, Implementation and Benchmarking of Perceptual Image Hash Functions, 2010, 3.2).  It finds
+copies that were scaled, brightened or compressed, not those that were turned or cropped.  The package ImageHash has it,
+too, and would bring SciPy and PyWavelets for these ten lines.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+import numpy as np
+from PIL import Image
+
+from hwseg.pictures.raster import Raster
+
+WIDTH = 16
+"""Bytes of a digest: with 2^32 pictures, two of them share one by chance with a probability of 2^-65."""
+
+SIDE, LOW = 32, 8
+NEAR = 6
+"""Bits of 64 in which hashes of near-duplicates differ at most."""
+
+ALIKE = 0.97
+"""Least correlation of near-duplicates at 32x32: the hash proposes them, this confirms."""
+
+_BLOCK = 512
+
+
+def digest(picture: Raster) -> bytes:
+    """16 bytes of SHA-256 over size, type and pixels."""
+    pixels = picture.pixels
+    if pixels.shape[2] == 3 and bool((pixels[..., :1] == pixels).all()):
+        pixels = pixels[..., :1]
+    if pixels.dtype == np.uint16 and int(pixels.max(initial=0)) < 256:
+        pixels = pixels.astype(np.uint8)
+    native = np.ascontiguousarray(pixels, pixels.dtype.newbyteorder("<"))
+    found = hashlib.sha256(f"{'x'.join(map(str, native.shape))} {native.dtype.str} ".encode())
+    found.update(native.data)
+    return found.digest()[:WIDTH]
+
+
+def shown(picture: Raster) -> np.ndarray:
+    """The picture for people, uint8 [H, W] or [H, W, 3], stretched between its percentiles 0.5 and 99.5."""
+    pixels = picture.pixels[..., :3] if picture.pixels.shape[2] >= 3 else picture.pixels[..., 0]
+    step = max(1, min(pixels.shape[:2]) // 128)
+    low, high = np.percentile(pixels[::step, ::step].astype(np.float64), (0.5, 99.5))
+    scale = 255 / max(high - low, 1e-12)
+    if pixels.dtype in (np.uint8, np.uint16):
+        values = np.arange(np.iinfo(pixels.dtype).max + 1)
+        return np.asarray(np.clip((values - low) * scale + 0.5, 0, 255).astype(np.uint8)[pixels])
+    return np.asarray(np.clip((pixels.astype(np.float64) - low) * scale + 0.5, 0, 255).astype(np.uint8))
+
+
+def small(view: np.ndarray) -> np.ndarray:
+    """uint8 [32, 32] of what `shown` gives."""
+    return np.asarray(Image.fromarray(view).convert("L").resize((SIDE, SIDE), Image.Resampling.BOX))
+
+
+def perceptual(thumbnail: np.ndarray) -> int:
+    """The 64 bits of pHash."""
+    k, n = np.arange(SIDE)[:, None], np.arange(SIDE)[None]
+    cosines = np.cos(np.pi * k * (2 * n + 1) / (2 * SIDE))[: LOW + 1]
+    lowest = (cosines @ thumbnail.astype(np.float64) @ cosines.T)[1:, 1:].ravel()
+    bits = lowest > np.median(lowest)
+    return int.from_bytes(np.packbits(bits).tobytes(), "big")
+
+
+def near(hashes: Sequence[int], thumbnails: Sequence[np.ndarray]) -> list[tuple[int, int]]:
+    """Numbers of the pairs of pictures that look the same, i < j."""
+    if not hashes:
+        return []
+    codes = np.array(hashes, np.uint64)
+    stacked = np.array(thumbnails, np.float64).reshape(len(codes), -1)
+    centred = stacked - stacked.mean(axis=1, keepdims=True)
+    length = np.linalg.norm(centred, axis=1)
+    found: list[tuple[int, int]] = []
+    for start in range(0, len(codes), _BLOCK):
+        rows = codes[start : start + _BLOCK, None]
+        distance = np.bitwise_count(rows ^ codes[None, :])
+        for i, j in np.argwhere(distance <= NEAR):
+            a, b = int(i) + start, int(j)
+            if a < b and length[a] > 0 and length[b] > 0:
+                likeness = float(centred[a] @ centred[b] / (length[a] * length[b]))
+                if likeness >= ALIKE:
+                    found.append((a, b))
+    return found
