@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from hwseg.commands.options import input_option, label_options, say_input
+from hwseg.commands.options import chosen_labels, input_option, label_options, say_input
 from hwseg.errors import HwsegError, require
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 @click.option("--defer", type=float, metavar="SHARE", help="Share of the pixels to defer to a person.  [0.12]")
 @click.option("--error", type=float, metavar="SHARE", help="Instead: share of wrong ones among the pixels kept.")
 @click.option("--dice", type=float, default=0.8, show_default=True, help="Pictures below it are to be reviewed.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Of the split, where the data has none.")
+@click.option("--seed", type=int, help="Of the split, where neither the data nor the model's run has one.  [0]")
 @click.option("--fit", "scaling", type=click.Choice(["resize"]), help="Scale pictures of another size to the model's.")
 @input_option()
 @label_options
@@ -42,7 +42,7 @@ def command(
     defer: float | None,
     error: float | None,
     dice: float,
-    seed: int,
+    seed: int | None,
     scaling: str | None,
     meaning: str,
     labels: str,
@@ -50,18 +50,20 @@ def command(
 ) -> None:
     """Fit confidence, deferral and review of MODEL's masks on validation pictures.
 
-    What is fitted becomes metadata of the file (hwseg.trust), which builds and packages carry; the network in it stays as it
-    is, byte for byte.
+    What is fitted becomes metadata of the file (hwseg.trust), which builds and packages carry; the network in it stays
+    as it is, byte for byte.
     """
     require((out is None) == in_place, "-o", "or --in-place must be given, and not both", "for example -o OUT.onnx")
-    require(model.is_file(), str(model), "does not exist", "give a .onnx file of `hwseg export`")
+    if model.is_dir():
+        model = model / "model.onnx"
+    require(model.is_file(), str(model), "does not exist", "give a .onnx file of `hwseg export`, or a run's folder")
     warnings.filterwarnings("ignore", "fast_hadamard_transform")  # Brevitas, on import
     try:
-        from hwseg.commands.train import chosen_labels
+        from hwseg.commands.eval import pictures_of
+        from hwseg.datasets import seen
         from hwseg.files import write_whole
-        from hwseg.pictures.source import chosen, labels_of
+        from hwseg.pictures.source import choice_of, chosen, labels_of
         from hwseg.quant.read.load import load
-        from hwseg.quant.train import data as sets
         from hwseg.trust.fitting.file import with_trust
         from hwseg.trust.fitting.fit import DEFER, Wanted, fit, require_apart
     except ModuleNotFoundError as missing:
@@ -71,12 +73,15 @@ def command(
     say_input(graph)
     channels, classes = graph.types[graph.input].shape[2], graph.types[graph.head.tensor].shape[2]
     meant = chosen_labels(data, classes, labels, ignore, labels_of(graph))
-    parts = sets.load(data, channels, classes, seed, extra=split, labels=meant)
-    require(bool(parts.get(split)), str(data), f"has no {split} pictures", f"it has {', '.join(parts)}")
-    require(split != "train", "--split", "must not be train: a network is surer of what it was trained on", "use val")
-    require_apart(parts[split], parts["train"], split, "train")
+    args = model.parent, channels, meant, choice_of(graph).meaning
+    pairs = pictures_of(data, split, seed, *args)
+    if seen.SEEN in graph.metadata:
+        trained = seen.declared(graph.metadata, model.name).of_training(pairs)
+    else:
+        trained = pairs if split == "train" else pictures_of(data, "train", seed, *args)
+    require_apart(pairs, trained, f"{data}, {split}")
     with progress_bar() as progress:
-        found = fit(graph, parts[split], wanted, scaling or "", progress)
+        found = fit(graph, pairs, wanted, scaling or "", progress)
     target = model if out is None else out
     write_whole(target, with_trust(model, found.trust, in_place))
     show(found)
@@ -114,10 +119,18 @@ def show(found: Fit) -> None:
     click.echo(
         f"temperature {', '.join(trust.temperatures)}: calibration error {errors[0]:.4f} before, {errors[1]:.4f} after"
     )
+    shares = [
+        f"{100 * share:.{digits}f} %"
+        for share, digits in (
+            (measures.deferred(counts, trust.bound), 1),
+            (measures.removed_by(counts, trust.bound), 1),
+            (measures.error(counts), 2),
+            (measures.remaining(counts, trust.bound), 2),
+        )
+    ]
     click.echo(
-        f"confidence below {trust.bound} is deferred: {100 * measures.deferred(counts, trust.bound):.1f} % of the pixels of "
-        f"{trust.pictures} pictures, with {100 * measures.removed_by(counts, trust.bound):.1f} % of the wrong ones; "
-        f"errors {100 * measures.error(counts):.2f} % before, {100 * measures.remaining(counts, trust.bound):.2f} % after"
+        f"confidence below {trust.bound} is deferred: {shares[0]} of the pixels of {trust.pictures} pictures, with "
+        f"{shares[1]} of the wrong ones; {shares[2]} are wrong before, {shares[3]} of those kept"
     )
     ranks = ", ".join(f"{name} {value:.2f}" for name, value in found.correlations.items())
     click.echo(f"rank correlation with Dice over {found.copies} pictures, copies made worse included: {ranks}")

@@ -2,7 +2,8 @@
 
 In: the integers that a network ends with, which the engine delivers anyway, and what was fitted on validation pictures
 (metadata `hwseg.trust`).  Out: a confidence map of bytes, the pixels that are deferred to a person, and "accept" or
-"review" for the picture, with the reason.  Golden model, simulation and driver give the same bytes.  Read `judge` first.
+"review" for the picture, with the reason.  Golden model, simulation and driver give the same bytes.  Read `judge`
+first.
 
 NumPy alone, no floating point between the integers and the bytes, so that a board computes the same as a workstation:
 

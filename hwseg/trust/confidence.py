@@ -4,9 +4,10 @@ The mask's class of a pixel is right with probability p.  Its confidence is the 
 
     byte = min(255, round(16 * |logit| / T))                p = 1 / (1 + exp(-byte / 16))
 
-0 is a coin's toss, 16 are odds of 2.7 to 1, 35 are 9 to 1, 74 are 99 to 1, and 255 are 8 million to 1 or more.  T is the
-temperature that was fitted: networks are surer than they should be.  Of one class the logit is that of the foreground;
-of several, the margin between the best two (how much larger the class's value is than any other), T that of the class.
+0 is a coin's toss, 16 are odds of 2.7 to 1, 35 are 9 to 1, 74 are 99 to 1, and 255 are 8 million to 1 or more.  T is
+the temperature that was fitted: networks are surer than they should be.  Of one class the logit is that of the
+foreground; of several, the margin between the best two (how much larger the class's value is than any other), T that of
+the class.
 
 One class.      The byte depends on the integer q alone.  Neighbouring integers share an entry of a table of at most
                 4096, computed from the middle of each span as exact rationals:  table[(q >> shift) - low].

@@ -1,7 +1,7 @@
 """What was fitted to a network on validation pictures, carried in its file (metadata `hwseg.trust`, JSON).
 
-It belongs to one network, of which it holds a digest, and is refused with any other.  Numbers are decimal texts, read as
-fractions: nothing depends on how a float is printed.
+It belongs to one network, of which it holds a digest, and is refused with any other.  Numbers are decimal texts, read
+as fractions: nothing depends on how a float is printed.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ def _is_number(text: Any) -> bool:
 
 
 def parse(text: str, channels: int, place: str = TRUST) -> Trust:
-    """What JSON says, for so many channels of the head; HwsegError for anything that is not understood to the last key."""
+    """What JSON says, for so many channels of the head; HwsegError for what is not understood to the last key."""
     cure = f"{FIT} again"
     try:
         content = json.loads(text)

@@ -75,7 +75,9 @@ def share(picture: Doubtful) -> float:
 
 
 def area(picture: Doubtful) -> float:
-    """The largest connected area of deferred pixels whose neighbours are deferred too (no outline is), over all pixels."""
+    """The largest connected area of deferred pixels whose neighbours are deferred too (thin outlines are not), over
+    all pixels.
+    """
     deep = np.zeros(picture.deferred.shape, bool)
     rows = picture.deferred[:-2] & picture.deferred[1:-1] & picture.deferred[2:]
     deep[1:-1, 1:-1] = rows[:, :-2] & rows[:, 1:-1] & rows[:, 2:]

@@ -71,7 +71,7 @@ def test_every_key_is_needed(key: str) -> None:
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "7", "null", "[" * 100_000])
 def test_other_texts_are_refused(text: str) -> None:
-    with pytest.raises(HwsegError, match="must be (JSON|a table)"):
+    with pytest.raises(HwsegError, match=r"must be (JSON|a table)"):
         parse(text, 1)
 
 

@@ -1,7 +1,7 @@
 """Pictures made worse, so that a few good validation pictures also show what bad ones look like.
 
-Each changes the input's integers [H, W, C] within the range of the network's input.  The mask that they should give is the
-same.  They are drawn by a seed and the same everywhere.
+Each changes the input's integers [H, W, C] within the range of the network's input.  The mask that they should give is
+the same.  They are drawn by a seed and the same everywhere.
 """
 
 from __future__ import annotations

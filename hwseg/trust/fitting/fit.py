@@ -1,15 +1,14 @@
 """Temperature, bound and picture score of a network, fitted on validation pictures alone.
 
-The temperature minimizes the likelihood's negative logarithm over all known pixels.  The bound is the largest that defers
-no more pixels than was asked for, or the smallest that leaves no more errors.  The score is the one whose order of the
-pictures is closest to that of their Dice (Spearman), over the validation pictures and disturbed copies of them: a handful of
-good pictures alone would choose by chance.  Its limit is the one that best parts pictures below and above a Dice (the most of
-true less false alarms); where no picture is below it, the largest score that was seen.
+The temperature minimizes the likelihood's negative logarithm over all known pixels.  The bound is the largest that
+defers no more pixels than was asked for, or the smallest that leaves no more errors.  The score is the one whose order
+of the pictures is closest to that of their Dice (Spearman), over the validation pictures and disturbed copies of them:
+a handful of good pictures alone would choose by chance.  Its limit is the one that best parts pictures below and above a
+Dice (the most of true less false alarms); where no picture is below it, the largest score that was seen.
 """
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -18,10 +17,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hwseg.datasets.pairs import Pair
+from hwseg.datasets.seen import named
 from hwseg.errors import require
 from hwseg.ir import Graph
 from hwseg.pictures.labels import IGNORE
-from hwseg.quant.train.pairs import Pair
 from hwseg.trust.fitted import Trust
 from hwseg.trust.fitting import measures
 from hwseg.trust.fitting.disturb import DISTURBANCES, disturbance
@@ -203,18 +203,9 @@ def require_classes(pairs: Sequence[Pair], seen: Sequence[Seen], channels: int) 
     require(not missing, place, rule, "add pictures that have it to the split, or choose another --split")
 
 
-def require_apart(pairs: Sequence[Pair], others: Sequence[Pair], split: str, other: str) -> None:
-    """Refuse pictures that are also in another part of the data, by their pixels."""
-    known = {content(pair): pair.name for pair in others}
-    for pair in pairs:
-        twin = known.get(content(pair))
-        rule = f"is in {split}, and the same pixels are in {other} as {twin}"
-        require(
-            twin is None, str(pair.image), rule, f"take it out of one of them: {other} pictures say too little of doubt"
-        )
-
-
-def content(pair: Pair) -> str:
-    """SHA-256 of a picture's pixels."""
-    pixels = np.ascontiguousarray(pair.read()[0].pixels)
-    return hashlib.sha256(repr((pixels.shape, str(pixels.dtype))).encode() + pixels.tobytes()).hexdigest()
+def require_apart(pairs: Sequence[Pair], trained: Sequence[Pair], place: str) -> None:
+    """Refuse pictures among those that the network was trained on, by their pixels, whatever their names."""
+    known = {pair.digest for pair in trained}
+    twins = [pair for pair in pairs if pair.digest in known]
+    rule = f"must not be pictures that the network was trained on, {len(twins)} of {len(pairs)} are: {named(twins)}"
+    require(not twins, place, rule, "choose other pictures: a network is surer of those it was trained on")

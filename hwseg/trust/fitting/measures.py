@@ -1,11 +1,12 @@
 """How good confidence is, from counts of right and wrong pixels of each byte of it.
 
 `counts` is [256, 2]: right and wrong pixels.  All measures are functions of it, so that an interval over pictures needs
-only sums of the pictures' counts.  Bytes that are equal are in no order: of those only a part of which is deferred, right
-and wrong ones go in proportion.  `tests/trust/test_measures.py` compares with torchmetrics and SciPy, pixel by pixel.
+only sums of the pictures' counts.  Bytes that are equal are in no order: of those only a part of which is deferred,
+right and wrong ones go in proportion.  `tests/trust/test_measures.py` compares with torchmetrics and SciPy, pixel by
+pixel.
 
     calibration error   mean |confidence - share of right pixels| over 15 bins of equal width (Guo et al., ICML 2017)
-    risk, coverage      wrong ones among the pixels that are kept, and the share that is kept (Geifman and El-Yaniv, 2017)
+    risk, coverage      wrong ones among the pixels kept, and the share that is kept (Geifman and El-Yaniv, 2017)
     removed             share of the wrong pixels among those deferred, if so many are
     AUROC               how often a wrong pixel has less confidence than a right one; equal ones count half
 """

@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hwseg import golden
+from hwseg.datasets.pairs import Pair
 from hwseg.ir import Graph
 from hwseg.pictures.labels import IGNORE
 from hwseg.quant.train.evaluate import masks
-from hwseg.quant.train.pairs import Pair
 from hwseg.trust.fitting.measures import LEVELS
 from hwseg.trust.judge import Judge
 from hwseg.trust.scores import SCORES, Doubtful
