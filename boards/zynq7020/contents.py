@@ -34,10 +34,14 @@ SEGMENT = (
 )
 """Modules of `hwseg.segment` that packages need; `engines` has models and builds."""
 
+TRUST = ("__init__", "confidence", "fitted", "judge", "regions", "scores")
+"""Modules of `hwseg.trust` that need NumPy alone."""
+
 DRIVER = (
     *(f"{name}.py" for name in ("__init__", "borders", "errors", "files", "interrupts", "layout", "locks")),
     *(f"pictures/{name}.py" for name in (*PICTURES, *READER)),
     *(f"segment/{name}.py" for name in SEGMENT),
+    *(f"trust/{name}.py" for name in TRUST),
 )
 """Modules of hwseg that the driver needs, beside the package `runtime`."""
 
@@ -58,7 +62,7 @@ dependencies = ["{needs}"]
 hwseg = "{program}"
 
 [tool.setuptools]
-packages = ["hwseg", "hwseg.pictures", "hwseg.pictures.formats", "hwseg.runtime", "hwseg.segment"]
+packages = ["hwseg", "hwseg.pictures", "hwseg.pictures.formats", "hwseg.runtime", "hwseg.segment", "hwseg.trust"]
 """
 
 README = """# hwseg on the {title}

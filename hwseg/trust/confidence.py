@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal, localcontext
 from fractions import Fraction
 from math import ceil, floor, lcm
+from typing import Any
 
 import numpy as np
 
@@ -78,7 +79,8 @@ class Confidence:
 
     def _margin(self, sums: np.ndarray) -> np.ndarray:
         """How far the best channel is above the second, int64 [H, W]."""
-        first = second = np.empty(0)
+        first: Any = None
+        second: Any = None
         for channel, (multiplier, addend) in enumerate(zip(self.multipliers, self.addends)):  # noqa: B905
             value = sums[:, :, channel].astype(np.int64)
             if multiplier != 1:

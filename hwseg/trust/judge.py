@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 
@@ -12,6 +13,9 @@ from hwseg.trust.fitted import Trust
 from hwseg.trust.scores import SCORES, WORDS, Doubtful
 
 ACCEPT, REVIEW = "accept", "review"
+
+KEY = "trust"
+"""Of a package's model.json."""
 
 
 @dataclass(frozen=True)
@@ -61,3 +65,8 @@ class Judge:
         """Whether a person should look at the picture, and why."""
         value = SCORES[self.trust.score](Doubtful.of(confidence, mask, self.trust.bound))
         return Review(self.trust.score, value, float(Fraction(self.trust.limit)))
+
+
+def packed(trust: Trust, scale: tuple[Fraction, ...], offset: tuple[Fraction, ...]) -> dict[str, Any]:
+    """What `Judge.of` needs, for model.json, where `hwseg.runtime.model` reads it."""
+    return {"fitted": trust.text(), "scale": [str(one) for one in scale], "offset": [str(one) for one in offset]}

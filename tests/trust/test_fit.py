@@ -75,7 +75,9 @@ def test_a_wanted_error_is_reached_with_the_fewest_pixels(fitted: Fit) -> None:
     bound = bound_of(counts, Wanted(defer=None, error=wanted))
     assert measures.remaining(counts, bound) <= wanted < measures.remaining(counts, bound - 1)
     hopeless = np.ones((256, 2), np.int64)
-    with pytest.raises(HwsegError, match="must be one that can be reached, is 0.1: of the surest pixels 0.5 are wrong"):
+    with pytest.raises(
+        HwsegError, match=r"must be one that can be reached, is 0.1: of the surest pixels 0.5 are wrong"
+    ):
         bound_of(hopeless, Wanted(defer=None, error=0.1))
 
 
@@ -153,7 +155,7 @@ def test_an_evaluation_of_all_parts(channels: int, tmp_path: Path) -> None:
     for part in found.parts:
         assert flips.figures[part.name]["auroc"].value == pytest.approx(part.figures["auroc"].value, abs=0.01)
     assert planes.cycles > planes.own
-    with pytest.raises(HwsegError, match="has no metadata hwseg.trust"):
+    with pytest.raises(HwsegError, match=r"has no metadata hwseg.trust"):
         evaluate(graph, {"test": parts["test"]})
 
 

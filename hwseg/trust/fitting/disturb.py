@@ -35,7 +35,7 @@ def inverted_gamma(t: Values, _random: np.random.Generator) -> Values:
 
 def flat(t: Values, _random: np.random.Generator) -> Values:
     """A third of the contrast, around the mean."""
-    return t.mean() + (t - t.mean()) / 3
+    return np.asarray(t.mean() + (t - t.mean()) / 3)
 
 
 def blurred(t: Values, _random: np.random.Generator) -> Values:
@@ -63,7 +63,7 @@ def shaded(t: Values, random: np.random.Generator) -> Values:
     rows, columns = (np.linspace(-0.5, 0.5, n) for n in t.shape[:2])
     angle = random.uniform(0, 2 * np.pi)
     light = 0.6 + 0.8 * (np.cos(angle) * rows[:, None] + np.sin(angle) * columns)
-    return t * light[:, :, None]
+    return np.asarray(t * light[:, :, None])
 
 
 DISTURBANCES: Mapping[str, Callable[[Values, np.random.Generator], Values]] = {
@@ -85,6 +85,6 @@ def disturbance(name: str, kind: TensorType, seed: int) -> Callable[[Values], Va
         span = max(1, kind.high - kind.low)
         t = (image.astype(np.float64) - kind.low) / span
         worse = DISTURBANCES[name](t, np.random.default_rng(seed))
-        return np.clip(np.rint(worse * span) + kind.low, kind.low, kind.high).astype(image.dtype)
+        return np.asarray(np.clip(np.rint(worse * span) + kind.low, kind.low, kind.high), image.dtype)
 
     return change

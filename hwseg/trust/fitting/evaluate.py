@@ -1,4 +1,4 @@
-"""What a network's doubts are worth on pictures that chose nothing: all measures, each with an interval over pictures."""
+"""What a network's doubts are worth on pictures that chose nothing: measures with intervals over pictures."""
 
 from __future__ import annotations
 
@@ -202,7 +202,7 @@ def softmax(graph: Graph, one: Seen) -> NDArray[np.uint8]:
     values = np.sort(values, axis=2)
     rest = values[:, :, :-1]
     odds = values[:, :, -1] - rest[:, :, -1] - np.log(np.exp(rest - rest[:, :, -1:]).sum(axis=2))
-    return np.clip(np.rint(STEPS * odds), 0, SURE).astype(np.uint8)
+    return np.asarray(np.clip(np.rint(STEPS * odds), 0, SURE), np.uint8)
 
 
 def _witness(

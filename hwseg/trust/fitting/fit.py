@@ -3,8 +3,8 @@
 The temperature minimizes the likelihood's negative logarithm over all known pixels.  The bound is the largest that
 defers no more pixels than was asked for, or the smallest that leaves no more errors.  The score is the one whose order
 of the pictures is closest to that of their Dice (Spearman), over the validation pictures and disturbed copies of them:
-a handful of good pictures alone would choose by chance.  Its limit is the one that best parts pictures below and above a
-Dice (the most of true less false alarms); where no picture is below it, the largest score that was seen.
+a handful of good pictures alone would choose by chance.  Its limit is the one that best parts pictures below and above
+a Dice (the most of true less false alarms); where no picture is below it, the largest score that was seen.
 """
 
 from __future__ import annotations

@@ -137,7 +137,10 @@ def figure(measure: Callable[[Counts], float], counts: Sequence[Counts], seed: i
 
 
 def figure_of_pictures(
-    measure: Callable[[NDArray[Any], NDArray[Any]], float], values: Sequence[float], truth: Sequence[Any], seed: int = 0
+    measure: Callable[[NDArray[Any], NDArray[Any]], float],
+    values: Sequence[float],
+    truth: Sequence[Any] | NDArray[Any],
+    seed: int = 0,
 ) -> Figure:
     """A measure of one number for each picture against another."""
     one, other = np.asarray(values, np.float64), np.asarray(truth)

@@ -1,7 +1,7 @@
 """Other signs of doubt, for who pays more: the same picture again, and what the runs do not agree on.
 
     flips2, flips4, flips8      mirrored, turned by 180 degrees, transposed, ...: the engine runs once for each
-    planes4                     the accuracy dial: 8 planes and 4 (`hwseg.compile.lower.dial`), two builds of one package
+    planes4                     the accuracy dial (`hwseg.compile.lower.dial`): 8 planes and 4, two builds of a package
     MODEL.onnx                  two networks of one package
 
 The logits of all runs are averaged; a pixel is as sure as that mean is of the class that the first run gave, and not at
@@ -136,7 +136,7 @@ def _bytes(values: NDArray[np.float64], mask: NDArray[np.uint8], temperatures: S
         others = values.copy()
         np.put_along_axis(others, mask[:, :, None].astype(np.intp), -np.inf, axis=2)
         margin, hot = own[:, :, 0] - others.max(axis=2), np.asarray(temperatures)[mask]
-    return np.clip(np.rint(STEPS * margin / hot), 0, SURE).astype(np.uint8)
+    return np.asarray(np.clip(np.rint(STEPS * margin / hot), 0, SURE), np.uint8)
 
 
 def cycles(graph: Graph) -> int:
