@@ -7,7 +7,19 @@ from fractions import Fraction
 import numpy as np
 
 from hwseg.ir import Graph, Head, Node, TensorType, accumulator_interval
-from hwseg.ops import Add, Bilinear2d, Concat, Conv2d, ConvTranspose2d, MaxPool2d, Op, Requantize, Upsample2d, shape
+from hwseg.ops import (
+    Add,
+    AveragePool2d,
+    Bilinear2d,
+    Concat,
+    Conv2d,
+    ConvTranspose2d,
+    MaxPool2d,
+    Op,
+    Requantize,
+    Upsample2d,
+    shape,
+)
 
 
 class GraphBuilder:
@@ -30,9 +42,21 @@ class GraphBuilder:
 
     def sums(self, x: str, out: int, kernel: int = 3, stride: int = 1, weight_bits: int = 8) -> str:
         """Convolution; kernel 2 is the transposed one."""
-        op = ConvTranspose2d(out) if kernel == 2 else Conv2d(kernel, out, stride)
+        return self._sums(ConvTranspose2d(out) if kernel == 2 else Conv2d(kernel, out, stride), x, weight_bits)
+
+    def transposed_sums(self, x: str, out: int, kernel: int, padding: int) -> str:
+        """Transposed convolution of any kernel."""
+        return self._sums(ConvTranspose2d(out, kernel, padding), x)
+
+    def transposed(self, x: str, out: int, kernel: int, padding: int, bits: int = 8, signed: bool = False) -> str:
+        """The same with a requantizer."""
+        return self._rounded(self.transposed_sums(x, out, kernel, padding), x, bits, signed)
+
+    def _sums(self, op: Conv2d | ConvTranspose2d, x: str, weight_bits: int = 8) -> str:
         most = 1 << (weight_bits - 1)
-        weights = self.random.integers(-most, most, (out, self.types[x].shape[2], kernel, kernel)).astype(np.int8)
+        weights = self.random.integers(
+            -most, most, (op.out_channels, self.types[x].shape[2], op.kernel, op.kernel)
+        ).astype(np.int8)
         return self._node(op, (x,), -(1 << 31), (1 << 31) - 1, weights)
 
     def conv(
@@ -46,11 +70,13 @@ class GraphBuilder:
         weight_bits: int = 8,
     ) -> str:
         """Convolution and a requantizer that uses the whole range."""
-        y = self.sums(x, out, kernel, stride, weight_bits)
+        return self._rounded(self.sums(x, out, kernel, stride, weight_bits), x, bits, signed)
+
+    def _rounded(self, y: str, x: str, bits: int, signed: bool) -> str:
         low, high = accumulator_interval(self.nodes[-1], self.types[x])
         spread = [int(max(b, -a, 1)) for a, b in zip(low, high, strict=True)]
         factors = [Fraction(1 << bits, 1 << (s // 2).bit_length()) for s in spread]
-        offsets = tuple(Fraction(int(self.random.integers(-64, 64)), 8) for _ in range(out))
+        offsets = tuple(Fraction(int(self.random.integers(-64, 64)), 8) for _ in spread)
         least, most = (-(1 << bits - 1), (1 << bits - 1) - 1) if signed else (0, (1 << bits) - 1)
         return self._node(Requantize(tuple(factors), offsets, least, most), (y,), least, most)
 
@@ -59,6 +85,16 @@ class GraphBuilder:
 
     def pool(self, x: str) -> str:
         return self._node(MaxPool2d(), (x,), self.types[x].low, self.types[x].high)
+
+    def quarters(self, x: str) -> str:
+        """2x2 averages before they are rounded."""
+        return self._node(AveragePool2d(), (x,), 4 * self.types[x].low, 4 * self.types[x].high)
+
+    def average(self, x: str, bits: int = 8, factor: Fraction = Fraction(1, 4)) -> str:
+        """2x2 averages, rounded."""
+        kind, y = self.types[x], self.quarters(x)
+        low, high = (-(1 << bits - 1), (1 << bits - 1) - 1) if kind.signed else (0, (1 << bits) - 1)
+        return self.requantize(y, factor, low, high)
 
     def up(self, x: str) -> str:
         return self._node(Upsample2d(), (x,), self.types[x].low, self.types[x].high)

@@ -10,10 +10,11 @@ channel, input channel, kernel row, kernel column] as in ONNX.  Reads outside th
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from enum import Enum
 from fractions import Fraction
+from itertools import product
 from math import lcm, prod
 from typing import Any, ClassVar
 
@@ -29,6 +30,7 @@ class Body(Enum):
 
     MULTIPLY_ADD = "acc += x * w"
     MAXIMUM = "acc = max(acc, x)"
+    SUM = "acc += x"
     COPY = "y = x"
     ADD = "y = a + b"
 
@@ -109,22 +111,49 @@ class Conv2d:
 
 @dataclass(frozen=True)
 class ConvTranspose2d:
-    """2x2 transposed convolution, stride 2: y[2*iy + a, 2*ix + b, oc] = sum over ic of x[iy, ix, ic] * w[oc, ic, a, b].
+    """Transposed convolution, stride 2, to twice the size: each x[iy, ix, ic] * w[oc, ic, a, b] is added to
+    y[2*iy + a - p, 2*ix + b - p, oc], and what falls outside is left out.
 
-    No two products meet in one output except along ic, so it is four 1x1 convolutions with a strided write.
+    Four phases r, s of the result: y[2*j + r, 2*i + s] reads taps a = 2*t + r of even p, 2*t + 1 - r of odd p, each at
+    pixel (2*j + r + p - a) / 2.  So of a 2x2 kernel no two products meet in one output except along ic: it is four 1x1
+    convolutions with a strided write.  Taps beyond an odd kernel read the weight 0, and are not counted.
     """
 
     out_channels: int
+    kernel: int = 2
+    padding: int = 0
+    """Before the first row and column of the result; behind the last ones is what makes it twice as large."""
 
     def shape(self, x: Shape) -> Shape:
         return 2 * x[0], 2 * x[1], self.out_channels
 
+    def taps(self, row: int, column: int) -> Iterator[tuple[tuple[int, int], tuple[int, int]]]:
+        """Of phase (row, column): the pixel that is read, from pixel (j, i) on, and the place in the kernel."""
+        nest = self.loops((1, 1, 1))
+        for ty, tx in product(*map(range, nest.reduction[:2])):
+            at = (0, 0, row, column, 0, ty, tx, 0)
+            y, x, a, b = (index(*at) for index in (*nest.reads[0][:2], *nest.reads[1][2:]))
+            if a < self.kernel and b < self.kernel:
+                yield (y, x), (a, b)
+
+    @property
+    def near(self) -> bool:
+        """Whether each pixel of the result comes from the 3x3 neighbours of one."""
+        return all(abs(y) <= 1 and abs(x) <= 1 for r, s in product((0, 1), repeat=2) for (y, x), _ in self.taps(r, s))
+
+    def macs(self, x: Shape) -> int:
+        return x[0] * x[1] * x[2] * self.out_channels * self.kernel**2
+
     def loops(self, x: Shape) -> LoopNest:
+        (half, odd), taps = divmod(self.padding, 2), -(-self.kernel // 2)
+        rows, columns = AffineIndex((1, 0, odd, 0, 0, -1, 0, 0), half), AffineIndex((0, 1, 0, odd, 0, 0, -1, 0), half)
+        down = AffineIndex((0, 0, 1 - 2 * odd, 0, 0, 2, 0, 0), odd)
+        across = AffineIndex((0, 0, 0, 1 - 2 * odd, 0, 0, 2, 0), odd)
         return LoopNest(
             parallel=(x[0], x[1], 2, 2, self.out_channels),
-            reduction=(x[2],),
-            reads=((unit(0, 6), unit(1, 6), unit(5, 6)), (unit(4, 6), unit(5, 6), unit(2, 6), unit(3, 6))),
-            write=(AffineIndex((2, 0, 1, 0, 0, 0)), AffineIndex((0, 2, 0, 1, 0, 0)), unit(4, 6)),
+            reduction=(taps, taps, x[2]),
+            reads=((rows, columns, unit(7, 8)), (unit(4, 8), unit(7, 8), down, across)),
+            write=(AffineIndex((2, 0, 1, 0, 0, 0, 0, 0)), AffineIndex((0, 2, 0, 1, 0, 0, 0, 0)), unit(4, 8)),
             body=Body.MULTIPLY_ADD,
         )
 
@@ -142,6 +171,23 @@ class MaxPool2d:
     def loops(self, x: Shape) -> LoopNest:
         window = (AffineIndex((2, 0, 0, 1, 0)), AffineIndex((0, 2, 0, 0, 1)), unit(2, 5))
         return LoopNest(self.shape(x), (2, 2), (window,), tuple(unit(i, 5) for i in range(3)), Body.MAXIMUM)
+
+
+@dataclass(frozen=True)
+class AveragePool2d:
+    """y[oy, ox, c] = sum over 2x2 of x[2*oy + ky, 2*ox + kx, c], in quarters."""
+
+    unit: ClassVar[int] = 4
+    """What a sum is to be divided by."""
+
+    def shape(self, x: Shape) -> Shape:
+        return x[0] // 2, x[1] // 2, x[2]
+
+    def interval(self, x: Interval) -> Interval:
+        return self.unit * x[0], self.unit * x[1]
+
+    def loops(self, x: Shape) -> LoopNest:
+        return replace(MaxPool2d().loops(x), body=Body.SUM)
 
 
 @dataclass(frozen=True)
@@ -254,11 +300,11 @@ class Add:
         return min(max(y, self.low), self.high)
 
 
-Op = Conv2d | ConvTranspose2d | Bilinear2d | MaxPool2d | Upsample2d | Concat | Requantize | Add
+Op = Conv2d | ConvTranspose2d | Bilinear2d | MaxPool2d | AveragePool2d | Upsample2d | Concat | Requantize | Add
 WEIGHTED = (Conv2d, ConvTranspose2d)
 """Operations with weights of their own: their multiplications are what is counted as MACs."""
 
-SUMS = (Conv2d, ConvTranspose2d, Bilinear2d)
+SUMS = (Conv2d, ConvTranspose2d, Bilinear2d, AveragePool2d)
 """Operations whose results wait for a requantizer."""
 
 ROUNDING = (Requantize, Add)
@@ -281,4 +327,6 @@ def shape(op: Op, inputs: Sequence[Shape]) -> Shape:
 
 def macs(op: Op, inputs: Sequence[Shape]) -> int:
     """Multiply-accumulates with weights, from the loop nest."""
+    if isinstance(op, ConvTranspose2d):
+        return op.macs(inputs[0])
     return op.loops(inputs[0]).macs if isinstance(op, WEIGHTED) else 0

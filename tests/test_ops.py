@@ -11,6 +11,7 @@ import pytest
 from hwseg.ops import (
     Add,
     AffineIndex,
+    AveragePool2d,
     Bilinear2d,
     Body,
     Concat,
@@ -36,7 +37,10 @@ def walk(nest: LoopNest, size: tuple[int, ...], x: np.ndarray, w: np.ndarray | N
         value = x[read] if inside else 0
         if nest.body is Body.MULTIPLY_ADD:
             assert w is not None
-            y[at] += value * w[tuple(index(*point) for index in nest.reads[1])]
+            place = tuple(index(*point) for index in nest.reads[1])
+            y[at] += value * w[place] if all(i < n for i, n in zip(place, w.shape, strict=True)) else 0
+        elif nest.body is Body.SUM:
+            y[at] += value
         elif nest.body is Body.MAXIMUM:
             y[at] = max(y[at], value)
         else:
@@ -74,6 +78,30 @@ def test_transposed_convolution() -> None:
     assert macs(op, [x.shape]) == 3 * 2 * 4 * 4 * 5
 
 
+@pytest.mark.parametrize(
+    ("kernel", "padding"), [(1, 0), (2, 1), (3, 0), (3, 1), (3, 2), (4, 1), (4, 3), (5, 2), (6, 2)]
+)
+def test_transposed_convolution_of_any_kernel(kernel: int, padding: int) -> None:
+    """Every product is added where the definition says; what falls outside is left out."""
+    rng = np.random.default_rng(kernel)
+    x, w = rng.integers(-8, 8, (3, 4, 2)), rng.integers(-8, 8, (5, 2, kernel, kernel))
+    whole = np.zeros((6 + kernel + padding, 8 + kernel + padding, 5), int)
+    for iy, ix, a, b in np.ndindex(3, 4, kernel, kernel):
+        whole[2 * iy + a, 2 * ix + b] += w[:, :, a, b] @ x[iy, ix]
+    op = ConvTranspose2d(5, kernel, padding)
+    expected = whole[padding : padding + 6, padding : padding + 8]
+    np.testing.assert_array_equal(walk(op.loops(x.shape), op.shape(x.shape), x, w), expected)
+    assert macs(op, [x.shape]) == 3 * 4 * 2 * 5 * kernel**2
+    assert op.near == ((kernel, padding) != (4, 3))
+
+
+def test_averages_are_quarters() -> None:
+    x = np.random.default_rng(2).integers(-8, 8, (4, 6, 3))
+    sums = walk(AveragePool2d().loops(x.shape), (2, 3, 3), x)
+    np.testing.assert_array_equal(sums / AveragePool2d.unit, x.reshape(2, 2, 3, 2, 3).mean((1, 3)))
+    assert macs(AveragePool2d(), [x.shape]) == 0
+
+
 def test_pooling_and_upsampling_are_inverse_on_constants() -> None:
     x = np.random.default_rng(2).integers(-8, 8, (4, 6, 3))
     pooled = walk(MaxPool2d().loops(x.shape), (2, 3, 3), x)
@@ -107,6 +135,8 @@ def test_shapes() -> None:
     assert shape(Requantize((Fraction(1),), (Fraction(0),), 0, 3), [(4, 6, 3)]) == (4, 6, 3)
     assert shape(Add((Fraction(1), Fraction(1)), Fraction(0), 0, 3), [(4, 6, 3), (4, 6, 3)]) == (4, 6, 3)
     assert shape(MaxPool2d(), [(4, 6, 3)]) == (2, 3, 3)
+    assert shape(AveragePool2d(), [(4, 6, 3)]) == (2, 3, 3)
+    assert shape(ConvTranspose2d(5, 3, 1), [(4, 6, 3)]) == (8, 12, 5)
     assert shape(Upsample2d(), [(4, 6, 3)]) == (8, 12, 3)
 
 

@@ -24,8 +24,19 @@ HELP = {
 }
 
 
-UPSAMPLING = "nearest upsampling, which takes no time, or a transposed convolution"
-"""What helps bilinear layers: one of 16 lanes has work."""
+NEAREST = "nearest upsampling, which takes no time"
+INSTEAD = {
+    "bilinear": f"{NEAREST}, or a transposed convolution",
+    "edge": f"{NEAREST}, or a transposed convolution",
+    "avgpool": "max pooling, which takes no time, or a convolution of stride 2",
+}
+"""What helps layers that do a model's cheap operation with few of the array's lanes."""
+
+
+def _help(layer: Layer, bound: str) -> str:
+    if layer.transposed is not None:
+        return f"a transposed convolution of 2x2, of a quarter of the cycles, or {NEAREST}"
+    return INSTEAD.get(layer.op, HELP[bound])
 
 
 @dataclass(frozen=True)
@@ -70,7 +81,7 @@ def explain(chains: Sequence[Chain], timing: Timing, lane_cycles: Sequence[float
                     shares,
                     lanes,
                     bound,
-                    UPSAMPLING if plan.layer.op in ("bilinear", "edge") else HELP[bound],
+                    _help(plan.layer, bound),
                 )
             )
     return tuple(found)

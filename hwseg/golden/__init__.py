@@ -22,13 +22,14 @@ from hwseg.golden.convolution import convolution, exact_float
 from hwseg.golden.dial import drops, rounded
 from hwseg.golden.enlarging import bilinear, nearest
 from hwseg.golden.head import head_integers, mask, output, values
-from hwseg.golden.pooling import max_pooling
+from hwseg.golden.pooling import average_pooling, max_pooling
 from hwseg.golden.requantization import requantization, requantize
 from hwseg.golden.types import Integer, storage
 from hwseg.ir import Graph, Node
 from hwseg.ops import (
     ROUNDING,
     Add,
+    AveragePool2d,
     Bilinear2d,
     Concat,
     Conv2d,
@@ -60,6 +61,7 @@ RULES: Mapping[type[Op], Callable[[Node, list[np.ndarray], type[Integer]], np.nd
     Bilinear2d: bilinear,
     Upsample2d: nearest,
     MaxPool2d: max_pooling,
+    AveragePool2d: average_pooling,
     Concat: concatenation,
     Requantize: requantization,
     Add: addition,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from hwseg.golden.nest import Fixed, columns, kernel_loops, moved, pad, points, selected, shifted, strips
+from hwseg.golden.nest import Fixed, columns, kernel_loops, moved, pad, points, rows, selected, shifted, strips
 from hwseg.golden.types import Integer, largest
 from hwseg.ir import Node
 from hwseg.ops import Conv2d, ConvTranspose2d, LoopNest, Shape
@@ -21,6 +21,8 @@ def convolution(node: Node, inputs: list[np.ndarray], dtype: type[Integer]) -> n
     assert isinstance(op, Conv2d | ConvTranspose2d), node.name
     assert node.weights is not None, node.name
     shape = x.shape[1], x.shape[2], x.shape[0]
+    if isinstance(op, ConvTranspose2d) and (op.kernel, op.padding) != (2, 0):
+        return _by_phases(op.loops(shape), op.shape(shape), x, node.weights, dtype)
     return _multiply_add(op.loops(shape), op.shape(shape), x, node.weights, dtype)
 
 
@@ -52,6 +54,26 @@ def _multiply_add(nest: LoopNest, shape: Shape, x: np.ndarray, weights: np.ndarr
             write = selected(nest, moved(nest.write[0], -top), tap, 0, strip)
             total[:, write, selected(nest, nest.write[1], tap, 1, range(nest.parallel[1]))] += sums[:, read]
         y[:, top : bottom + 1] = total
+    return y
+
+
+def _by_phases(nest: LoopNest, shape: Shape, x: np.ndarray, weights: np.ndarray, dtype: type[Integer]) -> np.ndarray:
+    """A transposed convolution whose products meet: for each phase of rows and columns, one product for each tap.
+
+    Taps beyond an odd kernel are zero.
+    """
+    real, taps = exact_float(weights, x), nest.reduction[0]
+    beyond = 2 * taps - weights.shape[2]
+    weights = np.pad(weights, ((0, 0), (0, 0), (0, beyond), (0, beyond))).astype(real)
+    x, (up, left) = pad(nest, x.astype(real))
+    nest = shifted(nest, up, left)
+    y = np.empty((shape[2], *shape[:2]), dtype)
+    for phase in points(nest, [2, 3]):
+        total = np.zeros((shape[2], *nest.parallel[:2]), real)
+        for tap in ({**phase, **tap} for tap in points(nest, [5, 6])):
+            total += np.tensordot(_tap(nest, weights, tap), columns(nest, rows(nest, x, tap), tap), 1)
+        down, across = (selected(nest, nest.write[i], phase, i, range(nest.parallel[i])) for i in (0, 1))
+        y[:, down, across] = total
     return y
 
 

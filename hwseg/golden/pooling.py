@@ -1,4 +1,4 @@
-"""Pooling: the largest of the reads of the loop nest."""
+"""Pooling: the largest of the reads of the loop nest, or their sum."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import numpy as np
 from hwseg.golden.nest import columns, kernel_loops, points, rows
 from hwseg.golden.types import Integer
 from hwseg.ir import Node
-from hwseg.ops import MaxPool2d
+from hwseg.ops import AveragePool2d, MaxPool2d
 
 
 def max_pooling(node: Node, inputs: list[np.ndarray], dtype: type[Integer]) -> np.ndarray:
@@ -17,3 +17,12 @@ def max_pooling(node: Node, inputs: list[np.ndarray], dtype: type[Integer]) -> n
     nest = op.loops((x.shape[1], x.shape[2], x.shape[0]))
     taps = points(nest, kernel_loops(nest))
     return np.asarray(np.maximum.reduce([columns(nest, rows(nest, x, tap), tap) for tap in taps]))
+
+
+def average_pooling(node: Node, inputs: list[np.ndarray], dtype: type[Integer]) -> np.ndarray:
+    """AveragePool2d, in quarters."""
+    op, x = node.op, inputs[0]
+    assert isinstance(op, AveragePool2d), node.name
+    nest = op.loops((x.shape[1], x.shape[2], x.shape[0]))
+    taps = points(nest, kernel_loops(nest))
+    return np.asarray(sum(columns(nest, rows(nest, x, tap), tap).astype(dtype) for tap in taps))

@@ -37,6 +37,8 @@ class Compute:
     configuration: Fields = field(default_factory=dict)
     written_by: str = ""
     """What RUNs under the last CONFIG put into the output memory."""
+    overtaking: bool = False
+    """The next RUN's sums have fewer planes than those on their way, and no CONFIG waited for these to leave."""
 
     def step(self) -> bool:
         """The next instruction; False if there is none or it must wait."""
@@ -63,13 +65,16 @@ class Compute:
         mixed = "" not in (self.written_by, writes) and self.written_by != writes
         rule(cfg["drain"] or not mixed, "sums and planes meet on their way into the output memory")
         shorter = cfg["planes"] < self.configuration.get("planes", 0)
-        rule(cfg["drain"] or not shorter or not overtakes(self.config), "rows meet those of fewer planes as they leave")
+        self.overtaking = not cfg["drain"] and (self.overtaking or shorter)
         self.configuration, self.written_by = cfg, writes
 
     def execute(self, run: Run) -> None:
         """One RUN whose weights stand in the tables."""
         check_run(run.fields, run.config, self.config)
         i = run.fields
+        waits = i["reload"] and not overtakes(self.config)
+        rule(waits or not self.overtaking, "rows meet those of fewer planes as they leave")
+        self.overtaking = False
         self.zeros.count(run)
         lanes, upper = self.window.lanes(run)
         sums = run.in_pairs(self._products(lanes, upper)).reshape(-1, self.config.pixels, self.config.rows)

@@ -77,6 +77,7 @@ def check_run(run: Fields, cfg: Fields, engine: EngineConfig) -> None:
     if run["residual"]:
         rule(engine.adds and cfg["mode"] == Mode.SAME, "the array cannot put words by")
         rule(not cfg["skip"], "nothing is skipped where words are put by")
+        rule(not cfg["signed_in"], "what is put by is added without a sign")
         rule(run["last"] or cfg["interval"] >= ROWS_PER_SET, "a step's rows do not leave before the next step's come")
         passing = run["last"] and cfg["residual"]
         rule(passing or not run["residual_set"], "the second set's words wait no longer than their own sums")

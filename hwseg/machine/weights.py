@@ -6,6 +6,7 @@ import numpy as np
 
 from hwseg.clock.weights import jumped
 from hwseg.machine.instruction import Fields
+from hwseg.machine.rules import rule
 from hwseg.rtl.config import EngineConfig
 
 
@@ -30,7 +31,8 @@ class WeightRing:
     def reload(self, i: Fields) -> bool:
         """The tile at the ring's tail fills the tables; False if it is not there yet.
 
-        Nothing tells of a tile that was written over: it gives wrong sums.
+        Nothing tells of a tile that was written over: it gives wrong sums.  A jump may lead to the words that come
+        next, but not over words that are still to come: the mover would not wait for them.
         """
         c = self.config
         packed = bool(self.packed[self.tail % len(self.words)])
@@ -39,6 +41,7 @@ class WeightRing:
             return False
         words = self.words[(self.tail + np.arange(size)) % len(self.words)]
         self.tail = jumped(self.tail, i["tile"], c) if i["jump"] else self.tail + size
+        rule(self.tail <= self.head, "a tile is wanted from behind words that have not come")
         if packed:
             nibbles = np.stack([words.view(np.uint8) & 15, words.view(np.uint8) >> 4], axis=-1).reshape(-1)
             words = ((nibbles ^ 8).view(np.int8) - 8).astype(np.int8).view(np.uint64)[: c.tile_words]

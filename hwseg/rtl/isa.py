@@ -242,7 +242,7 @@ RUN = Format(
         "wrap_to": 14,
         "jump": 1,  # reload: the tile that follows lies at `tile` of the weight ring, not behind this one
         "tile": 14,  # modulo twice the ring's words
-        "residual": 1,  # put the windows' centre words by, for the requantizers; steps take 8 cycles, without skipping
+        "residual": 1,  # put the windows' unsigned centre words by for the requantizers; steps of 8 cycles, no skipping
         "residual_set": 1,  # of this set
     },
 )

@@ -55,6 +55,6 @@ def overtakes(config: EngineConfig) -> bool:
 
     A step's rows leave in the `ROWS_PER_SET` cycles behind its last plane; tables that take longer to load keep the
     next RUN's sums away, the merged core's weights do not.  A CONFIG with fewer planes than the one before must drain
-    there.
+    there, and on every array if the RUN behind it loads no tables.
     """
     return latencies(config).reload < ROWS_PER_SET

@@ -15,7 +15,7 @@ from tests.fuzz.net import Unbuildable, word
 from tests.fuzz.pen import Pen, Sketch
 from tests.fuzz.recipe import Picture, Recipe, Step
 from tests.fuzz.steps_heads import ArgMax, Greater, Sigmoid, Softmax
-from tests.fuzz.steps_moves import Enlarge, Interpolate, Join, Pool, Sum
+from tests.fuzz.steps_moves import Average, Enlarge, Interpolate, Join, Pool, Sum
 from tests.fuzz.steps_points import Affine, Normalize, Quantize, Relu, Same
 from tests.fuzz.steps_sums import Conv, Transposed
 
@@ -24,6 +24,10 @@ OPSETS = {13: 4.0, 11: 1.0, 17: 2.0, 9: 0.4, 10: 0.4, 12: 0.4, 21: 0.6}
 
 def _conv(kernel: int, stride: int) -> tuple[type[Step], Maker]:
     return Conv, lambda pen, sketch, at: Conv.draw(pen, sketch, at, kernel=kernel, stride=stride)
+
+
+def _transposed(larger: bool) -> tuple[type[Step], Maker]:
+    return Transposed, lambda pen, sketch, at: Transposed.draw(pen, sketch, at, larger)
 
 
 def _affine(op: str) -> tuple[type[Step], Maker]:
@@ -40,10 +44,12 @@ OPERATIONS: Mapping[str, tuple[type[Step], Maker]] = {
     "Conv 3x3/2": _conv(3, 2),
     "Conv 1x1": _conv(1, 1),
     "Conv 1x1/2": _conv(1, 2),
-    "ConvTranspose": (Transposed, Transposed.draw),
+    "ConvTranspose": _transposed(larger=False),
+    "ConvTranspose larger": _transposed(larger=True),
     "BatchNormalization": (Normalize, Normalize.draw),
     "Relu": (Relu, Relu.draw),
     "MaxPool": (Pool, Pool.draw),
+    "AveragePool": (Average, Average.draw),
     "Resize nearest": (Enlarge, Enlarge.draw),
     "Resize linear": (Interpolate, Interpolate.draw),
     "Concat": (Join, Join.draw),
@@ -64,7 +70,10 @@ OPERATIONS: Mapping[str, tuple[type[Step], Maker]] = {
 """Everything that the loader takes, by the name under which `tests.fuzz.coverage` counts it."""
 
 ENDS = ("Sigmoid", "Softmax", "ArgMax", "Greater")
-NEEDS_INTEGERS = ("Conv 3x3", "Conv 3x3/2", "Conv 1x1", "Conv 1x1/2", "ConvTranspose", "Resize linear", "Add")
+NEEDS_INTEGERS = (
+    "Conv 3x3", "Conv 3x3/2", "Conv 1x1", "Conv 1x1/2", "ConvTranspose", "ConvTranspose larger", "AveragePool",
+    "Resize linear", "Add",
+)  # fmt: skip
 
 
 def supported(first: str, second: str) -> bool:
@@ -78,7 +87,7 @@ def supported(first: str, second: str) -> bool:
     return first != "Add" or second not in (*NEEDS_INTEGERS, *ENDS)
 
 
-ENLARGING = ("ConvTranspose", "Resize nearest", "Resize linear")
+ENLARGING = ("ConvTranspose", "ConvTranspose larger", "Resize nearest", "Resize linear")
 MOST_PIXELS = 1500
 """Of a map that was enlarged for a goal."""
 
@@ -192,7 +201,7 @@ def _fitting(pen: Pen, sketch: Sketch, goal: tuple[str, ...], at: int) -> int:
         if not sketch.maps[at].activation:
             at = sketch.add(Quantize.draw(pen, sketch, at))
         at = sketch.add(Conv.draw(pen, sketch, at, kernel=pen.choice((1, 3)), stride=2))
-    factor = 2 ** sum(name == "MaxPool" or name.endswith("/2") for name in goal)
+    factor = 2 ** sum(name in ("MaxPool", "AveragePool") or name.endswith("/2") for name in goal)
     while sketch.maps[at].rows % factor or sketch.maps[at].columns % factor:
         at = sketch.add(Enlarge.draw(pen, sketch, at))
     wanted = {"Greater": 1, "ArgMax": 3}.get(goal[-1], sketch.maps[at].channels)

@@ -142,6 +142,21 @@ def _max_pool(e: Executor, node: onnx.NodeProto) -> Value:
     return exact.pooled(x, kernel, strides, pads, extra)
 
 
+def _average_pool(e: Executor, node: onnx.NodeProto) -> Value:
+    """Without padding, of maps that the window divides: a sum of pixels, divided by their number."""
+    given, x = attributes(node), e.map(node)
+    kernel, strides = given["kernel_shape"], given["strides"]
+    assert not any(given.get("pads", (0,))), node.name
+    assert all((size - k) % s == 0 for size, k, s in zip(x.shape[1:], kernel, strides, strict=True)), node.name
+    total: Exact | None = None
+    for ky, kx in np.ndindex(*kernel):
+        seen = x.integers[:, ky : x.shape[1] - kernel[0] + ky + 1 : strides[0]]
+        term = Exact(seen[:, :, kx : x.shape[2] - kernel[1] + kx + 1 : strides[1]], x.units)
+        total = term if total is None else exact.added(total, term)
+    assert total is not None
+    return Exact(total.integers, tuple(unit / math.prod(kernel) for unit in total.units))
+
+
 def _resize(e: Executor, node: onnx.NodeProto) -> Value:
     given, x = attributes(node), e.map(node)
     old = node.op_type == "Upsample" or e.opset == 10
@@ -310,6 +325,7 @@ OPERATIONS: Mapping[str, Operation] = {
     "BatchNormalization": _batch_normalization,
     "Relu": _relu,
     "MaxPool": _max_pool,
+    "AveragePool": _average_pool,
     "Resize": _resize,
     "Upsample": _resize,
     "Concat": _concat,

@@ -2,13 +2,14 @@
 
 from tests.fuzz.recipe import Picture, Recipe, build
 from tests.fuzz.steps_heads import ArgMax, Greater, Sigmoid, Softmax
-from tests.fuzz.steps_moves import Enlarge, Interpolate, Join, Pool, Sum
+from tests.fuzz.steps_moves import Average, Enlarge, Interpolate, Join, Pool, Sum
 from tests.fuzz.steps_points import Affine, Normalize, Quantize, Relu, Same
 from tests.fuzz.steps_sums import Bias, Conv, Transposed, Weights
 
 __all__ = [
     "Affine",
     "ArgMax",
+    "Average",
     "Bias",
     "Conv",
     "Enlarge",

@@ -52,6 +52,32 @@ class Pool(Step):
 
 
 @dataclass(frozen=True)
+class Average(Step):
+    """The mean of 2x2.  style: attributes that change nothing."""
+
+    weight: ClassVar[float] = 0.8
+    style: int = 0
+
+    @classmethod
+    def accepts(cls, x: Map) -> bool:
+        return x.activation and x.rows % 2 == 0 and x.columns % 2 == 0
+
+    @classmethod
+    def draw(cls, pen: Pen, sketch: Sketch, at: int) -> Average:
+        return cls((at,), pen.integer(0, 2))
+
+    def emit(self, net: Net, *maps: Map) -> Map:
+        (x,) = maps
+        build_check(self.accepts(x), "an odd map, or no activation")
+        given = ({}, {"pads": [0, 0, 0, 0], "count_include_pad": 1}, {"auto_pad": "VALID"})[self.style % 3]
+        name = net.node("AveragePool", x.name, kernel_shape=[2, 2], strides=[2, 2], **given)
+        assert x.scale is not None
+        low, high, unit = 4 * x.low, 4 * x.high, x.scale / 4
+        part = Part(x.channels, low, high, unit if word(low, high) <= 8 else None, x.spread, x.grain / 4)
+        return Map(name, x.rows // 2, x.columns // 2, (part,))
+
+
+@dataclass(frozen=True)
 class Enlarge(Step):
     """Twice as large by repeating pixels.  rule: of `NEAREST`.  by: 0 scales, 1 constant sizes, 2 computed sizes."""
 

@@ -168,28 +168,43 @@ class Conv(_Sums):
 
 @dataclass(frozen=True)
 class Transposed(_Sums):
-    """The 2x2 transposed convolution of stride 2."""
+    """The transposed convolution of stride 2 to twice the size.  padding: before; more: output padding."""
 
     weight: ClassVar[float] = 1.6
+    kernel: int = 2
+    padding: int = 0
+    more: int = 0
 
     def shape(self, ins: int) -> tuple[tuple[int, ...], int]:
-        return (ins, self.outs, 2, 2), 1
+        return (ins, self.outs, self.kernel, self.kernel), 1
 
     @classmethod
-    def draw(cls, pen: Pen, sketch: Sketch, at: int) -> Transposed:
+    def draw(cls, pen: Pen, sketch: Sketch, at: int, larger: bool | None = None) -> Transposed:
         x = sketch.maps[at]
         outs = channels(pen, x, 0.5)
         weights = Weights.draw(pen, outs)
         spread = x.spread * max(weights.scales) * (1 << weights.bits - 1)
-        return cls((at,), outs, weights, Bias.draw(pen, outs, spread), pen.integer(0, 15))
+        larger = pen.chance(0.4) if larger is None else larger
+        form = pen.choice(LARGER) if larger else (2, 0, 0)
+        return cls((at,), outs, weights, Bias.draw(pen, outs, spread), pen.integer(0, 15), *form)
 
     def emit(self, net: Net, *maps: Map) -> Map:
         (x,) = maps
         operands, part = self._summed(net, x)
-        given = {"strides": [2, 2], "kernel_shape": [2, 2]}
-        if self.style % 2:
-            given |= {"pads": [0, 0, 0, 0], "output_padding": [0, 0], "dilations": [1, 1], "group": 1}
+        given = {"strides": [2, 2], "kernel_shape": [self.kernel] * 2}
+        after = self.kernel - 2 + self.more - self.padding
+        build_check((self.kernel, self.padding, self.more) in ((2, 0, 0), *LARGER), "another size, or a far tap")
+        if self.style % 2 or self.kernel != 2 or self.padding:
+            pads = [self.padding, self.padding, after, after]
+            given |= {"pads": pads, "output_padding": [self.more] * 2, "dilations": [1, 1], "group": 1}
         return Map(net.node("ConvTranspose", *operands, **given), 2 * x.rows, 2 * x.columns, (part,))
+
+
+LARGER = (
+    (3, 1, 1), (3, 1, 0), (3, 0, 0), (3, 2, 1), (4, 1, 0), (4, 2, 0), (4, 0, 0), (4, 1, 1), (2, 1, 1), (5, 2, 1),
+    (6, 2, 0),
+)  # fmt: skip
+"""Kernel, padding before, output padding: each pixel of twice as many from 3x3 neighbours."""
 
 
 def channels(pen: Pen, x: Map, share: float = 1.0) -> int:

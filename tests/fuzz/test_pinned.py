@@ -10,6 +10,7 @@ from tests.fuzz.checks import Loaded, check_golden, loaded
 from tests.fuzz.engine import POLICIES, Way, check_dial, check_machine, compiled
 from tests.fuzz.steps import (
     Affine,
+    Average,
     Bias,
     Conv,
     Enlarge,
@@ -103,7 +104,38 @@ ONE_VALUE = {
 }
 """Requantizers to one value were refused, without a place."""
 
-RECIPES = {**FACTORS, **ONE_VALUE, **VIEWS_STORED_TWICE, **SUMS_AT_THE_END, **SUMS_OF_FEW_BITS}
+AS_PUBLIC_TOOLS_EXPORT = {
+    "two 3x3 transposed convolutions of one enlarged map, in a QDQ file": Recipe(
+        TWO_BY_TWO,
+        (
+            Enlarge((0,)), Transposed((1,), kernel=3, padding=1, more=1, weights=Weights(fill="random")),
+            Transposed((1,), outs=2, kernel=3, padding=1, more=1), Quantize((2,), signed=True, style=1),
+            Quantize((3,), bits=5, style=5), Join((4, 4)), Conv((6,)), Join((5, 5)), Conv((8,), kernel=3),
+        ),
+        qdq=True,
+    ),
+    "a 4x4 transposed convolution at the end": Recipe(
+        Picture(rows=3, columns=11, channels=3),
+        (Transposed((0,), outs=11, kernel=4, padding=1, weights=Weights(fill="random")),),
+    ),
+    "averages of maps joined with an enlarged one": Recipe(
+        Picture(rows=4, columns=12),
+        (
+            Average((0,)), Quantize((1,), scale=2.0**-9), Enlarge((2,)), Average((3,)), Quantize((4,), scale=2.0**-9),
+            Join((2, 5)), Conv((6,), kernel=3, weights=Weights(fill="random")),
+        ),
+    ),
+}  # fmt: skip
+"""What was refused: averages, kernels beyond 2x2, and quantizers in two or three nodes."""
+
+RECIPES = {
+    **AS_PUBLIC_TOOLS_EXPORT,
+    **FACTORS,
+    **ONE_VALUE,
+    **VIEWS_STORED_TWICE,
+    **SUMS_AT_THE_END,
+    **SUMS_OF_FEW_BITS,
+}
 
 DIALS = {
     "an enlarging of bilinear sums of few bits": (

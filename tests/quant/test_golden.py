@@ -11,7 +11,18 @@ import pytest
 from hwseg import golden
 from hwseg.errors import HwsegError
 from hwseg.ir import Graph, Head, Node, TensorType, accumulator_interval
-from hwseg.ops import Add, Bilinear2d, Concat, Conv2d, ConvTranspose2d, MaxPool2d, Op, Requantize, Upsample2d
+from hwseg.ops import (
+    Add,
+    AveragePool2d,
+    Bilinear2d,
+    Concat,
+    Conv2d,
+    ConvTranspose2d,
+    MaxPool2d,
+    Op,
+    Requantize,
+    Upsample2d,
+)
 from hwseg.quant.read.load import load
 from tests.quant.models import random_image, random_unet
 from tests.test_ops import walk
@@ -25,7 +36,13 @@ def execute(op: Op, *inputs: np.ndarray, weights: np.ndarray | None = None, dtyp
     return golden.execute(node, [np.ascontiguousarray(x.transpose(2, 0, 1)) for x in inputs], dtype).transpose(1, 2, 0)
 
 
-@pytest.mark.parametrize("op", [Conv2d(3, 4), Conv2d(3, 4, 2), Conv2d(1, 4), Conv2d(1, 4, 2), ConvTranspose2d(4)])
+@pytest.mark.parametrize(
+    "op",
+    [
+        *(Conv2d(3, 4), Conv2d(3, 4, 2), Conv2d(1, 4), Conv2d(1, 4, 2), ConvTranspose2d(4)),
+        *(ConvTranspose2d(4, 3, 1), ConvTranspose2d(4, 4, 1), ConvTranspose2d(4, 2, 1), ConvTranspose2d(4, 5, 2)),
+    ],
+)
 @pytest.mark.parametrize("size", [(1, 1, 1), (5, 7, 3), (8, 2, 9)])
 @pytest.mark.parametrize("strip", [1, 200, 1 << 22])
 def test_products_follow_the_loop_nest(
@@ -34,8 +51,7 @@ def test_products_follow_the_loop_nest(
     monkeypatch.setattr("hwseg.golden.nest.STRIP_BYTES", strip)
     rng = np.random.default_rng(3)
     x = rng.integers(-128, 128, size).astype(np.int8)
-    kernel = op.kernel if isinstance(op, Conv2d) else 2
-    w = rng.integers(-128, 128, (4, size[2], kernel, kernel)).astype(np.int8)
+    w = rng.integers(-128, 128, (4, size[2], op.kernel, op.kernel)).astype(np.int8)
     expected = walk(op.loops(size), op.shape(size), x.astype(int), w.astype(int))
     np.testing.assert_array_equal(execute(op, x, weights=w), expected)
 
@@ -43,6 +59,8 @@ def test_products_follow_the_loop_nest(
 def test_pooling_upsampling_and_concat() -> None:
     x = np.random.default_rng(4).integers(0, 256, (4, 6, 3)).astype(np.uint8)
     np.testing.assert_array_equal(execute(MaxPool2d(), x), walk(MaxPool2d().loops(x.shape), (2, 3, 3), x))
+    averages = AveragePool2d()
+    np.testing.assert_array_equal(execute(averages, x), walk(averages.loops(x.shape), (2, 3, 3), x))
     np.testing.assert_array_equal(execute(Upsample2d(), x), walk(Upsample2d().loops(x.shape), (8, 12, 3), x))
     np.testing.assert_array_equal(execute(Concat(), x, x[:, :, :1]), np.concatenate([x, x[:, :, :1]], 2))
 

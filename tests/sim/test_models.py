@@ -7,12 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from benchmarks.graphs import GraphBuilder
 from hwseg.boards import load_board
 from hwseg.compile.program import compile_graph
 from hwseg.ir import Graph
 from hwseg.quant.read.load import load
 from hwseg.rtl.config import parse_array
 from hwseg.sim.simulate import lay_out, simulate_program
+from tests.compile.lower.test_transposed import decoder
 from tests.compile.proof import image_of
 from tests.quant.read.qdq import LinearNet, small
 
@@ -30,3 +32,16 @@ def simulated(tmp_path: Path, graph: Graph, array: str = "8x4x4") -> None:
 def test_a_qdq_file(tmp_path: Path) -> None:
     net = LinearNet((1, 2, 12, 20))
     simulated(tmp_path, load(net.save(tmp_path / "net.onnx", small(net, np.int8))))
+
+
+@pytest.mark.parametrize(("kernel", "padding", "array"), [(3, 1, "8x4x4"), (4, 1, "8x2x2"), (3, 1, "16x8x8-dsp")])
+def test_transposed_convolutions_in_four_phases(tmp_path: Path, kernel: int, padding: int, array: str) -> None:
+    b = decoder(6, 20, 9, kernel, padding, signed=kernel == 4)
+    simulated(tmp_path, b.graph(b.nodes[-1].output), array)
+
+
+def test_averages(tmp_path: Path) -> None:
+    b = GraphBuilder(8, 20, 3, seed=4)
+    x = b.conv("image", 12)
+    joined = b.average(b.concat(x, b.conv(x, 4, 1, bits=4)), 7)
+    simulated(tmp_path, b.graph(b.conv(b.concat(joined, b.average(b.up(joined), 5)), 4)))

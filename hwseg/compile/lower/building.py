@@ -7,9 +7,10 @@ from collections.abc import Mapping
 import numpy as np
 
 from hwseg.compile.lower.layers import Layer, View
+from hwseg.compile.lower.transposed import window
 from hwseg.errors import require
 from hwseg.ir import TensorType
-from hwseg.ops import Requantize
+from hwseg.ops import ConvTranspose2d, Requantize
 from hwseg.rtl.config import PSUM_BITS
 
 SUM_BITS = 32
@@ -30,6 +31,7 @@ def build(
     pooled: str | None = None,
     macs: int = 0,
     stride: int = 1,
+    transposed: ConvTranspose2d | None = None,
 ) -> Layer:
     """The layer over `view` (see `Layer`), or `HwsegError` where its sums may not fit.  types: of the tensors it reads.
 
@@ -43,12 +45,13 @@ def build(
     enlarged = 2 if view[0].upsampled else 1
     x = (height * enlarged, width * enlarged, weights.shape[1])
     out = weights.shape[0]
-    shape = (2 * x[0], 2 * x[1], out) if kernel == 2 else ((x[0] - 1) // stride + 1, (x[1] - 1) // stride + 1, out)
+    doubles = kernel == 2 or transposed is not None
+    shape = (2 * x[0], 2 * x[1], out) if doubles else ((x[0] - 1) // stride + 1, (x[1] - 1) // stride + 1, out)
     wide = weights.astype(np.int64) * (256 if low_weights is not None else 1)
     wide = wide if low_weights is None else wide + low_weights
     limits = [types[o.tensor] for o in view for _ in range(o.channels)]
     low, high = (np.array([getattr(t, side) for t in limits], np.int64) for side in ("low", "high"))
-    intervals = sum_intervals(wide, np.minimum(low, 0), np.maximum(high, 0), kernel)
+    intervals = sum_intervals(_phases(wide, kernel, transposed), np.minimum(low, 0), np.maximum(high, 0))
     reach = int(np.abs(wide).reshape(len(wide), -1).sum(1).max()) * int(max(-low.min(), high.max()))
     least, most = int(intervals[0].min()), int(intervals[1].max())
     require(
@@ -58,8 +61,9 @@ def build(
         "use fewer input channels or smaller weights",
     )
     return Layer(
-        name, op, kernel, stride, view, weights, low_weights, requantize, intervals, x, shape, output, pooled, macs
-    )
+        name, op, kernel, stride, view, weights, low_weights, requantize, intervals, x, shape, output, pooled, macs,
+        transposed=transposed,
+    )  # fmt: skip
 
 
 def centred(weights: np.ndarray) -> np.ndarray:
@@ -67,10 +71,19 @@ def centred(weights: np.ndarray) -> np.ndarray:
     return np.pad(weights, ((0, 0), (0, 0), (1, 1), (1, 1)))
 
 
-def sum_intervals(weights: np.ndarray, low: np.ndarray, high: np.ndarray, kernel: int) -> tuple[np.ndarray, np.ndarray]:
-    """Smallest and largest sum of every output channel; a transposed convolution's is the hull of its four phases."""
+def _phases(weights: np.ndarray, kernel: int, transposed: ConvTranspose2d | None) -> list[np.ndarray]:
+    """[out, in, tap] of every sum that the layer makes: one, or those of a transposed convolution's four phases."""
     taps = weights.reshape(*weights.shape[:2], -1)
-    positive, negative = np.maximum(taps, 0), np.minimum(taps, 0)
-    least = np.einsum("oit,i->ot", positive, low) + np.einsum("oit,i->ot", negative, high)
-    most = np.einsum("oit,i->ot", positive, high) + np.einsum("oit,i->ot", negative, low)
-    return (least.min(1), most.max(1)) if kernel == 2 else (least.sum(1), most.sum(1))
+    if transposed is not None:
+        return [window(transposed, weights, *phase).reshape(*weights.shape[:2], -1) for phase in np.ndindex(2, 2)]
+    return [taps[:, :, i : i + 1] for i in range(4)] if kernel == 2 else [taps]
+
+
+def sum_intervals(phases: list[np.ndarray], low: np.ndarray, high: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Smallest and largest sum of every output channel, over all phases [out, in, tap]."""
+    least, most = [], []
+    for taps in phases:
+        positive, negative = np.maximum(taps, 0).sum(2), np.minimum(taps, 0).sum(2)
+        least.append(positive @ low + negative @ high)
+        most.append(positive @ high + negative @ low)
+    return np.min(least, axis=0), np.max(most, axis=0)

@@ -46,6 +46,7 @@ def folds(layer: Layer) -> bool:
     return (
         layer.kernel == 3
         and layer.stride == 1
+        and not layer.doubles
         and len(layer.operands) == 1
         and not layer.operands[0].upsampled
         and layer.pooled is None

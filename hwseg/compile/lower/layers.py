@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from hwseg.compile.lower.bilinear import Columns
+from hwseg.compile.lower.transposed import window
 from hwseg.layout import Fold, TensorLayout
-from hwseg.ops import Requantize, Shape
+from hwseg.ops import ConvTranspose2d, Requantize, Shape
 
 
 @dataclass(frozen=True)
@@ -50,9 +51,9 @@ class Residual:
 class Layer:
     """One convolution with everything that happens before its result is stored.
 
-    kernel: 3, 1, or 2 for the transposed convolution.  weights: int8 [out, in, kernel, kernel], inputs in the order of
-    `operands`; with `low_weights` the weight is 256 * weights + low_weights.  `interval`: of the sum over all channels.
-    requantize: None for the head's sums.  shape: before pooling.  output, pooled: names of what is stored.
+    kernel: 3, 1, or 2 for the transposed convolution of 2x2.  weights: int8 [out, in, kernel, kernel], inputs in the
+    order of `operands`; with `low_weights` the weight is 256 * weights + low_weights.  `interval`: of the sum over all
+    channels.  requantize: None for the head's sums.  shape: before pooling.  output, pooled: names of what is stored.
     """
 
     name: str
@@ -78,6 +79,8 @@ class Layer:
     residual: Residual | None = None
     fold: Fold = (1, 1)
     """Rows and columns of the input that are stored as channels (`TensorLayout.fold`)."""
+    transposed: ConvTranspose2d | None = None
+    """The transposed convolution, with the kernel of `weights`, of which 3x3 windows make the phases."""
 
     def __post_init__(self) -> None:
         assert self.pooled is None or self.pools, f"{self.name} stores the maximum of pixels that are no neighbours"
@@ -93,12 +96,17 @@ class Layer:
     @property
     def row_phases(self) -> int:
         """Rows of the map that one row of RUN makes, each with weights of its own: output sets apart."""
-        return 2 if self.kernel == 2 else self.fold[0]
+        return 2 if self.doubles else self.fold[0]
 
     @property
     def column_phases(self) -> int:
         """Pixels of the map that one pixel of RUN makes, each with weights of its own: passes apart."""
-        return 2 if self.kernel == 2 else self.fold[1]
+        return 2 if self.doubles else self.fold[1]
+
+    @property
+    def doubles(self) -> bool:
+        """Whether it is a transposed convolution."""
+        return self.kernel == 2 or self.transposed is not None
 
     @property
     def pools(self) -> bool:
@@ -123,6 +131,8 @@ class Layer:
         assert weights is not None
         if self.kernel == 2:
             return weights[:, :, row : row + 1, column : column + 1]
+        if self.transposed is not None:
+            return window(self.transposed, weights, row, column)
         if self.fold == (1, 1):
             return weights
         found = np.zeros((len(weights), *self.fold, weights.shape[1], 3, 3), np.int8)

@@ -5,6 +5,8 @@ multiplies, requantizes, and stores its map, its 2x2 maximum, or both; the head'
 Upsample2d move no data: they are a *view*, a list of operands.  The rest is brought into a form that the engine has:
 
     1x1 of stride 2 or on an enlarged operand    a 3x3 with one tap
+    AveragePool2d                                a 3x3 of stride 2 with four ones
+    ConvTranspose2d beyond 2x2                   four 3x3, one for each phase
     Bilinear2d                                   a 3x3 on an enlarged operand, the edges apart
     Add                                          a 1x1 over both operands, two weights per channel
     Requantize or MaxPool2d of stored planes     a 1x1 with weight 1
@@ -22,13 +24,24 @@ from hwseg.compile.lower.convolution import convolution
 from hwseg.compile.lower.enlarging import bilinear_sums, nearest
 from hwseg.compile.lower.head import store_head
 from hwseg.compile.lower.layers import Layer, Network
-from hwseg.compile.lower.pooling import max_pooling
+from hwseg.compile.lower.pooling import average_pooling, max_pooling
 from hwseg.compile.lower.requantization import requantization
 from hwseg.compile.lower.state import MAX_PLANES, State
 from hwseg.errors import HwsegError
 from hwseg.ir import Graph, Node
 from hwseg.layout import TensorLayout
-from hwseg.ops import Add, Bilinear2d, Concat, Conv2d, ConvTranspose2d, MaxPool2d, Op, Requantize, Upsample2d
+from hwseg.ops import (
+    Add,
+    AveragePool2d,
+    Bilinear2d,
+    Concat,
+    Conv2d,
+    ConvTranspose2d,
+    MaxPool2d,
+    Op,
+    Requantize,
+    Upsample2d,
+)
 
 LOWERINGS: Mapping[type[Op], Callable[[State, Node], None]] = {
     Conv2d: convolution,
@@ -36,6 +49,7 @@ LOWERINGS: Mapping[type[Op], Callable[[State, Node], None]] = {
     Bilinear2d: bilinear_sums,
     Upsample2d: nearest,
     MaxPool2d: max_pooling,
+    AveragePool2d: average_pooling,
     Concat: concatenation,
     Add: addition,
     Requantize: requantization,

@@ -1,16 +1,21 @@
 """Pooling: the layer that makes a map also stores its maxima; of anything else they are a 1x1 with weight 1.
 
-A transposed convolution does not store them: its rows and pixels are made in passes of their own.
+A transposed convolution does not store them: its rows and pixels are made in passes of their own.  Averages are sums
+that wait for their requantizer: a 3x3 of stride 2, of whose taps the last 2x2 are 1 between a channel and itself.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
+
+from hwseg.compile.lower.building import build
 from hwseg.compile.lower.layers import Operand
-from hwseg.compile.lower.state import State, passing
+from hwseg.compile.lower.state import Pending, State, passing
 from hwseg.errors import require
 from hwseg.ir import Node
+from hwseg.ops import Requantize
 
 
 def max_pooling(state: State, node: Node) -> None:
@@ -45,3 +50,19 @@ def max_pooling(state: State, node: Node) -> None:
         state.store(name)
         maxima += state.views[name]
     state.views[node.output] = tuple(maxima)
+
+
+def average_pooling(state: State, node: Node) -> None:
+    """AveragePool2d."""
+    state.view(node, node.inputs[0])
+    state.sums[node.output] = Pending(node, _average)
+
+
+def _average(state: State, node: Node, reader: str, op: Requantize | None, output: str) -> None:
+    view = state.views[node.inputs[0]]
+    if any(operand.upsampled for operand in view):
+        view = state.materialize(node, node.inputs[0])
+    window = np.array([[0, 0, 0], [0, 1, 1], [0, 1, 1]], np.int8)
+    weights = np.eye(state.types[node.output].shape[2], dtype=np.int8)[:, :, None, None] * window
+    name = state.fresh(node.name, reader)
+    state.add(build(state.types, name, "avgpool", 3, view, weights, requantize=op, output=output, stride=2))

@@ -62,6 +62,7 @@ def _movable(maker: Layer, add: Layer, network: Network) -> bool:
         readers == [add]
         and maker.output != network.head
         and (maker.kernel, maker.stride, maker.pooled, maker.residual) == (3, 1, None, None)
+        and not maker.doubles
         and not any(operand.upsampled for operand in (*add.operands, *maker.operands))
         and not network.tensors[maker.operands[0].tensor].signed
         and add.low_weights is None

@@ -11,8 +11,10 @@ from hwseg.quant.read.onnx_file import EXPORT, OnnxNode
 
 _POOL = "use MaxPool2d(2)"
 _TRANSPOSED = "use kernel_size=2, stride=2, padding=0, or nearest upsampling and a convolution"
+_AVERAGE = "use AvgPool2d(2)"
 _CURES = {
     "MaxPool": _POOL,
+    "AveragePool": _AVERAGE,
     "ConvTranspose": _TRANSPOSED,
     "Resize mode": "use mode='nearest', or mode='bilinear' with align_corners=False",
     "Upsample mode": "use mode='nearest', or mode='bilinear' with align_corners=False",

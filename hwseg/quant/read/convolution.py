@@ -13,6 +13,10 @@ from hwseg.quant.read.onnx_file import EXPORT, OnnxNode
 from hwseg.quant.read.values import ZERO, Part, Rationals, Value, rationals, zipped
 
 ACCUMULATOR_BITS = 32
+TRANSPOSED = (
+    "stride 2 with kernel_size=2, or 3 and padding=1, output_padding=1, or 4 and padding=1, or 5 and padding=2, "
+    "output_padding=1, or 6 and padding=2"
+)
 DENSE = "use a dense convolution: a depthwise one leaves 15 of 16 lanes idle, a plain 3x3 fills them"
 
 
@@ -37,17 +41,24 @@ def convolution(b: Builder, node: OnnxNode) -> None:
 
 
 def transposed_convolution(b: Builder, node: OnnxNode) -> None:
-    """ConvTranspose: 2x2 of stride 2."""
+    """ConvTranspose: stride 2, to twice the size, each pixel from 3x3 neighbouring ones."""
     kernel, weights, scale = _weights(b, node, transposed=True)
-    cure = "use kernel_size=2, stride=2, or nearest upsampling and a convolution"
-    require(kernel == 2, node.name, f"transposed kernel must be 2x2, not {kernel}x{kernel}", cure)
     found = attributes(
-        node, kernel_shape=[(2, 2)], pads=[(0, 0, 0, 0)], strides=[(1, 1), (2, 2)], dilations=[(1, 1)], group=[1],
-        output_padding=[(0, 0)], auto_pad=["NOTSET"],
+        node, kernel_shape=[(kernel, kernel)], pads=tuple, strides=tuple, dilations=[(1, 1)], group=[1],
+        output_padding=[(0, 0), (1, 1)], auto_pad=["NOTSET"],
     )  # fmt: skip
-    stride = found.get("strides", (1, 1))
-    require(stride == (2, 2), node.name, f"stride of a transposed convolution must be 2, not {stride[0]}", cure)
-    _accumulate(b, node, ConvTranspose2d(len(weights)), weights, scale)
+    stride, pads, more = found.get("strides", (1, 1)), found.get("pads", (0,) * 4), found.get("output_padding", (0, 0))
+    rule = f"stride of a transposed convolution must be 2, not {list(stride)[:2]}"
+    require(stride == (2, 2), node.name, rule, f"use {TRANSPOSED}, or nearest upsampling and a convolution")
+    rule = f"padding {list(pads)[:8]} and output padding {more[0]} of a {kernel}x{kernel} transposed convolution"
+    square = len(pads) == 4 and pads[:2] == (pads[0],) * 2 and pads[2:] == (pads[2],) * 2 and min(pads) >= 0
+    doubles = square and kernel - pads[0] - pads[2] + more[0] == 2
+    cure = f"use {TRANSPOSED}"
+    require(doubles, node.name, f"{rule} must make a map of twice the size", cure)
+    op = ConvTranspose2d(len(weights), kernel, pads[0])
+    near = pads[0] <= 2 and kernel <= 6 and op.near
+    require(near, node.name, f"{rule} must make each pixel from 3x3 neighbouring ones", cure)
+    _accumulate(b, node, op, weights, scale)
 
 
 def _weights(b: Builder, node: OnnxNode, transposed: bool) -> tuple[int, np.ndarray, Rationals]:

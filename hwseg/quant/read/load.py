@@ -30,7 +30,7 @@ from hwseg.quant.read.enlarging import enlarging
 from hwseg.quant.read.fold import folded
 from hwseg.quant.read.head import comparison, final, head_of
 from hwseg.quant.read.onnx_file import OnnxFile, OnnxNode, read
-from hwseg.quant.read.pooling import max_pooling
+from hwseg.quant.read.pooling import average_pooling, max_pooling
 from hwseg.quant.read.quantize_linear import clip, dequantize_linear, quantize_linear
 from hwseg.quant.read.relu import relu
 from hwseg.quant.read.requantization import requantization
@@ -48,6 +48,7 @@ RULES: Mapping[str, Callable[[Builder, OnnxNode], None]] = {
     "BatchNormalization": batch_normalization,
     "Relu": relu,
     "MaxPool": max_pooling,
+    "AveragePool": average_pooling,
     "Resize": enlarging,
     "Upsample": enlarging,
     "Concat": concatenation,

@@ -1,14 +1,18 @@
-"""MaxPool: activations are pooled at once, what is not quantized yet after its quantizer."""
+"""Pooling.  Maxima of activations are taken at once, of what is not quantized yet after its quantizer; averages are
+sums of activations, which wait for theirs.
+"""
 
 from __future__ import annotations
 
 from hwseg.errors import require
-from hwseg.ops import MaxPool2d
+from hwseg.ir import TensorType
+from hwseg.ops import AveragePool2d, MaxPool2d
 from hwseg.quant.read.attributes import attributes
 from hwseg.quant.read.builder import Builder
 from hwseg.quant.read.moving import move_map
 from hwseg.quant.read.onnx_file import OnnxNode
 from hwseg.quant.read.sizes import UnfitSizeError
+from hwseg.quant.read.values import Value
 
 
 def max_pooling(b: Builder, node: OnnxNode) -> None:
@@ -17,10 +21,28 @@ def max_pooling(b: Builder, node: OnnxNode) -> None:
         node, kernel_shape=[(2, 2)], strides=[(2, 2)], pads=[(0, 0, 0, 0)], dilations=[(1, 1)], ceil_mode=[0, 1],
         storage_order=[0], auto_pad=["NOTSET", "VALID"],
     )  # fmt: skip
+    _require_halves(b, node, "MaxPool2d(2)")
+    move_map(b, node, MaxPool2d())
+
+
+def average_pooling(b: Builder, node: OnnxNode) -> None:
+    """AveragePool: 2x2 of stride 2, of maps of even size.  Without padding there is none to count."""
+    attributes(
+        node, kernel_shape=[(2, 2)], strides=[(2, 2)], pads=[(0, 0, 0, 0)], dilations=[(1, 1)], ceil_mode=[0, 1],
+        count_include_pad=[0, 1], auto_pad=["NOTSET", "VALID"],
+    )  # fmt: skip
+    _require_halves(b, node, "AvgPool2d(2)")
+    x, op = b.activation(node), AveragePool2d()
+    kind = b.types[x]
+    sums = TensorType(op.shape(kind.shape), *op.interval(kind.interval), (kind.scale[0] / op.unit,))
+    output = b.emit(node.name, op, (x,), node.outputs[0], sums)
+    b.values[output] = Value((b.part(output),))
+
+
+def _require_halves(b: Builder, node: OnnxNode, instead: str) -> None:
     given = all(key in node.attributes for key in ("kernel_shape", "strides"))
-    require(given, node.name, "must be 2x2 with stride 2", "use MaxPool2d(2)")
+    require(given, node.name, "must be 2x2 with stride 2", f"use {instead}")
     height, width, _ = b.value(node).shape
     if height % 2 or width % 2:
         rule = f"pooling 2x2 must divide the map, which is {height}x{width}"
         raise UnfitSizeError(node.name, rule, "pool fewer times")
-    move_map(b, node, MaxPool2d())

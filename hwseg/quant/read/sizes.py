@@ -40,7 +40,7 @@ def _factor(file: OnnxFile) -> int:
     depth = {file.input: 0}
     for node in file.nodes:
         strides = node.attributes.get("strides", (1, 1))
-        down = node.op in ("MaxPool", "Conv") and strides == (2, 2)
+        down = node.op in ("MaxPool", "AveragePool", "Conv") and strides == (2, 2)
         up = node.op in ("Resize", "Upsample", "ConvTranspose")
         reached = max((depth[name] for name in node.inputs if name in depth), default=None)
         if reached is not None:

@@ -46,6 +46,13 @@ def test_the_machine_finds_a_missing_drain() -> None:
         differences(replace(program, program=without(program.program, Opcode.CONFIG, "drain")))
 
 
+def test_the_machine_finds_a_missing_reload() -> None:
+    """Where no tables are loaded nothing keeps sums of fewer planes away, on any array."""
+    program = compiled(narrowing(), parse_array("8x4x4"))
+    with pytest.raises(MachineError, match="rows meet those of fewer planes"):
+        differences(replace(program, program=without(program.program, Opcode.RUN, "reload")))
+
+
 @pytest.mark.slow
 @pytest.mark.verilator
 def test_the_gates_compute_it(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from benchmarks.graphs import GraphBuilder
-from hwseg.compile.explain import UPSAMPLING
+from hwseg.compile.explain import INSTEAD
 from hwseg.compile.lower import bilinear
 from hwseg.compile.lower.dial import turned
 from hwseg.compile.lower.lowering import lower
@@ -150,8 +150,8 @@ def test_what_would_help_is_another_upsampling() -> None:
     b = enlarged(4, 20, 8)
     program = compiled(b.graph(b.nodes[-1].output), parse_array("8x8x8"))
     told = {row.layer.split("/")[-1]: row.help for row in program.explain()}
-    assert {told[name] for name in ("left", "inner", "right", "ones")} == {UPSAMPLING}
-    assert told["Conv2d_0"] != UPSAMPLING
+    assert {told[name] for name in ("left", "inner", "right", "ones")} == {INSTEAD["bilinear"]}
+    assert told["Conv2d_0"] != INSTEAD["bilinear"]
 
 
 def test_pieces_cover_the_map_once() -> None:

@@ -121,3 +121,31 @@ def test_a_layer_of_phases_that_pools_does_not_exist() -> None:
     layer: Layer = next(plans_of(compiled(b.graph(b.conv("image", 3, 2)), EngineConfig()).chains)).layer
     with pytest.raises(AssertionError, match="no neighbours"):
         replace(layer, pooled="anything")
+
+
+@pytest.mark.parametrize("array", ["16x8x8-dsp", "8x4x4", "8x2x1"])
+@pytest.mark.parametrize(("height", "width", "channels"), [(2, 2, 1), (4, 18, 9), (6, 34, 20)])
+@pytest.mark.parametrize("signed", [False, True])
+def test_averages(array: str, height: int, width: int, channels: int, signed: bool) -> None:
+    """Of a map, of what is enlarged and joined, at scales that round; as the head's sums."""
+    b = GraphBuilder(height, width, 3, seed=width)
+    x = b.conv("image", channels, signed=signed)
+    joined = b.average(b.concat(x, b.conv(x, 4, 1, bits=4, signed=signed)), 7)
+    ties = b.average(b.up(joined), 5, Fraction(1, 8))
+    graph = b.graph(b.conv(b.concat(joined, ties), 4))
+    assert differences(compiled(graph, parse_array(array)), "random") == {}
+    b = GraphBuilder(height, width, 3, seed=width)
+    assert differences(compiled(b.graph(b.quarters(b.conv("image", channels))), parse_array(array))) == {}
+
+
+def test_averages_leave_zero_tiles_out() -> None:
+    """A pass of 16 channels reads two of 8 groups, not all: so the layer costs as much for each channel."""
+    cycles = []
+    for channels in (64, 128):
+        b = GraphBuilder(16, 32, channels, seed=1)
+        program = compiled(b.graph(b.average("image")), parse_array("16x8x8-dsp"))
+        (plan,) = [plan for chain in program.chains for plan in chain.plans]
+        assert {len(p.tiles) for p in plan.passes} == {2}
+        assert plan.layer.macs == 0
+        cycles.append(program.timing().total)
+    assert cycles[1] < 2.2 * cycles[0]

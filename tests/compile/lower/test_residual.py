@@ -136,6 +136,16 @@ def test_a_run_that_puts_nothing_by_is_seen() -> None:
             assert differences(broken, "random")
 
 
+def test_signed_words_that_are_put_by_are_refused_by_the_machine() -> None:
+    """The gates add them without a sign."""
+    from tests.machine.test_machine import with_field
+
+    program = compiled(network(6, 16, 16, HALF), ARRAY)
+    again = with_field(program.program, Opcode.CONFIG, "signed_in", 1)
+    with pytest.raises(MachineError, match="added without a sign"):
+        differences(replace(program, program=again))
+
+
 def test_taking_an_addition_along_saves_its_cycles() -> None:
     graph = network(16, 64, 16, HALF)
     with_it, without_it = (compiled(graph, config).timing() for config in (ARRAY, parse_array("16x8x4")))

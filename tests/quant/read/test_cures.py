@@ -92,15 +92,23 @@ CURES = {
         lambda n, x: head(n, resize(n, x, "nearest", "asymmetric", 3)),
         lambda n, x: head(n, nearest(n, x)),
     ),
-    "a transposed kernel of 3x3": Cure(
-        "use kernel_size=2, stride=2",
-        lambda n, x: transposed(n, x, 3, pads=[1, 1, 1, 1], output_padding=[1, 1]),
-        lambda n, x: transposed(n, x),
-    ),
+    **{
+        f"a transposed kernel of {kernel}x{kernel}": Cure(
+            "3 and padding=1, output_padding=1, or 4 and padding=1, or 5 and padding=2, output_padding=1, or 6 and pa",
+            lambda n, x, k=kernel: transposed(n, x, k, pads=[1, 1, 1, 1], output_padding=[1, 1], strides=[1, 1]),
+            lambda n, x, k=kernel, p=padding, m=more: transposed(n, x, k, pads=[p] * 4, output_padding=[m] * 2),
+        )
+        for kernel, padding, more in ((3, 1, 1), (4, 1, 0), (5, 2, 1), (6, 2, 0))
+    },
     "a transposed convolution with padding": Cure(
-        "use kernel_size=2, stride=2, padding=0",
+        "use stride 2 with kernel_size=2, or",
         lambda n, x: transposed(n, x, pads=[1, 1, 1, 1]),
         lambda n, x: transposed(n, x),
+    ),
+    "averages of 3x3": Cure(
+        "use AvgPool2d(2)",
+        lambda n, x: n.node("AveragePool", x, kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 1, 1]),
+        lambda n, x: head(n, n.quant(n.node("AveragePool", x, kernel_shape=[2, 2], strides=[2, 2]))),
     ),
     "groups": Cure("use a dense convolution", lambda n, x: n.conv(x, 1, 2, group=2), lambda n, x: conv(n, x)),
     "dilation": Cure(

@@ -265,6 +265,29 @@ def test_upsample_and_sizes_and_transposed_convolution(tmp_path: Path) -> None:
     assert graph.types["t.out"].scale == (Fraction(1, 512), Fraction(1, 1024), Fraction(1, 2048))
 
 
+@pytest.mark.parametrize(
+    ("kernel", "pads", "more"),
+    [(3, [1, 1, 1, 1], 1), (3, [1, 1, 0, 0], 0), (4, [1, 1, 1, 1], 0), (2, [1, 1, 0, 0], 1), (5, [2, 2, 2, 2], 1)],
+)
+def test_transposed_convolutions_of_any_kernel(tmp_path: Path, kernel: int, pads: list[int], more: int) -> None:
+    net = Net()
+    weights = net.weights("up", (2, 3, kernel, kernel), scale=np.full((1, 3, 1, 1), 2.0**-6))
+    given = {"strides": [2, 2], "pads": pads, "output_padding": [more, more]}
+    y = net.node("ConvTranspose", net.image(), weights, name="t", **given)
+    graph = load(net.save(tmp_path / "net.onnx", net.quant(y)))
+    assert graph.nodes[0].op == ConvTranspose2d(3, kernel, pads[0])
+    assert graph.types["t.out"].shape == (16, 16, 3)
+
+
+def test_averages_wait_for_their_quantizer(tmp_path: Path) -> None:
+    net = Net()
+    y = net.node("AveragePool", net.image(), kernel_shape=[2, 2], strides=[2, 2], count_include_pad=1)
+    graph = load(net.save(tmp_path / "net.onnx", net.conv(net.quant(y, 2**-6, signed=0), 2, 1)))
+    assert ops(graph) == ["AveragePool2d", "Requantize", "Conv2d"]
+    assert graph.types[y].interval == (0, 4 * 255)
+    assert graph.types[y].scale == (Fraction(1, 1024),)
+
+
 def test_without_an_input_quantizer_the_image_is_pixels_of_8_bits(tmp_path: Path) -> None:
     net = Net()
     model = net.model(net.conv("x", 2, 3))

@@ -151,7 +151,7 @@ NODES = {
         "g: operation Gelu is not supported; use Add",
     ),
     "domain": (lambda n, x: n.node("Conv", x, name="g", domain="my"), "g: operation my.Conv is not supported"),
-    "average": (lambda n, x: n.node("AveragePool", x, name="a", kernel_shape=[2, 2]), "operation AveragePool is"),
+    "average": (lambda n, x: n.node("GlobalAveragePool", x, name="a"), "operation GlobalAveragePool is"),
     "groups": (
         lambda n, x: n.conv(x, 1, 2, group=2),
         "conv: groups must be 1, not 2; use a dense convolution: a depthwise one leaves 15 of 16 lanes idle",
@@ -287,13 +287,42 @@ NODES = {
         ),
         "r: must repeat every pixel, asymmetric with ceil does not",
     ),
-    "transposed kernel": (
+    "a transposed convolution to another size": (
         lambda n, x: n.node("ConvTranspose", x, n.weights("w", (2, 2, 3, 3)), name="t", strides=[2, 2]),
-        "t: transposed kernel must be 2x2, not 3x3",
+        "t: padding [0, 0, 0, 0] and output padding 0 of a 3x3 transposed convolution must make a map of twice the "
+        "size; use stride 2 with kernel_size=2, or 3 and padding=1, output_padding=1, or 4 and padding=1, or 5 and "
+        "padding=2, output_padding=1, or 6 and padding=2",
+    ),
+    "a transposed convolution of far pixels": (
+        lambda n, x: n.node(
+            "ConvTranspose",
+            x,
+            n.weights("w", (2, 2, 4, 4)),
+            name="t",
+            strides=[2, 2],
+            pads=[3, 3, 0, 0],
+            output_padding=[1, 1],
+        ),
+        "t: padding [3, 3, 0, 0] and output padding 1 of a 4x4 transposed convolution must make each pixel from 3x3 "
+        "neighbouring ones",
+    ),
+    "a transposed convolution of rows and columns": (
+        lambda n, x: n.node(
+            "ConvTranspose", x, n.weights("w", (2, 2, 3, 3)), name="t", strides=[2, 2], pads=[0, 1, 1, 0]
+        ),
+        "t: padding [0, 1, 1, 0] and output padding 0 of a 3x3 transposed convolution must make a map of twice",
+    ),
+    "averages of 3x3": (
+        lambda n, x: n.node("AveragePool", x, name="p", kernel_shape=[3, 3], strides=[2, 2]),
+        "p: attribute kernel_shape of AveragePool must be (2, 2), not (3, 3); use AvgPool2d(2)",
+    ),
+    "averages without an activation": (
+        lambda n, x: n.node("AveragePool", n.conv(x, 2, 3), name="p", kernel_shape=[2, 2], strides=[2, 2]),
+        "p: inputs must be quantized to at most 8 bits, conv.out is not; put a QuantIdentity or QuantReLU",
     ),
     "transposed stride": (
         lambda n, x: n.node("ConvTranspose", x, n.weights("w", (2, 2, 2, 2)), name="t"),
-        "t: stride of a transposed convolution must be 2, not 1",
+        "t: stride of a transposed convolution must be 2, not [1, 1]",
     ),
     "after the end": (
         lambda n, x: n.node("Relu", n.node("Sigmoid", n.conv(x, 2, 2)), name="r"),

@@ -15,15 +15,15 @@ from hypothesis import strategies as st
 from hwseg import golden
 from hwseg.errors import HwsegError
 from hwseg.quant.read.load import load
-from tests.quant.handmade import Net
 from tests.quant.models import random_unet
+from tests.quant.read.qdq import LinearNet
 
 SECONDS = 5.0
 
 
 def network(path: Path) -> bytes:
     """One of each operation."""
-    net = Net((1, 2, 8, 8))
+    net = LinearNet((1, 2, 8, 8))
     x = net.quant(net.node("Relu", net.conv(net.image(), 2, 3, name="a", bias=net.const("bias", [1, 2, 3]))), signed=0)
     statistics = [net.const(f"bn{i}", [v] * 3) for i, v in enumerate((1, 0.5, 0.25, 1))]
     down = net.node("MaxPool", x, kernel_shape=[2, 2], strides=[2, 2])
@@ -32,8 +32,11 @@ def network(path: Path) -> bytes:
     up = net.node("Resize", y, "", net.const("twice", [1, 1, 2, 2]), mode="nearest", nearest_mode="floor")
     net.nodes[-1].attribute.add(name="coordinate_transformation_mode", s=b"asymmetric", type=3)
     wide = net.node("ConvTranspose", y, net.weights("t", (3, 2, 2, 2)), strides=[2, 2], kernel_shape=[2, 2])
-    joined = net.quant(net.node("Concat", x, up, wide, axis=1), 2**-3)
-    head = net.node("Sigmoid", net.conv(joined, 8, 1, 1, name="head"))
+    mean = net.linear(net.node("AveragePool", x, kernel_shape=[2, 2], strides=[2, 2]), 2**-3, np.int8, -128, "mean")
+    wider = net.node("ConvTranspose", mean, net.weights("s", (3, 1, 3, 3)), strides=[2, 2], pads=[1, 1, 1, 1])
+    net.nodes[-1].attribute.add(name="output_padding", ints=[1, 1], type=7)
+    joined = net.quant(net.node("Concat", x, up, wide, wider, axis=1), 2**-3)
+    head = net.node("Sigmoid", net.conv(joined, 9, 1, 1, name="head"))
     return net.save(path, head).read_bytes()
 
 
