@@ -1,9 +1,10 @@
-"""What `hwseg eval --trust` prints and writes."""
+"""What `hwseg eval --trust` prints and writes, and how far it is."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from hwseg.datasets.pairs import Pair
     from hwseg.ir import Graph
     from hwseg.trust.fitting.evaluate import Evaluation
+    from hwseg.trust.fitting.observe import Progress
 
 ROWS = {
     "error": "wrong pixels",
@@ -33,11 +35,26 @@ ROWS = {
 """Figures of a part, for people."""
 
 
+@contextmanager
+def progress_bar() -> Iterator[Progress]:
+    """Pictures that are done, on standard error: `with progress_bar() as progress: progress("fitting", 3, 8)`."""
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
+    from rich.progress import Progress as Bars
+
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn())
+    with Bars(*columns, console=console(stderr=True), transient=True) as bars:
+        task = bars.add_task("reading", total=None)
+
+        def progress(doing: str, done: int, total: int) -> None:
+            bars.update(task, description=visible(doing), completed=done, total=total)
+
+        yield progress
+
+
 def measure_trust(
     graph: Graph, parts: Mapping[str, Sequence[Pair]], others: Sequence[str], scaling: str, dice: float, folder: Path
 ) -> None:
     """Measure, print, and write trust.json and trust.png into `folder`."""
-    from hwseg.commands.trust import progress_bar
     from hwseg.files import file_errors, write_whole
     from hwseg.trust.fitting.draw import figure_png
     from hwseg.trust.fitting.evaluate import evaluate

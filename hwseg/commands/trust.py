@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from hwseg.commands.doubts import progress_bar
 from hwseg.commands.options import chosen_labels, input_option, label_options, say_input
 from hwseg.errors import HwsegError, require
 
 if TYPE_CHECKING:
     from hwseg.trust.fitting.fit import Fit
-    from hwseg.trust.fitting.observe import Progress
 
 
 @click.command("trust")
@@ -88,24 +86,6 @@ def command(
     from hwseg.commands.terminal import visible
 
     click.echo(visible(f"{target}: metadata hwseg.trust; compile the model again for builds and packages"))
-
-
-@contextmanager
-def progress_bar() -> Iterator[Progress]:
-    """Pictures that are done, on standard error: `with progress_bar() as progress: progress("fitting", 3, 8)`."""
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
-    from rich.progress import Progress as Bars
-
-    from hwseg.commands.terminal import console, visible
-
-    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn())
-    with Bars(*columns, console=console(stderr=True), transient=True) as bars:
-        task = bars.add_task("reading", total=None)
-
-        def progress(doing: str, done: int, total: int) -> None:
-            bars.update(task, description=visible(doing), completed=done, total=total)
-
-        yield progress
 
 
 def show(found: Fit) -> None:

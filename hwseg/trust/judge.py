@@ -67,6 +67,36 @@ class Judge:
         return Review(self.trust.score, value, float(Fraction(self.trust.limit)))
 
 
+@dataclass(frozen=True)
+class Doubts:
+    """Of one mask: confidence, uint8 [H, W]; deferred, bool [H, W]; review."""
+
+    confidence: np.ndarray
+    deferred: np.ndarray
+    review: Review
+
+    @classmethod
+    def of(cls, judge: Judge, sums: np.ndarray, mask: np.ndarray) -> Doubts:
+        """Of the head's integers [H, W, C] and the mask [H, W] that they give."""
+        confidence = judge.confidence(sums, mask)
+        return cls(confidence, judge.deferred(confidence), judge.review(confidence, mask))
+
+    @property
+    def share(self) -> float:
+        """Of the pixels that are deferred."""
+        return int(np.count_nonzero(self.deferred)) / self.deferred.size
+
+    def sentence(self) -> str:
+        """For people."""
+        return f"{self.review}; {100 * self.share:.1f} % of the pixels are deferred"
+
+    def json(self) -> dict[str, Any]:
+        """Plain values."""
+        verdict, reason = self.review.verdict, self.review.reason
+        return {"verdict": verdict, "reason": reason, "score": self.review.score, "value": self.review.value,
+                "limit": self.review.limit, "deferred": self.share}  # fmt: skip
+
+
 def packed(trust: Trust, scale: tuple[Fraction, ...], offset: tuple[Fraction, ...]) -> dict[str, Any]:
     """What `Judge.of` needs, for model.json, where `hwseg.runtime.model` reads it."""
     return {"fitted": trust.text(), "scale": [str(one) for one in scale], "offset": [str(one) for one in offset]}
