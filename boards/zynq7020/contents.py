@@ -178,6 +178,27 @@ def notebook(board: Board) -> dict[str, Any]:
             'print(f"{tiles} tiles, {result.cycles} cycles, {milliseconds:.2f} ms, {share:.1f} % foreground")\n'
             "result.mask",
         ),
+        (
+            "markdown",
+            "How sure the network is of each pixel (255 is sure), and whether a person should look at the picture: for "
+            "models to which `hwseg trust` has fitted that.",
+        ),
+        (
+            "code",
+            "shown = None\n"
+            "if model.judge is None:\n"
+            '    print(f"nothing was fitted to {model.name}: hwseg trust MODEL --data DIR, then compile it again")\n'
+            "else:\n"
+            "    share = 100 * result.deferred.mean()\n"
+            '    print(f"{result.review}; {share:.1f} % of the pixels are deferred, black below")\n'
+            "    shown = np.where(result.deferred, 0, result.confidence).astype(np.uint8)\n"
+            "    try:\n"
+            "        from PIL import Image\n\n"
+            "        shown = Image.fromarray(shown)\n"
+            "    except ImportError:  # a board without Pillow shows the numbers\n"
+            "        pass\n"
+            "shown",
+        ),
         ("code", "accelerator.close()"),
     ]
     return {

@@ -134,8 +134,8 @@ def overlay_of(build: Path, images: Path, planes: int = 8, fit: str = "", progre
     progress(f"mask of {image.name}")
     graph = turned(load_graph(build), planes)
     q = read_fitting(image, graph, fit)
-    mask = golden.run(graph, q, taps=()).mask
-    return segmented(graph, q, mask, f"The mask that the exact integers find in {image.name}.")
+    found = golden.run(graph, q, taps=())
+    return segmented(graph, q, found, f"The mask that the exact integers find in {image.name}.")
 
 
 def calibrated(build: Path, planes: int) -> Picture | None:
@@ -145,4 +145,4 @@ def calibrated(build: Path, planes: int) -> Picture | None:
         return None
     graph = turned(load_graph(build), planes)
     q = stored_picture(build)
-    return segmented(graph, q, golden.run(graph, q, taps=()).mask, CALIBRATED)
+    return segmented(graph, q, golden.run(graph, q, taps=()), CALIBRATED)

@@ -113,7 +113,7 @@ def compile_model(
         report["warnings"] += idle_lanes(program.plans, program.timing(), config)
         seen = None if picture is None else golden.run(graph, picture)
         report = with_energy(report, estimated_energy(program, clock, seen))
-        pictures = [] if picture is None or seen is None else [segmented(graph, picture, seen.mask, CALIBRATED)]
+        pictures = [] if picture is None or seen is None else [segmented(graph, picture, seen, CALIBRATED)]
         contents = {
             "program.bin": program.program,
             "weights.bin": program.weights,

@@ -13,12 +13,13 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
+from PIL import Image
 
 from hwseg import golden
 from hwseg.boards import load_board
 from hwseg.boards.zynq7020.package import package
 from hwseg.builds.build import compile_model
-from hwseg.builds.read import load_build
+from hwseg.builds.read import judge_of_build, load_build
 from hwseg.compile.lower.dial import turned
 from hwseg.compile.program import Program
 from hwseg.errors import HwsegError
@@ -29,6 +30,7 @@ from hwseg.quant.read.load import load
 from hwseg.runtime import Accelerator, read_package
 from hwseg.trust.fitted import TRUST, Trust
 from hwseg.trust.graph import digest, judge_of, trust_of
+from hwseg.trust.judge import Doubts
 from tests.quant.models import random_unet
 from tests.runtime.cases import ARRAY, reseal
 from tests.runtime.fake import FakeBoard
@@ -165,3 +167,51 @@ def test_a_damaged_package_is_refused(folder: Path, tmp_path: Path, change: dict
     reseal(copy)
     with pytest.raises(HwsegError, match=sentence):
         read_package(copy).model("classes1")
+
+
+def test_the_notebook_shows_doubts_where_they_were_fitted(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Its cells, but for the first that opens a board, with a model to which something was fitted and one without."""
+    cells = json.loads((folder / "notebooks" / "segment.ipynb").read_bytes())["cells"]
+    sources = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
+    (shown,) = (source for source in sources if "judge" in source)
+    opened = read_package(folder)
+    with Accelerator(opened, FakeBoard(opened)) as accelerator:
+        for name, told in (("classes1", "of the pixels are deferred, black below"), ("plain", "nothing was fitted")):
+            names = {"np": np, "model": accelerator.load(name), "result": accelerator.segment(picture(1), name)}
+            exec(compile(shown, "cell", "exec"), names)
+            assert told in capsys.readouterr().out
+            assert (names["shown"] is None) == (name == "plain")
+
+
+def test_the_report_hatches_deferred_pixels(work: Path, folder: Path, tmp_path: Path) -> None:
+    Image.fromarray(picture(2)).save(tmp_path / "p.png")
+    for name in ("classes1", "plain"):
+        model = work / f"{name}.onnx"
+        found = compile_model(model, array=ARRAY, out=tmp_path / name, calibrate=tmp_path / "p.png")
+        page = (found.path / "report.html").read_text()
+        assert ("Hatched pixels are deferred to a person." in page) == (name == "classes1")
+
+
+def test_a_build_says_what_to_do_where_nothing_was_fitted(work: Path, folder: Path) -> None:
+    assert judge_of_build(work / "classes1").trust.bound == 60
+    with pytest.raises(HwsegError, match=r"must have metadata hwseg.trust") as caught:
+        judge_of_build(work / "plain")
+    assert caught.value.cure == "fit it with hwseg trust MODEL --data DIR, then compile it again"
+
+
+@pytest.mark.verilator
+def test_the_simulated_engine_gives_the_same_bytes(work: Path, folder: Path, tmp_path: Path) -> None:
+    pytest.importorskip("cocotb")
+    from hwseg.cli import main
+
+    Image.fromarray(picture(0)).save(tmp_path / "p.png")
+    with pytest.raises(SystemExit) as done:
+        main(["simulate", str(work / "classes1"), "--image", str(tmp_path / "p.png"), "--trust", "--pictures",
+              str(tmp_path / "out")])  # fmt: skip
+    assert done.value.code == 0
+    graph = load_build(work / "classes1")[0]
+    result = golden.run(graph, integers(raster(picture(0)), graph))
+    own = Doubts.of(judge_of(graph), result.tensors[graph.head.tensor], result.mask)
+    with Image.open(tmp_path / "out" / "confidence.png") as image:
+        assert np.asarray(image).tobytes() == own.confidence.tobytes()
+    assert json.loads((tmp_path / "out" / "simulation.json").read_bytes())["trust"] == own.json()
