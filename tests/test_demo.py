@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import zipfile
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from hwseg import demo
+from hwseg import demo, golden
+from hwseg.builds.build import compile_model
 from hwseg.errors import HwsegError
+from hwseg.pictures.tiles import Reach, grid
+from tests.segment.networks import blobs, small
 
 SIDE = 48
 """Side of the compared patches after binning 2x2."""
@@ -129,16 +133,76 @@ def test_a_crop_outside_is_refused(crop: tuple[int, int, int, int]) -> None:
         blank.crop(*crop)
 
 
-def test_panels_mark_agreement_and_both_kinds_of_error() -> None:
-    found, drawn = np.zeros((16, 16), np.uint8), np.zeros((16, 16), np.uint8)
+def segmented(mask: NDArray[np.uint8], tile: tuple[int, int]) -> demo.Segmented:
+    """A result whose third tile was simulated."""
+    cuts = grid(mask.shape, tile, tile, Reach((2, 2), (2, 2), (2, 2)))
+    simulation: Any = SimpleNamespace(passed=True, mismatches=0, cycles=7, predicted_cycles=7)
+    return demo.Segmented(mask, simulation, cuts, list(cuts)[2], 0, 0.5, 150.0)
+
+
+def test_views_mark_agreement_both_kinds_of_error_and_the_tile_that_was_simulated() -> None:
+    found, drawn = np.zeros((32, 32), np.uint8), np.zeros((32, 32), np.uint8)
     found[4:8, 4:8] = drawn[4:8, 6:10] = 1
-    image = demo.panels(demo.Picture(np.arange(256, dtype=np.uint8).reshape(16, 16), drawn), found, zoom=2)
-    assert image.size == (2 * (3 * 16 + 2 * 2), 32)
-    pixels = np.asarray(image)[::2, ::2]
-    third = pixels[:, -16:]
-    assert tuple(third[5, 5]) == (230, 159, 0)
-    assert tuple(third[5, 6]) == (0, 158, 115)
-    assert tuple(third[5, 9]) == (0, 114, 178)
-    saved = io.BytesIO()
-    image.save(saved, "PNG")
-    assert saved.getvalue().startswith(b"\x89PNG")
+    picture = demo.Picture(np.arange(1024, dtype=np.uint16).reshape(32, 32).astype(np.uint8), drawn)
+    result = segmented(found, (16, 32))
+    plain, overlay, compared = demo.views(picture, result)
+    assert plain.shape == overlay.shape == compared.shape == (32, 32, 3)
+    assert tuple(compared[5, 5]) == (230, 159, 0)
+    assert tuple(compared[5, 6]) == (0, 158, 115)
+    assert tuple(compared[5, 9]) == (0, 114, 178)
+    rows, columns = result.tile.place
+    assert (rows.start, rows.stop, columns.start, columns.stop) == (26, 32, 0, 32)
+    yellow = (overlay == (255, 220, 0)).all(axis=2)
+    assert yellow[26:29].all()
+    assert yellow[26:32, :3].all()
+    assert not yellow[:26].any()
+    assert (overlay[14] != plain[14]).any()
+    assert (overlay[4, 4] != plain[4, 4]).any()
+
+
+def test_the_drawing_is_small_and_says_what_was_simulated() -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (512, 512), np.uint8)
+    image = demo.panels(demo.Picture(noise, noise // 200), segmented(noise // 128, (64, 64)))
+    assert image.size == (3 * 512 + 2 * demo.GAP, 512 + demo.CAPTION)
+    words = np.asarray(image.convert("L"))[512:]
+    for left in (0, 512 + demo.GAP, 2 * (512 + demo.GAP)):
+        assert (words[:, left : left + 512] < 128).sum() > 100  # a sentence under each
+    said = demo.summary(segmented(noise // 128, (64, 64)))
+    assert said["simulated"] == {"rows": [0, 61], "columns": [122, 181]}
+    assert said["passed"] is True
+
+
+@pytest.mark.network
+def test_what_the_simulated_tile_gives_was_in_no_training_picture() -> None:
+    cuts = grid((512, 512), demo.TILE, demo.TILE, Reach((48, 48), (48, 48), (8, 8)))
+    tile = list(cuts)[demo.SIMULATED[0] * len(cuts.columns) + demo.SIMULATED[1]]
+    rows, columns = tile.place
+    place = (rows.start, columns.start, rows.stop - rows.start, columns.stop - columns.start)
+    assert not overlaps(demo.SEEN, place)
+    assert len(cuts) == 16
+    assert demo.nuclei().crop(*place).mask.mean() > 0.05
+
+
+def test_golden_tiles_and_the_simulated_one_make_the_picture_at_once(tmp_path: Path) -> None:
+    """`_segmented` with a stand-in for the simulator; where that gives another mask, it is seen."""
+    model = small(tmp_path / "net.onnx")
+    build = compile_model(model, array="8x1x1", out=tmp_path / "build")
+    graph = build.program.graph
+    pixels = blobs((60, 70))
+    picture = demo.Picture(pixels, (pixels > 100).astype(np.uint8))
+    for wrong in (0, 1):
+
+        def simulate(folder: Path, integers: NDArray[np.int16], progress: Any, wrong: int = wrong) -> Any:
+            mask = golden.run(graph, integers, taps=()).mask ^ np.uint8(wrong)
+            return SimpleNamespace(mask=mask, passed=not wrong, mismatches=wrong, cycles=1, predicted_cycles=1)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("hwseg.builds.simulation.simulate", simulate)
+            result = demo._segmented(picture, build, lambda _: None, lambda *_: None)
+        assert result.mask.shape == (60, 70)
+        assert 0 < result.mask.mean() < 1
+        area = (result.tile.row.last - result.tile.row.first) * (
+            min(70, result.tile.column.last) - result.tile.column.first
+        )
+        assert result.different == wrong * area
+        assert result.passed == (not wrong)

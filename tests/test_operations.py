@@ -59,6 +59,7 @@ def test_what_an_operation_needs_is_where_the_page_says() -> None:
 THIRDS = Fraction(2, 3), Fraction(-1, 3)
 PLAIN = [
     (MaxPool2d(), 1),
+    (MaxPool2d(3), 1),
     (AveragePool2d(), 1),
     (Upsample2d(), 1),
     (Bilinear2d(), 1),

@@ -156,8 +156,7 @@ def notebook(board: Board) -> dict[str, Any]:
         ),
         (
             "code",
-            "channels = model.input.shape[2]\n"
-            "height, width = (side * 3 // 2 for side in model.input.shape[:2])\n"
+            "height, width, channels = model.input.shape\n"
             "if PICTURE:\n"
             "    from hwseg.pictures.read import read_one\n\n"
             "    pixels = read_one(PICTURE)\n"

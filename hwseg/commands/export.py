@@ -3,22 +3,36 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import click
 
 from hwseg.errors import HwsegError, require
 
+Size = tuple[int, int]
+
 
 @click.command("export")
 @click.argument("source", type=click.Path(path_type=Path))
 @click.option("-o", "--out", type=click.Path(path_type=Path), help="The .onnx file to write.  [model.onnx in the run]")
-@click.option("--size", help="Height x width of the pictures, such as 256x256; default: that of the training crops.")
+@click.option(
+    "--size",
+    help="Height x width of the pictures, such as 256x256, or auto: the tiles whose predicted cycles for a "
+    "pixel of the picture are near the lowest.  [that of the training crops]",
+)
+@click.option("--picture", help="Height x width of the pictures that --size auto is for.  [large ones]")
+@click.option("--board", default="zynq7020", show_default=True, help="Board that --size auto is for.")
+@click.option("--array", default="auto", show_default=True, help="Array that --size auto is for, as of hwseg compile.")
 @click.option("--name", help="Name of the network in the file; default: the file's.")
-def command(source: Path, out: Path | None, size: str | None, name: str | None) -> None:
+def command(
+    source: Path, out: Path | None, size: str | None, picture: str | None, board: str, array: str, name: str | None
+) -> None:
     """Write SOURCE as QONNX: a run of `hwseg train`, a checkpoint, or an exported .onnx file (for another size).
 
-    The same network gives the same bytes.
+    The same network gives the same bytes.  --size auto compiles some sizes, prints what a pixel of the picture costs
+    with each, and takes the smallest of those within 5 % of the cheapest.
     """
     require(source.exists(), str(source), "does not exist", "give a run folder, a checkpoint or an .onnx file")
     warnings.filterwarnings("ignore", "fast_hadamard_transform")  # Brevitas, on import
@@ -31,17 +45,58 @@ def command(source: Path, out: Path | None, size: str | None, name: str | None) 
     if out is None:
         require(source.is_dir(), "-o", "is needed", "name the .onnx file to write")
         out = source / "model.onnx"
-    wanted = parse_size(size) if size else None
-    if source.suffix == ".onnx":
-        require(wanted is not None, "--size", "is needed to export an .onnx file again")
-        assert wanted is not None
-        found = export.resize_file(source, out, wanted)
+    rule, cure = "goes with --size auto alone", "leave it out"
+    require(picture is None or size == "auto", "--picture", rule, cure)
+
+    def write(target: Path, wanted: Size | None) -> Size:
+        if source.suffix == ".onnx":
+            require(wanted is not None, "--size", "is needed to export an .onnx file again")
+            assert wanted is not None
+            return export.resize_file(source, target, wanted)
+        return _export(source, target, wanted, name or out.stem)
+
+    if size == "auto":
+        chosen: Size | None = _cheapest(write, source, None if picture is None else parse_size(picture), board, array)
     else:
-        found = _export(source, out, wanted, name)
+        chosen = parse_size(size) if size else None
+    found = write(out, chosen)
     click.echo(f"{out}: {found[0]}x{found[1]}, {out.stat().st_size / 1e6:.2f} MB")
 
 
-def _export(source: Path, out: Path, size: tuple[int, int] | None, name: str | None) -> tuple[int, int]:
+def _cheapest(
+    write: Callable[[Path, Size | None], Size], source: Path, picture: Size | None, board: str, array: str
+) -> Size:
+    """The size that is proposed; every size that was tried is printed with its costs."""
+    from rich.table import Table
+
+    from hwseg.boards import load_board
+    from hwseg.commands.terminal import Phases, console
+    from hwseg.quant.read.load import load
+    from hwseg.target.array import choose_array
+    from hwseg.tile_size import candidates, proposed
+
+    part = load_board(board)
+    config = choose_array(array, "table", part)
+    with TemporaryDirectory(prefix="hwseg-size-") as folder, Phases("reading the network") as phases:
+        path = source
+        if source.suffix != ".onnx":
+            path = Path(folder) / f"{source.stem}.onnx"
+            write(path, None)
+        found = candidates(load(path), config, part, picture, phases)
+    best = proposed(found)
+    table = Table("tile", box=None, pad_edge=False)
+    for heading in ("cycles", "beyond the picture", "cycles per pixel of it"):
+        table.add_column(heading, justify="right")
+    table.add_column("", overflow="fold")
+    for one in found:
+        costs = (f"{one.cycles:,}", f"{one.per_pixel:.2f}") if not one.refused else ("", "")
+        said = "taken" if one is best else one.refused
+        table.add_row(f"{one.size[0]}x{one.size[1]}", costs[0], f"{one.surplus:.1%}", costs[1], said)
+    console().print(table)
+    return best.size
+
+
+def _export(source: Path, out: Path, size: Size | None, name: str) -> Size:
     from hwseg.quant.train.checkpoint import load_network
     from hwseg.quant.train.export import export_qonnx
 
@@ -51,5 +106,5 @@ def _export(source: Path, out: Path, size: tuple[int, int] | None, name: str | N
     model, meta = load_network(checkpoint)
     require(bool(meta["quantized"]), str(checkpoint), "is a float network", "train with a preset other than float")
     size = size or (int(meta["resize"] or meta["size"]),) * 2
-    export_qonnx(model, out, size, meta["input"], meta["labels"], name or out.stem, meta["seen"])
+    export_qonnx(model, out, size, meta["input"], meta["labels"], name, meta["seen"])
     return size

@@ -28,13 +28,18 @@ NEAREST = "nearest upsampling, which takes no time"
 INSTEAD = {
     "bilinear": f"{NEAREST}, or a transposed convolution",
     "edge": f"{NEAREST}, or a transposed convolution",
+    "fold": "a kernel of 3x3",
+    "conv5x5": "kernels of 3x3",
+    "conv5x5/2": "a kernel of 3x3",
+    "conv7x7/2": "a kernel of 3x3",
+    "maxpool3x3": "max pooling of 2x2, which takes no time",
     "avgpool": "max pooling, which takes no time, or a convolution of stride 2",
 }
 """What helps layers that do a model's cheap operation with few of the array's lanes."""
 
 
 def _help(layer: Layer, bound: str) -> str:
-    if layer.transposed is not None:
+    if layer.op.startswith("tconv") and layer.phases is not None:
         return f"a transposed convolution of 2x2, of a quarter of the cycles, or {NEAREST}"
     return INSTEAD.get(layer.op, HELP[bound])
 

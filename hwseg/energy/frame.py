@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -11,13 +11,13 @@ from hwseg.clock.timing import STARTUP
 from hwseg.compile.program import Program
 from hwseg.energy.data import Observed, observe
 from hwseg.energy.engine import Data, events
+from hwseg.energy.maps import Maps, with_own_maps
 from hwseg.energy.traffic import Traffic, startup, traffic
 from hwseg.machine.activity import Skipping
 from hwseg.power.activity import LayerActivity, SourceKind
 from hwseg.power.cores import CoreActivity, core_activity
 
 Progress = Callable[[str], None]
-Maps = Mapping[str, np.ndarray]
 
 DEFAULT = Data(lane_toggles=0.18, feed_toggles=0.21, ones=0.17)
 """Where no picture was looked at: the mean over the layers of the shipped networks on the demo's picture."""
@@ -40,12 +40,13 @@ def activity_of_program(
     skipping: Skipping | None = None,
     progress: Progress = _silent,
 ) -> tuple[LayerActivity, ...]:
-    """Activity of a frame: start-up, then every layer.  pictures: the integers of every map on some pictures; without
-    them the default activity.
+    """Activity of a frame: start-up, then every layer.  pictures: the integers of every map of the model on some
+    pictures; without them the default activity.
 
     core: of another netlist.  skipping: what is left out on such a picture; without it execution is dense.  Planes
     that are left out are zero, so what toggles is spread over those that remain.
     """
+    pictures = [with_own_maps(program, maps) for maps in pictures]
     timing, config = program.timing(saved=skipping.saved if skipping else None), program.config
     counts = traffic(program.program, timing, config)
     core = core or core_activity(config.core, config.lanes)

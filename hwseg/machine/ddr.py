@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from hwseg.machine.instruction import Fields
-from hwseg.machine.rules import check_transfer
+from hwseg.machine.rules import check_transfer, rule
 
 
 @dataclass
@@ -20,12 +20,12 @@ class Ddr:
 
     def read(self, i: Fields) -> np.ndarray:
         """uint64 [run, word] that a LOAD names."""
-        found: np.ndarray = self.words[_addresses(i)]
+        found: np.ndarray = self.words[self._addresses(i)]
         return found
 
     def write(self, i: Fields, number: int, words: np.ndarray) -> None:
         """Words [run, word] of the STORE with that number set out."""
-        self.pending.append((number, _addresses(i), words))
+        self.pending.append((number, self._addresses(i), words))
 
     def settle(self, count: int) -> None:
         """The first `count` STOREs reach the memory."""
@@ -33,10 +33,11 @@ class Ddr:
             _, addresses, words = self.pending.popleft()
             self.words[addresses] = words
 
-
-def _addresses(i: Fields) -> np.ndarray:
-    """Word indices [run, word] of a LOAD or STORE."""
-    check_transfer(i)
-    start = i["ddr"] // 8 + np.arange(i["runs"])[:, None] * (i["ddr_stride"] // 8)
-    addresses: np.ndarray = start + np.arange(i["run_words"])
-    return addresses
+    def _addresses(self, i: Fields) -> np.ndarray:
+        """Word indices [run, word] of a LOAD or STORE."""
+        check_transfer(i)
+        last = i["ddr"] + (i["runs"] - 1) * i["ddr_stride"] + 8 * (i["run_words"] - 1)
+        rule(last // 8 < len(self.words), "a transfer outside the memory, at which the engine stops")
+        start = i["ddr"] // 8 + np.arange(i["runs"])[:, None] * (i["ddr_stride"] // 8)
+        addresses: np.ndarray = start + np.arange(i["run_words"])
+        return addresses

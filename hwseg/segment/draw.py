@@ -9,18 +9,17 @@ import numpy as np
 from hwseg.files import write_whole
 from hwseg.pictures.draw import overlay_png
 from hwseg.pictures.fit import nearest
-from hwseg.pictures.read import stem
 from hwseg.pictures.whole import whole
 from hwseg.segment.network import Network
 from hwseg.segment.pictures import pictures
-from hwseg.segment.plan import Item
+from hwseg.segment.plan import Item, overlay_of
 
 LARGEST = 4096
 """Longest side of a drawing; of larger pictures every second, third ... pixel is drawn."""
 
 
 def overlays(item: Item, maps: np.ndarray, network: Network) -> list[Path]:
-    """One PNG for each picture of an item: NAME.overlay.png, or NAME.overlay-0003.png of several."""
+    """One PNG for each picture of an item."""
     written = []
     for page, picture, mask in zip(item.pages, pictures(item), maps, strict=True):
         found = whole(picture(), network.pixels, network.shape)
@@ -28,8 +27,7 @@ def overlays(item: Item, maps: np.ndarray, network: Network) -> list[Path]:
         integers = found.window((0, 0), found.pixels.shape[:2])
         if found.to_size:
             step, mask = 1, nearest(mask, network.size)
-        ending = "" if item.head.pages == 1 else f"-{page:04d}"
-        path = item.out.with_name(f"{stem(item.out)}.overlay{ending}.png")
+        path = overlay_of(item, page)
         write_whole(
             path,
             overlay_png(

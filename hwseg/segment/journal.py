@@ -25,6 +25,7 @@ import numpy as np
 
 from hwseg.errors import HwsegError, require
 from hwseg.files import file_errors, sha256, write_whole
+from hwseg.locks import stem
 from hwseg.pictures.tiles import Tile
 from hwseg.segment.plan import Item, Plan
 
@@ -33,7 +34,7 @@ UNFINISHED = ".hwseg-segment"
 
 def folder_of(out: Path, single: bool) -> Path:
     """Where a run keeps what is not finished."""
-    return out.with_name(f".{out.name[:180]}{UNFINISHED}") if single else out / UNFINISHED
+    return out.with_name(f".{stem(out.name)}{UNFINISHED}") if single else out / UNFINISHED
 
 
 @dataclass(frozen=True)
@@ -76,11 +77,11 @@ class Run:
 
     def table(self, item: Item) -> Path:
         """Rows of a table on one item."""
-        return self.folder / f"{item.out.name[:200]}.csv"
+        return self.folder / f"{stem(item.out.name)}.csv"
 
     def tiles(self, item: Item) -> Path:
         """The folder of an unfinished mask."""
-        return self.folder / f"{item.out.name[:200]}.tiles"
+        return self.folder / f"{stem(item.out.name)}.tiles"
 
     def keep(self) -> None:
         """The run ends early: what is finished stays, a folder with nothing finished goes."""
@@ -141,6 +142,8 @@ class Classes:
         self.shape = (len(plan.item.pages), *plan.item.size)
         place = folder / "plan.json"
         with file_errors(folder):
+            if not (folder / "tiles.jsonl").exists():  # no tile is finished: nothing to go on with
+                shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir(parents=True, exist_ok=True)
             if place.exists():
                 rule = "was begun with another picture, network or option"

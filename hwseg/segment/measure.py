@@ -67,8 +67,7 @@ def _objects(item: Item, picture: Picture, maps: np.ndarray, labels: Labels, pag
         return []
     wanted = ("label", "num_pixels", "centroid", "intensity_mean", "intensity_min", "intensity_max")
     found = skimage.regionprops_table(numbered, pixels, properties=wanted)
-    sizes = picture.geometry.spacing or (1.0, 1.0, 1.0)
-    unit = picture.geometry.unit if picture.geometry.spacing else "pixel"
+    sizes, unit = _steps(picture.geometry)
     one = float(np.prod(sizes[1:] if flat else sizes))
     rows: list[Row] = []
     for index, label in enumerate(found["label"]):
@@ -83,6 +82,13 @@ def _objects(item: Item, picture: Picture, maps: np.ndarray, labels: Labels, pag
         }
         rows.append(row | _values(found, index, picture))
     return rows
+
+
+def _steps(geometry: Geometry) -> tuple[tuple[float, float, float], str]:
+    """Size of a pixel along slices, rows and columns, and its unit; in pixels where the file names no unit."""
+    if geometry.spacing is None or not geometry.unit:
+        return (1.0, 1.0, 1.0), "pixel"
+    return geometry.spacing, geometry.unit
 
 
 def _values(found: Mapping[str, np.ndarray], index: int, picture: Picture) -> dict[str, float]:

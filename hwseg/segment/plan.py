@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -76,13 +77,18 @@ class Plan:
         return len(self.item.pages) * self.item.size[0] * self.item.size[1]
 
 
-def items_of(inputs: Sequence[Path], out: Path, page: int | None) -> tuple[Item, ...]:
-    """Every picture of the inputs, and where its mask goes: to `out` if it names the one file, else into it."""
+def items_of(
+    inputs: Sequence[Path], out: Path, page: int | None, overlay: bool = False, measure: Path | None = None
+) -> tuple[Item, ...]:
+    """Every picture of the inputs, and where its mask goes: to `out` if it names the one file, else into it.
+
+    overlay, measure: what else is written; HwsegError where one file would replace another.
+    """
     sources = list(_sources(inputs))
     require(bool(sources), "INPUT", "must be pictures, there is none", "name files or folders of pictures")
-    to_file = list(inputs) == sources and len(sources) == 1 and not out.is_dir() and kind_of(out) != ""
+    to_file = list(inputs) == sources and len(sources) == 1 and not os.path.isdir(out) and kind_of(out) != ""
     found = [_item(source, page, out, to_file) for source in sources]
-    _require_apart(found)
+    _require_apart(found, overlay, measure)
     return tuple(found)
 
 
@@ -101,7 +107,7 @@ def _sources(inputs: Sequence[Path]) -> Iterator[Path]:
             "must be a picture or a folder of pictures, but there is none",
             "check the path",
         )
-        if not path.is_dir():
+        if not os.path.isdir(path):
             yield path
             continue
         with file_errors(path):
@@ -141,18 +147,30 @@ def _item(source: Path, page: int | None, out: Path, to_file: bool) -> Item:
     return Item(source, page, found, known, target, kind)
 
 
-def _require_apart(found: Iterable[Item]) -> None:
-    """No mask replaces another, nor another's picture."""
-    found = list(found)
-    seen: dict[str, Item] = {}
-    for item in found:
-        other = seen.setdefault(str(item.out), item)
-        rule = f"would be the mask of {other.source} and of {item.source}"
-        require(other is item, str(item.out), rule, "rename one, or segment them into two folders")
-    sources = {str(item.source.resolve()): item.source for item in found}
-    for item in found:
-        there = str(item.out.resolve())
-        require(there not in sources, str(item.out), "would replace a picture of this run", "name another folder")
+def overlay_of(item: Item, page: int) -> Path:
+    """Where the outlines of one of its pictures go: NAME.overlay.png, or NAME.overlay-0003.png of several."""
+    ending = "" if item.head.pages == 1 else f"-{page:04d}"
+    return item.out.with_name(f"{stem(item.out)}.overlay{ending}.png")
+
+
+def _require_apart(found: Sequence[Item], overlay: bool, measure: Path | None) -> None:
+    """No file that is written replaces another, nor a picture."""
+    written = [(item.out, f"the mask of {item.source}") for item in found]
+    if overlay:
+        written += [(overlay_of(item, page), f"the outlines of {item.source}") for item in found for page in item.pages]
+    if measure is not None:
+        written.append((measure, "the table of --measure"))
+    seen: dict[str, str] = {}
+    for path, what in written:
+        other = seen.setdefault(os.path.abspath(path), what)
+        rule, cure = f"would be {other} and {what}", "rename one, or segment them into two folders"
+        require(other is what, str(path), rule, cure)
+    sources = {os.path.realpath(item.source) for item in found}
+    for path, _ in written:
+        with file_errors(path), suppress(FileNotFoundError):
+            path.lstat()  # a name that cannot be is told before the first tile
+        there = os.path.realpath(path)
+        require(there not in sources, str(path), "would replace a picture of this run", "name another folder")
 
 
 def plan(item: Item, engine: Engine, options: dict[str, Any]) -> Plan:
@@ -179,7 +197,7 @@ def plan(item: Item, engine: Engine, options: dict[str, Any]) -> Plan:
 
 def _digest(item: Item) -> str:
     """Of the picture's file, or of all files of a series."""
-    if not item.source.is_dir():
+    if not os.path.isdir(item.source):
         return sha256(item.source)
     files = [p for p in sorted(item.source.iterdir()) if p.is_file()]
     return hashlib.sha256("".join(sha256(p) for p in files).encode()).hexdigest()

@@ -5,12 +5,15 @@ In memory are one picture's pixels, its class map, a byte for each, and the tile
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
 
 from hwseg.errors import require
+from hwseg.files import file_errors
 from hwseg.locks import in_use
 from hwseg.pictures.whole import whole
 from hwseg.segment.journal import Classes, Run, folder_of
@@ -53,8 +56,11 @@ def segment(
     when it is interrupted, or when the disk is full, is kept for `Options.resume`.  `out` is locked for the time.
     """
     options = options or Options()
-    items = items_of(inputs, out, options.page)
-    require(out.suffix == "" or len(items) == 1 or not out.is_file(), str(out), "must be a folder", "name another")
+    items = items_of(inputs, out, options.page, options.overlay, options.measure)
+    _require_writable(options.measure)
+    require(
+        out.suffix == "" or len(items) == 1 or not os.path.isfile(out), str(out), "must be a folder", "name another"
+    )
     plans = [plan(item, engine, options.content()) for item in items]
     total = sum(each.tiles for each in plans)
     found: list[Segmented] = []
@@ -74,6 +80,18 @@ def segment(
             raise
         run.close()
     return found
+
+
+def _require_writable(table: Path | None) -> None:
+    """What --measure names can be made, before the first tile."""
+    if table is None:
+        return
+    with file_errors(table):
+        table.parent.mkdir(parents=True, exist_ok=True)
+        with suppress(FileNotFoundError):
+            table.stat()
+        require(not os.path.isdir(table), str(table), "must be a file, not a folder", "name a .csv file")
+        require(os.access(table.parent, os.W_OK), str(table), "its folder must be writable", "name another")
 
 
 def _again(run: Run, each: Plan) -> Segmented | None:

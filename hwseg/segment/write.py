@@ -15,6 +15,7 @@ import numpy as np
 from hwseg.errors import HwsegError
 from hwseg.pictures.formats import needed
 from hwseg.pictures.formats.nifti import restored
+from hwseg.pictures.formats.tiff import ome_sizes
 from hwseg.pictures.labels import Labels
 from hwseg.pictures.raster import Geometry
 from hwseg.segment.plan import Item
@@ -89,18 +90,8 @@ def _described(path: Path) -> dict[str, Any]:
             known = file.imagej_metadata or {}
             return {"imagej": True, "metadata": {k: known[k] for k in ("unit", "spacing") if k in known}}
         if file.is_ome:
-            return {"ome": True, "metadata": _sizes(tifffile.xml2dict(file.ome_metadata))}
+            return {"ome": True, "metadata": ome_sizes(file)}
     return {}
-
-
-def _sizes(content: Any) -> dict[str, Any]:
-    """OME's physical sizes of a pixel."""
-    try:
-        image = content["OME"]["Image"]
-        pixels = (image[0] if isinstance(image, list) else image)["Pixels"]
-        return {k: v for k, v in pixels.items() if k.startswith("PhysicalSize")}
-    except (KeyError, TypeError, AttributeError, IndexError):
-        return {}
 
 
 def _resolution(geometry: Geometry) -> dict[str, Any]:

@@ -89,6 +89,7 @@ def test_names_of_any_length_are_a_sentence_in_every_command(
         ("simulate", long, "--image", "a.png"),
         ("golden", str(Path(__file__).parents[2] / model), "--image", long),
         ("golden", long, "--image", "a.png"),
+        ("segment", long, "a.png", "-o", "out"),
         ("report", long),
         ("compare", long),
         ("package", long, "--board", "pynq-z2"),

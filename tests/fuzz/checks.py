@@ -160,7 +160,8 @@ def _part(part: Part, tensors: Mapping[str, np.ndarray]) -> Exact:
     total = exact.relu(total) if part.relu else total
     for move in part.moves:
         if isinstance(move.op, MaxPool2d):
-            total = exact.pooled(total, (2, 2), (2, 2), (0, 0, 0, 0))
+            k, p = move.op.kernel, move.op.padding
+            total = exact.pooled(total, (k, k), (2, 2), (p, p, p, p))
         else:
             _, rows, columns = total.shape
             total = exact.gathered(total, np.arange(2 * rows) // 2, np.arange(2 * columns) // 2)

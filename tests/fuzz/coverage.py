@@ -15,8 +15,8 @@ from tests.fuzz.under_test import FORMATS, PARAMETER, Mode, Opcode, Program, Sca
 
 PICTURE = "picture"
 STRUCTURAL = (
-    "Conv 3x3", "Conv 3x3/2", "Conv 1x1", "Conv 1x1/2", "ConvTranspose",
-    "ConvTranspose larger", "MaxPool", "AveragePool", "Resize nearest", "Resize linear",
+    "Conv 3x3", "Conv 3x3/2", "Conv 1x1", "Conv 1x1/2", "Conv 5x5", "Conv 5x5/2", "Conv 7x7/2",
+    "ConvTranspose", "ConvTranspose larger", "MaxPool", "MaxPool 3x3", "AveragePool", "Resize nearest", "Resize linear",
     "Concat", "Add", "ArgMax",
 )  # fmt: skip
 """Operations that are not of every number by itself."""
@@ -33,6 +33,8 @@ def label(node: onnx.NodeProto, maps: set[str]) -> str:
     if node.op_type == "Conv":
         kernel = given.get("kernel_shape", [1])[0]  # the drawer leaves it out of 1x1 only
         return f"Conv {kernel}x{kernel}" + ("/2" if given.get("strides", [1])[0] == 2 else "")
+    if node.op_type == "MaxPool" and given["kernel_shape"][0] == 3:
+        return "MaxPool 3x3"
     if node.op_type == "ConvTranspose" and (given["kernel_shape"][0] != 2 or any(given.get("pads", [0]))):
         return "ConvTranspose larger"
     if node.op_type in ("Resize", "Upsample"):

@@ -30,6 +30,10 @@ def _transposed(larger: bool) -> tuple[type[Step], Maker]:
     return Transposed, lambda pen, sketch, at: Transposed.draw(pen, sketch, at, larger)
 
 
+def _pool(kernel: int) -> tuple[type[Step], Maker]:
+    return Pool, lambda pen, sketch, at: Pool.draw(pen, sketch, at, kernel)
+
+
 def _affine(op: str) -> tuple[type[Step], Maker]:
     return Affine, lambda pen, sketch, at: Affine.draw(pen, sketch, at, op)
 
@@ -44,11 +48,15 @@ OPERATIONS: Mapping[str, tuple[type[Step], Maker]] = {
     "Conv 3x3/2": _conv(3, 2),
     "Conv 1x1": _conv(1, 1),
     "Conv 1x1/2": _conv(1, 2),
+    "Conv 5x5": _conv(5, 1),
+    "Conv 5x5/2": _conv(5, 2),
+    "Conv 7x7/2": _conv(7, 2),
     "ConvTranspose": _transposed(larger=False),
     "ConvTranspose larger": _transposed(larger=True),
     "BatchNormalization": (Normalize, Normalize.draw),
     "Relu": (Relu, Relu.draw),
-    "MaxPool": (Pool, Pool.draw),
+    "MaxPool": _pool(2),
+    "MaxPool 3x3": _pool(3),
     "AveragePool": (Average, Average.draw),
     "Resize nearest": (Enlarge, Enlarge.draw),
     "Resize linear": (Interpolate, Interpolate.draw),
@@ -71,8 +79,8 @@ OPERATIONS: Mapping[str, tuple[type[Step], Maker]] = {
 
 ENDS = ("Sigmoid", "Softmax", "ArgMax", "Greater")
 NEEDS_INTEGERS = (
-    "Conv 3x3", "Conv 3x3/2", "Conv 1x1", "Conv 1x1/2", "ConvTranspose", "ConvTranspose larger", "AveragePool",
-    "Resize linear", "Add",
+    "Conv 3x3", "Conv 3x3/2", "Conv 1x1", "Conv 1x1/2", "Conv 5x5", "Conv 5x5/2", "Conv 7x7/2", "ConvTranspose",
+    "ConvTranspose larger", "AveragePool", "Resize linear", "Add",
 )  # fmt: skip
 
 
@@ -94,8 +102,8 @@ MOST_PIXELS = 1500
 PAIRS = tuple(pair for pair in product(OPERATIONS, repeat=2) if supported(*pair))
 THROUGH = tuple(
     product(
-        (*NEEDS_INTEGERS, "MaxPool", "Resize nearest", "Concat"),
-        (*NEEDS_INTEGERS, "Quant", "MaxPool", "Resize nearest", "Concat", "ArgMax"),
+        (*NEEDS_INTEGERS, "MaxPool", "MaxPool 3x3", "Resize nearest", "Concat"),
+        (*NEEDS_INTEGERS, "Quant", "MaxPool", "MaxPool 3x3", "Resize nearest", "Concat", "ArgMax"),
     )
 )
 """Pairs that meet in the engine: with a quantizer between them."""
@@ -108,7 +116,7 @@ LAST_GOALS: tuple[tuple[str, ...], ...] = (
     *(pair for pair in PAIRS if pair[1] in ENDS),
     *((a, "Quant", b) for a, b in THROUGH if b in ENDS),
 )
-GOALS_OF_A_SEED = 4
+GOALS_OF_A_SEED = 5
 """And a last one."""
 
 
@@ -185,8 +193,10 @@ def _chain(pen: Pen, sketch: Sketch, goal: tuple[str, ...], at: int, trial: int)
                 at = _begun(pen, sketch, name, at, integers)
             if not step.accepts(sketch.maps[at]):
                 return False
-            alone = (name, following) == ("Concat", "Greater")  # which compares one channel
-            at = sketch.add(Join((at,)) if alone else make(pen, sketch, at))
+            made = Join((at,)) if (name, following) == ("Concat", "Greater") else make(pen, sketch, at)
+            if following == "Greater" and isinstance(made, Conv | Transposed):
+                made = replace(made, outs=1)  # it compares one channel
+            at = sketch.add(made)
     except Unbuildable:
         return False
     finally:
@@ -201,7 +211,8 @@ def _fitting(pen: Pen, sketch: Sketch, goal: tuple[str, ...], at: int) -> int:
         if not sketch.maps[at].activation:
             at = sketch.add(Quantize.draw(pen, sketch, at))
         at = sketch.add(Conv.draw(pen, sketch, at, kernel=pen.choice((1, 3)), stride=2))
-    factor = 2 ** sum(name in ("MaxPool", "AveragePool") or name.endswith("/2") for name in goal)
+    halving = sum(name in ("MaxPool", "MaxPool 3x3", "AveragePool") or name.endswith("/2") for name in goal)
+    factor = 2 ** (halving + sum(name in ("Conv 5x5", "Conv 7x7/2") for name in goal))
     while sketch.maps[at].rows % factor or sketch.maps[at].columns % factor:
         at = sketch.add(Enlarge.draw(pen, sketch, at))
     wanted = {"Greater": 1, "ArgMax": 3}.get(goal[-1], sketch.maps[at].channels)

@@ -23,18 +23,19 @@ NEAREST = (
 
 @dataclass(frozen=True)
 class Pool(Step):
-    """The maximum of 2x2.  style: attributes that change nothing."""
+    """The maximum of 2x2, or of 3x3 with padding 1.  style: attributes that change nothing."""
 
     weight: ClassVar[float] = 2.0
     style: int = 0
+    kernel: int = 2
 
     @classmethod
     def accepts(cls, x: Map) -> bool:
         return not x.final and x.rows % 2 == 0 and x.columns % 2 == 0
 
     @classmethod
-    def draw(cls, pen: Pen, sketch: Sketch, at: int) -> Pool:
-        return cls((at,), pen.integer(0, 2))
+    def draw(cls, pen: Pen, sketch: Sketch, at: int, kernel: int = 0) -> Pool:
+        return cls((at,), pen.integer(0, 2), kernel or pen.choice((2, 2, 2, 3)))
 
     def emit(self, net: Net, *maps: Map) -> Map:
         (x,) = maps
@@ -42,7 +43,9 @@ class Pool(Step):
         given = ({}, {"pads": [0, 0, 0, 0]}, {"auto_pad": "VALID"})[self.style % 3]
         if self.style == 1 and net.opset >= 10:
             given |= {"ceil_mode": 1, "dilations": [1, 1]}
-        name = net.node("MaxPool", x.name, kernel_shape=[2, 2], strides=[2, 2], **given)
+        if self.kernel == 3:
+            given = {"pads": [1, 1, 1, 1]} | ({"ceil_mode": 0} if self.style and net.opset >= 10 else {})
+        name = net.node("MaxPool", x.name, kernel_shape=[self.kernel] * 2, strides=[2, 2], **given)
         waiting = not x.activation
         parts = tuple(
             replace(p, pooled=p.pooled or p.scale is None, moved=p.moved or (waiting and p.scale is None))

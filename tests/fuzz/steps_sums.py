@@ -135,7 +135,7 @@ class _Sums(Step):
 
 @dataclass(frozen=True)
 class Conv(_Sums):
-    """3x3 with padding 1, or 1x1."""
+    """1x1 to 5x5 of stride 1 and 2, 7x7 of stride 2, padded to the size of the map."""
 
     weight: ClassVar[float] = 6.0
     kernel: int = 1
@@ -150,12 +150,16 @@ class Conv(_Sums):
         outs = channels(pen, x)
         weights = Weights.draw(pen, outs)
         spread = x.spread * max(weights.scales) * (1 << weights.bits - 1) * 2
-        kernel, stride = pen.choice((3, 3, 1)), pen.weighted({1: 3.0, 2: 1.0})
+        kernel, stride = pen.weighted({3: 6.0, 1: 3.0, 5: 0.6, 7: 0.4}), pen.weighted({1: 3.0, 2: 1.0})
+        if kernel > 3 and not divided(x, kernel):
+            kernel = 3
+        stride = 2 if kernel == 7 else stride
         drawn = {"kernel": kernel, "stride": stride, "style": pen.integer(0, 15), **given}
         return cls((at,), outs, weights, Bias.draw(pen, outs, spread), **drawn)
 
     def emit(self, net: Net, *maps: Map) -> Map:
         (x,) = maps
+        build_check(divided(x, self.kernel), "a kernel of another size of map")
         operands, part = self._summed(net, x)
         given = {"pads": [self.kernel // 2] * 4, "strides": [self.stride] * 2, "kernel_shape": [self.kernel] * 2}
         if self.style % 2:
@@ -198,6 +202,12 @@ class Transposed(_Sums):
             pads = [self.padding, self.padding, after, after]
             given |= {"pads": pads, "output_padding": [self.more] * 2, "dilations": [1, 1], "group": 1}
         return Map(net.node("ConvTranspose", *operands, **given), 2 * x.rows, 2 * x.columns, (part,))
+
+
+def divided(x: Map, kernel: int) -> bool:
+    """Whether a kernel suits the map's size."""
+    unit = {5: 2, 7: 4}.get(kernel, 1)
+    return x.rows % unit == x.columns % unit == 0
 
 
 LARGER = (

@@ -227,6 +227,22 @@ def test_machine_finds_missing_waits(opcode: Opcode, field: str, policy: str) ->
     assert found
 
 
+@pytest.mark.parametrize(
+    ("opcode", "field", "value"),
+    [
+        (Opcode.LOAD, "ddr", (1 << 32) - 8),
+        (Opcode.STORE, "ddr", (1 << 32) - 8),
+        (Opcode.LOAD, "ddr_stride", (1 << 24) - 8),
+    ],
+)
+def test_a_transfer_outside_the_memory_is_refused_by_the_machine(opcode: Opcode, field: str, value: int) -> None:
+    """In gates it ends the run before it reaches the bus."""
+    b = GraphBuilder(24, 40, 9)
+    program = compiled(b.graph(b.conv("image", 20)), small(parse_array("8x8x8")))
+    with pytest.raises(MachineError, match="outside the memory"):
+        differences(replace(program, program=with_field(program.program, opcode, field, value)))
+
+
 @pytest.mark.slow
 def test_counters_wrap() -> None:
     """More than 65,536 RUNs and LOADs: waits stay within half of the counters' range."""

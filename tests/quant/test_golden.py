@@ -39,7 +39,7 @@ def execute(op: Op, *inputs: np.ndarray, weights: np.ndarray | None = None, dtyp
 @pytest.mark.parametrize(
     "op",
     [
-        *(Conv2d(3, 4), Conv2d(3, 4, 2), Conv2d(1, 4), Conv2d(1, 4, 2), ConvTranspose2d(4)),
+        *(Conv2d(3, 4), Conv2d(3, 4, 2), Conv2d(1, 4), Conv2d(1, 4, 2), Conv2d(7, 4, 2), ConvTranspose2d(4)),
         *(ConvTranspose2d(4, 3, 1), ConvTranspose2d(4, 4, 1), ConvTranspose2d(4, 2, 1), ConvTranspose2d(4, 5, 2)),
     ],
 )
@@ -59,6 +59,9 @@ def test_products_follow_the_loop_nest(
 def test_pooling_upsampling_and_concat() -> None:
     x = np.random.default_rng(4).integers(0, 256, (4, 6, 3)).astype(np.uint8)
     np.testing.assert_array_equal(execute(MaxPool2d(), x), walk(MaxPool2d().loops(x.shape), (2, 3, 3), x))
+    for kind, low in ((np.uint8, 0), (np.int8, -128)):
+        y, three = (x.astype(int) // 2 + low).astype(kind), MaxPool2d(3)
+        np.testing.assert_array_equal(execute(three, y, dtype=kind), walk(three.loops(x.shape), (2, 3, 3), y))
     averages = AveragePool2d()
     np.testing.assert_array_equal(execute(averages, x), walk(averages.loops(x.shape), (2, 3, 3), x))
     np.testing.assert_array_equal(execute(Upsample2d(), x), walk(Upsample2d().loops(x.shape), (8, 12, 3), x))

@@ -9,10 +9,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.runtime.test_tiles import packaged
+from tests.segment.networks import blobs
+
 pytestmark = [pytest.mark.verilator]
 
 
-def test_the_example_writes_the_mask_of_a_picture(folder, tmp_path, capsys):
+def test_the_example_writes_the_mask_of_a_picture_of_another_size(tmp_path, capsys):
     pytest.importorskip("cocotb")
     path = Path(__file__).parents[2] / "examples" / "board_runtime.py"
     specification = importlib.util.spec_from_file_location("board_runtime", path)
@@ -21,7 +24,10 @@ def test_the_example_writes_the_mask_of_a_picture(folder, tmp_path, capsys):
     example = importlib.util.module_from_spec(specification)
     specification.loader.exec_module(example)
     picture, mask = tmp_path / "picture.png", tmp_path / "mask.png"
-    Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 30, 3), np.uint8)).save(picture)
-    result = example.main(folder, picture, mask, "simulation")
+    Image.fromarray(blobs((30, 40))).save(picture)
+    case = packaged(tmp_path / "work")
+    result = example.main(case.folder, picture, mask, "simulation")
     assert (np.asarray(Image.open(mask)) > 0).tolist() == (result.mask > 0).tolist()
-    assert "cycles" in capsys.readouterr().out
+    assert result.mask.shape == (30, 40)
+    assert 0 < result.mask.mean() < 1
+    assert "net: 4 tiles, " in capsys.readouterr().out

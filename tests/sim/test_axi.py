@@ -51,14 +51,15 @@ def wild_programs(program, image, work):
     place = program.memory.program_address
     words = np.frombuffer(program.program, "<u8").reshape(-1, 4)
     found = {}
-    for opcode, form in ((Opcode.STORE, STORE), (Opcode.LOAD, LOAD)):
-        # The first one that no LOAD of the program's next page is.
+    kinds = {"STORE": (Opcode.STORE, STORE, {}), "LOAD": (Opcode.LOAD, LOAD, {})}
+    kinds["PAGE"] = (Opcode.LOAD, LOAD, {"target": Target.PROGRAM})
+    for kind, (opcode, form, other) in kinds.items():
         number = next(
             i
             for i, row in enumerate(words.tolist())
             if row[0] & 15 == opcode and (opcode == Opcode.STORE or unpacked(LOAD, row)["target"] != Target.PROGRAM)
         )
-        fields = unpacked(form, words[number].tolist())
+        fields = unpacked(form, words[number].tolist()) | other
         for name, changed in {
             "behind": {"ddr": size},
             "across": {"ddr": size - 8, "run_words": 40},
@@ -73,9 +74,9 @@ def wild_programs(program, image, work):
             row = form.pack(**(fields | changed))
             content = bytearray(image)
             content[place + 32 * number : place + 32 * (number + 1)] = row.to_bytes(32, "little")
-            path = work / f"{opcode.name}_{name}.bin"
+            path = work / f"{kind}_{name}.bin"
             path.write_bytes(content)
-            found[f"{opcode.name}_{name}"] = str(path)
+            found[f"{kind}_{name}"] = str(path)
     return found
 
 
@@ -178,12 +179,12 @@ def test_nothing_is_written_outside_the_window(campaign):
     assert results["outside"]["head"] == results["places"]["untouched"]
 
 
-@pytest.mark.parametrize("opcode", ["STORE", "LOAD"])
+@pytest.mark.parametrize("kind", ["STORE", "LOAD", "PAGE"])
 @pytest.mark.parametrize("name", ["behind", "across", "far", "before", "long_before", "in_strides", "back_in_strides"])
-def test_a_program_that_transfers_outside_its_window_ends_with_cause_and_address(campaign, opcode, name):
+def test_a_program_that_transfers_outside_its_window_ends_with_cause_and_address(campaign, kind, name):
     """The limit is where it belongs; the program is wrong.  Nothing outside is touched."""
     results, _ = campaign
-    found, first = results[f"{opcode}_{name}"], results["places"]["base"]
+    found, first = results[f"{kind}_{name}"], results["places"]["base"]
     size = results["places"]["size"]
     assert found["status"] == STATUS_DONE | STATUS_ERROR
     assert not found["busy"]
@@ -192,13 +193,13 @@ def test_a_program_that_transfers_outside_its_window_ends_with_cause_and_address
     assert found["guarded"]
 
 
-@pytest.mark.parametrize("opcode", ["STORE", "LOAD"])
+@pytest.mark.parametrize("kind", ["STORE", "LOAD", "PAGE"])
 @pytest.mark.parametrize("name", ["no_words", "no_runs"])
-def test_a_transfer_of_nothing_leaves_the_window_as_little(campaign, opcode, name):
+def test_a_transfer_of_nothing_leaves_the_window_as_little(campaign, kind, name):
     """No compiler writes one; a program of noise may hold it."""
     results, _ = campaign
-    assert results[f"{opcode}_{name}"]["guarded"]
-    assert not results[f"{opcode}_{name}"]["busy"]
+    assert results[f"{kind}_{name}"]["guarded"]
+    assert not results[f"{kind}_{name}"]["busy"]
 
 
 def test_a_start_while_busy_is_refused_and_told(campaign):

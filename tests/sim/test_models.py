@@ -45,3 +45,11 @@ def test_averages(tmp_path: Path) -> None:
     x = b.conv("image", 12)
     joined = b.average(b.concat(x, b.conv(x, 4, 1, bits=4)), 7)
     simulated(tmp_path, b.graph(b.conv(b.concat(joined, b.average(b.up(joined), 5)), 4)))
+
+
+@pytest.mark.parametrize(("kernel", "stride", "array"), [(7, 2, "8x4x4"), (5, 1, "8x2x2"), (7, 2, "16x8x8-dsp")])
+def test_stems(tmp_path: Path, kernel: int, stride: int, array: str) -> None:
+    """The first layers of a ResNet: a large kernel, then the maximum of 3x3."""
+    b = GraphBuilder(8, 24, 3, seed=kernel)
+    x = b.pool(b.conv("image", 9, kernel, stride, signed=stride == 1), 3)
+    simulated(tmp_path, b.graph(b.conv(b.up(x), 4)), array)

@@ -11,9 +11,10 @@ be put into another form of the same meaning, where the planner finds that cheap
     state            what the functions share: views of tensors, sums that wait, layers so far, fresh names
     building         a layer from its weights: shape, sums' intervals, the proof that they fit
 
-    convolution      Conv2d, ConvTranspose2d: sums that wait for their requantizer
+    convolution      Conv2d, ConvTranspose2d: sums that wait for their requantizer (kernels beyond 3x3: weights in
+                     `shrinking`; phases of transposed ones: in `transposed`)
     enlarging        Upsample2d: a view; Bilinear2d: a 3x3, the edges apart (geometry and weights in `bilinear`)
-    pooling          MaxPool2d: stored by the layer that makes the map
+    pooling          MaxPool2d: stored by the layer that makes the map, of 3x3 from four of 2x2; AveragePool2d: a 3x3
     concatenation    Concat: a view
     requantization   Requantize: a layer of the sums that waited, or a 1x1 of what is stored
     addition         Add: a 1x1 over both operands

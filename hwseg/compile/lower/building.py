@@ -7,10 +7,9 @@ from collections.abc import Mapping
 import numpy as np
 
 from hwseg.compile.lower.layers import Layer, View
-from hwseg.compile.lower.transposed import window
 from hwseg.errors import require
 from hwseg.ir import TensorType
-from hwseg.ops import ConvTranspose2d, Requantize
+from hwseg.ops import Requantize
 from hwseg.rtl.config import PSUM_BITS
 
 SUM_BITS = 32
@@ -31,7 +30,7 @@ def build(
     pooled: str | None = None,
     macs: int = 0,
     stride: int = 1,
-    transposed: ConvTranspose2d | None = None,
+    phases: np.ndarray | None = None,
 ) -> Layer:
     """The layer over `view` (see `Layer`), or `HwsegError` where its sums may not fit.  types: of the tensors it reads.
 
@@ -43,15 +42,15 @@ def build(
         low_weights = None if low_weights is None else centred(low_weights)
     height, width, _ = types[view[0].tensor].shape
     enlarged = 2 if view[0].upsampled else 1
-    x = (height * enlarged, width * enlarged, weights.shape[1])
+    x = (height * enlarged, width * enlarged, (weights if phases is None else phases[0, 0]).shape[1])
     out = weights.shape[0]
-    doubles = kernel == 2 or transposed is not None
+    doubles = kernel == 2 or phases is not None
     shape = (2 * x[0], 2 * x[1], out) if doubles else ((x[0] - 1) // stride + 1, (x[1] - 1) // stride + 1, out)
-    wide = weights.astype(np.int64) * (256 if low_weights is not None else 1)
-    wide = wide if low_weights is None else wide + low_weights
+    wide = (weights if phases is None else _side_by_side(phases)).astype(np.int64)
+    wide = wide if low_weights is None else 256 * wide + low_weights
     limits = [types[o.tensor] for o in view for _ in range(o.channels)]
     low, high = (np.array([getattr(t, side) for t in limits], np.int64) for side in ("low", "high"))
-    intervals = sum_intervals(_phases(wide, kernel, transposed), np.minimum(low, 0), np.maximum(high, 0))
+    intervals = sum_intervals(_sums(wide, kernel, phases), np.minimum(low, 0), np.maximum(high, 0))
     reach = int(np.abs(wide).reshape(len(wide), -1).sum(1).max()) * int(max(-low.min(), high.max()))
     least, most = int(intervals[0].min()), int(intervals[1].max())
     require(
@@ -62,7 +61,7 @@ def build(
     )
     return Layer(
         name, op, kernel, stride, view, weights, low_weights, requantize, intervals, x, shape, output, pooled, macs,
-        transposed=transposed,
+        phases=phases,
     )  # fmt: skip
 
 
@@ -71,11 +70,16 @@ def centred(weights: np.ndarray) -> np.ndarray:
     return np.pad(weights, ((0, 0), (0, 0), (1, 1), (1, 1)))
 
 
-def _phases(weights: np.ndarray, kernel: int, transposed: ConvTranspose2d | None) -> list[np.ndarray]:
-    """[out, in, tap] of every sum that the layer makes: one, or those of a transposed convolution's four phases."""
+def _side_by_side(phases: np.ndarray) -> np.ndarray:
+    """[out, in, 4, tap] of four phases."""
+    return phases.transpose(2, 3, 0, 1, 4, 5).reshape(*phases.shape[2:4], 4, -1)
+
+
+def _sums(weights: np.ndarray, kernel: int, phases: np.ndarray | None) -> list[np.ndarray]:
+    """[out, in, tap] of every sum that the layer makes: one, or those of four phases."""
     taps = weights.reshape(*weights.shape[:2], -1)
-    if transposed is not None:
-        return [window(transposed, weights, *phase).reshape(*weights.shape[:2], -1) for phase in np.ndindex(2, 2)]
+    if phases is not None:
+        return [weights[:, :, i] for i in range(4)]
     return [taps[:, :, i : i + 1] for i in range(4)] if kernel == 2 else [taps]
 
 

@@ -1,6 +1,7 @@
 """Convolutions: their sums wait for the requantizer that reads them, and both are one layer.
 
-A transposed convolution is four 1x1 with a strided write, or, beyond 2x2, four 3x3 (`hwseg.compile.lower.transposed`);
+Kernels beyond 3x3 read a map whose neighbouring pixels are channels of one (`hwseg.compile.lower.shrinking`).  A
+transposed convolution is four 1x1 with a strided write, or, beyond 2x2, four 3x3 (`hwseg.compile.lower.transposed`);
 strides and transposed kernels read no enlarged operands, so those are stored first.
 """
 
@@ -9,11 +10,14 @@ from __future__ import annotations
 import numpy as np
 
 from hwseg.compile.lower.building import build
+from hwseg.compile.lower.layers import View
+from hwseg.compile.lower.shrinking import shrunk
+from hwseg.compile.lower.shrinking import window as window_of_many
 from hwseg.compile.lower.state import Pending, State
 from hwseg.compile.lower.transposed import window
 from hwseg.errors import require
 from hwseg.ir import Node
-from hwseg.ops import ConvTranspose2d, Requantize, macs
+from hwseg.ops import Conv2d, ConvTranspose2d, Requantize, macs
 
 FOUR = tuple(np.ndindex(2, 2))
 """Row and column of a transposed convolution's phases."""
@@ -32,16 +36,39 @@ def _finish(state: State, node: Node, reader: str, op: Requantize | None, output
     if isinstance(node.op, ConvTranspose2d):
         _finish_transposed(state, node, name, op, output, count)
         return
-    kernel, stride = node.op.kernel, node.op.stride  # type: ignore[union-attr]
-    require(kernel in (1, 3), node.name, f"kernel must be 1x1 or 3x3, is {kernel}x{kernel}")
+    assert isinstance(node.op, Conv2d), node.name
+    kernel, stride = node.op.kernel, node.op.stride
+    kind = f"conv{kernel}x{kernel}" + ("/2" if stride == 2 else "")
+    if node.op.fold > 1:
+        _finish_large(state, node, name, op, output, count)
+        return
+    require(kernel in (1, 3), node.name, f"kernel must be 1x1, 3x3 or 5x5, or 7x7 of stride 2, is {kernel}x{kernel}")
     require(stride in (1, 2), node.name, f"stride must be 1 or 2, is {stride}")
     if stride == 2 and any(o.upsampled for o in view):
         view = state.materialize(node, node.inputs[0])
-    kind = f"conv{kernel}x{kernel}" + ("/2" if stride == 2 else "")
     layer = build(
         state.types, name, kind, kernel, view, weights, requantize=op, output=output, macs=count, stride=stride
     )
     state.add(layer)
+
+
+def _finish_large(state: State, node: Node, name: str, op: Requantize | None, output: str, count: int) -> None:
+    """A kernel that 3x3 windows show where neighbouring pixels are channels of one."""
+    meaning, weights = node.op, node.weights
+    assert isinstance(meaning, Conv2d), node.name
+    assert weights is not None, node.name
+    height, width, _ = state.types[node.inputs[0]].shape
+    fold = meaning.fold
+    rule = f"{meaning.kernel}x{meaning.kernel} convolution of a map of {height}x{width}, which {fold} must divide"
+    require(height % fold == width % fold == 0, node.name, rule, "use another size")
+    view, counts = shrunk(state, node, node.inputs[0], fold)
+    kind = f"conv{meaning.kernel}x{meaning.kernel}" + ("/2" if meaning.stride == 2 else "")
+    if fold == meaning.stride:
+        weights = window_of_many(meaning, weights, counts, (0, 0))
+        state.add(build(state.types, name, kind, 3, view, weights, requantize=op, output=output, macs=count))
+        return
+    parts = [window_of_many(meaning, weights, counts, phase) for phase in FOUR]
+    _add_phases(state, name, kind, view, weights, parts, op, output, count)
 
 
 def _finish_transposed(state: State, node: Node, name: str, op: Requantize | None, output: str, count: int) -> None:
@@ -51,14 +78,33 @@ def _finish_transposed(state: State, node: Node, name: str, op: Requantize | Non
     if any(o.upsampled for o in view):
         view = state.materialize(node, node.inputs[0])
     point = (meaning.kernel, meaning.padding) == (2, 0)
-    kernel, transposed = (2, None) if point else (3, meaning)
     require(point or meaning.near, node.name, "each pixel must come from 3x3 neighbouring ones")
+    kind = f"tconv{meaning.kernel}x{meaning.kernel}"
+    parts = [weights[:, :, r : r + 1, s : s + 1] if point else window(meaning, weights, r, s) for r, s in FOUR]
+    _add_phases(state, name, kind, view, weights, parts, op, output, count)
+
+
+def _add_phases(
+    state: State,
+    name: str,
+    kind: str,
+    view: View,
+    weights: np.ndarray,
+    parts: list[np.ndarray],
+    op: Requantize | None,
+    output: str,
+    count: int,
+) -> None:
+    """The layer that makes four phases: rows are output sets apart, columns are passes."""
+    kernel, phases = parts[0].shape[2], None
     if op is None:
         # Sums cannot be scattered: the four phases are channels, and who reads the head unfolds them.
-        phases = [weights[:, :, r : r + 1, s : s + 1] if point else window(meaning, weights, r, s) for r, s in FOUR]
-        weights, kernel, transposed, state.head_fold = np.concatenate(phases), 1 if point else 3, None, (2, 2)
-    kind = f"tconv{meaning.kernel}x{meaning.kernel}"
+        weights, state.head_fold = np.concatenate(parts), (2, 2)
+    elif kernel == 1:
+        kernel = 2
+    else:
+        phases = np.stack(parts).reshape(2, 2, *parts[0].shape)
     layer = build(
-        state.types, name, kind, kernel, view, weights, requantize=op, output=output, macs=count, transposed=transposed
+        state.types, name, kind, kernel, view, weights, requantize=op, output=output, macs=count, phases=phases
     )
     state.add(layer)

@@ -7,9 +7,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from hwseg.compile.lower.bilinear import Columns
-from hwseg.compile.lower.transposed import window
 from hwseg.layout import Fold, TensorLayout
-from hwseg.ops import ConvTranspose2d, Requantize, Shape
+from hwseg.ops import Requantize, Shape
 
 
 @dataclass(frozen=True)
@@ -79,8 +78,8 @@ class Layer:
     residual: Residual | None = None
     fold: Fold = (1, 1)
     """Rows and columns of the input that are stored as channels (`TensorLayout.fold`)."""
-    transposed: ConvTranspose2d | None = None
-    """The transposed convolution, with the kernel of `weights`, of which 3x3 windows make the phases."""
+    phases: np.ndarray | None = field(default=None, compare=False, repr=False)
+    """int8 [2, 2, out, in, 3, 3]: the 3x3 of each row and column phase, where `weights` are those of another kernel."""
 
     def __post_init__(self) -> None:
         assert self.pooled is None or self.pools, f"{self.name} stores the maximum of pixels that are no neighbours"
@@ -105,8 +104,8 @@ class Layer:
 
     @property
     def doubles(self) -> bool:
-        """Whether it is a transposed convolution."""
-        return self.kernel == 2 or self.transposed is not None
+        """Whether its map is twice as large as what it reads, in four phases."""
+        return self.kernel == 2 or self.phases is not None
 
     @property
     def pools(self) -> bool:
@@ -131,8 +130,8 @@ class Layer:
         assert weights is not None
         if self.kernel == 2:
             return weights[:, :, row : row + 1, column : column + 1]
-        if self.transposed is not None:
-            return window(self.transposed, weights, row, column)
+        if self.phases is not None:
+            return np.asarray(self.phases[row, column])
         if self.fold == (1, 1):
             return weights
         found = np.zeros((len(weights), *self.fold, weights.shape[1], 3, 3), np.int8)

@@ -241,7 +241,24 @@ def _geometry(file: Any, layout: Layout, path: Path) -> Geometry:
     if file.is_imagej:
         known = file.imagej_metadata or {}
         facts["imagej"] = {k: known[k] for k in ("unit", "spacing", "axes") if k in known}
-        unit = str(known.get("unit", unit))
+        unit = str(known.get("unit", unit)).replace("\\u00B5", "\N{MICRO SIGN}")
         if spacing is not None:
             spacing = (float(known.get("spacing", 1.0)), *spacing[1:])
+    if file.is_ome and (sizes := ome_sizes(file)):
+        units = {str(sizes.get(f"PhysicalSize{axis}Unit", "\N{MICRO SIGN}m")) for axis in "YX"}
+        steps = [float(sizes.get(f"PhysicalSize{axis}") or 1.0) for axis in "ZYX"]
+        if {"PhysicalSizeY", "PhysicalSizeX"} <= sizes.keys() and len(units) == 1 and min(steps) > 0:
+            spacing, unit = (steps[0], steps[1], steps[2]), units.pop()
     return Geometry("tiff", (str(path),), layout.axes, layout.shape, spacing, unit, facts=facts)
+
+
+def ome_sizes(file: Any) -> dict[str, Any]:
+    """OME's physical sizes of a pixel, PhysicalSizeX for example, and their units, as far as the file says them."""
+    import tifffile
+
+    try:
+        image = tifffile.xml2dict(file.ome_metadata)["OME"]["Image"]
+        pixels = (image[0] if isinstance(image, list) else image)["Pixels"]
+        return {k: v for k, v in pixels.items() if k.startswith("PhysicalSize")}
+    except (KeyError, TypeError, AttributeError, IndexError):
+        return {}

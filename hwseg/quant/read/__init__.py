@@ -21,7 +21,7 @@ Read `load` first; an operation's rule has the stem that it has in `hwseg.golden
     affine           BatchNormalization, Sub, Mul, Div
     addition         Add
     relu             Relu
-    pooling          MaxPool         (`moving`: pooling and enlarging of what is not quantized yet)
+    pooling          MaxPool, AveragePool    (`moving`: pooling and enlarging of what is not quantized yet)
     enlarging        Resize, Upsample
     concatenation    Concat
     unchanged        Identity, Dropout, and Slice and Pad that take and add nothing

@@ -9,7 +9,7 @@ import numpy as np
 from hwseg.errors import require
 from hwseg.quant.read.onnx_file import EXPORT, OnnxNode
 
-_POOL = "use MaxPool2d(2)"
+_POOL = "use MaxPool2d(2), or MaxPool2d(3, 2, 1)"
 _TRANSPOSED = "use kernel_size=2, stride=2, padding=0, or nearest upsampling and a convolution"
 _AVERAGE = "use AvgPool2d(2)"
 _CURES = {

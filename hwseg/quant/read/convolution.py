@@ -10,6 +10,7 @@ from hwseg.ops import Conv2d, ConvTranspose2d, shape
 from hwseg.quant.read.attributes import attributes
 from hwseg.quant.read.builder import Builder
 from hwseg.quant.read.onnx_file import EXPORT, OnnxNode
+from hwseg.quant.read.sizes import UnfitSizeError
 from hwseg.quant.read.values import ZERO, Part, Rationals, Value, rationals, zipped
 
 ACCUMULATOR_BITS = 32
@@ -21,23 +22,31 @@ DENSE = "use a dense convolution: a depthwise one leaves 15 of 16 lanes idle, a 
 
 
 def convolution(b: Builder, node: OnnxNode) -> None:
-    """Conv: 3x3 or 1x1, dense, padded to the size of its input, stride 1 or 2."""
+    """Conv: 1x1, 3x3 or 5x5, stride 1 or 2, or 7x7 of stride 2; dense, padded to the size of its input."""
     kernel, weights, scale = _weights(b, node, transposed=False)
-    require(kernel in (1, 3), node.name, f"kernel must be 3x3 or 1x1, not {kernel}x{kernel}", "use a supported kernel")
+    rule = f"kernel must be 1x1, 3x3, 5x5, or 7x7 with stride 2, not {kernel}x{kernel}"
+    require(kernel in (1, 3, 5, 7), node.name, rule, "use 3x3, twice for 5x5 or three times for 7x7")
     found = attributes(
         node, kernel_shape=[(kernel,) * 2], pads=tuple, strides=[(1, 1), (2, 2)], dilations=[(1, 1)], group=[1],
         auto_pad=["NOTSET"],
     )  # fmt: skip
     pads, wanted = found.get("pads", (0, 0, 0, 0)), (kernel // 2,) * 4
-    cure = "use padding=1" if kernel == 3 else "use padding=0"
+    cure = f"use padding={kernel // 2}"
     require(
         pads == wanted,
         node.name,
         f"padding of a {kernel}x{kernel} kernel must be {list(wanted)}, not {list(pads)[:8]}",
         cure,
     )
-    stride = found.get("strides", (1, 1))[0]
-    _accumulate(b, node, Conv2d(kernel, len(weights), stride), weights, scale)
+    op = Conv2d(kernel, len(weights), found.get("strides", (1, 1))[0])
+    require(kernel != 7 or op.stride == 2, node.name, f"{rule}, stride 1", "use 3x3, three times, or stride 2")
+    height, width, _ = b.value(node).shape
+    if height % op.fold or width % op.fold:
+        rule = (
+            f"a {kernel}x{kernel} kernel of stride {op.stride} wants maps that {op.fold} divides, not {height}x{width}"
+        )
+        raise UnfitSizeError(node.name, rule, "use kernels of 3x3")
+    _accumulate(b, node, op, weights, scale)
 
 
 def transposed_convolution(b: Builder, node: OnnxNode) -> None:

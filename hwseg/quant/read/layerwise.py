@@ -125,8 +125,11 @@ class Layerwise:
         if isinstance(op, Upsample2d):
             return self._before(node.inputs[0], (at[0], at[1] // 2, at[2] // 2))
         if isinstance(op, MaxPool2d):
-            taps = [(at[0], 2 * at[1] + y, 2 * at[2] + x) for y in (0, 1) for x in (0, 1)]
-            found = [self._before(node.inputs[0], tap) for tap in taps]
+            # A tap beyond the edge counts as the one at the edge, which the window has too.
+            most = [size - 1 for size in self.exact[node.inputs[0]].shape[1:]]
+            steps = [n - op.padding for n in range(op.kernel)]
+            rows, columns = ([np.clip(2 * at[i] + n, 0, most[i - 1]) for n in steps] for i in (1, 2))
+            found = [self._before(node.inputs[0], (at[0], y, x)) for y in rows for x in columns]
             return np.maximum.reduce([x for x, _ in found]), np.maximum.reduce([t for _, t in found])
         numbers, terms, start = np.empty(len(at[0]), object), np.zeros(len(at[0])), 0
         for x in node.inputs:
@@ -244,12 +247,16 @@ def part_values(part: Part, tensors: Mapping[str, np.ndarray]) -> np.ndarray:
     if part.relu:
         x = np.maximum(x, 0)
     for move in part.moves:
-        if isinstance(move.op, MaxPool2d):
-            height, width, channels = x.shape
-            x = x.reshape(height // 2, 2, width // 2, 2, channels).max((1, 3))
-        else:
-            x = x.repeat(2, 0).repeat(2, 1)
+        x = _maxima(x, move.op) if isinstance(move.op, MaxPool2d) else x.repeat(2, 0).repeat(2, 1)
     return x
+
+
+def _maxima(x: np.ndarray, op: MaxPool2d) -> np.ndarray:
+    """Of numbers [H, W, C]; outside lies what no number is below."""
+    (height, width, _), p = x.shape, op.padding
+    x = np.pad(x, ((p, p), (p, p), (0, 0)), constant_values=-np.inf)
+    taps = range(op.kernel)
+    return np.asarray(np.maximum.reduce([x[y : y + height : 2, z : z + width : 2] for y in taps for z in taps]))
 
 
 def float_of(number: Fraction) -> float:

@@ -16,13 +16,17 @@ from hwseg.quant.read.values import Value
 
 
 def max_pooling(b: Builder, node: OnnxNode) -> None:
-    """MaxPool: 2x2 of stride 2, of maps of even size."""
+    """MaxPool: 2x2, or 3x3 with padding 1, of stride 2, of maps of even size."""
+    three = node.attributes.get("kernel_shape") == (3, 3)
     attributes(
-        node, kernel_shape=[(2, 2)], strides=[(2, 2)], pads=[(0, 0, 0, 0)], dilations=[(1, 1)], ceil_mode=[0, 1],
-        storage_order=[0], auto_pad=["NOTSET", "VALID"],
+        node, kernel_shape=[(3, 3) if three else (2, 2)], strides=[(2, 2)], pads=[(1,) * 4 if three else (0,) * 4],
+        dilations=[(1, 1)], ceil_mode=[0] if three else [0, 1], storage_order=[0],
+        auto_pad=["NOTSET"] if three else ["NOTSET", "VALID"],
     )  # fmt: skip
+    given = not three or "pads" in node.attributes
+    require(given, node.name, "pooling 3x3 must have padding 1", "use MaxPool2d(3, 2, 1), or MaxPool2d(2)")
     _require_halves(b, node, "MaxPool2d(2)")
-    move_map(b, node, MaxPool2d())
+    move_map(b, node, MaxPool2d(3 if three else 2))
 
 
 def average_pooling(b: Builder, node: OnnxNode) -> None:
@@ -44,5 +48,5 @@ def _require_halves(b: Builder, node: OnnxNode, instead: str) -> None:
     require(given, node.name, "must be 2x2 with stride 2", f"use {instead}")
     height, width, _ = b.value(node).shape
     if height % 2 or width % 2:
-        rule = f"pooling 2x2 must divide the map, which is {height}x{width}"
+        rule = f"pooling by 2 must divide the map, which is {height}x{width}"
         raise UnfitSizeError(node.name, rule, "pool fewer times")

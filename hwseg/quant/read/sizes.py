@@ -37,7 +37,7 @@ def nearest_sizes(file: OnnxFile, fits: Callable[[int, int], bool]) -> str:
 
 def _factor(file: OnnxFile) -> int:
     """What divides the sizes that suit all poolings."""
-    depth = {file.input: 0}
+    depth, halved = {file.input: 0}, [0]
     for node in file.nodes:
         strides = node.attributes.get("strides", (1, 1))
         down = node.op in ("MaxPool", "AveragePool", "Conv") and strides == (2, 2)
@@ -45,4 +45,7 @@ def _factor(file: OnnxFile) -> int:
         reached = max((depth[name] for name in node.inputs if name in depth), default=None)
         if reached is not None:
             depth.update((output, reached + down - up) for output in node.outputs)
-    return 1 << min(max(depth.values()), 20)
+            # Kernels of 5x5 and 7x7 read two by two and four by four pixels as one.
+            shape = node.attributes.get("kernel_shape") if node.op == "Conv" else None
+            halved.append(reached + (1 if shape == (5, 5) else 2 if shape == (7, 7) else 0))
+    return 1 << min(max(*depth.values(), *halved), 20)

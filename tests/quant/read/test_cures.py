@@ -65,7 +65,17 @@ def scaled(n: Net, x: str, scale: object) -> str:
 
 
 CURES = {
-    "MaxPool 3x3": Cure("use MaxPool2d(2)", lambda n, x: head(n, pool(n, x, 3)), lambda n, x: head(n, pool(n, x))),
+    "MaxPool 3x3": Cure(
+        "use MaxPool2d(3, 2, 1), or MaxPool2d(2)",
+        lambda n, x: head(n, pool(n, x, 3)),
+        lambda n, x: head(n, pool(n, pool(n, x, 3, pads=[1, 1, 1, 1]))),
+    ),
+    "MaxPool 5x5": Cure("use MaxPool2d(2)", lambda n, x: head(n, pool(n, x, 5)), lambda n, x: head(n, pool(n, x))),
+    "a 7x7 kernel of stride 1": Cure(
+        "use 3x3, three times, or stride 2",
+        lambda n, x: conv(n, x, 2, 7),
+        lambda n, x: conv(n, x, 2, 7, strides=[2, 2]),
+    ),
     "MaxPool of stride 1": Cure(
         "use MaxPool2d(2)", lambda n, x: head(n, pool(n, x, strides=[1, 1])), lambda n, x: head(n, pool(n, x))
     ),

@@ -13,6 +13,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from hwseg import golden
+from hwseg.errors import HwsegError
 from hwseg.ir import Graph, accumulator_interval
 from hwseg.ops import Add, Concat, Conv2d, ConvTranspose2d, MaxPool2d, Requantize, Upsample2d
 from hwseg.quant.read.load import load
@@ -277,6 +278,29 @@ def test_transposed_convolutions_of_any_kernel(tmp_path: Path, kernel: int, pads
     graph = load(net.save(tmp_path / "net.onnx", net.quant(y)))
     assert graph.nodes[0].op == ConvTranspose2d(3, kernel, pads[0])
     assert graph.types["t.out"].shape == (16, 16, 3)
+
+
+def test_the_stem_of_a_resnet(tmp_path: Path) -> None:
+    """The maximum moves behind the quantizer, whatever its window is."""
+    net = Net((1, 2, 16, 16))
+    y = net.conv(net.image(), 2, 3, 7, name="stem", strides=[2, 2])
+    y = net.node("MaxPool", net.node("Relu", y), kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 1, 1])
+    graph = load(net.save(tmp_path / "net.onnx", net.conv(net.quant(y, signed=0), 3, 1, 5, name="large")))
+    assert [node.op for node in graph.nodes if not isinstance(node.op, Requantize)] == [
+        Conv2d(7, 3, 2), MaxPool2d(3), Conv2d(5, 1),
+    ]  # fmt: skip
+    assert graph.types["stem.out"].shape == (8, 8, 3)
+
+
+@pytest.mark.parametrize(("height", "width", "kernel", "strides"), [(18, 16, 7, 2), (9, 8, 5, 1), (8, 7, 5, 2)])
+def test_sizes_for_large_kernels_are_named(tmp_path: Path, height: int, width: int, kernel: int, strides: int) -> None:
+    net = Net((1, 2, height, width))
+    path = net.save(tmp_path / "net.onnx", net.conv(net.image(), 2, 1, kernel, strides=[strides, strides]))
+    with pytest.raises(HwsegError) as caught:
+        load(path)
+    size = caught.value.cure.rsplit(" ", 1)[1]
+    net.shape = (1, 2, *map(int, size.split("x")))
+    load(net.save(tmp_path / "net.onnx", net.nodes[-1].output[0]))
 
 
 def test_averages_wait_for_their_quantizer(tmp_path: Path) -> None:

@@ -166,7 +166,19 @@ NODES = {
     ),
     "one-sided padding": (lambda n, x: n.conv(x, 2, 2, pads=[0, 0, 1, 1]), "not [0, 0, 1, 1]; use padding=1"),
     "automatic padding": (lambda n, x: n.conv(x, 2, 2, auto_pad="SAME_UPPER"), "auto_pad of Conv must be NOTSET"),
-    "kernel": (lambda n, x: n.conv(x, 2, 2, 5), "conv: kernel must be 3x3 or 1x1, not 5x5"),
+    "kernel": (lambda n, x: n.conv(x, 2, 2, 9), "conv: kernel must be 1x1, 3x3, 5x5, or 7x7 with stride 2, not 9x9"),
+    "7x7 of stride 1": (
+        lambda n, x: n.conv(x, 2, 2, 7),
+        "conv: kernel must be 1x1, 3x3, 5x5, or 7x7 with stride 2, not 7x7, stride 1; use 3x3, three",
+    ),
+    "maxima of 3x3 without padding": (
+        lambda n, x: n.node("MaxPool", x, name="p", kernel_shape=[3, 3], strides=[2, 2]),
+        "p: pooling 3x3 must have padding 1; use MaxPool2d(3, 2, 1), or MaxPool2d(2)",
+    ),
+    "maxima of 3x3 with another size": (
+        lambda n, x: n.node("MaxPool", x, name="p", kernel_shape=[3, 3], strides=[2, 2], pads=[1] * 4, ceil_mode=1),
+        "p: attribute ceil_mode of MaxPool must be 0, not 1; use MaxPool2d(2), or MaxPool2d(3, 2, 1)",
+    ),
     "uneven kernel": (lambda n, x: n.conv(x, 2, 2, weights=n.weights("w", (2, 2, 3, 1))), "must be square, is 3x1"),
     "stride": (lambda n, x: n.conv(x, 2, 2, strides=[3, 3]), "strides of Conv must be (1, 1) or (2, 2), not (3, 3)"),
     "uneven stride": (lambda n, x: n.conv(x, 2, 2, strides=[1, 2]), "not (1, 2)"),
@@ -247,7 +259,7 @@ NODES = {
     "product": (lambda n, x: n.node("Mul", x, x, name="m"), "m: Mul of two activations is not supported"),
     "overlapping pool": (
         lambda n, x: n.node("MaxPool", x, name="p", kernel_shape=[3, 3], strides=[2, 2]),
-        "p: attribute kernel_shape of MaxPool must be (2, 2), not (3, 3)",
+        "p: pooling 3x3 must have padding 1",
     ),
     "cubic upsampling": (
         lambda n, x: n.node("Resize", x, "", n.const("s", [1, 1, 2, 2]), name="r", mode="cubic"),
@@ -379,7 +391,7 @@ def test_sizes_that_pooling_does_not_divide(tmp_path: Path) -> None:
         x = net.node("MaxPool", x, name=f"pool{level}", kernel_shape=[2, 2], strides=[2, 2])
     fault = refused(tmp_path, net, net.conv(x, 2, 2))
     assert str(fault) == (
-        "pool1: pooling 2x2 must divide the map, which is 5x6; "
+        "pool1: pooling by 2 must divide the map, which is 5x6; "
         "the input is 10x12, the nearest sizes that fit are 8x12, 12x12"
     )
 

@@ -115,9 +115,40 @@ def test_the_command_exports_checkpoints_and_files(tmp_path: Path, capsys: pytes
     assert shapes == [[1, 1, 16, 16], [1, 1, 8, 10]]
 
 
+def test_auto_prints_what_a_pixel_costs_and_exports_what_is_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from hwseg import tile_size
+
+    monkeypatch.setattr(tile_size, "SIDES", (16, 32))
+    save_network(tmp_path / "best.pt", network(UNetConfig(depth=1, width=2)), TrainConfig(size=16))
+    for source, target in (("best.pt", "a.onnx"), ("a.onnx", "b.onnx")):
+        arguments = [
+            "export",
+            str(tmp_path / source),
+            "-o",
+            str(tmp_path / target),
+            "--size",
+            "auto",
+            "--array",
+            "8x1x1",
+        ]
+        with pytest.raises(SystemExit) as done:
+            main(arguments)
+        assert done.value.code == 0
+        lines = capsys.readouterr().out.splitlines()
+        (taken,) = (line.split()[0] for line in lines if line.endswith("taken"))
+        dims = onnx.load(tmp_path / target).graph.input[0].type.tensor_type.shape.dim
+        assert taken == f"{dims[2].dim_value}x{dims[3].dim_value}"
+        assert lines[-1].startswith(f"{tmp_path / target}: {taken}, ")
+        assert "cycles per pixel" in lines[0]
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
+        (["best.pt", "-o", "x.onnx", "--picture", "8x8"], "--picture: goes with --size auto alone; leave it out"),
+        (["best.pt", "-o", "x.onnx", "--size", "auto", "--board", "z"], "'z' is not a board"),
         (["missing", "-o", "x.onnx"], "missing: does not exist"),
         (["bad.pt", "-o", "x.onnx"], "bad.pt: is not a checkpoint"),
         (["bad.onnx", "-o", "x.onnx", "--size", "8"], "bad.onnx: is not an ONNX file"),
