@@ -51,6 +51,13 @@ if TYPE_CHECKING:
 @click.option("--execute", metavar="ARRAY", help="Compile for this array and let the program's instructions compute "
               "every mask, all maps compared with the golden model.")  # fmt: skip
 @click.option("--json", "out", type=click.Path(path_type=Path), help="Write every picture's metrics here.")
+@click.option("--trust", type=click.Path(path_type=Path), metavar="FOLDER", help="Measure instead what hwseg trust has "
+              "fitted; trust.json and trust.png go there.")  # fmt: skip
+@click.option("--shifted", metavar="SPLIT", default="", help="With --trust: a part of other origin, beside --split.")
+@click.option("--witness", multiple=True, metavar="flips2|flips4|flips8|planes4|MODEL", help="With --trust: another "
+              "sign of doubt, with its cycles; may be repeated.")  # fmt: skip
+@click.option("--bad", type=click.FloatRange(0, 1), default=0.8, show_default=True, help="With --trust: pictures of "
+              "less Dice are bad.")  # fmt: skip
 def command(
     model: Path,
     data: Path,
@@ -65,6 +72,10 @@ def command(
     ignore: int | None,
     execute: str | None,
     out: Path | None,
+    trust: Path | None,
+    shifted: str,
+    witness: tuple[str, ...],
+    bad: float,
 ) -> None:
     """Dice, IoU, HD95 and NSD at 2 pixels of MODEL's exact integers, each mean with a 95 % bootstrap interval.
 
@@ -88,8 +99,18 @@ def command(
     channels = graph.types[graph.input].shape[2]
     classes = graph.types[graph.head.tensor].shape[2]
     meant = chosen_labels(data, classes, labels, ignore, labels_of(graph))
-    pairs = _pictures(data, split, seed, model.parent, channels, meant, choice_of(graph).meaning)
+    source = model.parent, channels, meant, choice_of(graph).meaning
+    pairs = pictures_of(data, split, seed, *source)
     known = _known(declared(graph.metadata, model.name), pairs, model, split, insist)
+    if trust is not None:
+        from hwseg.commands.doubts import measure_trust
+
+        whole = planes == (8,) and not (layer_planes or execute or out)
+        require(whole, "--trust", "goes without --planes, --layer-planes, --execute and --json", "leave them out")
+        parts = {split: pairs} | ({shifted: pictures_of(data, shifted, seed, *source)} if shifted else {})
+        measure_trust(graph, parts, witness, fit or "", bad, trust)
+        return
+    require(not (shifted or witness), "--shifted", "and --witness go with --trust", "add --trust FOLDER")
     limits = [dial(graph, count, layer_planes) for count in planes]
     require(limits == [8] or not execute, "--execute", "takes all planes", "leave out --planes and --layer-planes")
     segment = _executed(graph, execute) if execute else None
@@ -109,7 +130,7 @@ def command(
         write_whole(out, (json.dumps(values, indent=1) + "\n").encode())
 
 
-def _pictures(
+def pictures_of(
     data: Path, part: str, seed: int | None, folder: Path, channels: int, labels: Labels, meaning: Meaning
 ) -> list[Pair]:
     """Pairs of a part, all of them sound: of the data's own split, else of the split of the run that the model lies in,
