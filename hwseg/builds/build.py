@@ -28,6 +28,7 @@ from hwseg.report.text import csv_text, markdown
 from hwseg.rtl.cells import sim_cells
 from hwseg.target.array import choose_array, require_fit
 from hwseg.target.engine_text import in_background
+from hwseg.trust.graph import trust_of
 
 
 @dataclass(frozen=True)
@@ -53,13 +54,14 @@ def compile_model(
     calibrate: str | Path | None = None,
     meaning: str = "",
     size: tuple[int, int] | None = None,
+    page: int | None = None,
 ) -> Build:
     """Read a QONNX file, compile it and write the build folder (default: the model's name with `.hwseg`).
 
     planes: the accuracy dial, the most digit planes that an activation is written with.  calibrate: a picture whose
-    activity the energy report counts, stored in the build.  meaning: what pixels are to a model whose file does not
-    say, as of `hwseg.pictures.choice.named`; it is remembered in the report and the graph.  size: (height, width) of
-    pictures, if another than the file's; the build holds the file for it.
+    activity the energy report counts, stored in the build; page: which one of a file that holds several.  meaning: what
+    pixels are to a model whose file does not say, as of `hwseg.pictures.choice.named`; it is remembered in the report
+    and the graph.  size: (height, width) of pictures, if another than the file's; the build holds the file for it.
     """
     from hwseg.quant.read.load import load
     from hwseg.quant.read.onnx_file import self_contained
@@ -76,9 +78,10 @@ def compile_model(
         read, copied = load(path), self_contained(path)
     else:
         copied, read = reshaped_file(Path(path), size)
+    fitted = trust_of(read)
     graph = turned(chosen(read, meaning), planes)
     pixels = choice_of(graph)
-    picture = None if calibrate is None else read_fitting(Path(calibrate), graph)
+    picture = None if calibrate is None else read_fitting(Path(calibrate), graph, page=page)
     program = compile_graph(graph, config, target, allow_inexact, progress, clock)
     folder = Path(path).with_suffix(".hwseg") if out is None else Path(out)
     with build_folder(folder) as scratch:
@@ -106,10 +109,12 @@ def compile_model(
         report["planes"] = planes
         report["input"] = pixels.json(graph.name)
         report["warnings"] += [report["input"]["sentence"]] if pixels.origin == ASSUMED else []
+        if fitted is not None and trust_of(graph) is None:
+            report["warnings"].append(f"trust was fitted to all planes, so a build of {planes} has none")
         report["warnings"] += idle_lanes(program.plans, program.timing(), config)
         seen = None if picture is None else golden.run(graph, picture)
         report = with_energy(report, estimated_energy(program, clock, seen))
-        pictures = [] if picture is None or seen is None else [segmented(graph, picture, seen.mask, CALIBRATED)]
+        pictures = [] if picture is None or seen is None else [segmented(graph, picture, seen, CALIBRATED)]
         contents = {
             "program.bin": program.program,
             "weights.bin": program.weights,

@@ -27,7 +27,8 @@ def looking(quiet: bool = False) -> Iterator[Callable[[int, int], None]]:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console(stderr=True, quiet=quiet), transient=True) as bar:
+    shown = console(stderr=True, quiet=quiet)
+    with Progress(*columns, console=shown, transient=True, disable=not shown.is_terminal) as bar:
         task = bar.add_task("looking at pictures", total=None)
         yield lambda done, count: bar.update(task, completed=done, total=count)
 

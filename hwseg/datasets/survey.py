@@ -114,15 +114,24 @@ def survey(
     return Survey(str(source), labels, meaning, looked, tuple(faults.found), tuple(remarks.found))
 
 
-def require_sizes(looked: Mapping[str, Sequence[Looked]], crop: int, multiple: int, faults: Faults) -> None:
-    """Pictures that are smaller than a crop, of those to train with, or than what the network's poolings divide."""
+def require_sizes(
+    looked: Mapping[str, Sequence[Looked]], crop: int, multiple: int, faults: Faults, scored: Sequence[str] = ()
+) -> None:
+    """Pictures that are smaller than a crop, of those to train with, or than what the network's poolings divide.
+
+    scored: parts whose pictures must have the size of a crop, because a model of that size is scored with them.
+    """
     for part, pictures in looked.items():
         least, why = (crop, ", the size of a training crop") if part == "train" else (multiple, "")
         cure = "lower --size, or leave it out with --exclude" if part == "train" else "leave it out with --exclude"
         for one in pictures:
-            rule = f"must be at least {least}x{least}{why}, not {one.size[1]}x{one.size[0]}"
+            size = f"{one.size[1]}x{one.size[0]}"
             if one.digest and min(one.size) < least:
+                rule = f"must be at least {least}x{least}{why}, not {size}"
                 faults.add(HwsegError(str(one.pair.image), rule, cure))
+            if one.digest and part in scored and one.size != (crop, crop):
+                rule = f"must be {crop}x{crop} like the model that is scored with it, not {size}"
+                faults.add(HwsegError(str(one.pair.image), rule, "set --size to its side, or scale all with --resize"))
 
 
 def chosen_views(parts: Mapping[str, Sequence[Pair]], most: int) -> list[Pair]:

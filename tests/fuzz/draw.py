@@ -51,6 +51,7 @@ OPERATIONS: Mapping[str, tuple[type[Step], Maker]] = {
     "Conv 5x5": _conv(5, 1),
     "Conv 5x5/2": _conv(5, 2),
     "Conv 7x7/2": _conv(7, 2),
+    "Conv grouped": (Conv, lambda pen, sketch, at: Conv.draw(pen, sketch, at, grouped=True)),
     "ConvTranspose": _transposed(larger=False),
     "ConvTranspose larger": _transposed(larger=True),
     "BatchNormalization": (Normalize, Normalize.draw),
@@ -79,8 +80,8 @@ OPERATIONS: Mapping[str, tuple[type[Step], Maker]] = {
 
 ENDS = ("Sigmoid", "Softmax", "ArgMax", "Greater")
 NEEDS_INTEGERS = (
-    "Conv 3x3", "Conv 3x3/2", "Conv 1x1", "Conv 1x1/2", "Conv 5x5", "Conv 5x5/2", "Conv 7x7/2", "ConvTranspose",
-    "ConvTranspose larger", "AveragePool", "Resize linear", "Add",
+    "Conv 3x3", "Conv 3x3/2", "Conv 1x1", "Conv 1x1/2", "Conv 5x5", "Conv 5x5/2", "Conv 7x7/2", "Conv grouped",
+    "ConvTranspose", "ConvTranspose larger", "AveragePool", "Resize linear", "Add",
 )  # fmt: skip
 
 
@@ -88,10 +89,12 @@ def supported(first: str, second: str) -> bool:
     """May `second` read the result of `first`?
 
     Nothing follows the end but a comparison with a probability.  The sum of two activations wants its quantizer: it is
-    no activation, and it does not end a network.
+    no activation, and it does not end a network.  Groups make several channels, of which a comparison takes one.
     """
     if first in ENDS:
         return (first, second) == ("Sigmoid", "Greater")
+    if (first, second) == ("Conv grouped", "Greater"):
+        return False
     return first != "Add" or second not in (*NEEDS_INTEGERS, *ENDS)
 
 

@@ -93,7 +93,8 @@ def skip(pen: Pen, sketch: Sketch) -> None:
     at = len(sketch.maps) - 1
     bottom = sketch.add(Conv.draw(pen, sketch, sketch.add(Pool.draw(pen, sketch, at))))
     scale = float(sketch.maps[at].scale or 0)
-    bottom = sketch.add(replace(Quantize.draw(pen, sketch, bottom), scale=scale, signed=sketch.maps[at].low < 0))
+    drawn, signed = Quantize.draw(pen, sketch, bottom), sketch.maps[at].low < 0
+    bottom = sketch.add(replace(drawn, scale=scale, signed=signed, bits=max(drawn.bits, 1 + signed)))
     while sketch.maps[bottom].rows < sketch.maps[at].rows:
         bottom = sketch.add(Enlarge.draw(pen, sketch, bottom))
     sketch.add(Join((at, bottom)))
