@@ -132,7 +132,8 @@ class Run:
     def meet(self, parts: Parts) -> Parts:
         """Take what must be known from the pictures, which come back in the parts that the run began with."""
         parts = self.data.meet(parts)
-        self.loss = losses.from_config(self.config, self.data.weights or ())
+        if self.config.class_weights:
+            self.loss = losses.from_config(self.config, self.data.weights or ())
         return parts
 
     @property
