@@ -90,6 +90,7 @@ class Run:
             base = start_from(self.model, Path(config.init))
             self.calibrated = bool(base["quantized"])
             self.data = RunData(folder, unet, config, base["seen"])
+        self.loss = losses.from_config(config, self.data.weights or ())
         self.step = self.saved = 0
         self.settled = True
         self.found: str | None = None
