@@ -228,6 +228,7 @@ def _fitting(pen: Pen, sketch: Sketch, goal: tuple[str, ...], at: int) -> int:
     while sketch.maps[at].rows % factor or sketch.maps[at].columns % factor:
         at = sketch.add(Enlarge.draw(pen, sketch, at))
     wanted = {"Greater": 1, "ArgMax": 3}.get(goal[-1], sketch.maps[at].channels)
+    wanted = 4 if "Conv grouped" in goal and wanted == 1 else wanted
     if sketch.maps[at].channels != wanted and pen.chance(0.9):
         while not sketch.maps[at].activation:
             at = sketch.add(Quantize.draw(pen, sketch, at))

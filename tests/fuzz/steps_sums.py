@@ -151,7 +151,7 @@ class Conv(_Sums):
         x = sketch.maps[at]
         outs, groups = channels(pen, x), 1
         if given.pop("grouped", pen.chance(0.12) if "kernel" not in given else False):
-            groups = pen.choice([n for n in range(1, x.channels + 1) if x.channels % n == 0][-3:])
+            groups = pen.choice([n for n in range(2, x.channels + 1) if x.channels % n == 0][-3:] or [1])
             outs = groups * pen.choice((1, 1, 2)) if groups * x.pixels < 6_000 else groups
         weights = Weights.draw(pen, outs)
         spread = x.spread * max(weights.scales) * (1 << weights.bits - 1) * 2
