@@ -56,9 +56,16 @@ class Figures:
         )
 
 
-def compare(build: Path, images: Path | None, energy: EnergyReport, progress: Progress) -> Figures:
-    """Run Vivado on a build's top.v.  images: as of `hwseg.energy.api.activity_of`; without them and without a
-    calibration picture in the build there is no activity to export.
+def compare(
+    build: Path,
+    images: Path | None,
+    energy: EnergyReport,
+    progress: Progress,
+    fit: str = "",
+    page: int | None = None,
+) -> Figures:
+    """Run Vivado on a build's top.v.  images, fit, page: as of `hwseg.builds.energy.activity_of`; without them and
+    without a calibration picture in the build there is no activity to export.
 
     Raises HwsegError where Vivado or pyosys is not installed, or Vivado fails, with the last error of its log.
     """
@@ -70,7 +77,7 @@ def compare(build: Path, images: Path | None, energy: EnergyReport, progress: Pr
     )
     require(yosys.version() is not None, "--vivado", "needs pyosys, which is not there", "install hwseg[synth]")
     _, program, report = load_build(build)
-    activity = saif(build, program, images, float(report["clock_mhz"]), progress)
+    activity = saif(build, program, images, float(report["clock_mhz"]), progress, fit, page)
     assert program_path is not None
     with tempfile.TemporaryDirectory(prefix="hwseg-vivado-") as scratch:
         work = Path(scratch)
@@ -84,7 +91,15 @@ def compare(build: Path, images: Path | None, energy: EnergyReport, progress: Pr
     return Figures(found, energy.watts("pl"))
 
 
-def saif(build: Path, program: Program, images: Path | None, clock_mhz: float, progress: Progress) -> Saif:
+def saif(
+    build: Path,
+    program: Program,
+    images: Path | None,
+    clock_mhz: float,
+    progress: Progress,
+    fit: str = "",
+    page: int | None = None,
+) -> Saif:
     """Activity of every core: the netlist's on the layers with the most work, one after the other."""
 
     stored = build / CALIBRATION
@@ -94,7 +109,7 @@ def saif(build: Path, program: Program, images: Path | None, clock_mhz: float, p
         "needs pictures for the activity, and the build has none",
         "add --images, or compile with --calibrate",
     )
-    inputs = [stored_picture(build)] if images is None else read_images(images, program.graph, False, "")
+    inputs = [stored_picture(build)] if images is None else read_images(images, program.graph, False, fit, page)
     tensors = golden.run(program.graph, inputs[0]).tensors
     counts = traffic(program.program, program.timing(), program.config)
     plans = sorted(program.plans, key=lambda plan: -counts[plan.index].plane_cycles)[:LAYERS]

@@ -107,6 +107,7 @@ def estimated(
     *,
     full: bool = False,
     fit: str = "",
+    page: int | None = None,
     temperature: float = TEMPERATURE,
     coefficients: Coefficients | None = None,
     progress: Progress = _silent,
@@ -116,9 +117,16 @@ def estimated(
     pictures = start.pictures
     if images is not None:
         planes = int(start.report.get("planes", 8))
-        pictures = (overlay_of(build, images, planes, fit, progress),)
+        pictures = (overlay_of(build, images, planes, fit, page, progress),)
     energy = energy_of(
-        build, images, full=full, fit=fit, temperature=temperature, coefficients=coefficients, progress=progress
+        build,
+        images,
+        full=full,
+        fit=fit,
+        page=page,
+        temperature=temperature,
+        coefficients=coefficients,
+        progress=progress,
     )
     return Report(build, with_energy(start.report, energy), pictures, start.simulated, energy)
 
@@ -128,12 +136,19 @@ def first_image(images: Path) -> Path:
     return pictures_in(images)[0]
 
 
-def overlay_of(build: Path, images: Path, planes: int = 8, fit: str = "", progress: Progress = _silent) -> Picture:
+def overlay_of(
+    build: Path,
+    images: Path,
+    planes: int = 8,
+    fit: str = "",
+    page: int | None = None,
+    progress: Progress = _silent,
+) -> Picture:
     """The golden model's mask on a picture, or on the first of a folder by name."""
     image = first_image(images)
     progress(f"mask of {image.name}")
     graph = turned(load_graph(build), planes)
-    q = read_fitting(image, graph, fit)
+    q = read_fitting(image, graph, fit, page)
     found = golden.run(graph, q, taps=())
     return segmented(graph, q, found, f"The mask that the exact integers find in {image.name}.")
 

@@ -54,13 +54,14 @@ def compile_model(
     calibrate: str | Path | None = None,
     meaning: str = "",
     size: tuple[int, int] | None = None,
+    page: int | None = None,
 ) -> Build:
     """Read a QONNX file, compile it and write the build folder (default: the model's name with `.hwseg`).
 
     planes: the accuracy dial, the most digit planes that an activation is written with.  calibrate: a picture whose
-    activity the energy report counts, stored in the build.  meaning: what pixels are to a model whose file does not
-    say, as of `hwseg.pictures.choice.named`; it is remembered in the report and the graph.  size: (height, width) of
-    pictures, if another than the file's; the build holds the file for it.
+    activity the energy report counts, stored in the build; page: which one of a file that holds several.  meaning: what
+    pixels are to a model whose file does not say, as of `hwseg.pictures.choice.named`; it is remembered in the report
+    and the graph.  size: (height, width) of pictures, if another than the file's; the build holds the file for it.
     """
     from hwseg.quant.read.load import load
     from hwseg.quant.read.onnx_file import self_contained
@@ -80,7 +81,7 @@ def compile_model(
     fitted = trust_of(read)
     graph = turned(chosen(read, meaning), planes)
     pixels = choice_of(graph)
-    picture = None if calibrate is None else read_fitting(Path(calibrate), graph)
+    picture = None if calibrate is None else read_fitting(Path(calibrate), graph, page=page)
     program = compile_graph(graph, config, target, allow_inexact, progress, clock)
     folder = Path(path).with_suffix(".hwseg") if out is None else Path(out)
     with build_folder(folder) as scratch:

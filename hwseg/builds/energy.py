@@ -32,39 +32,47 @@ def energy_of(
     *,
     full: bool = False,
     fit: str = "",
+    page: int | None = None,
     temperature: float = TEMPERATURE,
     coefficients: Coefficients | None = None,
     progress: Progress = silent,
 ) -> EnergyReport:
     """Energy of a frame of a build folder; arguments as of `activity_of` and `hwseg.power.estimate.estimate`."""
     _, program, report = load_build(build)
-    activities = _activity(build, program, images, full, fit, progress)
+    activities = _activity(build, program, images, full, fit, page, progress)
     return estimate(activities, coefficients or load(), float(report["clock_mhz"]), temperature)
 
 
 def activity_of(
-    build: Path, images: Path | None = None, *, full: bool = False, fit: str = "", progress: Progress = silent
+    build: Path,
+    images: Path | None = None,
+    *,
+    full: bool = False,
+    fit: str = "",
+    page: int | None = None,
+    progress: Progress = silent,
 ) -> tuple[LayerActivity, ...]:
     """Activity of a frame of a build folder: start-up, then every layer, as in report.json.
 
     images: a picture or a folder of pictures; without them the picture that `hwseg compile --calibrate` stored, and
     without that the default activity.  full: every picture, and every group of pixels, instead of a sample.  fit: how a
-    picture of another size is brought to the model's, "crop" or "resize"; by default it is refused.
+    picture of another size is brought to the model's, "crop" or "resize"; by default it is refused.  page: which one of
+    a file that holds several.
 
     Raises HwsegError for a folder that is no build or was changed since, and for pictures that the model does not take.
     """
     _, program, _ = load_build(build)
-    return _activity(build, program, images, full, fit, progress)
+    return _activity(build, program, images, full, fit, page, progress)
 
 
 def _activity(
-    build: Path, program: Program, images: Path | None, full: bool, fit: str, progress: Progress
+    build: Path, program: Program, images: Path | None, full: bool, fit: str, page: int | None, progress: Progress
 ) -> tuple[LayerActivity, ...]:
     stored = build / CALIBRATION
     source: SourceKind = "default"
     inputs: list[np.ndarray] = []
     if images is not None:
-        inputs = read_images(images, program.graph, full, fit)
+        inputs = read_images(images, program.graph, full, fit, page)
         source = "full" if full else "images"
     elif stored.is_file():
         inputs = [stored_picture(build)]
@@ -83,12 +91,12 @@ def stored_picture(build: Path) -> np.ndarray:
         return np.asarray(np.load(stored, allow_pickle=False))
 
 
-def read_images(path: Path, graph: Graph, full: bool, fit: str) -> list[np.ndarray]:
+def read_images(path: Path, graph: Graph, full: bool, fit: str, page: int | None = None) -> list[np.ndarray]:
     """A picture's integers, or those of a folder's pictures: all, or `PICTURES` of them."""
     files = pictures_in(path)
     if not full and len(files) > PICTURES:
         files = [files[i * len(files) // PICTURES] for i in range(PICTURES)]
-    return [read_fitting(file, graph, fit) for file in files]
+    return [read_fitting(file, graph, fit, page) for file in files]
 
 
 def pictures_in(path: Path) -> list[Path]:
@@ -102,10 +110,10 @@ def pictures_in(path: Path) -> list[Path]:
     return files
 
 
-def read_fitting(path: Path, graph: Graph, fit: str = "") -> np.ndarray:
+def read_fitting(path: Path, graph: Graph, fit: str = "", page: int | None = None) -> np.ndarray:
     """A picture's integers; without `fit` one of another size is refused."""
     try:
-        return read_input(path, graph, fit)
+        return read_input(path, graph, fit, page)
     except HwsegError as error:
         if "--fit" in error.cure:
             raise HwsegError(error.place, error.rule, "crop or resize it first") from None

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from hwseg.commands.options import input_option
+from hwseg.commands.options import input_option, page_option
 
 
 @click.command("compile")
@@ -36,6 +36,7 @@ from hwseg.commands.options import input_option
     type=click.Path(path_type=Path),
     help="Picture whose activity the energy report counts; it is stored in the build.",
 )
+@page_option()
 @input_option()
 @click.option("--size", help="Height x width of pictures, such as 512x512, if another than the file's; weights stay.")
 @click.option("--explain", "explained", is_flag=True, help="Say where each layer's cycles go and what would help.")
@@ -50,6 +51,7 @@ def command(
     core: str,
     planes: int,
     calibrate: Path | None,
+    page: int | None,
     meaning: str,
     size: str | None,
     explained: bool,
@@ -60,8 +62,10 @@ def command(
     from hwseg.builds.build import compile_model
     from hwseg.commands.tables import show, show_energy_of_frame, show_explanations
     from hwseg.commands.terminal import Phases
+    from hwseg.errors import require
     from hwseg.quant.read.reshape import parse_size
 
+    require(page is None or calibrate is not None, "--page", "chooses a page of --calibrate's picture", "leave it out")
     with Phases("starting") as phases:
         build = compile_model(
             model,
@@ -74,6 +78,7 @@ def command(
             core=core,
             planes=planes,
             calibrate=calibrate,
+            page=page,
             meaning=meaning,
             size=None if size is None else parse_size(size),
             progress=phases,

@@ -16,6 +16,7 @@ from hwseg.commands.terminal import visible
 from hwseg.errors import HwsegError, require
 
 if TYPE_CHECKING:
+    from hwseg.datasets.faults import Faults
     from hwseg.datasets.pairs import Pair
     from hwseg.datasets.seen import Seen
     from hwseg.ir import Graph
@@ -135,35 +136,39 @@ def pictures_of(
     """Pairs of a part, all of them sound: of the data's own split, else of the split of the run that the model lies in,
     else drawn.
     """
-    from hwseg.commands.looking import looking, show_faults
+    from hwseg.commands.looking import looking
     from hwseg.datasets import data as sets
     from hwseg.datasets import split
     from hwseg.datasets.faults import Faults
     from hwseg.datasets.look import look
 
-    parts, faults = sets.load(data, channels, labels.channels, seed or 0, extra=part, labels=labels), Faults()
+    faults = Faults()
+    parts = sets.load(data, channels, labels.channels, seed or 0, extra=part, labels=labels, faults=faults)
     run = None if sets.is_split(data) else split.of_run(folder)
     with looking() as told:
         looked = look(parts if run else {part: parts.get(part, [])}, meaning, told=told)
     wrong = {id(one.pair): one.faults for found in looked.values() for one in found}
-    every = [pair for pairs in parts.values() for pair in pairs]
     unread = [one for found in looked.values() for one in found if not one.digest]
-    if run is not None and not unread and run.knows(every):
+    _refuse(faults, [one.faults for one in unread], data)  # they may be of any part
+    if run is not None and run.knows([pair for pairs in parts.values() for pair in pairs]):
         rule = f"is {seed}, and the run {folder} has split this data with seed {run.seed}"
         require(seed in (None, run.seed) or not run.drawn, "--seed", rule, "leave it out: the run's split is used")
         parts, changes = run.arrange(parts)
         for sentence in changes.sentences():
             click.echo(visible(sentence), err=True)
-    for one in unread:  # which may be of any part
-        for fault in one.faults:
-            faults.add(fault)
     require(bool(parts.get(part)), str(data), f"has no {part} pictures", f"it has {', '.join(parts)}")
-    for pair in parts[part]:
-        for fault in wrong[id(pair)]:
-            faults.add(fault)
+    _refuse(faults, [wrong[id(pair)] for pair in parts[part]], data)
+    return parts[part]
+
+
+def _refuse(faults: Faults, more: Sequence[Sequence[HwsegError]], data: Path) -> None:
+    """Everything that is wrong, in one table if it is more than one."""
+    from hwseg.commands.looking import show_faults
+
+    for fault in (fault for found in more for fault in found):
+        faults.add(fault)
     show_faults(faults.found if len(faults.found) > 1 else (), str(data), "wrong")
     faults.refuse(str(data))
-    return parts[part]
 
 
 def _known(seen: Seen, pairs: Sequence[Pair], model: Path, part: str, insist: bool) -> dict[str, list[str]]:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from hwseg.commands.options import page_option
+
 if TYPE_CHECKING:
     from hwseg.builds.again import Report
 
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 )
 @click.option("--full", is_flag=True, help="Count everything in them, not samples.")
 @click.option("--fit", type=click.Choice(["crop", "resize"]), help="Bring pictures to the model's size.")
+@page_option()
 @click.option("--boundary", metavar="NAME", help="Energy that is shown: core, pl, pl_ps or board.  [default: pl]")
 @click.option("--temperature", type=float, help="Of the junction, in degrees Celsius.  [default: 50]")
 @click.option("--coefficients", type=click.Path(path_type=Path), help="Energies per event; default: hwseg's own.")
@@ -34,6 +37,7 @@ def command(
     images: Path | None,
     full: bool,
     fit: str | None,
+    page: int | None,
     boundary: str | None,
     temperature: float | None,
     coefficients: Path | None,
@@ -58,6 +62,7 @@ def command(
 
     shown = chosen_boundary(boundary)
     require(images is not None or not full, "--full", "needs pictures to look at", "add --images")
+    require(images is not None or page is None, "--page", "needs pictures to look at", "add --images")
     anew = with_vivado or images is not None or temperature is not None or coefficients is not None
     with Phases("reading the build") as phases, in_use(build, shared=True):
         if anew:
@@ -66,12 +71,13 @@ def command(
                 images,
                 full=full,
                 fit=fit or "",
+                page=page,
                 temperature=TEMPERATURE if temperature is None else temperature,
                 coefficients=None if coefficients is None else load(coefficients),
                 progress=phases,
             )
             if with_vivado:
-                found = beside_vivado(found, images, phases)
+                found = beside_vivado(found, images, fit or "", page, phases)
         else:
             found = reports.read(build)
         folder = build / "report" if out is None and anew else out
@@ -91,10 +97,12 @@ def command(
     click.echo(f"charts: {(folder or build) / 'report.html'}")
 
 
-def beside_vivado(found: Report, images: Path | None, progress: Callable[[str], None]) -> Report:
+def beside_vivado(
+    found: Report, images: Path | None, fit: str, page: int | None, progress: Callable[[str], None]
+) -> Report:
     """The report with what Vivado says."""
     from hwseg.bench.vivado import compare
 
     assert found.energy is not None
-    figures = compare(found.build, images, found.energy, progress)
+    figures = compare(found.build, images, found.energy, progress, fit, page)
     return found.beside(figures.told, figures.vivado, figures.estimated.json())

@@ -6,11 +6,11 @@ import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from hwseg import golden
-from hwseg.compile.program import Program
 from hwseg.errors import require
 from hwseg.files import MANIFEST, sha256
 from hwseg.ir import Graph
@@ -22,6 +22,9 @@ from hwseg.runtime.package import PACKAGE
 from hwseg.segment.network import Engine, Network
 from hwseg.segment.packaged import BOARD, open_package
 from hwseg.trust.graph import judge_of
+
+if TYPE_CHECKING:
+    from hwseg.compile.program import Program  # jobs of the golden model start without the compiler
 
 TARGETS = ("golden", "machine", "simulation", BOARD)
 TILE = (1024, 1024)

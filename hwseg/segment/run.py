@@ -22,6 +22,7 @@ from hwseg.segment.parallel import Pool, Task
 from hwseg.segment.pictures import pictures
 from hwseg.segment.plan import Plan, items_of, plan
 from hwseg.segment.results import Options, finish, gather
+from hwseg.segment.write import require_possible
 
 Progress = Callable[[str, int, int], None]
 """Called with the picture under way, the tiles that are done, and all of them."""
@@ -68,6 +69,8 @@ def segment(
     )
     content = options.content() | ({} if engine.network.judge is None else {"trust": True})
     plans = [plan(item, engine, content) for item in items]
+    for item in items:
+        require_possible(item, engine.network.pixels.labels, engine.network.name)
     total = sum(each.tiles for each in plans)
     found: list[Segmented] = []
     with in_use(out), Pool(engine, options.jobs, options.dask) as pool:

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
+from click.testing import CliRunner
 from PIL import Image
 
 from benchmarks.graphs import GraphBuilder
 from hwseg import golden
 from hwseg.builds.build import compile_model
 from hwseg.builds.energy import CALIBRATION, PICTURES, activity_of, energy_of, read_images
+from hwseg.commands.compile import command as compiling
+from hwseg.commands.report import command as reporting
 from hwseg.energy.engine import Data, events
 from hwseg.energy.frame import activity_of_program
 from hwseg.energy.traffic import Traffic, traffic
@@ -164,6 +169,35 @@ def test_the_calibration_picture_is_stored_and_looked_at(build, pictures, tmp_pa
     assert (build / CALIBRATION).is_file()
     again = compile_model(MODEL, array="small", out=tmp_path / "again", calibrate=pictures / "1.png").path
     assert (again / CALIBRATION).read_bytes() == (build / CALIBRATION).read_bytes()
+
+
+def test_a_page_of_a_stack_is_looked_at(build, pictures, tmp_path):
+    """By `hwseg report --images --page` and `hwseg compile --calibrate --page`; without it a stack is refused."""
+    planes = np.stack([np.asarray(Image.open(pictures / name)) for name in ("0.png", "1.png")])
+    tifffile.imwrite(tmp_path / "stack.tif", planes)
+    given, paged = activity_of(build, pictures / "1.png"), activity_of(build, tmp_path / "stack.tif", page=1)
+    assert [a.events for a in paged] == [a.events for a in given]
+    arguments = [
+        str(MODEL),
+        "-o",
+        str(tmp_path / "build"),
+        "--array",
+        "small",
+        "--calibrate",
+        str(tmp_path / "stack.tif"),
+    ]
+    done = CliRunner().invoke(compiling, arguments)
+    assert "stack.tif: holds 2 pictures, one is wanted; choose with --page 0 to --page 1" in str(done.exception)
+    assert CliRunner().invoke(compiling, [*arguments, "--page", "1"]).exit_code == 0
+    assert (tmp_path / "build" / CALIBRATION).read_bytes() == (build / CALIBRATION).read_bytes()
+    looked = [str(build), "--images", str(tmp_path / "stack.tif"), "-o", str(tmp_path / "report"), "--json"]
+    assert "choose with --page 0 to --page 1" in str(CliRunner().invoke(reporting, looked).exception)
+    found = CliRunner().invoke(reporting, [*looked, "--page", "1"])
+    assert found.exit_code == 0, found.exception
+    wanted = CliRunner().invoke(reporting, [*looked[:2], str(pictures / "1.png"), *looked[3:]])
+    assert json.loads(found.stdout)["layers"] == json.loads(wanted.stdout)["layers"]
+    for command, words in ((compiling, arguments[:-2]), (reporting, [str(build)])):
+        assert "--page: " in str(CliRunner().invoke(command, [*words, "--page", "1"]).exception)
 
 
 def test_pictures_of_little_activity_cost_less_and_everything_has_no_sampling_error(build, pictures):
