@@ -92,8 +92,7 @@ class Confidence:
         for value in values[2:]:
             np.maximum(second, np.minimum(first, value), out=second)
             np.maximum(first, value, out=first)
-        first -= second
-        return first
+        return np.asarray(np.subtract(first, second, out=first))
 
 
 def fit_table(
