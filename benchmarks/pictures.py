@@ -22,7 +22,7 @@ import numpy as np
 from benchmarks.measure import Run, machine, run, table, verdict
 
 SIDE, ROUNDS = 4096, 1
-JOBS_SIDE, JOBS_ROUNDS = 1536, 3
+JOBS_SIDE, JOBS_ROUNDS = 3072, 2
 LARGE = (4096, 20_000)
 """Rows, columns."""
 TARGETS = {"speed": 0.75, "jobs": 1.7, "memory": 2e9}
@@ -99,7 +99,7 @@ def jobs(model: Path, folder: Path) -> list[list[str]]:
     for _ in range(JOBS_ROUNDS):
         for count in found:
             arguments = ["segment", str(model), str(folder / "picture.npy"), "-o", str(folder / f"{count}.npy")]
-            found[count].append(run([*arguments, "--tile", "256", "--jobs", str(count)], ONE_THREAD))
+            found[count].append(run([*arguments, "--tile", "512", "--jobs", str(count)], ONE_THREAD))
     assert (np.load(folder / "1.npy") == np.load(folder / "2.npy")).all()
     one, two = (min(each.seconds for each in found[count]) for count in found)
     used = [min(each.cpu_seconds for each in found[count]) for count in found]

@@ -10,6 +10,9 @@ from typing import Any
 from hwseg.commands.looking import looking, show_faults
 from hwseg.commands.terminal import console as plain_console
 
+REMARKS = 8
+"""Most remarks about a data set that are shown before training."""
+
 
 @dataclass(frozen=True)
 class Wanted:
@@ -74,7 +77,7 @@ def pictures(wanted: Wanted, quiet: bool = False) -> tuple[Any, bytes]:
     if wanted.crop:
         require_sizes(found.parts, wanted.crop, unet.multiple, faults, wanted.scored)
     if not quiet:
-        show_faults(found.remarks, place, "to be known", stderr=False)
+        show_faults(found.remarks, place, "to be known", stderr=False, listed=REMARKS)
         show_faults(faults.found if len(faults.found) > 1 else (), place, "wrong")
     faults.refuse(place)
     for sentence in said:

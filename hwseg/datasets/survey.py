@@ -179,10 +179,11 @@ def _copies(looked: Mapping[str, Sequence[Looked]], faults: Faults, remarks: Fau
             rule = f"is the same picture as {first.pair.name} of {first.part}, and is in {one.part}"
             cure = f"remove it, or leave it out with --exclude {one.pair.name.partition('#')[0]}"
             (faults if apart else remarks).add(HwsegError(str(one.pair.image), rule, cure))
+    every = list(same.values())
     told = set[int]()
     for i, j in content.near([one.hash for one in every], [one.small for one in every if one.small is not None]):
         one, other = every[i], every[j]
-        if one.part != other.part and one.digest != other.digest and j not in told:
+        if one.part != other.part and j not in told:
             told.add(j)
             rule = f"looks like {one.pair.name} of {one.part}, and is in {other.part} (says a perceptual hash)"
             remarks.add(HwsegError(str(other.pair.image), rule, "if it is a copy, put both in one part"))

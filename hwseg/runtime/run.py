@@ -72,10 +72,15 @@ class Mask:
 
     @property
     def _judge(self) -> Judge:
-        if self.model.judge is None:
-            rule = "says nothing of doubt: its package has no trust"
-            raise HwsegError(f"model {self.model.name}", rule, f"{FIT}, then compile and package it again")
-        return self.model.judge
+        return judge_of(self.model)
+
+
+def judge_of(model: Model) -> Judge:
+    """What judges a model's masks; HwsegError where nothing was fitted to it."""
+    if model.judge is None:
+        rule = "says nothing of doubt: its package has no trust"
+        raise HwsegError(f"model {model.name}", rule, f"{FIT}, then compile and package it again")
+    return model.judge
 
 
 class Owner(Protocol):

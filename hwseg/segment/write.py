@@ -7,6 +7,7 @@ what is unfinished lies, and renamed.
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from hwseg.pictures.formats.nifti import restored
 from hwseg.pictures.formats.tiff import ome_sizes
 from hwseg.pictures.labels import Labels
 from hwseg.pictures.raster import Geometry
+from hwseg.pictures.read import read
 from hwseg.segment.plan import Item
 
 BIG = 0xF000_0000
@@ -136,18 +138,27 @@ def _nifti(item: Item, maps: np.ndarray, geometry: Geometry, labels: Labels, mod
 
 
 def _dicom(item: Item, maps: np.ndarray, geometry: Geometry, labels: Labels, model: str, scratch: Path) -> None:
+    _segmentation(item, maps, geometry, labels, model).save_as(scratch)
+
+
+def _segmentation(item: Item, maps: np.ndarray, geometry: Geometry, labels: Labels, model: str) -> Any:
     from hwseg.segment.dicom_seg import segmentation
 
     try:
-        found = segmentation(item, maps, geometry, labels, model)
-        found.save_as(scratch)
-    except OSError:
-        raise
-    except HwsegError:
+        return segmentation(item, maps, geometry, labels, model)
+    except (OSError, HwsegError):
         raise
     except Exception as error:  # highdicom and pydicom raise many kinds for pictures that lack what SEG needs
         reason = f"cannot be the source of a DICOM segmentation ({type(error).__name__}: {str(error)[:160]})"
         raise HwsegError(str(item.source), reason, "name an output that ends in .tif or .npy") from error
+
+
+def require_possible(item: Item, labels: Labels, model: str) -> None:
+    """HwsegError where no mask could be written for a picture, before its first tile: tried with an empty one."""
+    if item.kind == "dicom":
+        first = replace(item, page=item.pages[0])
+        geometry = read(item.source, first.page).geometry
+        _segmentation(first, np.zeros((1, *item.size), np.uint8), geometry, labels, model)
 
 
 WRITERS = {"png": _png, "npy": _npy, "tiff": _tiff, "nifti": _nifti, "dicom": _dicom}

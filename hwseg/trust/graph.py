@@ -42,9 +42,13 @@ def digest(graph: Graph) -> str:
 
 
 def _plain(value: Any) -> Any:
-    """Numbers and texts, whose `repr` stays what it is."""
+    """Numbers and texts, whose `repr` stays what it is.
+
+    Of an operation only what differs from its default: when it learns something new, networks keep their digest.
+    """
     if is_dataclass(value):
-        return [(f.name, _plain(getattr(value, f.name))) for f in fields(value)]
+        given = [(f.name, getattr(value, f.name)) for f in fields(value) if getattr(value, f.name) != f.default]
+        return [(name, _plain(found)) for name, found in given]
     if isinstance(value, Fraction):
         return str(value)
     if isinstance(value, Enum):

@@ -24,8 +24,8 @@ SLOW_FIRST = 10_000
 SIMULATED = (5, 17, 44, 58)
 """Seeds whose programs are simulated on the array that other tests have a simulator of."""
 
-SHOWING = (112, 131, 197, 279)
-"""Seeds whose programs show every mode of every unit together, each of them rare by itself."""
+SHOWING = (15, 21, 48, 53, 171)
+"""Seeds whose programs show every mode of every unit together: a short way, which the drawing may leave behind."""
 
 
 def clean(seeds: Sequence[int], stages: dict[int, Stages]) -> Record:
@@ -56,8 +56,12 @@ def test_no_pair_of_operations_is_missing() -> None:
 
 
 def test_no_mode_of_a_unit_is_missing() -> None:
-    total = clean(SHOWING, dict.fromkeys(SHOWING, Stages(program=True)))
-    assert total.programs == len(SHOWING)
+    """The graphs one after the other until every mode was there; those that show it soonest first."""
+    total = Record()
+    for seed in (*SHOWING, *range(GRAPHS)):
+        if all(total.coverage.modes[mode] for mode in MODES):
+            break
+        total.add(clean((seed,), {seed: Stages(program=True)}))
     assert [mode for mode in MODES if not total.coverage.modes[mode]] == []
     # Regions begin in the first three word columns: other values are drawn by the sweep, tests/sim/test_fields.py.
     assert {total.coverage.fields[name, "column_address"] for name in ("LOAD", "MOVE", "RUN")} == {(0, 0)}

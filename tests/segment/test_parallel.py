@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -56,6 +58,15 @@ def test_two_jobs_give_what_one_gives(model, folder, tmp_path):
     assert total > 20
     assert seen[-1][1:] == (total, total)
     assert [given[1] for given in seen] == sorted(given[1] for given in seen)
+
+
+def test_a_job_of_the_golden_model_starts_without_the_compiler():
+    """Every process imports what its engine needs: gates and compiler would take longer than a tile."""
+    code = (
+        "import sys, hwseg.segment.engines; print([m for m in sys.modules if m in ('amaranth', 'onnx', 'hwseg.rtl')])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
 
 
 def test_two_jobs_can_be_interrupted_and_resumed(model, folder, tmp_path):

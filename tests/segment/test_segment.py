@@ -220,6 +220,7 @@ class TestDicom:
         series(tmp_path / "ct", np.stack([blobs((32, 40), n) for n in range(2)]))
         with pytest.raises(HwsegError, match=r"cannot be the source of a DICOM segmentation .*; name an output that"):
             masks(model, [tmp_path / "ct"], tmp_path / "out")
+        assert not (tmp_path / "out").exists()  # it is told before the first tile
         masks(model, [tmp_path / "ct"], tmp_path / "ct.tif")
         assert read(tmp_path / "ct.tif").pixels.shape == (2, 32, 40, 1)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ import pytest
 
 from hwseg.errors import HwsegError
 from hwseg.trust.fitted import TRUST, Trust, parse
-from hwseg.trust.graph import digest, judge_of, trust_of
+from hwseg.trust.graph import _plain, digest, judge_of, trust_of
 from hwseg.trust.judge import Judge, Review
 from tests.quant.models import random_unet
 
@@ -108,6 +108,23 @@ def test_a_judge_belongs_to_its_network(tmp_path: Any) -> None:
     assert confidence.dtype == np.uint8
     assert (judge.deferred(confidence) == (confidence < 44)).all()
     assert isinstance(judge, Judge)
+
+
+def test_what_an_operation_learns_later_changes_no_digest() -> None:
+    """A field that is new and has its default is not in it."""
+
+    @dataclass(frozen=True)
+    class Older:
+        kernel: int
+        stride: int = 1
+
+    @dataclass(frozen=True)
+    class Newer(Older):
+        groups: int = 1
+
+    assert _plain(Older(3)) == _plain(Newer(3)) == [("kernel", 3)]
+    assert _plain(Newer(3, groups=2)) != _plain(Newer(3))
+    assert _plain(Older(3, 2)) != _plain(Older(3))
 
 
 def test_a_review_says_why() -> None:

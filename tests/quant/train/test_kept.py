@@ -17,7 +17,8 @@ pytest.importorskip("brevitas")
 import onnx  # noqa: E402
 
 from hwseg.cli import main  # noqa: E402
-from hwseg.datasets import data, seen, split  # noqa: E402
+from hwseg.datasets import data, pairs, seen, split  # noqa: E402
+from hwseg.datasets.held import Held  # noqa: E402
 from hwseg.datasets.seen import SEEN  # noqa: E402
 from hwseg.errors import HwsegError  # noqa: E402
 from hwseg.quant.read.load import load  # noqa: E402
@@ -351,6 +352,22 @@ def test_a_new_run_has_a_contact_sheet(trained: tuple[Path, Path]) -> None:
 
     with Image.open(trained[0] / "sheet.png") as sheet:
         assert sheet.width > 600
+
+
+@pytest.mark.parametrize("augment", ["turn", "mild"])
+def test_a_set_larger_than_memory_trains_the_same(
+    augment: str, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Crops from mapped files, of which none is left, are those from memory, bit for bit."""
+    states = []
+    (tmp_path / "mapped").mkdir()
+    for name, held in (("memory", Held()), ("disk", Held(0, tmp_path / "mapped"))):
+        monkeypatch.setattr(pairs, "MEMORY", held)
+        run = Run(tmp_path / name, UNET, replace(CONFIG, augment=augment))
+        train(run, data.load(folder))
+        states.append(run.model.state_dict())
+        assert list((tmp_path / "mapped").iterdir()) == []
+    assert all(torch.equal(states[0][key], states[1][key]) for key in states[0])
 
 
 # --- class weights and channels ---
