@@ -84,13 +84,15 @@ class LoopNest:
 class Conv2d:
     """y[oy, ox, oc] = sum over ky, kx, ic of x[oy*s + ky - p, ox*s + kx - p, ic] * w[oc, ic, ky, kx].
 
-    groups: channels fall into so many; weights between different ones are 0, and are not counted.
+    groups: channels fall into so many; weights between different ones are 0, and are not counted.  extra: so many of
+    the input's channels are not the model's (`hwseg.quant.read.wide`), and are not counted.
     """
 
     kernel: int
     out_channels: int
     stride: int = 1
     groups: int = 1
+    extra: int = 0
 
     @property
     def padding(self) -> int:
@@ -106,7 +108,7 @@ class Conv2d:
         return (x[0] + 2 * p - k) // s + 1, (x[1] + 2 * p - k) // s + 1, self.out_channels
 
     def macs(self, x: Shape) -> int:
-        return self.loops(x).macs // self.groups
+        return self.loops((*x[:2], x[2] - self.extra)).macs // self.groups
 
     def loops(self, x: Shape) -> LoopNest:
         k, s, p = self.kernel, self.stride, self.padding
@@ -135,6 +137,8 @@ class ConvTranspose2d:
     kernel: int = 2
     padding: int = 0
     """Before the first row and column of the result; behind the last ones is what makes it twice as large."""
+    extra: int = 0
+    """As of `Conv2d`."""
 
     def shape(self, x: Shape) -> Shape:
         return 2 * x[0], 2 * x[1], self.out_channels
@@ -154,7 +158,7 @@ class ConvTranspose2d:
         return all(abs(y) <= 1 and abs(x) <= 1 for r, s in product((0, 1), repeat=2) for (y, x), _ in self.taps(r, s))
 
     def macs(self, x: Shape) -> int:
-        return x[0] * x[1] * x[2] * self.out_channels * self.kernel**2
+        return x[0] * x[1] * (x[2] - self.extra) * self.out_channels * self.kernel**2
 
     def loops(self, x: Shape) -> LoopNest:
         (half, odd), taps = divmod(self.padding, 2), -(-self.kernel // 2)

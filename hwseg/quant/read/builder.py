@@ -13,7 +13,7 @@ import numpy as np
 from hwseg.errors import HwsegError, require
 from hwseg.ir import Node, TensorType
 from hwseg.ops import Add, Concat, Op, Requantize, shape
-from hwseg.quant.read.integers import Integers, read_integers
+from hwseg.quant.read.integers import SYMMETRIC, Integers, read_integers
 from hwseg.quant.read.onnx_file import EXPORT, MAX_ELEMENTS, OnnxFile, OnnxNode
 from hwseg.quant.read.quantizer import Quantized, Quantizer, one_scale, read_quantizer
 from hwseg.quant.read.values import ZERO, Move, Part, Rationals, Value, rationals, show, zipped
@@ -61,8 +61,11 @@ class Builder:
         self.input_quantizer = bool(found)
         if not found:
             return 0, 255, _metadata_scale(self.file)
-        ranges = {(q.low, q.high, one_scale(node, q)) for node, q in found}
         place = found[0][0].name
+        for node, q in found:
+            rule = f"the picture's numbers must be from -128 to 127 or from 0 to 255, are from {q.low} to {q.high}"
+            require(q.bits != 9 or node.op == "Quant", node.name, rule, SYMMETRIC)
+        ranges = {(q.low, q.high, one_scale(node, q)) for node, q in found}
         same = len(ranges) == 1 and len(found) == len(readers)
         require(
             same,
@@ -144,6 +147,13 @@ class Builder:
         self.types[output] = kind
         return output
 
+    def unused(self, tensor: str) -> str:
+        """A name for a tensor that only the graph has."""
+        taken = {output for node in self.file.nodes for output in node.outputs}
+        while tensor in self.types or tensor in taken:
+            tensor += "'"
+        return tensor
+
     def fresh(self, name: str) -> str:
         """Names of nodes are unique in the graph; ONNX does not promise it."""
         if name not in self.names:
@@ -163,6 +173,11 @@ class Builder:
         kind = self.types[part.tensors[0]]
         plain = len(part.tensors) == 1 and part.offset == ZERO and not part.relu and not part.moves
         return plain and part.scales[0] == kind.scale and len(kind.scale) == 1 and kind.bits <= 8
+
+    def is_wide(self, part: Part) -> bool:
+        """Is the part exactly one activation of 9 bits, in two maps?"""
+        plain = part.split and part.offset == ZERO and not part.relu and not part.moves
+        return plain and part.scales == tuple(self.types[tensor].scale for tensor in part.tensors)
 
     def settle_part(self, part: Part, output: str) -> Part:
         """Apply a ReLU to a tensor that is quantized already; other parts stay as they are."""
@@ -205,6 +220,8 @@ class Builder:
             both = " and ".join(f"{p.tensors[0]} has {show(p.scales[0])}" for p in (part, other))
             cure = "put one shared quantizer on the branches"
             raise HwsegError(value.concat, f"concatenated branches must have one scale, {both}", cure)
+        wide = any(self.is_wide(part) for part in value.parts)
+        require(not wide, node.name, f"{name} must have at most 8 bits, has 9 because of its zero point", SYMMETRIC)
         if len(value.parts) > 1 or not self.is_activation(part):
             cure = "put a QuantIdentity or QuantReLU of at most 8 bits before it"
             cure = "put a QuantIdentity or QuantReLU on each operand and one on the sum" if node.op == "Add" else cure

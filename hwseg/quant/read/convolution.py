@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from hwseg.errors import HwsegError, require
@@ -12,6 +14,7 @@ from hwseg.quant.read.builder import Builder
 from hwseg.quant.read.onnx_file import EXPORT, MAX_ELEMENTS, OnnxNode
 from hwseg.quant.read.sizes import UnfitSizeError
 from hwseg.quant.read.values import ZERO, Part, Rationals, Value, rationals, zipped
+from hwseg.quant.read.wide import operand
 
 ACCUMULATOR_BITS = 32
 FLOATS = (
@@ -129,12 +132,13 @@ def _accumulate(
     b: Builder, node: OnnxNode, op: Conv2d | ConvTranspose2d, weights: np.ndarray, scale: Rationals
 ) -> None:
     """The convolution as integers; scale and bias wait for the quantizer."""
-    x = b.activation(node)
+    x, channels = operand(b, node)
     kind = b.types[x]
-    given = kind.shape[2]
+    given = int(channels.max()) + 1
     require(
         weights.shape[1] == given, node.name, f"weights need {weights.shape[1]} input channels, {x} has {given}", EXPORT
     )
+    weights, op = np.ascontiguousarray(weights[:, channels]), replace(op, extra=len(channels) - given)
     out = shape(op, (kind.shape,))
     require(min(out) > 0, node.name, f"result would be {out}", "use a larger input")
     conv = Node(b.fresh(node.name), op, (x,), node.outputs[0], weights)

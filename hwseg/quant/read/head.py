@@ -11,6 +11,7 @@ from hwseg.ir import Head
 from hwseg.quant.read.attributes import attributes
 from hwseg.quant.read.builder import Builder
 from hwseg.quant.read.onnx_file import OnnxNode
+from hwseg.quant.read.wide import joined
 
 
 def comparison(b: Builder, node: OnnxNode) -> None:
@@ -60,6 +61,8 @@ def head_of(b: Builder, output: str) -> Head:
     value = b.values[output]
     settled = b.settle(value, f"{output}/settled")
     part = settled.parts[0]
+    if part.split:
+        part = joined(b, part, f"{output}/sum")
     plain = len(settled.parts) == 1 and len(part.tensors) == 1 and not part.relu and not part.moves
     require(plain, output, "the output must be a quantized tensor or a convolution's", "put a QuantIdentity at the end")
     largest = max(abs(number) for number in (*part.scales[0], *part.offset))

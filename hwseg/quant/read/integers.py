@@ -20,6 +20,7 @@ from hwseg.quant.read.quantizer import Quantizer, checked_scale
 Constant = Callable[[OnnxNode, int, str], np.ndarray]
 """A node's input by number, which must be a constant; what it is, for the sentence."""
 
+SYMMETRIC = "quantize activations symmetrically: quantize_static(..., extra_options={'ActivationSymmetric': True})"
 TYPES = {0: np.uint8, 2: np.uint8, 3: np.int8, 4: np.uint16, 5: np.int16}
 """By the number that `output_dtype` has for it; 0 is nothing said."""
 

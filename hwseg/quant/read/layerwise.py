@@ -76,8 +76,19 @@ class Layerwise:
         for part in value.parts:
             mine = found[start : start + part.shape[2]]
             start += part.shape[2]
-            if is_activation(self.graph, part):
-                self.shown.setdefault(part.tensors[0], mine / float(part.scales[0][0]))
+            for alone, found in self._maps(part, mine):
+                self.shown.setdefault(alone.tensors[0], found / float(alone.scales[0][0]))
+
+    def _maps(self, part: Part, found: np.ndarray) -> list[tuple[Part, np.ndarray]]:
+        """A part's activations, and what was found of each: of 9 bits the base, and all else as the rest."""
+        if is_activation(self.graph, part):
+            return [(part, found)]
+        pair = [replace(part, tensors=(x,), scales=part.scales[:1], split=False) for x in part.tensors]
+        if not part.split or not all(is_activation(self.graph, alone) for alone in pair):
+            return []
+        kind, scale = self.graph.types[part.tensors[0]], float(part.scales[0][0])
+        base = np.clip(np.rint(found / scale), kind.low, kind.high) * scale
+        return [(pair[0], base), (pair[1], found - base)]
 
     def _see(self, name: str, exact: np.ndarray) -> None:
         self.exact[name] = self.seen[name] = exact
@@ -91,8 +102,8 @@ class Layerwise:
         for part in value.parts:
             mine = found[start : start + part.shape[2]]
             start += part.shape[2]
-            rounded = is_activation(self.graph, part)
-            owns.append(self._activation(part, mine) if rounded else self._accumulator(part, mine))
+            maps = self._maps(part, mine)
+            owns += [self._activation(*pair) for pair in maps] if maps else [self._accumulator(part, mine)]
         return Own(sum(own.count for own in owns), max(own.far for own in owns))
 
     def _activation(self, part: Part, found: np.ndarray) -> Own:

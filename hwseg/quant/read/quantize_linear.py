@@ -14,12 +14,10 @@ import numpy as np
 
 from hwseg.errors import HwsegError, require
 from hwseg.quant.read.builder import Builder
-from hwseg.quant.read.integers import Linear, clip_limits, read_integers, read_linear
+from hwseg.quant.read.integers import clip_limits, read_integers, read_linear
 from hwseg.quant.read.onnx_file import OnnxNode
-from hwseg.quant.read.quantizer import Quantized, Quantizer
+from hwseg.quant.read.quantizer import Quantized
 from hwseg.quant.read.requantization import quantize_value, rounded
-
-SYMMETRIC = "quantize activations symmetrically: quantize_static(..., extra_options={'ActivationSymmetric': True})"
 
 
 def quantize_linear(b: Builder, node: OnnxNode) -> None:
@@ -63,8 +61,7 @@ def dequantize_linear(b: Builder, node: OnnxNode) -> None:
         source = b.values.get(waiting.source)
         if source is not None and all(part.relu for part in source.parts):
             quantizer = replace(quantizer, low=max(quantizer.low, 0))  # nothing is below
-        _require_bits(node, linear, quantizer)
-        quantize_value(b, waiting.node, quantizer, output)
+        quantize_value(b, waiting.node, quantizer, output, 8 + (linear.kind.itemsize == 1))
         return
     if name not in b.constants or b.constants[name].dtype.kind not in "iu":
         rule = f"must read what QuantizeLinear or Clip gives, or constant integers, not {name!r}"
@@ -75,12 +72,3 @@ def dequantize_linear(b: Builder, node: OnnxNode) -> None:
     rule = f"scale {linear.scale.shape} must fit the constant {integers.shape}"
     require(fits, node.name, rule, "quantize per tensor or per channel")
     b.quantized[output] = Quantized(integers.astype(np.int64) - linear.zero, linear.scale)
-
-
-def _require_bits(node: OnnxNode, linear: Linear, quantizer: Quantizer) -> None:
-    """A range of at most 8 bits around the zero point."""
-    zero, bits = int(linear.zero.reshape(-1)[0]), max(quantizer.bits, 1)
-    rule = (
-        f"zero point {zero} of {linear.kind} gives numbers from {quantizer.low} to {quantizer.high}, {bits} bits of 8"
-    )
-    require(bits <= 8 or linear.kind.itemsize > 1, node.name, rule, SYMMETRIC)

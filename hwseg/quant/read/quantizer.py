@@ -85,10 +85,10 @@ def checked_scale(node: OnnxNode, constant: Callable[[OnnxNode, int, str], np.nd
     return scale
 
 
-def one_scale(node: OnnxNode, quantizer: Quantizer) -> Fraction:
-    """The scale of an activation: one for the whole tensor."""
+def one_scale(node: OnnxNode, quantizer: Quantizer, most: int = 8) -> Fraction:
+    """The scale of an activation of at most `most` bits: one for the whole tensor."""
     bits = max(quantizer.bits, 1)
-    require(bits <= 8, node.name, f"activations must have at most 8 bits, these have {bits}", "use 2 to 8 bits")
+    require(bits <= most, node.name, f"activations must have at most 8 bits, these have {bits}", "use 2 to 8 bits")
     scale = quantizer.scale
     same = bool((scale == scale.flat[0]).all())
     require(

@@ -11,6 +11,7 @@ from hwseg.ir import Rounding
 from hwseg.quant.read.builder import Builder
 from hwseg.quant.read.onnx_file import OnnxNode
 from hwseg.quant.read.quantizer import Quantized, Quantizer, one_scale
+from hwseg.quant.read.wide import quantized
 
 
 def requantization(b: Builder, node: OnnxNode) -> None:
@@ -27,16 +28,19 @@ def requantization(b: Builder, node: OnnxNode) -> None:
     quantize_value(b, node, quantizer, output)
 
 
-def quantize_value(b: Builder, node: OnnxNode, quantizer: Quantizer, output: str) -> None:
-    """What `node` reads, quantized, is the tensor `output`.  A last activation keeps its quantizer for the head."""
-    scale = one_scale(node, quantizer)
+def quantize_value(b: Builder, node: OnnxNode, quantizer: Quantizer, output: str, most: int = 8) -> None:
+    """What `node` reads, quantized to at most `most` bits, is the tensor `output`.  A last activation keeps its
+    quantizer for the head.
+    """
+    scale = one_scale(node, quantizer, most)
     value = b.values.get(node.input(0))
     if value is not None and value.activation in ("sigmoid", "softmax") and value.rounding is None:
         b.values[output] = replace(value, rounding=Rounding(scale, quantizer.low, quantizer.high))
         return
     value = b.value(node)
     parts = tuple(
-        b.quantize_part(
+        quantized(
+            b,
             part,
             node.name if len(value.parts) == 1 else f"{node.name}/{i}",
             output if len(value.parts) == 1 else f"{output}/{i}",

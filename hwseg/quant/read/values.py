@@ -42,6 +42,8 @@ class Part:
     relu: str = ""
     """Name of the Relu node, if there was one."""
     moves: tuple[Move, ...] = ()
+    split: bool = False
+    """The tensors are one activation of 9 bits: what 8 of them hold, and the rest (`hwseg.quant.read.wide`)."""
 
     def affine(self, factor: Rationals, addend: Rationals) -> Part:
         """factor * self + addend, for a part without ReLU."""

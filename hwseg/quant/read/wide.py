@@ -1,0 +1,116 @@
+"""Activations of 9 bits, which zero points make: two maps of 8 bits, of which every number is the sum.
+
+A quantizer of 8 bits whose zero point is neither at an end nor in the middle gives v = q - z in [low, high], at most 255
+apart, 0 among them.  v is the sum of
+
+    the base    clamp(v, low, 126)  or  clamp(v, -128, high)
+    the rest    max(v - 126, 0)     or  min(v + 128, 0)         where high > 127, or where low < -128
+
+Each is a requantizer of what v was rounded from: the shift is even, so that ties still go to the even integer.  A
+convolution of v is that of both, with the same weights twice; beyond the edge both are 0, as v is.  Both grow with v, so
+that maxima of each are those of v.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from fractions import Fraction
+
+import numpy as np
+
+from hwseg.ir import Node, TensorType
+from hwseg.ops import Concat, Conv2d
+from hwseg.quant.read.builder import Builder
+from hwseg.quant.read.onnx_file import OnnxNode
+from hwseg.quant.read.quantizer import Quantizer
+from hwseg.quant.read.values import ZERO, Part, zipped
+
+BASE = -128, 126
+"""Ends of the base; both are even."""
+WIDE = "base", "rest"
+"""The two maps."""
+MAX_BITS = 8
+"""Of a map."""
+
+
+def interval(b: Builder, part: Part) -> tuple[int, int]:
+    """Smallest and largest integer of a wide part."""
+    kinds = [b.types[tensor] for tensor in part.tensors]
+    return sum(kind.low for kind in kinds), sum(kind.high for kind in kinds)
+
+
+def quantized(b: Builder, part: Part, name: str, output: str, quantizer: Quantizer, scale: Fraction) -> Part:
+    """A part behind a quantizer of up to 9 bits; its maps are named after `output`, their nodes after `name`."""
+    low, high = quantizer.low, quantizer.high
+    if quantizer.bits > MAX_BITS and (part.relu or _never_negative(b, part)):
+        low = 0
+    same = (b.is_activation(part) or b.is_wide(part)) and part.scales[0] == (scale,)
+    if same and low <= interval(b, part)[0] and interval(b, part)[1] <= high:
+        return part
+    if part.split:
+        part = joined(b, part, f"{name}/sum")
+    if replace(quantizer, low=low).bits <= MAX_BITS:
+        return b.quantize_part(part, name, output, replace(quantizer, low=low), scale)
+    above = high > BASE[1] + 1
+    turn = BASE[1] if above else BASE[0]
+    ends = ((low, turn), (0, high - turn)) if above else ((turn, high), (low - turn, 0))
+    moved = replace(part, offset=zipped(lambda o, _: o - turn * scale, part.offset, ZERO))
+    maps = []
+    for what, source, (least, most) in zip(WIDE, (part, moved), ends, strict=True):
+        clamped = replace(quantizer, low=least, high=most)
+        made = b.quantize_part(source, f"{name}/{what}", b.unused(f"{output}/{what}"), clamped, scale)
+        maps += made.tensors
+    return Part(part.shape, tuple(maps), ((scale,), (scale,)), split=True)
+
+
+def _never_negative(b: Builder, part: Part) -> bool:
+    """Then nor is what a quantizer makes of it."""
+    factors = [scale for scales in part.scales for scale in scales]
+    return min(*factors, *part.offset) >= 0 and all(b.types[tensor].low >= 0 for tensor in part.tensors)
+
+
+def joined(b: Builder, part: Part, name: str) -> Part:
+    """The part with the sum of its two maps instead of them: a 1x1 convolution, with weights 1."""
+    base = b.types[part.tensors[0]]
+    key = ("sum", part.tensors)
+    if key not in b.made:
+        channels = base.shape[2]
+        weights = np.concatenate([np.eye(channels, dtype=np.int8)] * 2, axis=1)[:, :, None, None]
+        source, output = _beside(b, part.tensors, f"{part.tensors[0]}/both"), b.unused(f"{part.tensors[0]}/sum")
+        node = Node(b.fresh(name), Conv2d(1, channels, extra=2 * channels), (source,), output, weights)
+        b.append(node)
+        b.made[key] = b.record(name, node.output, TensorType(base.shape, *interval(b, part), base.scale))
+    return replace(part, tensors=(b.made[key],), scales=part.scales[:1], split=False)
+
+
+def operand(b: Builder, node: OnnxNode) -> tuple[str, np.ndarray]:
+    """The tensor that a convolution reads, and of each of its channels the model's channel whose weights it takes.
+
+    The model's channels come first; behind them are the rests of those that have 9 bits.
+    """
+    name = node.input(0)
+    value = b.settle(b.value(node), name)
+    wide = [b.is_wide(part) for part in value.parts]
+    alike = len({part.scales[0] for part in value.parts}) == 1
+    if not any(wide) or not alike or not all(w or b.is_activation(p) for w, p in zip(wide, value.parts, strict=True)):
+        tensor = b.activation(node)
+        return tensor, np.arange(b.types[tensor].shape[2])
+    b.values[name] = value
+    tensors, channels, start = [part.tensors[0] for part in value.parts], [np.arange(value.shape[2])], 0
+    for is_wide, part in zip(wide, value.parts, strict=True):
+        if is_wide:
+            tensors.append(part.tensors[1])
+            channels.append(np.arange(start, start + part.shape[2]))
+        start += part.shape[2]
+    return _beside(b, tuple(tensors), f"{name}/both"), np.concatenate(channels)
+
+
+def _beside(b: Builder, tensors: tuple[str, ...], output: str) -> str:
+    """The channels of several maps, one after the other."""
+    key = ("beside", tensors)
+    if key not in b.made:
+        kinds = [b.types[tensor] for tensor in tensors]
+        op = Concat()
+        kind = TensorType(op.shape(*(k.shape for k in kinds)), *op.interval(*(k.interval for k in kinds)), kinds[0].scale)
+        b.made[key] = b.emit(output, op, tensors, b.unused(output), kind)
+    return b.made[key]
