@@ -16,6 +16,8 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 DOMAIN = "qonnx.custom_op.general"
+ANYWHERE = 6, 13
+"""Styles of a quantizer whose zero point is anywhere."""
 NEVER_READ = "Gelu"
 """An operation that no executor of this project knows: dead branches may hold anything."""
 
@@ -164,8 +166,12 @@ class Net:
 
     def _linear(self, x: str, scale: np.ndarray, bits: int, signed: bool, narrow: bool, style: int) -> str:
         """The same in two or three nodes: the style's first bit says which of two zero points, the second where a
-        constant begins, the third whether what would do without a Clip has one.
+        constant begins, the third whether what would do without a Clip has one.  8 bits of a map have in some styles a
+        zero point that is anywhere, so that the integers need 9 around it.
         """
+        computed = any(x == node.output[0] for node in self.nodes)
+        if style in ANYWHERE and (bits, narrow) == (8, False) and computed and scale.size == 1:
+            return self._anywhere(x, scale, style)
         low = (narrow - (1 << bits - 1)) if signed else 0
         high = low + (1 << bits) - 1 - narrow
         other, early, clips = style & 1, style & 2, style & 4
@@ -185,6 +191,13 @@ class Net:
         if clips or (low + zero, high + zero) != (limits.min, limits.max):
             name = self.node("Clip", name, self.const(low + zero, kind), self.const(high + zero, kind))
         return self.node("DequantizeLinear", name, *filter(None, parameters), **axis)
+
+    def _anywhere(self, x: str, scale: np.ndarray, style: int) -> str:
+        """int8 or uint8 with a zero point that is neither an end nor the middle, or nearly one."""
+        below = (1, 254, 1 + 89 * len(self.nodes) % 254, 1 + 61 * len(self.nodes) % 254)[len(self.nodes) % 4]
+        zero = self.const(below - 128, np.int8) if style & 1 else self.const(below, np.uint8)
+        parameters = self.const(scale.reshape(())), zero
+        return self.node("DequantizeLinear", self.node("QuantizeLinear", x, *parameters), *parameters)
 
     def model(self, output: str, order: int = 0) -> onnx.ModelProto:
         """order: 0 as made, 1 from the end, else shuffled by this seed."""

@@ -16,6 +16,9 @@ ACCEPTED = 0.9
 REASONS: Mapping[str, str] = {
     r"load: must have a convolution": "the drawer's last operation read an older tensor",
     r"load: input x must be quantized once, alike for all its readers": "a picture without a quantizer of its own",
+    r"load: \S+ must have at most N bits, has N because of its zero point": (
+        "an addition, a mean or a bilinear enlarging of a map with a zero point"
+    ),
     r"compile: must not end the network": "bilinear sums without a quantizer as the head",
     r"compile: channel N: N of N requantization steps, .* are not reproduced by": "float scales with many ties",
     r"compile: residual add has N pairs of values that N-bit weights do not reproduce": "float scales of an addition",

@@ -34,6 +34,19 @@ def test_a_qdq_file(tmp_path: Path) -> None:
     simulated(tmp_path, load(net.save(tmp_path / "net.onnx", small(net, np.int8))))
 
 
+def test_a_qdq_file_with_zero_points(tmp_path: Path) -> None:
+    """Maps of 9 bits that are pooled, enlarged, joined with another zero point, quantized again and given."""
+    net = LinearNet((1, 2, 12, 20))
+    a = net.linear(net.linear_conv(net.linear("x", 2**-8, np.uint8, 0, "input"), 2, 5, name="a"), 2**-3, np.uint8, 77)
+    low = net.node("MaxPool", a, kernel_shape=[2, 2], strides=[2, 2])
+    b = net.linear(net.linear_conv(low, 5, 6, name="b"), 2**-3, np.int8, 50)
+    up = net.node("Resize", b, "", net.const("sizes", [1, 1, 2, 2]), mode="nearest", nearest_mode="floor",
+                  coordinate_transformation_mode="asymmetric")  # fmt: skip
+    joined = net.linear(net.node("Concat", a, up, axis=1), 2**-2, np.int8, -37)
+    y = net.linear(net.linear_conv(joined, 11, 2, name="c"), 2**-2, np.uint8, 200)
+    simulated(tmp_path, load(net.save(tmp_path / "net.onnx", y)))
+
+
 @pytest.mark.parametrize(("kernel", "padding", "array"), [(3, 1, "8x4x4"), (4, 1, "8x2x2"), (3, 1, "16x8x8-dsp")])
 def test_transposed_convolutions_in_four_phases(tmp_path: Path, kernel: int, padding: int, array: str) -> None:
     b = decoder(6, 20, 9, kernel, padding, signed=kernel == 4)

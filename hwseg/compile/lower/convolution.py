@@ -32,7 +32,8 @@ def convolution(state: State, node: Node) -> None:
 def _finish(state: State, node: Node, reader: str, op: Requantize | None, output: str) -> None:
     name, view, weights = state.fresh(node.name, reader), state.views[node.inputs[0]], node.weights
     assert weights is not None, node.name
-    count = macs(node.op, [state.types[n].shape for n in node.inputs])
+    count = 0 if node.output in state.counted else macs(node.op, [state.types[n].shape for n in node.inputs])
+    state.counted.add(node.output)
     if isinstance(node.op, ConvTranspose2d):
         _finish_transposed(state, node, name, op, output, count)
         return

@@ -39,7 +39,8 @@ class State:
     """`views`: tensors that can be read, as operands; `sums`: those that wait; `layers` by what they store.
 
     `types`: the graph's, and those of maps that only the engine has, which are `extras`.  `inexact`: by node, pairs of
-    values of which the engine's addition is not exact.  `head_fold`: see `Network`.
+    values of which the engine's addition is not exact.  `head_fold`: see `Network`.  `counted`: sums that a layer has;
+    further requantizers of them make layers without any of the model's multiplications.
     """
 
     graph: Graph
@@ -52,6 +53,7 @@ class State:
     names: set[str] = field(default_factory=set)
     inexact: dict[str, int] = field(default_factory=dict)
     head_fold: Fold = (1, 1)
+    counted: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self.types = dict(self.graph.types)

@@ -63,7 +63,7 @@ class Builder:
             return 0, 255, _metadata_scale(self.file)
         place = found[0][0].name
         for node, q in found:
-            rule = f"the picture's numbers must be from -128 to 127 or from 0 to 255, are from {q.low} to {q.high}"
+            rule = f"the picture must have at most 8 bits, has 9: around its zero point from {q.low} to {q.high}"
             require(q.bits != 9 or node.op == "Quant", node.name, rule, SYMMETRIC)
         ranges = {(q.low, q.high, one_scale(node, q)) for node, q in found}
         same = len(ranges) == 1 and len(found) == len(readers)
@@ -181,6 +181,8 @@ class Builder:
 
     def settle_part(self, part: Part, output: str) -> Part:
         """Apply a ReLU to a tensor that is quantized already; other parts stay as they are."""
+        if part.relu and self.is_wide(without_relu(part)):
+            return self._settle_wide(part, output)
         if not part.relu or part.moves or not self.is_activation(without_relu(part)):
             return part
         kind = self.types[part.tensors[0]]
@@ -189,6 +191,14 @@ class Builder:
         return self.quantize_part(
             part, part.relu, output, Quantizer(np.ones(1, np.float32), 0, max(kind.high, 0)), kind.scale[0]
         )
+
+    def _settle_wide(self, part: Part, output: str) -> Part:
+        """Of two maps: max(v, 0) has the base's numbers from 0 on, and the rest if that is above."""
+        base, rest = (replace(part, tensors=(x,), scales=part.scales[:1], split=False) for x in part.tensors)
+        found = self.settle_part(base, self.unused(f"{output}/base"))
+        if self.types[rest.tensors[0]].low < 0:
+            return found
+        return replace(without_relu(part), tensors=found.tensors + rest.tensors)
 
     def settle(self, value: Value, output: str) -> Value:
         """One activation tensor, named `output` if it is new, if the value is one or a concatenation of one scale.
@@ -215,8 +225,9 @@ class Builder:
         value = self.settle(self.value(node, index), name)
         self.values[name] = value
         part = value.parts[0]
-        if len(value.parts) > 1 and all(self.is_activation(part) for part in value.parts):
-            other = next(p for p in value.parts if p.scales != part.scales)
+        whole = all(self.is_activation(part) or self.is_wide(part) for part in value.parts)
+        if whole and any(p.scales[0] != part.scales[0] for p in value.parts):
+            other = next(p for p in value.parts if p.scales[0] != part.scales[0])
             both = " and ".join(f"{p.tensors[0]} has {show(p.scales[0])}" for p in (part, other))
             cure = "put one shared quantizer on the branches"
             raise HwsegError(value.concat, f"concatenated branches must have one scale, {both}", cure)

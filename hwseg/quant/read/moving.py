@@ -24,7 +24,9 @@ def move_map(b: Builder, node: OnnxNode, op: MaxPool2d | Upsample2d) -> None:
         if b.is_activation(part):
             parts.append(b.part(b.move(move, part.tensors[0], output if len(value.parts) == 1 else f"{output}/{i}")))
         elif b.is_wide(part):
-            moved = [b.move(move, x, b.unused(f"{output}/{i}/{what}")) for x, what in zip(part.tensors, WIDE, strict=True)]
+            moved = [
+                b.move(move, x, b.unused(f"{output}/{i}/{what}")) for x, what in zip(part.tensors, WIDE, strict=True)
+            ]
             parts.append(replace(part, shape=b.types[moved[0]].shape, tensors=tuple(moved)))
         else:
             most = f"at most {MAX_MOVES} poolings and enlargings may wait for a quantizer"

@@ -1,14 +1,14 @@
 """Activations of 9 bits, which zero points make: two maps of 8 bits, of which every number is the sum.
 
-A quantizer of 8 bits whose zero point is neither at an end nor in the middle gives v = q - z in [low, high], at most 255
-apart, 0 among them.  v is the sum of
+A quantizer of 8 bits whose zero point is neither at an end nor in the middle gives v = q - z in [low, high], at most
+255 apart, 0 among them.  v is the sum of
 
     the base    clamp(v, low, 126)  or  clamp(v, -128, high)
     the rest    max(v - 126, 0)     or  min(v + 128, 0)         where high > 127, or where low < -128
 
 Each is a requantizer of what v was rounded from: the shift is even, so that ties still go to the even integer.  A
-convolution of v is that of both, with the same weights twice; beyond the edge both are 0, as v is.  Both grow with v, so
-that maxima of each are those of v.
+convolution of v is that of both, with the same weights twice; beyond the edge both are 0, as v is.  Both grow with v,
+so that maxima of each are those of v.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def quantized(b: Builder, part: Part, name: str, output: str, quantizer: Quantiz
     turn = BASE[1] if above else BASE[0]
     ends = ((low, turn), (0, high - turn)) if above else ((turn, high), (low - turn, 0))
     moved = replace(part, offset=zipped(lambda o, _: o - turn * scale, part.offset, ZERO))
-    maps = []
+    maps: list[str] = []
     for what, source, (least, most) in zip(WIDE, (part, moved), ends, strict=True):
         clamped = replace(quantizer, low=least, high=most)
         made = b.quantize_part(source, f"{name}/{what}", b.unused(f"{output}/{what}"), clamped, scale)
@@ -111,6 +111,8 @@ def _beside(b: Builder, tensors: tuple[str, ...], output: str) -> str:
     if key not in b.made:
         kinds = [b.types[tensor] for tensor in tensors]
         op = Concat()
-        kind = TensorType(op.shape(*(k.shape for k in kinds)), *op.interval(*(k.interval for k in kinds)), kinds[0].scale)
+        kind = TensorType(
+            op.shape(*(k.shape for k in kinds)), *op.interval(*(k.interval for k in kinds)), kinds[0].scale
+        )
         b.made[key] = b.emit(output, op, tensors, b.unused(output), kind)
     return b.made[key]

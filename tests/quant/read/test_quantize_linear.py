@@ -22,6 +22,7 @@ from tests.quant.models import draw, one_thread, random_image
 from tests.quant.read.qdq import LinearNet, float_unet, quantize_static, small
 
 runtime = pytest.importorskip("onnxruntime")
+QuantType = pytest.importorskip("onnxruntime.quantization").QuantType
 
 
 def judged(path: Path, seed: int = 0) -> tuple[Graph, referee.Verdict]:
@@ -84,7 +85,9 @@ def test_weights_by_channel_with_any_zero_point(tmp_path: Path) -> None:
     assert graph.types["a.out"].scale == (Fraction(1, 1 << 14), Fraction(1, 1 << 15), Fraction(1, 1 << 13))
 
 
-STATIC = {
+STATIC: dict[str, dict[str, Any]] = {
+    "defaults": {},
+    "uint8": {"activation_type": QuantType.QUInt8, "weight_type": QuantType.QInt8},
     "symmetric": {"extra_options": {"ActivationSymmetric": True}},
     "by channel": {"extra_options": {"ActivationSymmetric": True}, "per_channel": True},
     "weights as floats": {"extra_options": {"ActivationSymmetric": True, "AddQDQPairToWeight": True}},
@@ -102,10 +105,11 @@ def test_what_quantize_static_writes(tmp_path: Path, name: str) -> None:
         assert differences(compiled(graph, parse_array(array))) == {}
 
 
-def test_the_defaults_of_quantize_static_are_refused_with_the_cure(tmp_path: Path) -> None:
+def test_a_picture_of_9_bits_is_refused_with_the_cure(tmp_path: Path) -> None:
     """`test_what_quantize_static_writes` has the cure."""
-    path = quantize_static(float_unet(tmp_path / "float.onnx"), tmp_path / "net.onnx")
-    with pytest.raises(HwsegError, match=r"zero point -?\d+ of int8 gives numbers from .* 9 bits of 8; .*Symmetric"):
+    net = LinearNet()
+    path = net.save(tmp_path / "net.onnx", net.linear_conv(net.linear("x", 2**-8, np.int8, 3, "input"), 2, 3))
+    with pytest.raises(HwsegError, match=r"input: the picture must have at most 8 bits, has 9: .* -131 to 124; .*Symm"):
         load(path)
 
 
@@ -151,9 +155,36 @@ def integers_used(net: LinearNet, x: str) -> str:
 REFUSED = {
     "two scales": (other_scale, "dq: scale and zero point must be those of q; give"),
     "integers": (integers_used, "pool: input 0 must be an activation, 'q.out' is integers of q; put a Dequantize"),
-    "a zero point in the middle": (
-        lambda n, x: n.linear(n.linear_conv(x, 2, 3), 0.5, np.uint8, 3, "q"),
-        "q/DequantizeLinear: zero point 3 of uint8 gives numbers from -3 to 252, 9 bits of 8; quantize acti",
+    "an addition of 9 bits": (
+        lambda n, x: n.node("Add", n.linear(n.linear_conv(x, 2, 2), 0.5, np.uint8, 3, "q"), x, name="add"),
+        "add: q/DequantizeLinear.out must have at most 8 bits, has 9 because of its zero point; quantize",
+    ),
+    "a mean of 9 bits": (
+        lambda n, x: n.node(
+            "AveragePool", n.linear(n.linear_conv(x, 2, 2), 0.5, np.uint8, 3, "q"), kernel_shape=[2, 2],
+            strides=[2, 2], name="mean",
+        ),
+        "mean: q/DequantizeLinear.out must have at most 8 bits, has 9 because of its zero point; quantize",
+    ),
+    "a bilinear enlarging of 9 bits": (
+        lambda n, x: n.node(
+            "Resize", n.linear(n.linear_conv(x, 2, 2), 0.5, np.int8, 3, "q"), "", n.const("sizes", [1, 1, 2, 2]),
+            mode="linear", name="up",
+        ),
+        "up: q/DequantizeLinear.out must have at most 8 bits, has 9 because of its zero point; quantize",
+    ),
+    "9 bits of two scales": (
+        lambda n, x: n.linear_conv(
+            n.node(
+                "Concat", *(n.linear(n.linear_conv(x, 2, 2, name=f"c{s}"), s, np.uint8, 3, f"q{s}") for s in (1, 2)),
+                axis=1, name="join",
+            ), 4, 3, name="b",
+        ),
+        "join: concatenated branches must have one scale, q1/DequantizeLinear.out/base has 1 and q2/Dequ",
+    ),
+    "9 bits of a 16-bit type": (
+        lambda n, x: n.linear(n.linear_conv(x, 2, 3), 0.5, np.uint16, 3, "q", clip=(0, 255)),
+        "q: activations must have at most 8 bits, these have 9; use 2 to 8 bits",
     ),
     "a zero point that is clipped away": (
         lambda n, x: n.linear(n.linear_conv(x, 2, 3), 0.5, np.uint8, 0, "q", clip=(2, 9)),
