@@ -255,12 +255,8 @@ class Builder:
         op: Op
         if len(part.tensors) == 2:
             uniform = all(len(f) == 1 for f in (*factors, offset))
-            require(
-                uniform,
-                name,
-                "an addition must have one scale for all channels",
-                "quantize the sum before normalizing it",
-            )
+            cure = "quantize the sum before normalizing it"
+            require(uniform, name, "an addition must have one scale for all channels", cure)
             op = Add((factors[0][0], factors[1][0]), offset[0], low, high)
         else:
             op = Requantize(factors[0], offset, low, high)
