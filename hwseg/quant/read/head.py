@@ -11,7 +11,7 @@ from hwseg.ir import Head
 from hwseg.quant.read.attributes import attributes
 from hwseg.quant.read.builder import Builder
 from hwseg.quant.read.onnx_file import OnnxNode
-from hwseg.quant.read.wide import joined
+from hwseg.quant.read.wide import joined, joined_value
 
 
 def comparison(b: Builder, node: OnnxNode) -> None:
@@ -59,7 +59,7 @@ def final(b: Builder, node: OnnxNode) -> None:
 def head_of(b: Builder, output: str) -> Head:
     """What the network gives: an activation, or a convolution's accumulators."""
     value = b.values[output]
-    settled = b.settle(value, f"{output}/settled")
+    settled = joined_value(b, b.settle(value, f"{output}/settled"), f"{output}/sum")
     part = settled.parts[0]
     if part.split:
         part = joined(b, part, f"{output}/sum")

@@ -23,7 +23,7 @@ from hwseg.ops import Concat, Conv2d
 from hwseg.quant.read.builder import Builder
 from hwseg.quant.read.onnx_file import OnnxNode
 from hwseg.quant.read.quantizer import Quantizer
-from hwseg.quant.read.values import ZERO, Part, zipped
+from hwseg.quant.read.values import ZERO, Part, Value, zipped
 
 BASE = -128, 126
 """Ends of the base; both are even."""
@@ -70,17 +70,35 @@ def _never_negative(b: Builder, part: Part) -> bool:
 
 
 def joined(b: Builder, part: Part, name: str) -> Part:
-    """The part with the sum of its two maps instead of them: a 1x1 convolution, with weights 1."""
+    """The part with the sum of its two maps instead of them."""
     base = b.types[part.tensors[0]]
-    key = ("sum", part.tensors)
+    alone = Part(base.shape, part.tensors, (base.scale,) * 2, split=True)
+    total = _sum(b, (alone,), interval(b, part), name)
+    return replace(part, tensors=(total,), scales=part.scales[:1], split=False)
+
+
+def joined_value(b: Builder, value: Value, name: str) -> Value:
+    """A value of activations of one scale, some of 9 bits, as one tensor; any other as it is."""
+    if not _has_wide(b, value):
+        return value
+    ends = [interval(b, part) for part in value.parts]
+    total = _sum(b, value.parts, (min(low for low, _ in ends), max(high for _, high in ends)), name)
+    return replace(value, parts=(b.part(total),))
+
+
+def _sum(b: Builder, parts: tuple[Part, ...], ends: tuple[int, int], name: str) -> str:
+    """Bases and rests of activations added up, in [low, high]: a 1x1 convolution, with weights 1."""
+    tensors, channels = _maps(parts)
+    key = ("sum", tensors)
     if key not in b.made:
-        channels = base.shape[2]
-        weights = np.concatenate([np.eye(channels, dtype=np.int8)] * 2, axis=1)[:, :, None, None]
-        source, output = _beside(b, part.tensors, f"{part.tensors[0]}/both"), b.unused(f"{part.tensors[0]}/sum")
-        node = Node(b.fresh(name), Conv2d(1, channels, extra=2 * channels), (source,), output, weights)
+        outs = int(channels.max()) + 1
+        weights = np.ascontiguousarray(np.eye(outs, dtype=np.int8)[:, channels, None, None])
+        source, output = _beside(b, tensors, f"{tensors[0]}/both"), b.unused(f"{tensors[0]}/sum")
+        node = Node(b.fresh(name), Conv2d(1, outs, extra=len(channels)), (source,), output, weights)
         b.append(node)
-        b.made[key] = b.record(name, node.output, TensorType(base.shape, *interval(b, part), base.scale))
-    return replace(part, tensors=(b.made[key],), scales=part.scales[:1], split=False)
+        shape = (*parts[0].shape[:2], outs)
+        b.made[key] = b.record(name, output, TensorType(shape, *ends, parts[0].scales[0]))
+    return b.made[key]
 
 
 def operand(b: Builder, node: OnnxNode) -> tuple[str, np.ndarray]:
@@ -90,19 +108,30 @@ def operand(b: Builder, node: OnnxNode) -> tuple[str, np.ndarray]:
     """
     name = node.input(0)
     value = b.settle(b.value(node), name)
-    wide = [b.is_wide(part) for part in value.parts]
-    alike = len({part.scales[0] for part in value.parts}) == 1
-    if not any(wide) or not alike or not all(w or b.is_activation(p) for w, p in zip(wide, value.parts, strict=True)):
+    if not _has_wide(b, value):
         tensor = b.activation(node)
         return tensor, np.arange(b.types[tensor].shape[2])
     b.values[name] = value
-    tensors, channels, start = [part.tensors[0] for part in value.parts], [np.arange(value.shape[2])], 0
-    for is_wide, part in zip(wide, value.parts, strict=True):
-        if is_wide:
+    tensors, channels = _maps(value.parts)
+    return _beside(b, tensors, f"{name}/both"), channels
+
+
+def _has_wide(b: Builder, value: Value) -> bool:
+    """Is it all activations of one scale, and any of them of 9 bits?"""
+    wide = [b.is_wide(part) for part in value.parts]
+    whole = all(w or b.is_activation(part) for w, part in zip(wide, value.parts, strict=True))
+    return any(wide) and whole and len({part.scales[0] for part in value.parts}) == 1
+
+
+def _maps(parts: tuple[Part, ...]) -> tuple[tuple[str, ...], np.ndarray]:
+    """All maps of activations, rests last, and the model's channel of each of their channels."""
+    starts = np.cumsum([0, *(part.shape[2] for part in parts)])
+    tensors, channels = [part.tensors[0] for part in parts], [np.arange(starts[-1])]
+    for start, part in zip(starts, parts, strict=False):
+        if part.split:
             tensors.append(part.tensors[1])
             channels.append(np.arange(start, start + part.shape[2]))
-        start += part.shape[2]
-    return _beside(b, tuple(tensors), f"{name}/both"), np.concatenate(channels)
+    return tuple(tensors), np.concatenate(channels)
 
 
 def _beside(b: Builder, tensors: tuple[str, ...], output: str) -> str:

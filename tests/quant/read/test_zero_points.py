@@ -105,6 +105,8 @@ READERS: dict[str, Callable[[LinearNet, str, int], str]] = {
         n, again(n, n.node("Add", first(n, x, 128), first(n, x, 0, name="b")), z)
     ),
     "the head": lambda n, x, z: first(n, x, z),
+    "a joined head": lambda n, x, z: concat(n, first(n, x, 0, 2, "b"), first(n, x, z, 3), first(n, x, 40, 2, "c")),
+    "a head behind a factor": lambda n, x, z: by_channel(n, first(n, x, z)),
     "a sigmoid": lambda n, x, z: n.node("Sigmoid", first(n, x, z, 1)),
 }  # fmt: skip
 
