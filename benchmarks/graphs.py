@@ -44,6 +44,16 @@ class GraphBuilder:
         """Convolution; kernel 2 is the transposed one."""
         return self._sums(ConvTranspose2d(out) if kernel == 2 else Conv2d(kernel, out, stride), x, weight_bits)
 
+    def grouped(self, x: str, groups: int, kernel: int = 3, bits: int = 8) -> str:
+        """Convolution of channels of a group with those of the same group, with a requantizer."""
+        channels = self.types[x].shape[2]
+        y = self._sums(Conv2d(kernel, channels, 1, groups), x)
+        mine = np.arange(channels) * groups // channels
+        weights = self.nodes[-1].weights
+        assert weights is not None
+        weights[mine[:, None] != mine] = 0
+        return self._rounded(y, x, bits, signed=False)
+
     def transposed_sums(self, x: str, out: int, kernel: int, padding: int) -> str:
         """Transposed convolution of any kernel."""
         return self._sums(ConvTranspose2d(out, kernel, padding), x)

@@ -38,7 +38,7 @@ def main(base: Path, folder: Path, out: Path, steps: int = 600, size: int = 64) 
     for part, score in result.scores.items():
         print(f"Dice on {part}: {score}")
     merged, meta = load_network(run.folder / "best.pt")
-    export_qonnx(merged, out, (128, 128), meta["input"], meta["labels"], out.stem)
+    export_qonnx(merged, out, (128, 128), meta["input"], meta["labels"], out.stem, meta["seen"])
     return run
 
 

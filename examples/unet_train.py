@@ -30,7 +30,7 @@ def main(folder: Path, out: Path, steps: int = 300) -> None:
     for part, score in result.scores.items():
         print(f"Dice on {part}: {score}")
     network, meta = load_network(run.folder / "best.pt")
-    export_qonnx(network, out, (128, 128), meta["input"], meta["labels"], out.stem)
+    export_qonnx(network, out, (128, 128), meta["input"], meta["labels"], out.stem, meta["seen"])
     print(f"wrote {out}")
 
 

@@ -25,6 +25,7 @@ COMMANDS: Mapping[str, str] = {
     "adapt": "Adapt a trained network to other pictures with few parameters, then quantize it.",
     "search": "Choose the bits of every layer against predicted cycles.",
     "export": "Write a trained network as QONNX.",
+    "trust": "Fit where a model's masks may be wrong and which pictures to review.",
     "eval": "Measure Dice, IoU, HD95 and NSD of a model's integers on a data set.",
     "golden": "Run a model in exact integers and compare it with other executors.",
     "segment": "Segment pictures of any size, files, folders and volumes, by exact tiles.",

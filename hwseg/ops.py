@@ -82,11 +82,15 @@ class LoopNest:
 
 @dataclass(frozen=True)
 class Conv2d:
-    """y[oy, ox, oc] = sum over ky, kx, ic of x[oy*s + ky - p, ox*s + kx - p, ic] * w[oc, ic, ky, kx]."""
+    """y[oy, ox, oc] = sum over ky, kx, ic of x[oy*s + ky - p, ox*s + kx - p, ic] * w[oc, ic, ky, kx].
+
+    groups: channels fall into so many; weights between different ones are 0, and are not counted.
+    """
 
     kernel: int
     out_channels: int
     stride: int = 1
+    groups: int = 1
 
     @property
     def padding(self) -> int:
@@ -100,6 +104,9 @@ class Conv2d:
     def shape(self, x: Shape) -> Shape:
         k, s, p = self.kernel, self.stride, self.padding
         return (x[0] + 2 * p - k) // s + 1, (x[1] + 2 * p - k) // s + 1, self.out_channels
+
+    def macs(self, x: Shape) -> int:
+        return self.loops(x).macs // self.groups
 
     def loops(self, x: Shape) -> LoopNest:
         k, s, p = self.kernel, self.stride, self.padding
@@ -338,7 +345,5 @@ def shape(op: Op, inputs: Sequence[Shape]) -> Shape:
 
 
 def macs(op: Op, inputs: Sequence[Shape]) -> int:
-    """Multiply-accumulates with weights, from the loop nest."""
-    if isinstance(op, ConvTranspose2d):
-        return op.macs(inputs[0])
-    return op.loops(inputs[0]).macs if isinstance(op, WEIGHTED) else 0
+    """Multiply-accumulates with weights that the operation has; zeros that the engine multiplies are none."""
+    return op.macs(inputs[0]) if isinstance(op, Conv2d | ConvTranspose2d) else 0

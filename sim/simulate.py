@@ -15,7 +15,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -96,6 +96,8 @@ class Simulation:
     counters: Mapping[str, int]
     predicted_skipped: int = 0
     """Digit planes of windows that must be left out."""
+    sums: np.ndarray = field(default_factory=lambda: np.zeros((0, 0, 1), np.int32), repr=False)
+    """The head's integers [H, W, C], as the engine left them in memory."""
 
     @property
     def passed(self) -> bool:
@@ -180,6 +182,7 @@ def simulate_program(
         seconds=time.perf_counter() - started - built,
         counters={name: results[name] for name in ("read_beats", "write_beats", "walking", "skipped")},
         predicted_skipped=0 if left_out is None else left_out.skipped,
+        sums=head,
     )
 
 

@@ -84,6 +84,7 @@ NOT_MODULES = {
     "hwseg.fit",
     "hwseg.input",
     "hwseg.labels",
+    "hwseg.seen",
     "hwseg.normalize",
     "hwseg.input_scale",
     "hwseg.bit",

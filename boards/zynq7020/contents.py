@@ -34,10 +34,14 @@ SEGMENT = (
 )
 """Modules of `hwseg.segment` that packages need; `engines` has models and builds."""
 
+TRUST = ("__init__", "confidence", "fitted", "judge", "regions", "scores")
+"""Modules of `hwseg.trust` that need NumPy alone."""
+
 DRIVER = (
     *(f"{name}.py" for name in ("__init__", "borders", "errors", "files", "interrupts", "layout", "locks")),
     *(f"pictures/{name}.py" for name in (*PICTURES, *READER)),
     *(f"segment/{name}.py" for name in SEGMENT),
+    *(f"trust/{name}.py" for name in TRUST),
 )
 """Modules of hwseg that the driver needs, beside the package `runtime`."""
 
@@ -58,7 +62,7 @@ dependencies = ["{needs}"]
 hwseg = "{program}"
 
 [tool.setuptools]
-packages = ["hwseg", "hwseg.pictures", "hwseg.pictures.formats", "hwseg.runtime", "hwseg.segment"]
+packages = ["hwseg", "hwseg.pictures", "hwseg.pictures.formats", "hwseg.runtime", "hwseg.segment", "hwseg.trust"]
 """
 
 README = """# hwseg on the {title}
@@ -172,6 +176,27 @@ def notebook(board: Board) -> dict[str, Any]:
             "tiles = 1 if result.grid is None else len(result.grid)\n"
             'print(f"{tiles} tiles, {result.cycles} cycles, {milliseconds:.2f} ms, {share:.1f} % foreground")\n'
             "result.mask",
+        ),
+        (
+            "markdown",
+            "How sure the network is of each pixel (255 is sure), and whether a person should look at the picture: for "
+            "models to which `hwseg trust` has fitted that.",
+        ),
+        (
+            "code",
+            "shown = None\n"
+            "if model.judge is None:\n"
+            '    print(f"nothing was fitted to {model.name}: hwseg trust MODEL --data DIR, then compile it again")\n'
+            "else:\n"
+            "    share = 100 * result.deferred.mean()\n"
+            '    print(f"{result.review}; {share:.1f} % of the pixels are deferred, black below")\n'
+            "    shown = np.where(result.deferred, 0, result.confidence).astype(np.uint8)\n"
+            "    try:\n"
+            "        from PIL import Image\n\n"
+            "        shown = Image.fromarray(shown)\n"
+            "    except ImportError:  # a board without Pillow shows the numbers\n"
+            "        pass\n"
+            "shown",
         ),
         ("code", "accelerator.close()"),
     ]

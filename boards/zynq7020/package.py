@@ -47,6 +47,10 @@ from hwseg.runtime.entries import Entry
 from hwseg.runtime.fpga import BINARY, BIT, LARGEST, bit_to_bin, require_part
 from hwseg.runtime.model import MOST_CYCLES, TILES
 from hwseg.runtime.package import ALL_PLANES, CURE, FORMAT, MODEL, PACKAGE, PAGE, is_plain, turned_name
+from hwseg.trust.fitted import TRUST, Trust, parse
+from hwseg.trust.graph import linear
+from hwseg.trust.judge import KEY as TRUSTED
+from hwseg.trust.judge import packed
 
 OWNER = "hwseg-package"
 AGAIN = "run hwseg compile again"
@@ -78,6 +82,7 @@ class Build:
     input: TensorType
     pixels: PixelInput
     tiles: Mapping[str, Any]
+    trust: Trust | None
     top: bytes
     cells: bytes
     contents: Mapping[str, bytes]
@@ -150,6 +155,7 @@ def read_build(folder: Path) -> Build:
         head = _head(graph["head"].value)
         kind = _tensor_type(graph["tensors"][graph["input"].text()].value)
         pixels = _pixels(graph, kind, report["model"].text())
+        trust = _trust(graph, report["model"].text())
     except (ValueError, KeyError, TypeError, ZeroDivisionError) as error:
         raise HwsegError(str(folder), f"must be a build folder: {error!r}", AGAIN) from error
     return Build(
@@ -165,6 +171,7 @@ def read_build(folder: Path) -> Build:
         input=kind,
         pixels=pixels,
         tiles=_tiles(graph["tiles"]),
+        trust=trust,
         top=sealed.read("top.v"),
         cells=sealed.read(CELLS) if CELLS in sealed.digests or os.path.lexists(cells) else b"",
         contents=contents,
@@ -177,6 +184,14 @@ def _pixels(graph: Entry, kind: TensorType, model: str) -> PixelInput:
     classes = graph["tensors"][graph["head"]["tensor"].text()]["shape"].entries(3, 3)[2].integer(1)
     meaning = of_metadata(metadata, kind.shape[2], model).meaning
     return PixelInput(meaning, Quantizer(kind.scale[0], kind.low, kind.high), declared(metadata, classes, model))
+
+
+def _trust(graph: Entry, model: str) -> Trust | None:
+    """What was fitted to the model, from graph.json: `hwseg compile` has compared it with the network."""
+    if TRUST not in graph["metadata"].value:
+        return None
+    channels = graph["tensors"][graph["head"]["tensor"].text()]["shape"].entries(3, 3)[2].integer(1)
+    return parse(graph["metadata"][TRUST].text(), channels, f"{model}, metadata {TRUST}")
 
 
 def _tiles(entry: Entry) -> Mapping[str, Any]:
@@ -310,7 +325,8 @@ def _model_json(build: Build) -> dict[str, Any]:
     at_zero = golden.head_integers(head, np.zeros((1, 1, channels), np.int64))[0, 0]
     at_one = golden.head_integers(head, np.ones((1, 1, channels), np.int64))[0, 0]
     images = {what: build.contents[build.memory[what]["file"]] for what in ("program", "weights")}
-    return {
+    judge = {} if build.trust is None else {TRUSTED: packed(build.trust, *linear(head, channels))}
+    return judge | {
         "format": FORMAT,
         "name": build.name,
         "memory": {key: value for key, value in build.memory.items() if key != "tensors"},

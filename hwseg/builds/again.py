@@ -149,8 +149,8 @@ def overlay_of(
     progress(f"mask of {image.name}")
     graph = turned(load_graph(build), planes)
     q = read_fitting(image, graph, fit, page)
-    mask = golden.run(graph, q, taps=()).mask
-    return segmented(graph, q, mask, f"The mask that the exact integers find in {image.name}.")
+    found = golden.run(graph, q, taps=())
+    return segmented(graph, q, found, f"The mask that the exact integers find in {image.name}.")
 
 
 def calibrated(build: Path, planes: int) -> Picture | None:
@@ -160,4 +160,4 @@ def calibrated(build: Path, planes: int) -> Picture | None:
         return None
     graph = turned(load_graph(build), planes)
     q = stored_picture(build)
-    return segmented(graph, q, golden.run(graph, q, taps=()).mask, CALIBRATED)
+    return segmented(graph, q, golden.run(graph, q, taps=()), CALIBRATED)

@@ -28,6 +28,7 @@ from hwseg.report.text import csv_text, markdown
 from hwseg.rtl.cells import sim_cells
 from hwseg.target.array import choose_array, require_fit
 from hwseg.target.engine_text import in_background
+from hwseg.trust.graph import trust_of
 
 
 @dataclass(frozen=True)
@@ -77,6 +78,7 @@ def compile_model(
         read, copied = load(path), self_contained(path)
     else:
         copied, read = reshaped_file(Path(path), size)
+    fitted = trust_of(read)
     graph = turned(chosen(read, meaning), planes)
     pixels = choice_of(graph)
     picture = None if calibrate is None else read_fitting(Path(calibrate), graph, page=page)
@@ -107,10 +109,12 @@ def compile_model(
         report["planes"] = planes
         report["input"] = pixels.json(graph.name)
         report["warnings"] += [report["input"]["sentence"]] if pixels.origin == ASSUMED else []
+        if fitted is not None and trust_of(graph) is None:
+            report["warnings"].append(f"trust was fitted to all planes, so a build of {planes} has none")
         report["warnings"] += idle_lanes(program.plans, program.timing(), config)
         seen = None if picture is None else golden.run(graph, picture)
         report = with_energy(report, estimated_energy(program, clock, seen))
-        pictures = [] if picture is None or seen is None else [segmented(graph, picture, seen.mask, CALIBRATED)]
+        pictures = [] if picture is None or seen is None else [segmented(graph, picture, seen, CALIBRATED)]
         contents = {
             "program.bin": program.program,
             "weights.bin": program.weights,

@@ -11,13 +11,16 @@ from hwseg.boards import load_board
 from hwseg.borders import given
 from hwseg.compile.lower.dial import turned
 from hwseg.compile.program import Program, compile_graph
-from hwseg.errors import require
+from hwseg.errors import HwsegError, require
 from hwseg.files import verify_manifest
 from hwseg.ir import Graph
 from hwseg.pictures.choice import CHOSEN
 from hwseg.pictures.source import chosen
 from hwseg.quant.read.load import load
 from hwseg.rtl.config import parse_array
+from hwseg.trust.fitted import FIT
+from hwseg.trust.graph import judge_of, trust_of
+from hwseg.trust.judge import Judge
 
 CALIBRATION = "calibration.npy"
 """In a build folder: the integers [H, W, C] of the picture of `hwseg compile --calibrate`."""
@@ -54,6 +57,17 @@ def load_graph(folder: Path) -> Graph:
     with given(folder / "report.json", "a report of hwseg compile", "compile the model again"):
         report = json.loads((folder / "report.json").read_bytes())
     return _graph(folder, report)
+
+
+def judge_of_build(folder: Path) -> Judge:
+    """What judges the masks of a build; HwsegError where nothing was fitted to its model, with all its planes."""
+    planes = int(read_report(folder).get("planes", 8))
+    graph = turned(load_graph(folder), planes)
+    if trust_of(graph) is None:
+        few = f"a build of {planes} planes has none" if planes < 8 else "its model had none when it was compiled"
+        rule = f"must have metadata hwseg.trust, which say where masks may be wrong: {few}"
+        raise HwsegError(str(folder), rule, f"{FIT}, then compile it again")
+    return judge_of(graph)
 
 
 def _graph(folder: Path, report: Mapping[str, Any]) -> Graph:

@@ -16,6 +16,7 @@ from hwseg.commands.terminal import visible
 from hwseg.errors import HwsegError, require
 
 if TYPE_CHECKING:
+    from hwseg.datasets.faults import Faults
     from hwseg.datasets.pairs import Pair
     from hwseg.datasets.seen import Seen
     from hwseg.ir import Graph
@@ -50,6 +51,13 @@ if TYPE_CHECKING:
 @click.option("--execute", metavar="ARRAY", help="Compile for this array and let the program's instructions compute "
               "every mask, all maps compared with the golden model.")  # fmt: skip
 @click.option("--json", "out", type=click.Path(path_type=Path), help="Write every picture's metrics here.")
+@click.option("--trust", type=click.Path(path_type=Path), metavar="FOLDER", help="Measure instead what hwseg trust has "
+              "fitted; trust.json and trust.png go there.")  # fmt: skip
+@click.option("--shifted", metavar="SPLIT", default="", help="With --trust: a part of other origin, beside --split.")
+@click.option("--witness", multiple=True, metavar="flips2|flips4|flips8|planes4|MODEL", help="With --trust: another "
+              "sign of doubt, with its cycles; may be repeated.")  # fmt: skip
+@click.option("--bad", type=click.FloatRange(0, 1), default=0.8, show_default=True, help="With --trust: pictures of "
+              "less Dice are bad.")  # fmt: skip
 def command(
     model: Path,
     data: Path,
@@ -64,6 +72,10 @@ def command(
     ignore: int | None,
     execute: str | None,
     out: Path | None,
+    trust: Path | None,
+    shifted: str,
+    witness: tuple[str, ...],
+    bad: float,
 ) -> None:
     """Dice, IoU, HD95 and NSD at 2 pixels of MODEL's exact integers, each mean with a 95 % bootstrap interval.
 
@@ -87,8 +99,18 @@ def command(
     channels = graph.types[graph.input].shape[2]
     classes = graph.types[graph.head.tensor].shape[2]
     meant = chosen_labels(data, classes, labels, ignore, labels_of(graph))
-    pairs = _pictures(data, split, seed, model.parent, channels, meant, choice_of(graph).meaning)
+    source = model.parent, channels, meant, choice_of(graph).meaning
+    pairs = pictures_of(data, split, seed, *source)
     known = _known(declared(graph.metadata, model.name), pairs, model, split, insist)
+    if trust is not None:
+        from hwseg.commands.doubts import measure_trust
+
+        whole = planes == (8,) and not (layer_planes or execute or out)
+        require(whole, "--trust", "goes without --planes, --layer-planes, --execute and --json", "leave them out")
+        parts = {split: pairs} | ({shifted: pictures_of(data, shifted, seed, *source)} if shifted else {})
+        measure_trust(graph, parts, witness, fit or "", bad, trust)
+        return
+    require(not (shifted or witness), "--shifted", "and --witness go with --trust", "add --trust FOLDER")
     limits = [dial(graph, count, layer_planes) for count in planes]
     require(limits == [8] or not execute, "--execute", "takes all planes", "leave out --planes and --layer-planes")
     segment = _executed(graph, execute) if execute else None
@@ -108,41 +130,45 @@ def command(
         write_whole(out, (json.dumps(values, indent=1) + "\n").encode())
 
 
-def _pictures(
+def pictures_of(
     data: Path, part: str, seed: int | None, folder: Path, channels: int, labels: Labels, meaning: Meaning
 ) -> list[Pair]:
     """Pairs of a part, all of them sound: of the data's own split, else of the split of the run that the model lies in,
     else drawn.
     """
-    from hwseg.commands.looking import looking, show_faults
+    from hwseg.commands.looking import looking
     from hwseg.datasets import data as sets
     from hwseg.datasets import split
     from hwseg.datasets.faults import Faults
     from hwseg.datasets.look import look
 
-    parts, faults = sets.load(data, channels, labels.channels, seed or 0, extra=part, labels=labels), Faults()
+    faults = Faults()
+    parts = sets.load(data, channels, labels.channels, seed or 0, extra=part, labels=labels, faults=faults)
     run = None if sets.is_split(data) else split.of_run(folder)
     with looking() as told:
         looked = look(parts if run else {part: parts.get(part, [])}, meaning, told=told)
     wrong = {id(one.pair): one.faults for found in looked.values() for one in found}
-    every = [pair for pairs in parts.values() for pair in pairs]
     unread = [one for found in looked.values() for one in found if not one.digest]
-    if run is not None and not unread and run.knows(every):
+    _refuse(faults, [one.faults for one in unread], data)  # they may be of any part
+    if run is not None and run.knows([pair for pairs in parts.values() for pair in pairs]):
         rule = f"is {seed}, and the run {folder} has split this data with seed {run.seed}"
         require(seed in (None, run.seed) or not run.drawn, "--seed", rule, "leave it out: the run's split is used")
         parts, changes = run.arrange(parts)
         for sentence in changes.sentences():
             click.echo(visible(sentence), err=True)
-    for one in unread:  # which may be of any part
-        for fault in one.faults:
-            faults.add(fault)
     require(bool(parts.get(part)), str(data), f"has no {part} pictures", f"it has {', '.join(parts)}")
-    for pair in parts[part]:
-        for fault in wrong[id(pair)]:
-            faults.add(fault)
+    _refuse(faults, [wrong[id(pair)] for pair in parts[part]], data)
+    return parts[part]
+
+
+def _refuse(faults: Faults, more: Sequence[Sequence[HwsegError]], data: Path) -> None:
+    """Everything that is wrong, in one table if it is more than one."""
+    from hwseg.commands.looking import show_faults
+
+    for fault in (fault for found in more for fault in found):
+        faults.add(fault)
     show_faults(faults.found if len(faults.found) > 1 else (), str(data), "wrong")
     faults.refuse(str(data))
-    return parts[part]
 
 
 def _known(seen: Seen, pairs: Sequence[Pair], model: Path, part: str, insist: bool) -> dict[str, list[str]]:

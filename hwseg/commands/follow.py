@@ -10,13 +10,17 @@ from typing import Any
 from hwseg.commands.looking import looking, show_faults
 from hwseg.commands.terminal import console as plain_console
 
+REMARKS = 8
+"""Most remarks about a data set that are shown before training."""
+
 
 @dataclass(frozen=True)
 class Wanted:
     """What a run needs of its data.
 
     crop: side of a training crop, 0 where whole pictures are scaled.  before: what the network that it begins with has
-    seen.  folder: where that lies; a run's split there is kept.  split: the run's own, if it goes on.
+    seen.  folder: where that lies; a run's split there is kept.  split: the run's own, if it goes on.  scored: parts
+    that the exported model is scored with, further ones among them.
     """
 
     source: Path
@@ -29,14 +33,14 @@ class Wanted:
     before: Any
     folder: Path | None = None
     split: Any = None
-    extra: Sequence[str] = ()
+    scored: Sequence[str] = ()
 
     @staticmethod
-    def of(run: Any, source: Path, labels: Any, extra: Sequence[str] = ()) -> Wanted:
+    def of(run: Any, source: Path, labels: Any, scored: Sequence[str] = ()) -> Wanted:
         config = run.config
         return Wanted(
             source, run.unet, labels, run.meaning, config.seed, config.exclude, 0 if config.resize else config.size,
-            run.data.before, Path(config.init).parent if config.init else None, run.data.split, extra,
+            run.data.before, Path(config.init).parent if config.init else None, run.data.split, scored,
         )  # fmt: skip
 
 
@@ -54,7 +58,7 @@ def pictures(wanted: Wanted, quiet: bool = False) -> tuple[Any, bytes]:
 
     unet, place, faults = wanted.unet, str(wanted.source), Faults()
     parts = data.load(
-        wanted.source, unet.in_channels, unet.out_channels, wanted.seed, wanted.exclude, wanted.extra, wanted.labels,
+        wanted.source, unet.in_channels, unet.out_channels, wanted.seed, wanted.exclude, wanted.scored, wanted.labels,
         faults,
     )  # fmt: skip
     views = chosen_views(parts, MOST) if wanted.split is None and not quiet else []
@@ -71,9 +75,9 @@ def pictures(wanted: Wanted, quiet: bool = False) -> tuple[Any, bytes]:
         said += seen.sentences(wanted.before, parts, "the network that this begins with")
     found = survey(place, regrouped(looked, parts), wanted.labels, wanted.meaning, faults)
     if wanted.crop:
-        require_sizes(found.parts, wanted.crop, unet.multiple, faults)
+        require_sizes(found.parts, wanted.crop, unet.multiple, faults, wanted.scored)
     if not quiet:
-        show_faults(found.remarks, place, "to be known", stderr=False)
+        show_faults(found.remarks, place, "to be known", stderr=False, listed=REMARKS)
         show_faults(faults.found if len(faults.found) > 1 else (), place, "wrong")
     faults.refuse(place)
     for sentence in said:
@@ -81,11 +85,10 @@ def pictures(wanted: Wanted, quiet: bool = False) -> tuple[Any, bytes]:
     return parts, sheet(found) if views else b""
 
 
-def follow(run: Any, source: Path, train: Any, labels: Any, extra: Sequence[str] = (), every: Any = None) -> Any:
+def follow(run: Any, source: Path, train: Any, labels: Any, scored: Sequence[str] = (), every: Any = None) -> Any:
     """Train `run` on a folder or CSV file with a progress bar, and print what came of it.
 
-    extra: further parts that are to be scored afterwards, and are looked at before.  every: the pictures, if they were
-    looked at.
+    scored: parts that the exported model is scored with afterwards.  every: the pictures, if they were looked at.
     """
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -97,7 +100,7 @@ def follow(run: Any, source: Path, train: Any, labels: Any, extra: Sequence[str]
     if run.data.split is None:
         run.data.drawn = not data.is_split(source)
     if every is None:
-        every, sheet = pictures(Wanted.of(run, source, labels, extra), quiet)
+        every, sheet = pictures(Wanted.of(run, source, labels, scored), quiet)
         run.papers |= {"sheet.png": sheet} if sheet else {}
     parts = {part: pairs for part, pairs in every.items() if part in PARTS}
     console = plain_console(quiet=quiet)

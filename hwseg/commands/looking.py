@@ -27,12 +27,15 @@ def looking(quiet: bool = False) -> Iterator[Callable[[int, int], None]]:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console(stderr=True, quiet=quiet), transient=True) as bar:
+    shown = console(stderr=True, quiet=quiet)
+    with Progress(*columns, console=shown, transient=True, disable=not shown.is_terminal) as bar:
         task = bar.add_task("looking at pictures", total=None)
         yield lambda done, count: bar.update(task, completed=done, total=count)
 
 
-def show_faults(faults: Sequence[HwsegError], source: str, title: str, stderr: bool = True) -> None:
+def show_faults(
+    faults: Sequence[HwsegError], source: str, title: str, stderr: bool = True, listed: int = LISTED
+) -> None:
     """Everything that is wrong, or to be known, in one table: place, rule with value, cure."""
     from rich.table import Table
 
@@ -44,10 +47,10 @@ def show_faults(faults: Sequence[HwsegError], source: str, title: str, stderr: b
     table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False)
     for name in ("place", "what", "cure"):
         table.add_column(name, overflow="fold")
-    for (rule, cure), found in list(places.items())[:LISTED]:
+    for (rule, cure), found in list(places.items())[:listed]:
         table.add_row(", ".join(found[:NAMED]) + f" and {len(found) - NAMED} more" * (len(found) > NAMED), rule, cure)
-    if len(places) > LISTED:
-        table.add_row(f"... {len(places) - LISTED} more", "", "hwseg data --json lists all")
+    if len(places) > listed:
+        table.add_row(f"... {len(places) - listed} more", "", "hwseg data --json lists all")
     console(stderr=stderr).print(table)
 
 

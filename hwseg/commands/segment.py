@@ -31,6 +31,7 @@ from hwseg.commands.options import input_option, page_option
 @click.option(
     "--measure", type=click.Path(path_type=Path), help="CSV file for size, place and brightness of every object."
 )
+@click.option("--trust", is_flag=True, help="Write NAME.confidence.png, hatch deferred pixels, say what to review.")
 @click.option("--resume", is_flag=True, help="Go on with a run that was interrupted.")
 @input_option()
 @page_option()
@@ -45,6 +46,7 @@ def command(
     dask: str,
     overlay: bool,
     measure: Path | None,
+    trust: bool,
     resume: bool,
     meaning: str,
     page: int | None,
@@ -71,7 +73,7 @@ def command(
     with ExitStack() as stack:
         if os.path.isdir(source):
             stack.enter_context(in_use(source, shared=True))
-        engine = open_engine(source, on or "", meaning, size, model)
+        engine = open_engine(source, on or "", meaning, size, model, trust)
         stack.callback(engine.close)
         if engine.network.said:
             click.echo(visible(engine.network.said), err=True)

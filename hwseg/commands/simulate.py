@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from hwseg.sim.simulate import Simulation
+    from hwseg.trust.judge import Doubts
 
 
 def parse_latency(text: str) -> tuple[int, int]:
@@ -50,6 +51,7 @@ def parse_latency(text: str) -> tuple[int, int]:
     "--seed", type=int, default=1, show_default=True, help="Of latency, stalls and the memory's old contents."
 )
 @click.option("--skip", is_flag=True, help="Leave out leading zero planes; cycles are predicted for this picture.")
+@click.option("--trust", is_flag=True, help="Write confidence.png, hatch deferred pixels, say whether to review.")
 @click.option("--force", is_flag=True, help="Simulate even if the build's files were changed since they were written.")
 def command(
     build: Path,
@@ -63,18 +65,20 @@ def command(
     latency: str | None,
     seed: int,
     skip: bool,
+    trust: bool,
     force: bool,
 ) -> int:
     """Simulate BUILD's Verilog on a picture and compare every feature map with the golden model.
 
     The exit status is 1 if a value or, with a fixed latency, a cycle count differs.
     """
-    from hwseg.builds.read import load_graph, require_build
+    from hwseg.builds.read import judge_of_build, load_graph, require_build
     from hwseg.builds.simulation import simulate
     from hwseg.commands.terminal import Phases, visible
     from hwseg.files import MANIFEST, sha256, write_whole
     from hwseg.locks import in_use
     from hwseg.pictures.source import chosen, is_tensor, read_input
+    from hwseg.trust.judge import Doubts
 
     bounds = None if latency is None else parse_latency(latency)
     require_build(build, verify=False)
@@ -85,6 +89,7 @@ def command(
         q = read_input(image, graph, fit or "", page)
         if not is_tensor(image):
             say_input(graph)
+        judge = judge_of_build(build) if trust else None
         with Phases("building the simulator") as phases:
 
             def progress(cycles: int, predicted: int, layer: str) -> None:
@@ -94,7 +99,11 @@ def command(
             result = simulate(build, q, latency=bounds, seed=seed, verify=False, skip=skip, progress=progress)
         _print(result)
         found = {**as_json(result, {}), "image": image.name, "manifest": sha256(build / MANIFEST)}
-        paths = keep(folder, drawn(graph, q, result.mask), found)
+        doubts = None if judge is None else Doubts.of(judge, result.sums, result.mask)
+        if doubts is not None:
+            found["trust"] = doubts.json()
+            click.echo(visible(doubts.sentence()))
+        paths = keep(folder, drawn(graph, q, result.mask, doubts), found)
     if out is not None:
         write_whole(out, _npy(result.output))
     if json_path is not None:
@@ -131,14 +140,19 @@ def as_json(result: Simulation, paths: dict[str, Path]) -> dict[str, Any]:
     }
 
 
-def drawn(graph: Any, q: np.ndarray, mask: np.ndarray) -> dict[str, bytes]:
-    """The mask (0 and 255, or class numbers with a palette) and the overlay (its outline on the picture) as PNG."""
-    from hwseg.pictures.draw import mask_png, overlay_png
+def drawn(graph: Any, q: np.ndarray, mask: np.ndarray, doubts: Doubts | None = None) -> dict[str, bytes]:
+    """The mask (0 and 255, or class numbers with a palette) and the overlay (its outline on the picture) as PNG.
+
+    With doubts: the confidence, too, and deferred pixels hatched.
+    """
+    from hwseg.pictures.draw import confidence_png, mask_png, overlay_png
     from hwseg.pictures.source import labels_of
 
     labels = labels_of(graph)
-    overlay = overlay_png(q, graph.types[graph.input], mask, labels=labels)
-    return {"mask": mask_png(mask, labels), "overlay": overlay}
+    deferred = None if doubts is None else doubts.deferred
+    overlay = overlay_png(q, graph.types[graph.input], mask, labels=labels, deferred=deferred)
+    more = {} if doubts is None else {"confidence": confidence_png(doubts.confidence)}
+    return {"mask": mask_png(mask, labels), "overlay": overlay, **more}
 
 
 def keep(folder: Path, pictures: dict[str, bytes], found: dict[str, Any]) -> dict[str, Path]:

@@ -41,6 +41,10 @@ INSTEAD = {
 def _help(layer: Layer, bound: str) -> str:
     if layer.op.startswith("tconv") and layer.phases is not None:
         return f"a transposed convolution of 2x2, of a quarter of the cycles, or {NEAREST}"
+    if layer.op.startswith("grouped"):
+        return (
+            "dense convolutions of fewer channels: of a pass's 8 input channels each output has use for its group only"
+        )
     return INSTEAD.get(layer.op, HELP[bound])
 
 

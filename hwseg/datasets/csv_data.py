@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import io
 import os
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,12 +47,13 @@ def load_csv(
     """Pairs of each part, in the order of the lines."""
     rows = _rows(path, faults)
     require(bool(rows), str(path), "lists no picture", "add lines below the first")
-    left_out = without((stem(row.image) for row in rows), exclude, str(path), faults)
+    titles = _titles(rows, path.parent)
+    left_out = without(titles, exclude, str(path), faults)
     pairs: dict[str, list[Pair]] = {}
-    for row in rows:
+    for title, row in zip(titles, rows, strict=True):
         with each(faults):
-            if stem(row.image) not in left_out:
-                pairs[str(row.image)] = paired(row.image, row.mask, channels, labels)
+            if title not in left_out:
+                pairs[str(row.image)] = paired(row.image, row.mask, channels, labels, title)
     parts: dict[str, list[Pair]] = {}
     with each(faults):
         for part, names in _parts(rows, seed, path, extra).items():
@@ -60,6 +62,17 @@ def load_csv(
         with each(faults):
             require(bool(parts.get(part)), str(path), f"has no picture of part {part}")
     return chosen(parts, str(path), faults)
+
+
+def _titles(rows: Sequence[Row], folder: Path) -> list[str]:
+    """Names of the pictures, all different: the file's without its ending, with folders where that is not enough."""
+    short = [stem(row.image) for row in rows]
+    counts = Counter(short)
+    long = [(row.image.relative_to(folder).parent / name).as_posix() for name, row in zip(short, rows, strict=True)]
+    found = [name if counts[name] == 1 else full for name, full in zip(short, long, strict=True)]
+    again = Counter(found)
+    whole = [row.image.relative_to(folder).as_posix() for row in rows]
+    return [name if again[name] == 1 else full for name, full in zip(found, whole, strict=True)]
 
 
 def csv_parts(path: Path) -> list[str]:

@@ -68,7 +68,8 @@ def parts_of(source: Path | str) -> list[str]:
     if path.suffix.lower() == ".csv":
         names = csv_parts(path)
     else:
-        names = list(_json(path / SPLIT)) if os.path.lexists(path / SPLIT) else []
+        split = _json(path / SPLIT) if os.path.lexists(path / SPLIT) else {}
+        names = [key for key, value in split.items() if _is_list(value)]
     return [name for name in dict.fromkeys(names) if name and name not in (*PARTS, "input", "labels")]
 
 
@@ -199,11 +200,15 @@ def _split(
     parts: dict[str, list[str]] = {}
     for part in dict.fromkeys((*PARTS, *extra)):
         names = split.get(part, [])
-        valid = isinstance(names, list) and all(isinstance(name, str) for name in names)
-        require(valid, str(path), f"{part} must be a list of file names")
+        require(_is_list(names), str(path), f"{part} must be a list of file names")
         parts[part] = [name if name in stems else stem(Path(name)) for name in names]
     _check_split(path, parts, set(stems), faults)
     return parts
+
+
+def _is_list(value: Any) -> bool:
+    """Whether it is one of file names."""
+    return isinstance(value, list) and all(isinstance(name, str) for name in value)
 
 
 def _check_split(path: Path, parts: dict[str, list[str]], stems: set[str], faults: Faults | None) -> None:

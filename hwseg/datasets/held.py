@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hwseg.errors import file_errors
+from hwseg.errors import HwsegError, file_errors
 
 LIMIT = 1 << 31
 """Bytes of arrays that stay in memory."""
@@ -47,10 +47,14 @@ class Held:
 
     def _mapped(self, array: np.ndarray) -> np.ndarray:
         folder = self.folder or Path(tempfile.gettempdir())
-        with file_errors(folder), tempfile.TemporaryFile(dir=folder) as file:
-            np.ascontiguousarray(array).tofile(file)
-            file.flush()
-            view = mmap.mmap(file.fileno(), array.nbytes, access=mmap.ACCESS_READ)
+        try:
+            with file_errors(folder), tempfile.TemporaryFile(dir=folder) as file:
+                file.write(np.ascontiguousarray(array).data)
+                file.flush()
+                view = mmap.mmap(file.fileno(), array.nbytes, access=mmap.ACCESS_READ)
+        except HwsegError as error:
+            cure = "set TMPDIR to a folder with room for all pictures, unpacked"
+            raise HwsegError(error.place, error.rule, cure) from error
         return np.frombuffer(view, array.dtype).reshape(array.shape)
 
 

@@ -7,8 +7,10 @@ hashlib and NumPy let other threads run.  Of each picture there remain a few kil
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from itertools import groupby
 
@@ -27,6 +29,11 @@ from hwseg.pictures.table import spanned
 
 VALUES = 300
 """Most different values of a mask that are counted one by one."""
+
+LARGE = 1 << 25
+"""Numbers in a file of which one at a time is opened, so that memory does not grow with the threads."""
+
+_alone = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -99,7 +106,12 @@ def regrouped(looked: Mapping[str, Sequence[Looked]], parts: Mapping[str, Sequen
 
 
 def _file(pages: Sequence[tuple[str, Pair]], meaning: Meaning, wanted: set[int]) -> list[Looked]:
-    """All pages of one file; of its mask too."""
+    """All pages of one file, and of its mask."""
+    with _alone if pages[0][1].samples > LARGE else nullcontext():
+        return _opened(pages, meaning, wanted)
+
+
+def _opened(pages: Sequence[tuple[str, Pair]], meaning: Meaning, wanted: set[int]) -> list[Looked]:
     pair, faults = pages[0][1], Faults()
     image: Picture | None = None
     mask: Picture | None = None

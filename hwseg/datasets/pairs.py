@@ -34,7 +34,7 @@ class Pair:
     """One picture and its mask, as files, or as one page of both.
 
     channels: of the network's input.  labels: what the mask's values are.  bits: depth that the picture's header
-    declares.
+    declares.  samples: numbers in all of the picture's file, unpacked.  title: its name, where that is not the file's.
     """
 
     image: Path
@@ -43,12 +43,15 @@ class Pair:
     labels: Labels
     bits: int = 8
     page: int | None = None
+    samples: int = 0
+    title: str = ""
     _cache: dict[Any, Any] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def name(self) -> str:
         """Of the picture among those of its set; of a page with its number."""
-        return stem(self.image) if self.page is None else f"{stem(self.image)}#{self.page}"
+        title = self.title or stem(self.image)
+        return title if self.page is None else f"{title}#{self.page}"
 
     def picture(self) -> Raster:
         """As the file has it, read anew."""
@@ -125,16 +128,16 @@ def _mask(path: Path, labels: Labels, page: int | None) -> Classes:
     return found
 
 
-def paired(image: Path, mask: Path, channels: int, labels: Labels) -> list[Pair]:
+def paired(image: Path, mask: Path, channels: int, labels: Labels, title: str = "") -> list[Pair]:
     """A pair of files as it is, or one for each page of both; HwsegError where headers say that they do not fit."""
     picture, drawn = head(image), head(mask)
     require_size((picture.height, picture.width), (drawn.height, drawn.width), str(mask))
     rule = f"must hold {picture.pages} masks like its picture, holds {drawn.pages}"
     require(drawn.pages == picture.pages, str(mask), rule, "give each page of the picture a page of the mask")
     _require_channels(picture, channels, str(image))
-    if picture.pages == 1:
-        return [Pair(image, mask, channels, labels, picture.bits)]
-    return [Pair(image, mask, channels, labels, picture.bits, page) for page in range(picture.pages)]
+    numbers = [None] if picture.pages == 1 else list(range(picture.pages))
+    samples = picture.pages * picture.height * picture.width * picture.channels
+    return [Pair(image, mask, channels, labels, picture.bits, page, samples, title) for page in numbers]
 
 
 def _require_channels(picture: Head, channels: int, place: str) -> None:
@@ -152,8 +155,8 @@ def require_size(picture: Sequence[int], mask: Sequence[int], place: str) -> Non
 
 
 def chosen(parts: dict[str, list[Pair]], place: str, faults: Faults | None = None) -> dict[str, list[Pair]]:
-    """The parts, of which there must be something to train and something to validate on."""
-    for part in ("train", "val"):
+    """The parts, of which there must be something to train and something to validate on; none if that was a fault."""
+    for part in ("train", "val") if parts or faults is None else ():
         cure = "add some to its split, or let all be split anew"
         with each(faults):
             require(bool(parts.get(part)), place, f"has no {part} pictures", cure)

@@ -10,7 +10,7 @@ seed decided, because the data set says nothing of parts.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,8 @@ CURE = "put back what the run wrote, or begin another run"
 _NAMED = 5
 
 Parts = dict[str, list[Pair]]
+Place = tuple[str, str]
+"""Part and name."""
 
 
 @dataclass(frozen=True)
@@ -87,32 +89,38 @@ class Split:
                 now[part] |= {name: digest} if pair is None else {pair.name: pair.digest}
         return Split(now, self.seed, self.drawn)
 
-    def _places(self, parts: Mapping[str, Sequence[Pair]]) -> tuple[dict[tuple[str, str], Pair], Changes]:
-        """The picture of now for each part and name of the run; contents first: names may be given anew."""
-        contents = {digest: (part, name) for part in reversed(PARTS) for name, digest in self.parts[part].items()}
-        names = {name: (part, name) for part in PARTS for name in self.parts[part]}
-        places: dict[tuple[str, str], Pair] = {}
-        changed, new, renamed, moved = [], [], [], []
-        strange = []
+    def _places(self, parts: Mapping[str, Sequence[Pair]]) -> tuple[dict[Place, Pair], Changes]:
+        """The picture of now for each part and name of the run; contents come before names, which may be given anew."""
         every = [(part, pair) for part in PARTS for pair in parts.get(part, ())]
-        for part, pair in every:
-            place = contents.get(pair.digest)
-            if place is None:
-                strange.append(pair)
-            elif place in places:  # one more copy of a picture
-                new.append(pair.name)
-            else:
-                places[place] = pair
-                renamed += [f"{pair.name} (was {place[1]})"] if place[1] != pair.name else []
-                moved += [pair.name] if place[0] != part and not self.drawn else []
-        for pair in strange:
-            place = names.get(pair.name)
-            if place is None or place in places:
-                new.append(pair.name)
-            else:
-                places[place] = pair
-                changed.append(pair.name)
-        gone = [name for part in PARTS for name in self.parts[part] if (part, name) not in places]
+        known = [(part, name) for part in PARTS for name in self.parts[part]]
+        contents: dict[bytes, list[Place]] = {}
+        for part, name in known:
+            contents.setdefault(self.parts[part][name], []).append((part, name))
+        places: dict[Place, Pair] = {}
+        found: dict[int, Place] = {}
+
+        def place(pair: Pair, choices: Iterable[Place]) -> None:
+            free = next((one for one in choices if one not in places), None)
+            if free is not None and id(pair) not in found:
+                places[free], found[id(pair)] = pair, free
+
+        for _, pair in every:  # content and name, content alone, name alone
+            place(pair, [one for one in contents.get(pair.digest, ()) if one[1] == pair.name])
+        for _, pair in every:
+            place(pair, contents.get(pair.digest, ()))
+        same = set(found)
+        for _, pair in every:
+            if pair.digest not in contents:
+                place(pair, [one for one in known if one[1] == pair.name])
+        new = [pair.name for _, pair in every if id(pair) not in found]
+        changed = [pair.name for _, pair in every if id(pair) in found and id(pair) not in same]
+        renamed = [
+            f"{pair.name} (was {found[id(pair)][1]})"
+            for _, pair in every
+            if id(pair) in same and found[id(pair)][1] != pair.name
+        ]
+        moved = [p.name for part, p in every if id(p) in same and found[id(p)][0] != part and not self.drawn]
+        gone = [name for part, name in known if (part, name) not in places]
         return places, Changes(*map(tuple, (new, gone, changed, renamed, moved)))
 
     def inherited(self, parts: Mapping[str, Sequence[Pair]]) -> Parts:

@@ -114,15 +114,24 @@ def survey(
     return Survey(str(source), labels, meaning, looked, tuple(faults.found), tuple(remarks.found))
 
 
-def require_sizes(looked: Mapping[str, Sequence[Looked]], crop: int, multiple: int, faults: Faults) -> None:
-    """Pictures that are smaller than a crop, of those to train with, or than what the network's poolings divide."""
+def require_sizes(
+    looked: Mapping[str, Sequence[Looked]], crop: int, multiple: int, faults: Faults, scored: Sequence[str] = ()
+) -> None:
+    """Pictures that are smaller than a crop, of those to train with, or than what the network's poolings divide.
+
+    scored: parts whose pictures must have the size of a crop, because a model of that size is scored with them.
+    """
     for part, pictures in looked.items():
         least, why = (crop, ", the size of a training crop") if part == "train" else (multiple, "")
         cure = "lower --size, or leave it out with --exclude" if part == "train" else "leave it out with --exclude"
         for one in pictures:
-            rule = f"must be at least {least}x{least}{why}, not {one.size[1]}x{one.size[0]}"
+            size = f"{one.size[1]}x{one.size[0]}"
             if one.digest and min(one.size) < least:
+                rule = f"must be at least {least}x{least}{why}, not {size}"
                 faults.add(HwsegError(str(one.pair.image), rule, cure))
+            if one.digest and part in scored and one.size != (crop, crop):
+                rule = f"must be {crop}x{crop} like the model that is scored with it, not {size}"
+                faults.add(HwsegError(str(one.pair.image), rule, "set --size to its side, or scale all with --resize"))
 
 
 def chosen_views(parts: Mapping[str, Sequence[Pair]], most: int) -> list[Pair]:
@@ -170,10 +179,11 @@ def _copies(looked: Mapping[str, Sequence[Looked]], faults: Faults, remarks: Fau
             rule = f"is the same picture as {first.pair.name} of {first.part}, and is in {one.part}"
             cure = f"remove it, or leave it out with --exclude {one.pair.name.partition('#')[0]}"
             (faults if apart else remarks).add(HwsegError(str(one.pair.image), rule, cure))
+    every = list(same.values())
     told = set[int]()
     for i, j in content.near([one.hash for one in every], [one.small for one in every if one.small is not None]):
         one, other = every[i], every[j]
-        if one.part != other.part and one.digest != other.digest and j not in told:
+        if one.part != other.part and j not in told:
             told.add(j)
             rule = f"looks like {one.pair.name} of {one.part}, and is in {other.part} (says a perceptual hash)"
             remarks.add(HwsegError(str(other.pair.image), rule, "if it is a copy, put both in one part"))

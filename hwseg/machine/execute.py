@@ -46,9 +46,14 @@ def execute(program: Program, image: np.ndarray, policy: str = "eager", seed: in
 
 def checked(program: Program, image: np.ndarray) -> np.ndarray:
     """The mask that the program computes, uint8 [H, W]; refused where any map differs from the golden model's."""
+    return golden.mask(program.graph.head, checked_sums(program, image))
+
+
+def checked_sums(program: Program, image: np.ndarray) -> np.ndarray:
+    """The head's integers [H, W, C] that the program computes; refused as by `checked`."""
     found = execute(program, image)
     expected = golden.run(program.graph, image, taps=found).tensors
     for name in found.keys() & expected.keys():  # maps that only the engine has show in what is computed from them
         wrong = int((found[name] != expected[name]).sum())
         require(wrong == 0, name, f"differs from the golden model in {wrong} values", "report this program as a fault")
-    return golden.mask(program.graph.head, found[program.graph.head.tensor])
+    return found[program.graph.head.tensor]

@@ -31,9 +31,10 @@ def overlay_png(
     mask: np.ndarray,
     reference: np.ndarray | None = None,
     labels: Labels | None = None,
+    deferred: np.ndarray | None = None,
 ) -> bytes:
     """The input's integers stretched to grey or colour, each class outlined, in the colours that `labels` declare;
-    `reference`'s outline in white, if given.
+    `reference`'s outline in white, if given; `deferred` pixels, bool [H, W], hatched in white.
 
     A mask of another size than the picture's is laid over it: the smaller one of both is enlarged by nearest neighbour.
     """
@@ -53,7 +54,23 @@ def overlay_png(
         inside = np.kron(region, np.ones((scale, scale), bool))
         canvas[inside] = (0.8 * canvas[inside] + 0.2 * colour).astype(np.uint8)
         canvas[outline(region, scale)] = colour
+    if deferred is not None:
+        canvas[_hatched(enlarged(deferred, height, width), scale)] = (255, 255, 255)
     return _png(canvas)
+
+
+def confidence_png(confidence: np.ndarray) -> bytes:
+    """Confidence, uint8 [H, W], as it is: black is a coin's toss, white is sure (`hwseg.trust.confidence`)."""
+    return _png(np.asarray(confidence, np.uint8))
+
+
+def _hatched(region: np.ndarray, scale: int) -> np.ndarray:
+    """Diagonal lines, a third of them, through a region enlarged by `scale`."""
+    large = np.kron(region, np.ones((scale, scale), bool))
+    rows, columns = np.arange(large.shape[0])[:, None], np.arange(large.shape[1])
+    width = max(1, large.shape[0] // 256)
+    lines: np.ndarray = large & ((rows + columns) // width % 3 == 0)
+    return lines
 
 
 def enlarged(image: np.ndarray, height: int, width: int) -> np.ndarray:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from hwseg import golden
 from hwseg.clock.timeline import Timeline
 from hwseg.clock.timing import STARTUP
 from hwseg.ir import Graph
@@ -22,6 +23,8 @@ from hwseg.report.pages.network import network
 from hwseg.report.pages.render import page
 from hwseg.report.pages.roofline import roofline
 from hwseg.target.resources import MARGIN
+from hwseg.trust.graph import judge_with, trust_of
+from hwseg.trust.judge import Doubts
 
 
 @dataclass(frozen=True)
@@ -35,9 +38,15 @@ class Picture:
 CALIBRATED = "The mask that the exact integers find in the calibration picture."
 
 
-def segmented(graph: Graph, q: np.ndarray, mask: np.ndarray, caption: str) -> Picture:
-    """The input's integers with the mask's outline."""
-    return Picture(overlay_png(q, graph.types[graph.input], mask, labels=labels_of(graph)), caption)
+def segmented(graph: Graph, q: np.ndarray, result: golden.Result, caption: str) -> Picture:
+    """The input's integers with the mask's outline; pixels that are deferred hatched, where that was fitted."""
+    trust, mask, deferred = trust_of(graph), result.mask, None
+    if trust is not None:
+        doubts = Doubts.of(judge_with(graph, trust), result.tensors[graph.head.tensor], mask)
+        caption = f"{caption} Hatched pixels are deferred to a person. {doubts.sentence().capitalize()}."
+        deferred = doubts.deferred
+    overlay = overlay_png(q, graph.types[graph.input], mask, labels=labels_of(graph), deferred=deferred)
+    return Picture(overlay, caption)
 
 
 def html(

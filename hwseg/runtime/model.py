@@ -20,6 +20,8 @@ from hwseg.pictures.packed import KEY, PixelInput
 from hwseg.pictures.table import Quantizer
 from hwseg.pictures.tiles import Reach, of_json
 from hwseg.runtime.entries import Entry
+from hwseg.trust import fitted, judge
+from hwseg.trust.judge import Judge
 
 MOST = 1 << 16
 """Rows, columns or channels of a tensor, whatever a file says."""
@@ -77,7 +79,7 @@ class Model:
 
     files, folder: the package, and the model's folder in it.  pixels: what pictures and classes are to it.
     tiles: how far a pixel of its mask looks, or why pictures cannot be cut for it.
-    cycles: as the compiler predicts them for one picture.
+    cycles: as the compiler predicts them for one picture.  judge: of its masks' doubts, where that was fitted.
     """
 
     name: str
@@ -95,6 +97,7 @@ class Model:
     tiles: Reach | str
     cycles: int
     layers: tuple[str, ...]
+    judge: Judge | None = None
 
     @property
     def head_bytes(self) -> int:
@@ -158,6 +161,7 @@ def read_model(content: Entry, files: Sealed, folder: str, name: str, array: str
         tiles=_tiles(content[TILES], entered, layout),
         cycles=content["cycles"].integer(1, MOST_CYCLES),
         layers=tuple(layer.text() for layer in content["layers"].entries()),
+        judge=_judge(content[judge.KEY], channels) if judge.KEY in content.value else None,
     )
 
 
@@ -185,6 +189,22 @@ def _tiles(entry: Entry, tensor: TensorLayout, head: TensorLayout | HeadLayout) 
     if head.shape[:2] != tensor.shape[:2]:
         raise entry.fail(f"must be refused: the mask has {head.shape[0]}x{head.shape[1]} pixels")
     return found
+
+
+def _judge(entry: Entry, channels: int) -> Judge:
+    """What was fitted to the network, and its head's logits, exactly."""
+    trust = _declared(entry["fitted"], lambda text: fitted.parse(text, channels))
+    scale, offset = (
+        tuple(_fraction(one) for one in entry[name].entries(channels, channels)) for name in ("scale", "offset")
+    )
+    return Judge.of(trust, scale, offset)
+
+
+def _fraction(entry: Entry) -> Fraction:
+    """A fraction, as `str` writes it; the products of float32 constants have long ones."""
+    if not re.fullmatch(r"-?[0-9]{1,300}(/[1-9][0-9]{0,299})?", entry.text()):
+        raise entry.fail(f"must be a fraction, is {entry.value[:20]!r}")
+    return Fraction(entry.text())
 
 
 def _scale(entry: Entry) -> Fraction:

@@ -7,15 +7,19 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from numbers import Real
 from typing import Protocol
 
 import numpy as np
 
 from hwseg.errors import HwsegError, require
+from hwseg.pictures.fit import nearest
 from hwseg.pictures.tiles import Grid
 from hwseg.runtime.loaded import Loaded
 from hwseg.runtime.model import Model
+from hwseg.trust.fitted import FIT
+from hwseg.trust.judge import Judge, Review
 
 LONGEST = 86_400.0
 """Seconds: every wait has a limit."""
@@ -40,6 +44,43 @@ class Mask:
     def logits(self) -> np.ndarray:
         """The model's numbers before its activation, float32 [H, W, C]."""
         return self.model.head.logits(self.sums)
+
+    @property
+    def confidence(self) -> np.ndarray:
+        """How sure the network is of every pixel's class, uint8 [H, W] (`hwseg.trust.confidence`); 255 is sure.
+
+        HwsegError, as from `deferred` and `review`, where nothing was fitted to the model.
+        """
+        found = self._sure[0]
+        return found if found.shape == self.mask.shape else nearest(found, (self.mask.shape[0], self.mask.shape[1]))
+
+    @property
+    def deferred(self) -> np.ndarray:
+        """The pixels that a person should decide, bool [H, W]."""
+        return self._judge.deferred(self.confidence)
+
+    @property
+    def review(self) -> Review:
+        """Whether a person should look at the picture: `verdict`, "accept" or "review", and the `reason` in words."""
+        return self._judge.review(*self._sure)
+
+    @cached_property
+    def _sure(self) -> tuple[np.ndarray, np.ndarray]:
+        """Confidence and mask of the network's own size."""
+        own = self.mask if self.sums.shape[:2] == self.mask.shape else self.model.head.mask(self.sums)
+        return self._judge.confidence(self.sums, own), own
+
+    @property
+    def _judge(self) -> Judge:
+        return judge_of(self.model)
+
+
+def judge_of(model: Model) -> Judge:
+    """What judges a model's masks; HwsegError where nothing was fitted to it."""
+    if model.judge is None:
+        rule = "says nothing of doubt: its package has no trust"
+        raise HwsegError(f"model {model.name}", rule, f"{FIT}, then compile and package it again")
+    return model.judge
 
 
 class Owner(Protocol):

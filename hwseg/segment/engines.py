@@ -21,6 +21,7 @@ from hwseg.reach import reach, reshaped
 from hwseg.runtime.package import PACKAGE
 from hwseg.segment.network import Engine, Network
 from hwseg.segment.packaged import BOARD, open_package
+from hwseg.trust.graph import judge_of
 
 if TYPE_CHECKING:
     from hwseg.compile.program import Program  # jobs of the golden model start without the compiler
@@ -49,7 +50,8 @@ class Golden:
 
     def classes(self, integers: np.ndarray) -> np.ndarray:
         size = integers.shape[0], integers.shape[1]
-        return golden.run(reshaped(self.graph, size), integers, taps=()).mask
+        found = golden.run(reshaped(self.graph, size), integers, taps=())
+        return self.network.result(found.tensors[self.graph.head.tensor], found.mask)
 
     def each(self, inputs: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
         return map(self.classes, inputs)
@@ -71,9 +73,10 @@ class Compiled:
         return self.network.size
 
     def classes(self, integers: np.ndarray) -> np.ndarray:
-        from hwseg.machine.execute import checked
+        from hwseg.machine.execute import checked_sums
 
-        return checked(self.program, integers)
+        sums = checked_sums(self.program, integers)
+        return self.network.result(sums, golden.mask(self.program.graph.head, sums))
 
     def each(self, inputs: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
         return map(self.classes, inputs)
@@ -98,20 +101,22 @@ class Simulated(Compiled):
             f"a tile on the simulated engine differs from the golden model: {found.first_mismatch or 'it did not end'}"
         )
         require(found.passed, str(self.folder), rule, "run hwseg simulate on it, and report what it finds")
-        return np.asarray(found.mask)
+        return self.network.result(found.sums, np.asarray(found.mask))
 
 
-def open_engine(source: Path, on: str = "", meaning: str = "", tile: Size | None = None, model: str = "") -> Engine:
+def open_engine(
+    source: Path, on: str = "", meaning: str = "", tile: Size | None = None, model: str = "", trust: bool = False
+) -> Engine:
     """What computes, from a model file, a build or a package.
 
     on: one of `TARGETS`; by default the golden model, of a package the board.  meaning: as of --input.  tile: of the
-    golden model, else chosen.  model: of a package, else its first.
+    golden model, else chosen.  model: of a package, else its first.  trust: whether confidence is wanted, too.
     """
     place, rule = str(source), "must be a model, a build or a package, but there is none"
     require(os.path.exists(source), place, rule, "check the path")
     if os.path.isfile(source / PACKAGE):
         _require_none({"--tile": tile, "--input": meaning}, "a package's models have what they were compiled with")
-        return open_package(source, on or BOARD, model)
+        return open_package(source, on or BOARD, model, trust)
     _require_none({"--model": model}, "a model or a build is one model")
     build, on = os.path.isdir(source), on or "golden"
     rule, cure = f"needs a package, {source} is a {'build' if build else 'model file'}", "make one with hwseg package"
@@ -123,14 +128,14 @@ def open_engine(source: Path, on: str = "", meaning: str = "", tile: Size | None
     )
     if on == "golden":
         graph, digest = _graph(source, meaning)
-        return Golden(graph, network_of(graph, digest), tile)
+        return Golden(graph, network_of(graph, digest, trust), tile)
     from hwseg.builds.read import load_build
 
     _, program, _ = load_build(source)
     program_graph = program.graph
     if meaning:
         program_graph = chosen(program_graph, meaning)
-    network = network_of(program_graph, sha256(source / MANIFEST))
+    network = network_of(program_graph, sha256(source / MANIFEST), trust)
     return Compiled(program, network) if on == "machine" else Simulated(program, network, folder=source)
 
 
@@ -152,10 +157,10 @@ def _graph(source: Path, meaning: str) -> tuple[Graph, str]:
     return chosen(turned(load_graph(source), planes), meaning), sha256(source / MANIFEST)
 
 
-def network_of(graph: Graph, digest: str) -> Network:
-    """What a graph wants of pictures."""
+def network_of(graph: Graph, digest: str, trust: bool = False) -> Network:
+    """What a graph wants of pictures; with `trust` HwsegError where nothing was fitted to it."""
     kind, choice = graph.types[graph.input], choice_of(graph)
     pixels = PixelInput(choice.meaning, quantizer(kind), labels_of(graph))
     looks = None if choice.meaning.fit == "resize" else reach(graph)
     said = choice.sentence(graph.name) if choice.origin == "assumed" else ""
-    return Network(graph.name, kind.shape, pixels, looks, digest, said)
+    return Network(graph.name, kind.shape, pixels, looks, digest, said, judge_of(graph) if trust else None)

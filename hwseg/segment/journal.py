@@ -3,7 +3,7 @@
     OUT/.hwseg-segment/              or .NAME.hwseg-segment beside a single mask
         finished.jsonl               masks that are written: name, digest of their plan, SHA-256
         NAME.tiles/plan.json         what its classes follow from
-        NAME.tiles/classes           uint8 [pictures, H, W]
+        NAME.tiles/classes           uint8 [pictures, H, W], or [pictures, H, W, 2] with confidence
         NAME.tiles/tiles.jsonl       picture, tile, SHA-256 of its classes; written after these
 
 The folder is removed when all masks are written.  A line that a crash tore, and a tile whose classes are not what its
@@ -39,14 +39,19 @@ def folder_of(out: Path, single: bool) -> Path:
 
 @dataclass(frozen=True)
 class Written:
-    """Files of an item, the mask first, and the share of its pixels that are not background."""
+    """Files of an item, the mask first, and the share of its pixels that are not background.
+
+    reviews: of each picture, whether a person should look at it, where that was asked for.
+    """
 
     files: tuple[Path, ...]
     foreground: float
+    reviews: tuple[str, ...] = ()
 
     def json(self) -> dict[str, Any]:
         """For the journal."""
-        return {"files": [path.name for path in self.files], "foreground": self.foreground}
+        files = [path.name for path in self.files]
+        return {"files": files, "foreground": self.foreground, "reviews": list(self.reviews)}
 
 
 class Run:
@@ -135,10 +140,13 @@ class Lines:
 
 
 class Classes:
-    """The class maps of an item while they grow.  Raises HwsegError for those of another plan."""
+    """The class maps of an item while they grow.  Raises HwsegError for those of another plan.
 
-    def __init__(self, folder: Path, plan: Plan) -> None:
-        self.plan, self.folder = plan, folder
+    layers: bytes of a pixel: its class, and with 2 how sure that is.
+    """
+
+    def __init__(self, folder: Path, plan: Plan, layers: int = 1) -> None:
+        self.plan, self.folder, self.layers = plan, folder, layers
         self.shape = (len(plan.item.pages), *plan.item.size)
         place = folder / "plan.json"
         with file_errors(folder):
@@ -152,7 +160,7 @@ class Classes:
             else:
                 write_whole(place, json.dumps({"plan": plan.digest}).encode())
             self._handle = os.open(folder / "classes", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
-            os.ftruncate(self._handle, int(np.prod(self.shape)))
+            os.ftruncate(self._handle, layers * int(np.prod(self.shape)))
         self._lines = Lines(folder / "tiles.jsonl")
 
     def finished(self) -> set[tuple[int, int]]:
@@ -180,9 +188,9 @@ class Classes:
         self._lines.add({"picture": number, "tile": index, "sha256": _digest(kept)})
 
     def maps(self) -> np.ndarray:
-        """All of them, uint8 [pictures, H, W], from the disk as they are looked at."""
+        """All of them, uint8 [pictures, H, W, layers], from the disk as they are looked at."""
         with file_errors(self.folder):
-            return np.memmap(self.folder / "classes", np.uint8, "r", shape=self.shape)
+            return np.memmap(self.folder / "classes", np.uint8, "r", shape=(*self.shape, self.layers))
 
     def close(self) -> None:
         """Nothing is put any more."""
@@ -197,7 +205,7 @@ class Classes:
         return _within(rows, height), _within(columns, width)
 
     def _offset(self, number: int, row: int, column: int) -> int:
-        return (number * self.shape[1] + row) * self.shape[2] + column
+        return ((number * self.shape[1] + row) * self.shape[2] + column) * self.layers
 
     def _read(self, number: int, tile: Tile) -> np.ndarray:
         rows, columns = self._place(tile)

@@ -13,6 +13,7 @@ from hwseg.pictures.tiles import Size
 from hwseg.runtime.accelerator import Accelerator
 from hwseg.runtime.model import Model
 from hwseg.runtime.package import MODEL, read_package
+from hwseg.runtime.run import judge_of
 from hwseg.segment.network import Network
 
 BOARD, SIMULATION = "board", "simulation"
@@ -36,26 +37,27 @@ class Packaged:
         return next(self.each((integers,)))
 
     def each(self, inputs: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
-        return (found.mask for found in self.accelerator.stream(inputs, self.model))
+        return (self.network.result(found.sums, found.mask) for found in self.accelerator.stream(inputs, self.model))
 
     def close(self) -> None:
         self.accelerator.close()
 
 
-def open_package(folder: Path, on: str, model: str = "") -> Packaged:
+def open_package(folder: Path, on: str, model: str = "", trust: bool = False) -> Packaged:
     """The accelerator of a package with one of its models, by default the first; HwsegError where there is no board."""
     cure = f"use --on {BOARD} or --on {SIMULATION}, or give the build that the package was made of"
     require(on in (BOARD, SIMULATION), f"--on {on}", f"needs a model or a build, {folder} is a package", cure)
     found = read_package(folder)
-    network = network_of(found.model(model or found.models[0]))
+    network = network_of(found.model(model or found.models[0]), trust)
     return Packaged(Accelerator.open(folder, on), network.name, network, on)
 
 
-def network_of(model: Model) -> Network:
-    """What a model of a package wants of pictures."""
+def network_of(model: Model, trust: bool = False) -> Network:
+    """What a model of a package wants of pictures; with `trust` HwsegError where nothing was fitted to it."""
     scaled = model.pixels.meaning.fit == "resize"
     if not scaled and isinstance(model.tiles, str):
         raise HwsegError(model.name, f"cannot be cut into tiles: {model.tiles}", ALONE)
     reach = None if scaled or isinstance(model.tiles, str) else model.tiles
     digest = model.files.digests[f"{model.folder}/{MODEL}"]
-    return Network(model.name, model.input.shape, model.pixels, reach, digest)
+    judge = judge_of(model) if trust else None
+    return Network(model.name, model.input.shape, model.pixels, reach, digest, judge=judge)

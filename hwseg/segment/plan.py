@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -78,17 +78,22 @@ class Plan:
 
 
 def items_of(
-    inputs: Sequence[Path], out: Path, page: int | None, overlay: bool = False, measure: Path | None = None
+    inputs: Sequence[Path],
+    out: Path,
+    page: int | None,
+    drawings: Mapping[str, str] | None = None,
+    measure: Path | None = None,
 ) -> tuple[Item, ...]:
     """Every picture of the inputs, and where its mask goes: to `out` if it names the one file, else into it.
 
-    overlay, measure: what else is written; HwsegError where one file would replace another.
+    drawings, measure: what else is written, the former by `drawing_of`, in words; HwsegError where one file would
+    replace another.
     """
     sources = list(_sources(inputs))
     require(bool(sources), "INPUT", "must be pictures, there is none", "name files or folders of pictures")
     to_file = list(inputs) == sources and len(sources) == 1 and not os.path.isdir(out) and kind_of(out) != ""
     found = [_item(source, page, out, to_file) for source in sources]
-    _require_apart(found, overlay, measure)
+    _require_apart(found, drawings or {}, measure)
     return tuple(found)
 
 
@@ -147,17 +152,18 @@ def _item(source: Path, page: int | None, out: Path, to_file: bool) -> Item:
     return Item(source, page, found, known, target, kind)
 
 
-def overlay_of(item: Item, page: int) -> Path:
-    """Where the outlines of one of its pictures go: NAME.overlay.png, or NAME.overlay-0003.png of several."""
+def drawing_of(item: Item, page: int, what: str = "overlay") -> Path:
+    """Where a drawing of one of its pictures goes: NAME.overlay.png, or NAME.overlay-0003.png of several."""
     ending = "" if item.head.pages == 1 else f"-{page:04d}"
-    return item.out.with_name(f"{stem(item.out)}.overlay{ending}.png")
+    return item.out.with_name(f"{stem(item.out)}.{what}{ending}.png")
 
 
-def _require_apart(found: Sequence[Item], overlay: bool, measure: Path | None) -> None:
+def _require_apart(found: Sequence[Item], drawings: Mapping[str, str], measure: Path | None) -> None:
     """No file that is written replaces another, nor a picture."""
     written = [(item.out, f"the mask of {item.source}") for item in found]
-    if overlay:
-        written += [(overlay_of(item, page), f"the outlines of {item.source}") for item in found for page in item.pages]
+    for what, words in drawings.items():
+        pages = [(item, page) for item in found for page in item.pages]
+        written += [(drawing_of(item, page, what), f"{words} {item.source}") for item, page in pages]
     if measure is not None:
         written.append((measure, "the table of --measure"))
     seen: dict[str, str] = {}

@@ -39,6 +39,8 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("--model", default="", help="which model of the package [its first]")
     one.add_argument("--overlay", action="store_true", help="draw each mask's outline on its picture, too")
     one.add_argument("--measure", type=Path, help="CSV file for size, place and brightness of every object")
+    told = "write NAME.confidence.png, hatch deferred pixels, say what to review"
+    one.add_argument("--trust", action="store_true", help=told)
     one.add_argument("--resume", action="store_true", help="go on with a run that was interrupted")
     one.add_argument("--page", type=_page, help="which picture of a file that holds several, from 0")
     return whole
@@ -71,7 +73,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _segment(given: argparse.Namespace) -> None:
     options = Options(given.page, overlay=given.overlay, measure=given.measure, resume=given.resume)
-    with closing(open_package(given.package, given.on, given.model)) as engine, closing(Progress()) as show:
+    with (
+        closing(open_package(given.package, given.on, given.model, given.trust)) as engine,
+        closing(Progress()) as show,
+    ):
         found = segment(engine, given.inputs, given.out, options, show)
     for line in lines(engine.on, found, given.measure):
         print(printable(line))

@@ -36,14 +36,19 @@ class Options:
         return {"overlay": self.overlay, "measure": self.measure is not None}
 
 
-def finish(each: Plan, maps: np.ndarray, network: Network, options: Options, run: Run) -> Written:
-    """Everything that is made of an item's class maps [pictures, H, W]; the mask last, whole or not at all."""
-    item, labels = each.item, network.pixels.labels
-    files = []
+def finish(each: Plan, found: np.ndarray, network: Network, options: Options, run: Run) -> Written:
+    """Everything that is made of an item's maps [pictures, H, W, layers]; the mask last, whole or not at all."""
+    item, labels, maps = each.item, network.pixels.labels, found[..., 0]
+    files, reviews = [], ()
+    if network.judge is not None:
+        from hwseg.segment.draw import doubts
+
+        drawn, reviews = doubts(each, found, network)
+        files += drawn
     if options.overlay:
         from hwseg.segment.draw import overlays
 
-        files += overlays(item, maps, network)
+        files += overlays(item, found, network)
     if options.measure is not None:
         from hwseg.segment.measure import csv_text, measured
 
@@ -53,7 +58,7 @@ def finish(each: Plan, maps: np.ndarray, network: Network, options: Options, run
         item.out.parent.mkdir(parents=True, exist_ok=True)
         write(item, maps, geometry, labels, network.name, run.tiles(item) / item.out.name)
     foreground = sum(int(np.count_nonzero(plane)) for plane in maps) / each.pixels
-    return Written((item.out, *files), foreground)
+    return Written((item.out, *files), foreground, reviews)
 
 
 def gather(run: Run, plans: list[Plan], options: Options) -> None:

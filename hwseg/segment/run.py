@@ -32,7 +32,8 @@ Progress = Callable[[str, int, int], None]
 class Segmented:
     """A mask that was written.  pixels: of its pictures; computed: of the tiles.  foreground: share of the pixels.
 
-    resumed: tiles that an interrupted run had finished.  files: the mask, and what was drawn.
+    resumed: tiles that an interrupted run had finished.  files: the mask, and what was drawn.  reviews: of each
+    picture, whether a person should look at it.
     """
 
     plan: Plan
@@ -42,6 +43,7 @@ class Segmented:
     resumed: int
     seconds: float
     files: tuple[Path, ...]
+    reviews: tuple[str, ...] = ()
 
 
 def nothing(name: str, done: int, total: int) -> None:
@@ -57,12 +59,16 @@ def segment(
     when it is interrupted, or when the disk is full, is kept for `Options.resume`.  `out` is locked for the time.
     """
     options = options or Options()
-    items = items_of(inputs, out, options.page, options.overlay, options.measure)
+    drawings = {"overlay": "the outlines of"} if options.overlay else {}
+    if engine.network.judge is not None:
+        drawings["confidence"] = "the confidence of"
+    items = items_of(inputs, out, options.page, drawings, options.measure)
     _require_writable(options.measure)
     require(
         out.suffix == "" or len(items) == 1 or not os.path.isfile(out), str(out), "must be a folder", "name another"
     )
-    plans = [plan(item, engine, options.content()) for item in items]
+    content = options.content() | ({} if engine.network.judge is None else {"trust": True})
+    plans = [plan(item, engine, content) for item in items]
     for item in items:
         require_possible(item, engine.network.pixels.labels, engine.network.name)
     total = sum(each.tiles for each in plans)
@@ -103,13 +109,14 @@ def _again(run: Run, each: Plan) -> Segmented | None:
     if known is None:
         return None
     files = tuple(each.item.out.with_name(str(name)) for name in known["files"])
-    return Segmented(each, each.pixels, 0, float(known["foreground"]), each.tiles, 0.0, files)
+    reviews = tuple(map(str, known.get("reviews", ())))
+    return Segmented(each, each.pixels, 0, float(known["foreground"]), each.tiles, 0.0, files, reviews)
 
 
 def _segmented(pool: Pool, run: Run, each: Plan, options: Options, show: Callable[[int], None]) -> Segmented:
     """The mask of one item: what is missing of its classes, then the file."""
     started, network = perf_counter(), pool.engine.network
-    classes = Classes(run.tiles(each.item), each)
+    classes = Classes(run.tiles(each.item), each, network.layers)
     try:
         before = classes.finished()
         done = len(before)
@@ -124,7 +131,9 @@ def _segmented(pool: Pool, run: Run, each: Plan, options: Options, show: Callabl
     run.finish(each, written)
     computed = (done - len(before)) * each.grid.tile[0] * each.grid.tile[1]
     seconds = perf_counter() - started
-    return Segmented(each, each.pixels, computed, written.foreground, len(before), seconds, written.files)
+    return Segmented(
+        each, each.pixels, computed, written.foreground, len(before), seconds, written.files, written.reviews
+    )
 
 
 def _tasks(each: Plan, network: Network, before: set[tuple[int, int]]) -> Iterator[Task]:

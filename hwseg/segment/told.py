@@ -15,6 +15,8 @@ def lines(on: str, found: Sequence[Segmented], measure: Path | None) -> Iterator
         size = f"{item.size[0]}x{item.size[1]}" + (f", {len(item.pages)} pictures" if len(item.pages) > 1 else "")
         again = f", {one.resumed} of them finished before" if one.resumed else ""
         yield f"{item.source.name}: {size}, {_how(one)}{again}, foreground {one.foreground:.1%}: {item.out}"
+        for page, review in zip(item.pages, one.reviews, strict=False):
+            yield f"{item.source.name}{f' {page}' if len(item.pages) > 1 else ''}: {review}"
     seconds, computed = sum(one.seconds for one in found), sum(one.computed for one in found)
     speed = f", {computed / seconds / 1e6:.3g} million pixels a second" if seconds > 0 and computed else ""
     yield f"{len(found)} mask{'s' if len(found) != 1 else ''} on {on} in {seconds:.1f} s{speed}"

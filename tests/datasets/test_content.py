@@ -83,3 +83,12 @@ def test_flat_pictures_look_like_nothing() -> None:
     hashes, thumbnails = zip(*(hashed(np.full((40, 40), value, np.uint8)) for value in (0, 9)), strict=True)
     assert content.near(hashes, thumbnails) == []
     assert content.near([], []) == []
+
+
+def test_many_of_one_kind_are_compared_in_time() -> None:
+    """3,000 blank slices and 3,000 equal ones: not every one with every other."""
+    blank, equal = hashed(np.zeros((40, 40), np.uint8)), hashed(scene(5))
+    hashes, thumbnails = zip(*([blank] * 3000 + [equal] * 3000), strict=True)
+    found = content.near(hashes, thumbnails)
+    assert {j for _, j in found} == set(range(3001, 6000))
+    assert len(found) <= 3000 * content.CLOSEST

@@ -8,8 +8,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-pytest.importorskip("torch")
-
 from hwseg.datasets import data
 from hwseg.datasets.pairs import Pair
 from hwseg.errors import HwsegError
@@ -75,3 +73,28 @@ def test_bad_lines_are_named(text: str, sentence: str, folder: Path) -> None:
 def test_a_part_that_is_not_there(folder: Path) -> None:
     with pytest.raises(HwsegError, match="has no picture of part ward3"):
         data.load(table(folder, GOOD), extra="ward3")
+
+
+def test_pictures_of_one_name_in_different_folders_are_different_ones(folder: Path) -> None:
+    """As of many patients; by one name, scores and splits would lose all but one of them."""
+    from hwseg.datasets.split import Split
+
+    for patient in ("a", "b", "c", "d"):
+        for kind in ("images", "masks"):
+            (folder / patient / kind).mkdir(parents=True)
+            value = ord(patient) if kind == "images" else 255
+            pixels = np.full((8, 8), value, np.uint8) * np.eye(8, dtype=np.uint8)
+            Image.fromarray(pixels).save(folder / patient / kind / "1.png")
+    pixels = np.asarray(Image.open(folder / "a" / "images" / "1.png"))
+    Image.fromarray(pixels + np.uint8(1)).save(folder / "a" / "images" / "1.bmp")
+    lines = [f"{p}/images/1.png,{p}/masks/1.png,{'val' if p == 'd' else 'train'}" for p in "abcd"]
+    lines += ["a/images/1.bmp,a/masks/1.png,train"]
+    (folder / "set.csv").write_text("image,mask,part\n" + "\n".join(lines) + "\n")
+    parts = data.load(folder / "set.csv")
+    names = [pair.name for pair in parts["train"]]
+    assert names == ["a/images/1.png", "b/images/1", "c/images/1", "a/images/1.bmp"]
+    arranged, changes = Split.of(parts, 0, False).arrange(data.load(folder / "set.csv"))
+    assert [pair.name for pair in arranged["train"]] == names
+    assert changes.sentences() == []
+    kept = data.load(folder / "set.csv", exclude=["b/images/1"])
+    assert [pair.name for pair in kept["train"]] == ["a/images/1.png", "c/images/1", "a/images/1.bmp"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -41,8 +42,15 @@ def test_what_is_let_go_frees_its_place(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_cannot_be_written_is_said(tmp_path: Path) -> None:
-    with pytest.raises(HwsegError, match="must exist; check the path"):
+    with pytest.raises(HwsegError, match="gone: must exist; set TMPDIR to a folder with room"):
         Held(0, tmp_path / "gone").hold(np.zeros(9, np.uint8))
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is full")
+def test_a_full_disk_has_its_cure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "TemporaryFile", lambda dir: open("/dev/full", "wb+"))  # noqa: SIM115
+    with pytest.raises(HwsegError, match="the disk is full; set TMPDIR to a folder with room for all pictures"):
+        Held(0, tmp_path).hold(np.zeros(1 << 20, np.uint8))
 
 
 @pytest.mark.parametrize("size", [None, (40, 30)])

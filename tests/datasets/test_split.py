@@ -82,6 +82,25 @@ def test_a_copy_of_a_training_picture_is_not_scored(folder: Path) -> None:
     assert len(changes.new) == 2
 
 
+def test_copies_in_one_part_all_stay(folder: Path) -> None:
+    """Also beside one more copy, whose name comes first."""
+    for name in ("p0", "p1", "p2"):
+        for kind in ("images", "masks"):
+            shutil.copy(folder / kind / "p0.png", folder / kind / f"{name}.png") if name != "p0" else None
+    names_ = [f"p{n}.png" for n in range(10)]
+    (folder / "split.json").write_text(json.dumps({"train": names_[:6], "val": names_[6:8], "test": names_[8:]}))
+    began = data.load(folder)
+    kept = Split.of(began, 0, False)
+    arranged, changes = kept.arrange(data.load(folder))
+    assert (names(arranged), changes) == (names(began), Changes())
+    for kind in ("images", "masks"):
+        shutil.copy(folder / kind / "p0.png", folder / kind / "a0.png")
+    (folder / "split.json").write_text(json.dumps({"train": names_[:6], "val": names_[6:8], "test": ["a0.png"]}))
+    arranged, changes = kept.arrange(data.load(folder))
+    assert names(arranged)["train"] == names(began)["train"]
+    assert (arranged["test"], changes.new) == ([], ("a0",))
+
+
 def test_gone_changed_and_back(folder: Path) -> None:
     began = data.load(folder)
     kept = Split.of(began, 0, True)

@@ -222,7 +222,7 @@ def test_adapt_and_search_have_locks(folder: Path, tmp_path: Path, capsys: pytes
         holder.stdout.readline()
         with pytest.raises(SystemExit) as stop:
             main(["adapt", "--base", str(tmp_path / "base.pt"), "--data", str(folder), "-o", str(tmp_path / "out"),
-                  "--size", "16", "--steps", "2", "--batch", "1", "--fewer", "1"])  # fmt: skip
+                  "--size", "32", "--steps", "2", "--batch", "1", "--fewer", "1"])  # fmt: skip
         assert stop.value.code == 2
         assert f"out: is in use by another hwseg, process {holder.pid}; wait until that ends" in capsys.readouterr().err
     finally:

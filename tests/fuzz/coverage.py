@@ -15,7 +15,7 @@ from tests.fuzz.under_test import FORMATS, PARAMETER, Mode, Opcode, Program, Sca
 
 PICTURE = "picture"
 STRUCTURAL = (
-    "Conv 3x3", "Conv 3x3/2", "Conv 1x1", "Conv 1x1/2", "Conv 5x5", "Conv 5x5/2", "Conv 7x7/2",
+    "Conv 3x3", "Conv 3x3/2", "Conv 1x1", "Conv 1x1/2", "Conv 5x5", "Conv 5x5/2", "Conv 7x7/2", "Conv grouped",
     "ConvTranspose", "ConvTranspose larger", "MaxPool", "MaxPool 3x3", "AveragePool", "Resize nearest", "Resize linear",
     "Concat", "Add", "ArgMax",
 )  # fmt: skip
@@ -30,6 +30,8 @@ def label(node: onnx.NodeProto, maps: set[str]) -> str:
     given = attributes(node)
     if node.op_type in ("Quant", "IntQuant", "DequantizeLinear"):
         return "Quant"
+    if node.op_type == "Conv" and given.get("group", 1) > 1:
+        return "Conv grouped"
     if node.op_type == "Conv":
         kernel = given.get("kernel_shape", [1])[0]  # the drawer leaves it out of 1x1 only
         return f"Conv {kernel}x{kernel}" + ("/2" if given.get("strides", [1])[0] == 2 else "")

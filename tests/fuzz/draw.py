@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from itertools import product
 
-from tests.fuzz.growth import Maker, built, computes, finish, gather, grow, layer
+from tests.fuzz.growth import Maker, attempt, built, computes, finish, gather, grow, layer
 from tests.fuzz.net import Unbuildable, word
 from tests.fuzz.pen import Pen, Sketch
 from tests.fuzz.recipe import Picture, Recipe, Step
@@ -51,6 +51,7 @@ OPERATIONS: Mapping[str, tuple[type[Step], Maker]] = {
     "Conv 5x5": _conv(5, 1),
     "Conv 5x5/2": _conv(5, 2),
     "Conv 7x7/2": _conv(7, 2),
+    "Conv grouped": (Conv, lambda pen, sketch, at: Conv.draw(pen, sketch, at, grouped=True)),
     "ConvTranspose": _transposed(larger=False),
     "ConvTranspose larger": _transposed(larger=True),
     "BatchNormalization": (Normalize, Normalize.draw),
@@ -79,8 +80,8 @@ OPERATIONS: Mapping[str, tuple[type[Step], Maker]] = {
 
 ENDS = ("Sigmoid", "Softmax", "ArgMax", "Greater")
 NEEDS_INTEGERS = (
-    "Conv 3x3", "Conv 3x3/2", "Conv 1x1", "Conv 1x1/2", "Conv 5x5", "Conv 5x5/2", "Conv 7x7/2", "ConvTranspose",
-    "ConvTranspose larger", "AveragePool", "Resize linear", "Add",
+    "Conv 3x3", "Conv 3x3/2", "Conv 1x1", "Conv 1x1/2", "Conv 5x5", "Conv 5x5/2", "Conv 7x7/2", "Conv grouped",
+    "ConvTranspose", "ConvTranspose larger", "AveragePool", "Resize linear", "Add",
 )  # fmt: skip
 
 
@@ -88,10 +89,12 @@ def supported(first: str, second: str) -> bool:
     """May `second` read the result of `first`?
 
     Nothing follows the end but a comparison with a probability.  The sum of two activations wants its quantizer: it is
-    no activation, and it does not end a network.
+    no activation, and it does not end a network.  Groups make several channels, of which a comparison takes one.
     """
     if first in ENDS:
         return (first, second) == ("Sigmoid", "Greater")
+    if (first, second) == ("Conv grouped", "Greater"):
+        return False
     return first != "Add" or second not in (*NEEDS_INTEGERS, *ENDS)
 
 
@@ -132,13 +135,15 @@ def draw(seed: int) -> Recipe:
     sketch = Sketch(picture(pen, foldable), pen.weighted(opsets))
     if foldable:
         built(pen, sketch, layer)
+        if pen.chance(0.6):  # behind a small map the picture's words count
+            attempt(pen, sketch, lambda *given: Conv.draw(*given, kernel=3, stride=2), len(sketch.maps) - 1)
     for goal in goals:
         for _ in range(pen.weighted({0: 3.0, 1: 2.0, 2: 0.6, 4: 0.3})):
             grow(pen, sketch)
         pursue(pen, sketch, goal)
     gather(pen, sketch)
     computes(pen, sketch)
-    if pen.chance(0.85):
+    if pen.chance(0.95):
         pursue(pen, sketch, last)
     finish(pen, sketch)
     order = pen.weighted({0: 4.0, 1: 0.5, 7: 0.5})
@@ -147,13 +152,20 @@ def draw(seed: int) -> Recipe:
 
 
 def picture(pen: Pen, foldable: bool) -> Picture:
-    """Sizes from one pixel; half of them can be pooled twice.  foldable: few channels, an even size."""
-    size = {"even": 1.0} if foldable else {"point": 0.4, "small": 3.0, "even": 4.0, "wide": 1.5, "tall": 0.7}
+    """Sizes from one pixel; half of them can be pooled twice.  foldable: few channels, an even size, and often a width
+    of whole words folded, without which two columns in one save nothing.
+    """
+    size = (
+        {"even": 0.4, "folded": 0.6}
+        if foldable
+        else {"point": 0.4, "small": 3.0, "even": 4.0, "wide": 1.5, "tall": 0.7}
+    )
     kind = pen.weighted(size)
     rows, columns = {
         "point": lambda: (pen.integer(1, 2), pen.integer(1, 3)),
         "small": lambda: (pen.integer(1, 12), pen.integer(1, 20)),
         "even": lambda: (4 * pen.integer(1, 4), 4 * pen.integer(1, 6)),
+        "folded": lambda: (8 * pen.integer(1, 3), 16 * pen.integer(2, 4)),
         "wide": lambda: (pen.integer(1, 6), pen.choice((15, 16, 17, 31, 32, 33, 48, 64, 65))),
         "tall": lambda: (pen.integer(13, 40), pen.integer(1, 9)),
     }[kind]()
@@ -216,6 +228,7 @@ def _fitting(pen: Pen, sketch: Sketch, goal: tuple[str, ...], at: int) -> int:
     while sketch.maps[at].rows % factor or sketch.maps[at].columns % factor:
         at = sketch.add(Enlarge.draw(pen, sketch, at))
     wanted = {"Greater": 1, "ArgMax": 3}.get(goal[-1], sketch.maps[at].channels)
+    wanted = 4 if "Conv grouped" in goal and wanted == 1 else wanted
     if sketch.maps[at].channels != wanted and pen.chance(0.9):
         while not sketch.maps[at].activation:
             at = sketch.add(Quantize.draw(pen, sketch, at))

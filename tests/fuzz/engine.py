@@ -34,7 +34,7 @@ from tests.fuzz.under_test import (
 )
 
 POLICIES = ("eager", "lazy", "random")
-RATES = (1.0, 1.0, 0.02, 0.1, 5.0)
+RATES = (1.0, 1.0, 0.02, 0.1, 5.0, 0.02)
 """Of the memory, as a share of the board's: what folds, fuses and splits depends on it."""
 MEMORY = 1 << 21
 """Bytes of the simulated memory: one simulator for all programs of an array."""

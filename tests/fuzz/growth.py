@@ -47,7 +47,7 @@ def grow(pen: Pen, sketch: Sketch) -> None:
     if loose and pen.chance(0.4):
         built(pen, sketch, lambda pen, sketch: rejoin(pen, sketch, pen.choice(loose)))
         return
-    block = pen.weighted({None: 0.84, residual: 0.08, skip: 0.08})
+    block = pen.weighted({None: 0.76, residual: 0.16, skip: 0.08})
     if block is not None:
         built(pen, sketch, block)
         return
@@ -93,7 +93,8 @@ def skip(pen: Pen, sketch: Sketch) -> None:
     at = len(sketch.maps) - 1
     bottom = sketch.add(Conv.draw(pen, sketch, sketch.add(Pool.draw(pen, sketch, at))))
     scale = float(sketch.maps[at].scale or 0)
-    bottom = sketch.add(replace(Quantize.draw(pen, sketch, bottom), scale=scale, signed=sketch.maps[at].low < 0))
+    drawn, signed = Quantize.draw(pen, sketch, bottom), sketch.maps[at].low < 0
+    bottom = sketch.add(replace(drawn, scale=scale, signed=signed, bits=max(drawn.bits, 1 + signed)))
     while sketch.maps[bottom].rows < sketch.maps[at].rows:
         bottom = sketch.add(Enlarge.draw(pen, sketch, bottom))
     sketch.add(Join((at, bottom)))

@@ -135,26 +135,31 @@ class _Sums(Step):
 
 @dataclass(frozen=True)
 class Conv(_Sums):
-    """1x1 to 5x5 of stride 1 and 2, 7x7 of stride 2, padded to the size of the map."""
+    """1x1 to 5x5 of stride 1 and 2, 7x7 of stride 2, padded to the size of the map, of any groups."""
 
     weight: ClassVar[float] = 6.0
     kernel: int = 1
     stride: int = 1
+    groups: int = 1
 
     def shape(self, ins: int) -> tuple[tuple[int, ...], int]:
-        return (self.outs, ins, self.kernel, self.kernel), 0
+        build_check(self.outs % self.groups == ins % self.groups == 0, "groups that do not divide the channels")
+        return (self.outs, ins // self.groups, self.kernel, self.kernel), 0
 
     @classmethod
     def draw(cls, pen: Pen, sketch: Sketch, at: int, **given: Any) -> Conv:
         x = sketch.maps[at]
-        outs = channels(pen, x)
+        outs, groups = channels(pen, x), 1
+        if given.pop("grouped", pen.chance(0.12) if "kernel" not in given else False):
+            groups = pen.choice([n for n in range(2, x.channels + 1) if x.channels % n == 0][-3:] or [1])
+            outs = groups * pen.choice((1, 1, 2)) if groups * x.pixels < 6_000 else groups
         weights = Weights.draw(pen, outs)
         spread = x.spread * max(weights.scales) * (1 << weights.bits - 1) * 2
         kernel, stride = pen.weighted({3: 6.0, 1: 3.0, 5: 0.6, 7: 0.4}), pen.weighted({1: 3.0, 2: 1.0})
         if kernel > 3 and not divided(x, kernel):
             kernel = 3
         stride = 2 if kernel == 7 else stride
-        drawn = {"kernel": kernel, "stride": stride, "style": pen.integer(0, 15), **given}
+        drawn = {"kernel": kernel, "stride": stride, "style": pen.integer(0, 15), "groups": groups, **given}
         return cls((at,), outs, weights, Bias.draw(pen, outs, spread), **drawn)
 
     def emit(self, net: Net, *maps: Map) -> Map:
@@ -162,9 +167,9 @@ class Conv(_Sums):
         build_check(divided(x, self.kernel), "a kernel of another size of map")
         operands, part = self._summed(net, x)
         given = {"pads": [self.kernel // 2] * 4, "strides": [self.stride] * 2, "kernel_shape": [self.kernel] * 2}
-        if self.style % 2:
-            given |= {"dilations": [1, 1], "group": 1}
-        if self.style % 4 == 2 and self.kernel == 1 and self.stride == 1:
+        if self.style % 2 or self.groups > 1:
+            given |= {"dilations": [1, 1], "group": self.groups}
+        if self.style % 4 == 2 and self.kernel == 1 and self.stride == 1 and self.groups == 1:
             given = {}
         name = net.node("Conv", *operands, **given)
         return Map(name, -(-x.rows // self.stride), -(-x.columns // self.stride), (part,))

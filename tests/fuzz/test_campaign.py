@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 
 from tests.fuzz.campaign import Record, Stages, examine, told
@@ -22,8 +24,11 @@ SLOW_FIRST = 10_000
 SIMULATED = (5, 17, 44, 58)
 """Seeds whose programs are simulated on the array that other tests have a simulator of."""
 
+SHOWING = (21, 53, 136, 138, 155)
+"""Seeds whose programs show every mode of every unit together: a short way, which the drawing may leave behind."""
 
-def clean(seeds: range, stages: dict[int, Stages]) -> Record:
+
+def clean(seeds: Sequence[int], stages: dict[int, Stages]) -> Record:
     """The record of some seeds; a difference fails the test with the smallest graph that shows it."""
     total = Record()
     for seed in seeds:
@@ -48,6 +53,18 @@ def test_no_pair_of_operations_is_missing() -> None:
         coverage.see_model(build(draw(seed)))
     assert [pair for pair in PAIRS if pair not in coverage.pairs] == []
     assert [pair for pair in THROUGH if pair not in coverage.through] == []
+
+
+def test_no_mode_of_a_unit_is_missing() -> None:
+    """The graphs one after the other until every mode was there; those that show it soonest first."""
+    total = Record()
+    for seed in (*SHOWING, *range(GRAPHS)):
+        if all(total.coverage.modes[mode] for mode in MODES):
+            break
+        total.add(clean((seed,), {seed: Stages(program=True)}))
+    assert [mode for mode in MODES if not total.coverage.modes[mode]] == []
+    # Regions begin in the first three word columns: other values are drawn by the sweep, tests/sim/test_fields.py.
+    assert {total.coverage.fields[name, "column_address"] for name in ("LOAD", "MOVE", "RUN")} == {(0, 0)}
 
 
 @pytest.mark.verilator

@@ -53,3 +53,8 @@ def test_stems(tmp_path: Path, kernel: int, stride: int, array: str) -> None:
     b = GraphBuilder(8, 24, 3, seed=kernel)
     x = b.pool(b.conv("image", 9, kernel, stride, signed=stride == 1), 3)
     simulated(tmp_path, b.graph(b.conv(b.up(x), 4)), array)
+
+
+def test_a_depthwise_convolution(tmp_path: Path) -> None:
+    b = GraphBuilder(8, 24, 3, seed=1)
+    simulated(tmp_path, b.graph(b.conv(b.grouped(b.conv("image", 24), 24), 4, 1)))

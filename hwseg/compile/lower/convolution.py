@@ -38,7 +38,7 @@ def _finish(state: State, node: Node, reader: str, op: Requantize | None, output
         return
     assert isinstance(node.op, Conv2d), node.name
     kernel, stride = node.op.kernel, node.op.stride
-    kind = f"conv{kernel}x{kernel}" + ("/2" if stride == 2 else "")
+    kind = _kind(node.op)
     if node.op.fold > 1:
         _finish_large(state, node, name, op, output, count)
         return
@@ -52,6 +52,12 @@ def _finish(state: State, node: Node, reader: str, op: Requantize | None, output
     state.add(layer)
 
 
+def _kind(op: Conv2d) -> str:
+    """What reports call it."""
+    grouped = "grouped " if op.groups > 1 else ""
+    return f"{grouped}conv{op.kernel}x{op.kernel}" + ("/2" if op.stride == 2 else "")
+
+
 def _finish_large(state: State, node: Node, name: str, op: Requantize | None, output: str, count: int) -> None:
     """A kernel that 3x3 windows show where neighbouring pixels are channels of one."""
     meaning, weights = node.op, node.weights
@@ -62,7 +68,7 @@ def _finish_large(state: State, node: Node, name: str, op: Requantize | None, ou
     rule = f"{meaning.kernel}x{meaning.kernel} convolution of a map of {height}x{width}, which {fold} must divide"
     require(height % fold == width % fold == 0, node.name, rule, "use another size")
     view, counts = shrunk(state, node, node.inputs[0], fold)
-    kind = f"conv{meaning.kernel}x{meaning.kernel}" + ("/2" if meaning.stride == 2 else "")
+    kind = _kind(meaning)
     if fold == meaning.stride:
         weights = window_of_many(meaning, weights, counts, (0, 0))
         state.add(build(state.types, name, kind, 3, view, weights, requantize=op, output=output, macs=count))

@@ -17,10 +17,14 @@ from fractions import Fraction
 from hwseg.golden.dial import drops, rounded
 from hwseg.ir import Graph, Node, TensorType
 from hwseg.ops import ROUNDING, SUMS, Add, Requantize
+from hwseg.trust.fitted import TRUST
 
 
 def turned(graph: Graph, planes: int) -> Graph:
-    """`graph` with activations of at most `planes` digit planes; the input keeps its own."""
+    """`graph` with activations of at most `planes` digit planes; the input keeps its own.
+
+    Where that changes it, metadata `hwseg.trust` are left out: they are the whole network's.
+    """
     units = drops(graph, planes)
     if not any(units.values()):
         return graph
@@ -32,7 +36,9 @@ def turned(graph: Graph, planes: int) -> Graph:
     head = graph.head
     unit = 1 << units[head.tensor]
     scaled = replace(head, scale=tuple(s * unit for s in head.scale))
-    return replace(graph, nodes=tuple(nodes), types=types, head=scaled)
+    # What was fitted to the doubts of one network says nothing of another's.
+    metadata = {key: text for key, text in graph.metadata.items() if key != TRUST}
+    return replace(graph, nodes=tuple(nodes), types=types, head=scaled, metadata=metadata)
 
 
 def _node(node: Node, units: Mapping[str, int]) -> Node:

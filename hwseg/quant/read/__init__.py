@@ -12,6 +12,7 @@ Read `load` first; an operation's rule has the stem that it has in `hwseg.golden
     quantizer        what a Quant node says
     integers         what QuantizeLinear, Clip and DequantizeLinear say, and what waits between them
     attributes       what other nodes say, checked
+    instead          what to use instead of an operation that is not supported
     sizes            sizes of the input that would do, for error messages
     fold             arithmetic on constants, done at once
 

@@ -9,25 +9,28 @@ from hwseg.ir import Node, TensorType, accumulator_interval
 from hwseg.ops import Conv2d, ConvTranspose2d, shape
 from hwseg.quant.read.attributes import attributes
 from hwseg.quant.read.builder import Builder
-from hwseg.quant.read.onnx_file import EXPORT, OnnxNode
+from hwseg.quant.read.onnx_file import EXPORT, MAX_ELEMENTS, OnnxNode
 from hwseg.quant.read.sizes import UnfitSizeError
 from hwseg.quant.read.values import ZERO, Part, Rationals, Value, rationals, zipped
 
 ACCUMULATOR_BITS = 32
+FLOATS = (
+    "quantize it: with Brevitas while it is trained, or with onnxruntime's quantize_static and symmetric activations "
+    "(docs/models.md)"
+)
 TRANSPOSED = (
     "stride 2 with kernel_size=2, or 3 and padding=1, output_padding=1, or 4 and padding=1, or 5 and padding=2, "
     "output_padding=1, or 6 and padding=2"
 )
-DENSE = "use a dense convolution: a depthwise one leaves 15 of 16 lanes idle, a plain 3x3 fills them"
 
 
 def convolution(b: Builder, node: OnnxNode) -> None:
-    """Conv: 1x1, 3x3 or 5x5, stride 1 or 2, or 7x7 of stride 2; dense, padded to the size of its input."""
+    """Conv: 1x1, 3x3 or 5x5, stride 1 or 2, or 7x7 of stride 2; of any groups, padded to the size of its input."""
     kernel, weights, scale = _weights(b, node, transposed=False)
     rule = f"kernel must be 1x1, 3x3, 5x5, or 7x7 with stride 2, not {kernel}x{kernel}"
     require(kernel in (1, 3, 5, 7), node.name, rule, "use 3x3, twice for 5x5 or three times for 7x7")
     found = attributes(
-        node, kernel_shape=[(kernel,) * 2], pads=tuple, strides=[(1, 1), (2, 2)], dilations=[(1, 1)], group=[1],
+        node, kernel_shape=[(kernel,) * 2], pads=tuple, strides=[(1, 1), (2, 2)], dilations=[(1, 1)], group=int,
         auto_pad=["NOTSET"],
     )  # fmt: skip
     pads, wanted = found.get("pads", (0, 0, 0, 0)), (kernel // 2,) * 4
@@ -38,7 +41,7 @@ def convolution(b: Builder, node: OnnxNode) -> None:
         f"padding of a {kernel}x{kernel} kernel must be {list(wanted)}, not {list(pads)[:8]}",
         cure,
     )
-    op = Conv2d(kernel, len(weights), found.get("strides", (1, 1))[0])
+    op = Conv2d(kernel, len(weights), found.get("strides", (1, 1))[0], found.get("group", 1))
     require(kernel != 7 or op.stride == 2, node.name, f"{rule}, stride 1", "use 3x3, three times, or stride 2")
     height, width, _ = b.value(node).shape
     if height % op.fold or width % op.fold:
@@ -74,10 +77,13 @@ def _weights(b: Builder, node: OnnxNode, transposed: bool) -> tuple[int, np.ndar
     """Kernel size, int8 weights [out, in, kernel row, kernel column] and their scale per output channel."""
     name = node.input(1)
     group = node.attributes.get("group", 1)
-    require(group == 1, node.name, f"groups must be 1, not {group}", DENSE)
+    require(group == 1 or not transposed, node.name, f"groups must be 1, not {group}", "use a dense convolution")
     if name not in b.quantized:
         what = "float constants" if name in b.constants else f"a computed tensor {name!r}"
-        raise HwsegError(node.name, f"weights must be quantized, are {what}", "use QuantConv2d with a weight quantizer")
+        cure = "use QuantConv2d with a weight quantizer"
+        if not any(other.op in ("Quant", "QuantizeLinear", "DequantizeLinear") for other in b.file.nodes):
+            what, cure = f"{what}, as everything in this network", FLOATS
+        raise HwsegError(node.name, f"weights must be quantized, are {what}", cure)
     found = b.quantized[name]
     q, scale = found.integers, found.scale
     rule = f"weights must have 4 dimensions, have shape {q.shape}"
@@ -99,7 +105,24 @@ def _weights(b: Builder, node: OnnxNode, transposed: bool) -> tuple[int, np.ndar
         f"weights must have at most 8 bits, reach {max(int(q.max()), -int(q.min()))}",
         "use 2 to 8 bits",
     )
-    return q.shape[2], np.ascontiguousarray(q, np.int8), rationals(scale)
+    return q.shape[2], np.ascontiguousarray(_dense(node, q, group), np.int8), rationals(scale)
+
+
+def _dense(node: OnnxNode, q: np.ndarray, groups: object) -> np.ndarray:
+    """Weights with 0 between channels of different groups: [out, in / groups, k, k] become [out, in, k, k]."""
+    if groups == 1:
+        return q
+    outs, ins = q.shape[:2]
+    rule = f"groups must divide the {outs} output channels, are {groups}"
+    good = type(groups) is int and 0 < groups <= outs and outs % groups == 0
+    require(good, node.name, rule, "use as many groups as channels, or fewer")
+    assert isinstance(groups, int)
+    small = q.size * groups <= MAX_ELEMENTS
+    require(small, node.name, f"{groups} groups must make at most {MAX_ELEMENTS} weights", "use fewer channels")
+    dense, each = np.zeros((outs, ins * groups, *q.shape[2:]), q.dtype), outs // groups
+    for g in range(groups):
+        dense[g * each : (g + 1) * each, g * ins : (g + 1) * ins] = q[g * each : (g + 1) * each]
+    return dense
 
 
 def _accumulate(

@@ -19,6 +19,7 @@ import onnx
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
 from hwseg.errors import HwsegError, file_errors, require
+from hwseg.quant.read.instead import instead_of
 
 MAX_FILE_BYTES = (1 << 31) - 1
 MAX_ELEMENTS = 1 << 28
@@ -157,7 +158,10 @@ def _convert(path: Path, model: onnx.ModelProto) -> OnnxFile:
     ((input_name, image),) = inputs.items()
     outputs = [_text(value.name) for value in graph.output]
     many = f"must have one output, has {len(outputs)}: {', '.join(outputs)}"
-    require(len(outputs) == 1, place, many, "export one output")
+    computed = {_text(output) for proto in graph.node for output in proto.output if _text(proto.op_type) != "Constant"}
+    leaked = len(outputs) > 1 and not all(name in computed for name in outputs)
+    value = "return y.value, not the QuantTensor y, whose scale and zero point become outputs"
+    require(len(outputs) == 1, place, many, value if leaked else "export one output")
     return OnnxFile(
         path=path,
         nodes=_live_in_order(place, nodes, constants.keys() | {input_name}, outputs[0]),
@@ -189,7 +193,7 @@ def _node(number: int, proto: onnx.NodeProto, path: Path) -> OnnxNode:
     require(outputs[:1] not in ((), ("",)), name, "must have an output", EXPORT)
     standard = domain in ("", "ai.onnx")
     known = standard or op in ("Quant", "IntQuant")
-    require(known, name, f"operation {domain}.{op} is not supported", "use operations of ONNX, and Quant of QONNX")
+    require(known, name, f"operation {domain}.{op} is not supported", instead_of(op, domain))
     attributes: dict[str, Any] = {}
     for attribute in proto.attribute:
         value = _attribute(name, attribute, path)

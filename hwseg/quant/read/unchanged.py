@@ -52,5 +52,7 @@ def pad(b: Builder, node: OnnxNode) -> None:
     attributes(node, mode=str, pads=tuple, value=float)
     widths = node.attributes["pads"] if "pads" in node.attributes else b.constant(node, 1, "padding").reshape(-1)
     if any(widths):
-        raise UnfitSizeError(node.name, "padding a map is not supported", "use padding of the convolutions")
+        mode = node.attributes.get("mode", "constant")
+        rule = "padding a map is not supported" if mode == "constant" else f"padding of mode {mode} is not supported"
+        raise UnfitSizeError(node.name, rule, "use padding of the convolutions, which is with zeros")
     b.values[node.outputs[0]] = b.value(node)

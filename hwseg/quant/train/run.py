@@ -90,6 +90,7 @@ class Run:
             base = start_from(self.model, Path(config.init))
             self.calibrated = bool(base["quantized"])
             self.data = RunData(folder, unet, config, base["seen"])
+        self.loss = losses.from_config(config, self.data.weights or ())
         self.step = self.saved = 0
         self.settled = True
         self.found: str | None = None
@@ -132,7 +133,8 @@ class Run:
     def meet(self, parts: Parts) -> Parts:
         """Take what must be known from the pictures, which come back in the parts that the run began with."""
         parts = self.data.meet(parts)
-        self.loss = losses.from_config(self.config, self.data.weights or ())
+        if self.config.class_weights:
+            self.loss = losses.from_config(self.config, self.data.weights or ())
         return parts
 
     @property

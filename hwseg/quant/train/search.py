@@ -249,10 +249,10 @@ def _point(bits: Bits, table: Mapping[str, Mapping[int, float]], cost: Cost) -> 
 
 
 def spread(points: Sequence[Point], count: int) -> list[Point]:
-    """At most `count` of the points, evenly over cost, the ends among them."""
+    """At most `count` of the points, evenly over cost, the ends among them; of one, the cheapest."""
     if len(points) <= count:
         return list(points)
     low, high = points[-1].cost, points[0].cost
-    wanted = [low + (high - low) * i / (count - 1) for i in range(count)]
+    wanted = [low + (high - low) * i / max(1, count - 1) for i in range(count)]
     chosen = {min(range(len(points)), key=lambda i: abs(points[i].cost - w)) for w in wanted}
     return [points[i] for i in sorted(chosen)]

@@ -93,3 +93,19 @@ def test_the_maximum_of_negative_numbers_at_the_edge() -> None:
     b = GraphBuilder(4, 4, 1, seed=0, low=-128, high=-1)
     graph = b.graph(b.pool("image", 3))
     assert differences(compiled(graph, parse_array("8x4x4"))) == {}
+
+
+@pytest.mark.parametrize(("channels", "groups"), [(8, 8), (24, 24), (24, 6), (40, 2)])
+def test_grouped_convolutions(channels: int, groups: int) -> None:
+    """Dense ones of which tiles of zeros are left out; reports say what the model multiplies."""
+    b = GraphBuilder(6, 20, 3, seed=channels)
+    x = b.conv(b.grouped(b.conv("image", channels), groups), 3, 1)
+    graph = b.graph(x)
+    for array in ("16x8x8-dsp", "8x2x2"):
+        program = compiled(graph, parse_array(array))
+        assert differences(program, "random") == {}
+    layer = next(plan.layer for plan in program.plans if plan.layer.op == "grouped conv3x3")
+    assert layer.macs == 6 * 20 * 9 * channels * channels // groups
+    if groups == channels:
+        plan = next(plan for plan in program.plans if plan.layer is layer)
+        assert {len(p.tiles) for p in plan.passes} == {4}, "the 4 slices of the one word that 8 outputs read"

@@ -120,7 +120,12 @@ CURES = {
         lambda n, x: n.node("AveragePool", x, kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 1, 1]),
         lambda n, x: head(n, n.quant(n.node("AveragePool", x, kernel_shape=[2, 2], strides=[2, 2]))),
     ),
-    "groups": Cure("use a dense convolution", lambda n, x: n.conv(x, 1, 2, group=2), lambda n, x: conv(n, x)),
+    "groups": Cure(
+        "use as many groups as channels", lambda n, x: n.conv(x, 1, 2, group=3), lambda n, x: n.conv(x, 1, 2, group=2)
+    ),
+    "groups of a transposed convolution": Cure(
+        "use a dense convolution", lambda n, x: transposed(n, x, group=2), lambda n, x: transposed(n, x)
+    ),
     "dilation": Cure(
         "use a convolution without dilation", lambda n, x: conv(n, x, dilations=[2, 2]), lambda n, x: conv(n, x)
     ),

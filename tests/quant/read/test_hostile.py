@@ -247,7 +247,7 @@ def long_names(model: Model) -> None:
 
 
 CHANGES = {
-    "a subgraph": (graph_attribute, "branch: operation If is not supported; use Add, "),
+    "a subgraph": (graph_attribute, "branch: operation If is not supported; export the branch"),
     "a function": (local_function, "f: Twice is a function of the file, which is not supported; inline it"),
     "a function of a standard name": (standard_function, "f: Relu is a function of the file, which is not supported"),
     "a sparse tensor": (sparse, "net.onnx: sparse initializers are not supported"),

@@ -15,7 +15,7 @@ from onnx import TensorProto, helper
 from hwseg import golden
 from hwseg.errors import HwsegError
 from hwseg.ir import Graph, accumulator_interval
-from hwseg.ops import Add, Concat, Conv2d, ConvTranspose2d, MaxPool2d, Requantize, Upsample2d
+from hwseg.ops import Add, Concat, Conv2d, ConvTranspose2d, MaxPool2d, Requantize, Upsample2d, macs
 from hwseg.quant.read.load import load
 from tests.quant.handmade import Net
 from tests.quant.models import draw, random_image, random_unet
@@ -278,6 +278,21 @@ def test_transposed_convolutions_of_any_kernel(tmp_path: Path, kernel: int, pads
     graph = load(net.save(tmp_path / "net.onnx", net.quant(y)))
     assert graph.nodes[0].op == ConvTranspose2d(3, kernel, pads[0])
     assert graph.types["t.out"].shape == (16, 16, 3)
+
+
+@pytest.mark.parametrize(("groups", "outs"), [(4, 4), (4, 8), (2, 6)])
+def test_groups_are_zeros_that_nobody_counts(tmp_path: Path, groups: int, outs: int) -> None:
+    net = Net((1, 4, 8, 8))
+    weights = net.weights("w", (outs, 4 // groups, 3, 3), np.arange(1, outs + 1).reshape(-1, 1, 1, 1) * 2.0**-7)
+    graph = load(net.save(tmp_path / "net.onnx", net.conv(net.image(), 4, outs, weights=weights, group=groups)))
+    (node,) = graph.nodes
+    assert node.op == Conv2d(3, outs, 1, groups)
+    assert node.weights is not None
+    assert node.weights.shape == (outs, 4, 3, 3)
+    own = [[o * groups // outs == i * groups // 4 for i in range(4)] for o in range(outs)]
+    assert not node.weights[~np.array(own)].any()
+    assert np.count_nonzero(node.weights[np.array(own)]) > 30 * outs * 4 // groups // 4
+    assert macs(node.op, [graph.types["x"].shape]) == 8 * 8 * outs * 4 // groups * 9
 
 
 def test_the_stem_of_a_resnet(tmp_path: Path) -> None:

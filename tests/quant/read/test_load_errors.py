@@ -148,13 +148,25 @@ def convolution(change: Callable[[Net, str], str]) -> Callable[[Path], HwsegErro
 NODES = {
     "operation": (
         lambda n, x: n.node("Gelu", n.conv(x, 2, 3), name="g"),
-        "g: operation Gelu is not supported; use Add",
+        "g: operation Gelu is not supported; use ReLU",
     ),
     "domain": (lambda n, x: n.node("Conv", x, name="g", domain="my"), "g: operation my.Conv is not supported"),
     "average": (lambda n, x: n.node("GlobalAveragePool", x, name="a"), "operation GlobalAveragePool is"),
     "groups": (
-        lambda n, x: n.conv(x, 1, 2, group=2),
-        "conv: groups must be 1, not 2; use a dense convolution: a depthwise one leaves 15 of 16 lanes idle",
+        lambda n, x: n.conv(x, 1, 2, group=3),
+        "conv: groups must divide the 2 output channels, are 3; use as many groups as channels, or fewer",
+    ),
+    "groups below 1": (
+        lambda n, x: n.conv(x, 2, 2, group=0),
+        "conv: groups must divide the 2 output channels, are 0; use as many groups as channels, or fewer",
+    ),
+    "groups of other inputs": (
+        lambda n, x: n.conv(x, 2, 2, group=2),
+        "conv: weights need 4 input channels, x has 2",
+    ),
+    "groups of a transposed convolution": (
+        lambda n, x: n.node("ConvTranspose", x, n.weights("w", (2, 1, 2, 2)), name="t", strides=[2, 2], group=2),
+        "t: groups must be 1, not 2; use a dense convolution",
     ),
     "dilation": (
         lambda n, x: n.conv(x, 2, 2, dilations=[2, 2]),

@@ -437,6 +437,7 @@ def test_a_network_trained_otherwise_is_not_taken_for_pixel_256(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A file without metadata: one sentence says what is assumed, and --input says what is true."""
+    torch.manual_seed(1)
     network = QuantUNet(UNetConfig(depth=1, width=2, batch_norm=False)).eval()
     calibrate(network, [torch.rand(2, 1, 16, 16)])
     import onnx

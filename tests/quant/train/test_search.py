@@ -65,6 +65,7 @@ def test_the_front_is_that_of_all_choices() -> None:
     assert [p.cost for p in found] == sorted({p.cost for p in found}, reverse=True)
     assert [p.loss for p in found] == sorted({p.loss for p in found})
     assert [p.cost for p in search.spread(found, 3)][:: len(found[:3]) - 1] == [found[0].cost, found[-1].cost]
+    assert search.spread(found, 1) == [found[-1]]
 
 
 def small(tmp_path: Path, **options: object) -> tuple[QuantUNet, Path]:
