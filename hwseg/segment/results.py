@@ -39,7 +39,8 @@ class Options:
 def finish(each: Plan, found: np.ndarray, network: Network, options: Options, run: Run) -> Written:
     """Everything that is made of an item's maps [pictures, H, W, layers]; the mask last, whole or not at all."""
     item, labels, maps = each.item, network.pixels.labels, found[..., 0]
-    files, reviews = [], ()
+    files: list[Path] = []
+    reviews: tuple[str, ...] = ()
     if network.judge is not None:
         from hwseg.segment.draw import doubts
 
