@@ -67,9 +67,9 @@ def confidence_png(confidence: np.ndarray) -> bytes:
 def _hatched(region: np.ndarray, scale: int) -> np.ndarray:
     """Diagonal lines, a third of them, through a region enlarged by `scale`."""
     large = np.kron(region, np.ones((scale, scale), bool))
-    rows, columns = np.arange(large.shape[0])[:, None], np.arange(large.shape[1])
-    width = max(1, large.shape[0] // 256)
-    lines: np.ndarray = large & ((rows + columns) // width % 3 == 0)
+    height, width = large.shape
+    diagonal = np.arange(height)[:, None] + np.arange(width)
+    lines: np.ndarray = large & (diagonal // max(1, height // 256) % 3 == 0)
     return lines
 
 

@@ -38,8 +38,9 @@ def resize(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 def nearest(labels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """A class map [H, W] scaled to `size`: every new pixel is the old one in which its middle lies."""
-    rows, columns = ((2 * np.arange(new) + 1) * old // (2 * new) for old, new in zip(labels.shape, size, strict=True))
+    """A class map [H, W, ...] scaled to `size`: every new pixel is the old one in which its middle lies."""
+    sizes = zip(labels.shape[:2], size, strict=True)
+    rows, columns = ((2 * np.arange(new) + 1) * old // (2 * new) for old, new in sizes)
     scaled: np.ndarray = labels[rows[:, None], columns]
     return scaled
 

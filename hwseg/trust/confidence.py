@@ -21,7 +21,6 @@ from dataclasses import dataclass, field
 from decimal import Decimal, localcontext
 from fractions import Fraction
 from math import ceil, floor, lcm
-from typing import Any
 
 import numpy as np
 
@@ -72,28 +71,28 @@ class Confidence:
         if not self.multipliers:
             index = np.subtract(sums[:, :, 0] >> self.shift, self.low, dtype=np.intp)
             return np.asarray(self.table.take(index, mode="clip"))
-        margin = self._margin(sums) >> self.shift
+        margin = self._margin(sums)
+        margin >>= self.shift
         np.minimum(margin, self.entries - 1, out=margin)
-        margin += mask.astype(np.int64) * self.entries
+        margin += np.multiply(mask, self.entries, dtype=np.int64)
         return np.asarray(self.table.take(margin))
 
     def _margin(self, sums: np.ndarray) -> np.ndarray:
         """How far the best channel is above the second, int64 [H, W]."""
-        first: Any = None
-        second: Any = None
-        for channel, (multiplier, addend) in enumerate(zip(self.multipliers, self.addends)):  # noqa: B905
-            value = sums[:, :, channel].astype(np.int64)
+        values = sums.transpose(2, 0, 1).astype(np.int64, order="C")
+        for value, multiplier, addend in zip(values, self.multipliers, self.addends):  # noqa: B905
             if multiplier != 1:
                 value *= multiplier
-            value += addend
-            if channel == 0:
-                first = value
-            elif channel == 1:
-                first, second = np.maximum(first, value), np.minimum(first, value)
-            else:
-                np.maximum(second, np.minimum(first, value), out=second)
-                np.maximum(first, value, out=first)
-        return np.asarray(first - second)
+            if addend:
+                value += addend
+        first, second = values[0], values[1]
+        if len(values) == 2:
+            return np.asarray(np.abs(first - second))
+        first, second = np.maximum(first, second), np.minimum(first, second)
+        for value in values[2:]:
+            np.maximum(second, np.minimum(first, value), out=second)
+            np.maximum(first, value, out=first)
+        return np.asarray(np.subtract(first, second, out=first))
 
 
 def fit_table(

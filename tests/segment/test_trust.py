@@ -9,6 +9,8 @@ import pytest
 from PIL import Image
 
 from hwseg import golden
+from hwseg.boards import load_board
+from hwseg.boards.zynq7020.package import package
 from hwseg.builds.build import compile_model
 from hwseg.errors import HwsegError
 from hwseg.pictures.raster import raster
@@ -33,9 +35,6 @@ SIZE = (75, 52)
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A picture, a model of three classes, and its build and package."""
-    from hwseg.boards import load_board
-    from hwseg.boards.zynq7020.package import package
-
     root = tmp_path_factory.mktemp("work")
     random = np.random.default_rng(0)
     light = np.kron(random.integers(0, 256, (15, 13)), np.ones((5, 4))) + random.normal(0, 30, SIZE)
@@ -87,6 +86,20 @@ def test_confidence_does_not_depend_on_tiles_or_on_what_computes(folder: Path, t
         driven = accelerator.segment(np.array(image))
         assert driven.confidence.tobytes() == wanted.confidence.tobytes()
         assert driven.review == wanted.review
+
+
+def test_a_network_of_scaled_pictures_says_the_same_as_its_driver(folder: Path, tmp_path: Path) -> None:
+    """Confidence is scaled back like the classes; what is said of the picture is said of the network's own map."""
+    model = fitted(by_brightness(tmp_path, 1, "scaled", scaled=True))
+    build = compile_model(model, array=ARRAY, out=tmp_path / "build").path
+    package([build], load_board("pynq-z2"), tmp_path / "package")
+    opened = read_package(tmp_path / "package")
+    (found,) = segment(open_engine(model, trust=True), [folder / "p.png"], tmp_path / "out", Options(overlay=True))
+    with Accelerator(opened, FakeBoard(opened)) as accelerator, Image.open(folder / "p.png") as image:
+        driven = accelerator.segment(np.array(image))
+    assert driven.confidence.shape == driven.mask.shape == driven.deferred.shape == SIZE
+    assert confidence(tmp_path / "out").tobytes() == driven.confidence.tobytes()
+    assert found.reviews == (str(driven.review),)
 
 
 def test_an_interrupted_run_goes_on_with_confidence(folder: Path, tmp_path: Path) -> None:

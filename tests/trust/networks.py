@@ -14,9 +14,11 @@ from tests.quant.handmade import Net
 SIDE = 32
 
 
-def by_brightness(folder: Path, channels: int = 1, name: str = "bright", gain: float = 16.0) -> Path:
+def by_brightness(
+    folder: Path, channels: int = 1, name: str = "bright", gain: float = 16.0, scaled: bool = False
+) -> Path:
     """Logits of the mean brightness m of 3x3 pixels: gain * (m - 0.4) of one class; of several, class c is brighter
-    than c - 1, each channel with a scale of its own.
+    than c - 1, each channel with a scale of its own.  scaled: for pictures that are scaled to its size.
     """
     net = Net((1, 1, SIDE, SIDE))
     slopes = np.array([gain] if channels == 1 else [gain * 2 * c for c in range(channels)])
@@ -27,7 +29,8 @@ def by_brightness(folder: Path, channels: int = 1, name: str = "bright", gain: f
     quantized = net.quant(weight, scale if channels > 1 else float(scale.item()), 8, name="weight.quant", narrow=1)
     out = net.conv(net.image(), 1, channels, weights=quantized, bias=net.const("bias", offsets), name="head")
     model = net.model(out)
-    model.metadata_props.add(key="hwseg.input", value='{"format": 1, "values": "range 0 256", "bits": 8}')
+    meaning = {"format": 1, "values": "range 0 256", "bits": 8} | ({"fit": "resize"} if scaled else {})
+    model.metadata_props.add(key="hwseg.input", value=json.dumps(meaning))
     path = folder / f"{name}.onnx"
     onnx.save(model, path)
     return path

@@ -68,6 +68,7 @@ def test_by_hand() -> None:
     perfect[255, 0] = 7
     assert measures.removed(perfect, 0.1) == 1
     assert np.isnan(measures.auroc(perfect))
+    assert str(measures.figure(measures.auroc, [perfect, perfect])) == "-"
     assert measures.figure(measures.auroc, [perfect, perfect]).json() == {"value": None, "low": None, "high": None}
 
 

@@ -115,6 +115,8 @@ class Figure:
     high: float
 
     def __str__(self) -> str:
+        if np.isnan(self.value):
+            return "-"
         return f"{self.value:.4f} ({self.low:.4f} to {self.high:.4f})"
 
     def json(self) -> dict[str, float | None]:
