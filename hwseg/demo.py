@@ -36,6 +36,7 @@ from hwseg.pictures.whole import whole
 if TYPE_CHECKING:
     from hwseg.builds.build import Build
     from hwseg.sim.simulate import Simulation
+    from hwseg.trust.judge import Doubts
 
 Pixels = NDArray[np.uint8]
 
@@ -91,7 +92,8 @@ class Segmented:
     """The demo's mask, uint8 [H, W], and what the simulated engine did with one of its tiles.
 
     grid: how the picture was cut; tile: the simulated one.  different: pixels that differ from the picture computed at
-    once.  dice: against the hand-drawn mask, of all that no training picture shows.
+    once.  dice: against the hand-drawn mask, of all that no training picture shows.  doubts: what the same integers say
+    of the mask; None where nothing was fitted to the network.
     """
 
     mask: Pixels
@@ -101,6 +103,7 @@ class Segmented:
     different: int
     dice: float
     clock_mhz: float
+    doubts: Doubts | None = None
 
     @property
     def passed(self) -> bool:
@@ -111,8 +114,8 @@ class Segmented:
 def run(out: Path, say: Callable[[str], None], progress: Progress | None = None) -> Segmented:
     """Compile, simulate and draw into the folder `out`, which is whole or absent.
 
-    It holds `demo.png` (picture, mask, comparison), `picture.png`, `drawn.png` (by hand), `mask.png`, `demo.json`,
-    `cells.png` (a part of the picture, of the network's own size), and the build folder `build`.
+    It holds `demo.png` (picture, mask, comparison, confidence), `picture.png`, `drawn.png` (by hand), `mask.png`,
+    `demo.json`, `cells.png` (a part of the picture, of the network's own size), and the build folder `build`.
 
     progress: called with what is done, of how much, and in which step.
     """
@@ -142,6 +145,8 @@ def _segmented(picture: Picture, build: Build, say: Callable[[str], None], progr
     from hwseg.builds.simulation import simulate
     from hwseg.reach import reshaped
     from hwseg.segment.engines import network_of
+    from hwseg.trust.graph import judge_with, trust_of
+    from hwseg.trust.judge import Doubts
 
     graph = build.program.graph
     network = network_of(graph, "")
@@ -163,14 +168,17 @@ def _segmented(picture: Picture, build: Build, say: Callable[[str], None], progr
         simulated = tile is chosen
         found = simulation.mask if simulated else golden.run(graph, prepared.tile(tile, cuts.tile), taps=()).mask
         mask[tile.place] = np.asarray(found, np.uint8)[tile.taken]
-    once = golden.run(reshaped(graph, cuts.whole), prepared.window((0, 0), cuts.whole), taps=()).mask
+    head = graph.head.tensor
+    result = golden.run(reshaped(graph, cuts.whole), prepared.window((0, 0), cuts.whole), taps=(head,))
     rows, columns = (slice(0, length) for length in prepared.size)
-    mask, once = mask[rows, columns], once[rows, columns]
+    mask, once, sums = mask[rows, columns], result.mask[rows, columns], result.tensors[head][rows, columns]
+    trust = trust_of(graph)
+    doubts = None if trust is None else Doubts.of(judge_with(graph, trust), sums, once)
     outside = np.ones(mask.shape, bool)
     outside[SEEN[0] : SEEN[0] + SEEN[2], SEEN[1] : SEEN[1] + SEEN[3]] = False
     found_dice = dice(mask[outside], picture.mask[outside])
     clock = float(build.report["clock_mhz"])
-    return Segmented(mask, simulation, cuts, chosen, int((mask != once).sum()), found_dice, clock)
+    return Segmented(mask, simulation, cuts, chosen, int((mask != once).sum()), found_dice, clock, doubts)
 
 
 def summary(result: Segmented) -> dict[str, object]:
@@ -190,6 +198,7 @@ def summary(result: Segmented) -> dict[str, object]:
         "predicted_cycles": simulation.predicted_cycles,
         "different from the picture at once": result.different,
         "dice": round(result.dice, 4),
+        "trust": None if result.doubts is None else result.doubts.json(),
     }
 
 
@@ -236,19 +245,20 @@ GAP, CAPTION, LETTER = 12, 26, 15
 
 
 def panels(picture: Picture, result: Segmented) -> Image.Image:
-    """The three views side by side, with what they are."""
+    """The views, two in a row, with what they are."""
     count, (height, width) = len(result.grid), result.grid.tile
     said = (
         "A real micrograph",
         f"Mask by {count} tiles of {height}x{width}; framed: the one simulated in Verilog",
         "By hand and hwseg (green), only hwseg (orange), only by hand (blue)",
+        "Confidence: the darker, the less sure",
     )
     sheet = _captioned(views(picture, result), said)
     return sheet.quantize(PALETTE, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
 
 
-def views(picture: Picture, result: Segmented) -> tuple[Pixels, Pixels, Pixels]:
-    """The picture, the mask on it, and how that differs from the hand-drawn one, each [H, W, 3].
+def views(picture: Picture, result: Segmented) -> list[Pixels]:
+    """The picture, the mask on it, how that differs from the hand-drawn one, and how sure it is, each [H, W, 3].
 
     In the second, tiles are parted by lines and the simulated one is framed.  In the third, green is in both masks,
     orange only in hwseg's, blue only in the hand-drawn one.
@@ -266,7 +276,10 @@ def views(picture: Picture, result: Segmented) -> tuple[Pixels, Pixels, Pixels]:
         (drawn & ~inside, (0, 114, 178)),
     ):
         compared[where] = colour
-    return plain, overlay, compared
+    found = [plain, overlay, compared]
+    if result.doubts is not None:
+        found.append(np.repeat(result.doubts.confidence[..., None], 3, axis=2))
+    return found
 
 
 def _draw_tiles(canvas: Pixels, result: Segmented) -> None:
@@ -283,14 +296,15 @@ def _draw_tiles(canvas: Pixels, result: Segmented) -> None:
 
 
 def _captioned(views: Sequence[Pixels], said: Sequence[str]) -> Image.Image:
-    """Views side by side, each with its sentence under it."""
+    """Views, two in a row, each with its sentence under it."""
     height, width = views[0].shape[:2]
-    sheet = Image.new("RGB", (len(views) * width + (len(views) - 1) * GAP, height + CAPTION), "white")
+    rows = -(-len(views) // 2)
+    sheet = Image.new("RGB", (2 * width + GAP, rows * (height + CAPTION)), "white")
     pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(LETTER)
-    for number, (view, sentence) in enumerate(zip(views, said, strict=True)):
-        left = number * (width + GAP)
-        sheet.paste(Image.fromarray(view), (left, 0))
-        pen.text((left + 2, height + 5), sentence, fill=(40, 40, 40), font=font)
+    for number, (view, sentence) in enumerate(zip(views, said, strict=False)):
+        left, top = number % 2 * (width + GAP), number // 2 * (height + CAPTION)
+        sheet.paste(Image.fromarray(view), (left, top))
+        pen.text((left + 2, top + height + 5), sentence, fill=(40, 40, 40), font=font)
     return sheet
 
 

@@ -17,6 +17,7 @@ from hwseg import demo, golden
 from hwseg.builds.build import compile_model
 from hwseg.errors import HwsegError
 from hwseg.pictures.tiles import Reach, grid
+from hwseg.trust.judge import Doubts, Review
 from tests.segment.networks import blobs, small
 
 SIDE = 48
@@ -133,11 +134,15 @@ def test_a_crop_outside_is_refused(crop: tuple[int, int, int, int]) -> None:
         blank.crop(*crop)
 
 
-def segmented(mask: NDArray[np.uint8], tile: tuple[int, int]) -> demo.Segmented:
-    """A result whose third tile was simulated."""
+def segmented(mask: NDArray[np.uint8], tile: tuple[int, int], sure: int | None = None) -> demo.Segmented:
+    """A result whose third tile was simulated; sure: of every pixel."""
     cuts = grid(mask.shape, tile, tile, Reach((2, 2), (2, 2), (2, 2)))
     simulation: Any = SimpleNamespace(passed=True, mismatches=0, cycles=7, predicted_cycles=7)
-    return demo.Segmented(mask, simulation, cuts, list(cuts)[2], 0, 0.5, 150.0)
+    doubts = None
+    if sure is not None:
+        confidence = np.full(mask.shape, sure, np.uint8)
+        doubts = Doubts(confidence, confidence < 65, Review("overlap", 0.25, 0.125))
+    return demo.Segmented(mask, simulation, cuts, list(cuts)[2], 0, 0.5, 150.0, doubts)
 
 
 def test_views_mark_agreement_both_kinds_of_error_and_the_tile_that_was_simulated() -> None:
@@ -145,7 +150,7 @@ def test_views_mark_agreement_both_kinds_of_error_and_the_tile_that_was_simulate
     found[4:8, 4:8] = drawn[4:8, 6:10] = 1
     picture = demo.Picture(np.arange(1024, dtype=np.uint16).reshape(32, 32).astype(np.uint8), drawn)
     result = segmented(found, (16, 32))
-    plain, overlay, compared = demo.views(picture, result)
+    plain, overlay, compared = demo.views(picture, result)  # nothing is known of doubts
     assert plain.shape == overlay.shape == compared.shape == (32, 32, 3)
     assert tuple(compared[5, 5]) == (230, 159, 0)
     assert tuple(compared[5, 6]) == (0, 158, 115)
@@ -162,12 +167,19 @@ def test_views_mark_agreement_both_kinds_of_error_and_the_tile_that_was_simulate
 
 def test_the_drawing_is_small_and_says_what_was_simulated() -> None:
     noise = np.random.default_rng(0).integers(0, 256, (512, 512), np.uint8)
-    image = demo.panels(demo.Picture(noise, noise // 200), segmented(noise // 128, (64, 64)))
-    assert image.size == (3 * 512 + 2 * demo.GAP, 512 + demo.CAPTION)
-    words = np.asarray(image.convert("L"))[512:]
-    for left in (0, 512 + demo.GAP, 2 * (512 + demo.GAP)):
-        assert (words[:, left : left + 512] < 128).sum() > 100  # a sentence under each
-    said = demo.summary(segmented(noise // 128, (64, 64)))
+    picture = demo.Picture(noise, noise // 200)
+    for sure, count in ((None, 3), (128, 4)):
+        image = demo.panels(picture, segmented(noise // 128, (64, 64), sure))
+        assert image.size == (2 * 512 + demo.GAP, 2 * (512 + demo.CAPTION))
+        grey = np.asarray(image.convert("L"))
+        for number in range(4):
+            left, top = number % 2 * (512 + demo.GAP), 512 + number // 2 * (512 + demo.CAPTION)
+            words = grey[top : top + demo.CAPTION, left : left + 512]
+            assert ((words < 128).sum() > 100) == (number < count)  # a sentence under each view
+    assert (grey[-512 - demo.CAPTION : -demo.CAPTION, -512:] == 128).all()
+    said = demo.summary(segmented(noise // 128, (64, 64), 32))
+    assert said["trust"]["verdict"] == "review"
+    assert said["trust"]["deferred"] == 1
     assert said["simulated"] == {"rows": [0, 61], "columns": [122, 181]}
     assert said["passed"] is True
 

@@ -19,6 +19,8 @@ pytest.importorskip("monai")
 from hwseg import golden  # noqa: E402
 from hwseg.cli import main  # noqa: E402
 from hwseg.datasets import data  # noqa: E402
+from hwseg.datasets.seen import SEEN  # noqa: E402
+from hwseg.datasets.seen import Seen as Seen_  # noqa: E402
 from hwseg.errors import HwsegError  # noqa: E402
 from hwseg.pictures.labels import IGNORE, Labels  # noqa: E402
 from hwseg.quant.read.load import load  # noqa: E402
@@ -255,6 +257,19 @@ def test_pictures_of_training_are_told_by_content(folder: Path) -> None:
     require_apart(parts["val"], parts["train"], "here")
     with pytest.raises(HwsegError, match="1 of 4 are: p0"):
         require_apart([*parts["val"], parts["train"][0]], parts["train"], "here")
+
+
+def test_what_a_model_says_that_it_has_seen_decides(
+    model: Path, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whatever the data call training: a model that has seen one of the pictures to fit on is refused."""
+    parts, copy = data.load(folder), onnx.load(model)
+    seen = Seen_(frozenset([parts["val"][1].digest]), frozenset([parts["val"][0].digest]))
+    copy.metadata_props.add(key=SEEN, value=seen.text())
+    onnx.save(copy, tmp_path / "m.onnx")
+    assert run("trust", tmp_path / "m.onnx", "--data", folder, "--in-place") == 2
+    assert f"1 of 3 are: {parts['val'][1].name}" in capsys.readouterr().err.replace("\n", " ")
+    assert run("trust", tmp_path / "m.onnx", "--data", folder, "--in-place", "--split", "far") == 0
 
 
 def test_a_witness_must_fit(model: Path, tmp_path: Path) -> None:

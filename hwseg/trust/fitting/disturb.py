@@ -28,7 +28,7 @@ def brighter(t: Values, _random: np.random.Generator) -> Values:
     return 2 * t
 
 
-def inverted_gamma(t: Values, _random: np.random.Generator) -> Values:
+def lifted(t: Values, _random: np.random.Generator) -> Values:
     """Middle tones lifted."""
     return np.sqrt(np.maximum(t, 0))
 
@@ -74,7 +74,7 @@ DISTURBANCES: Mapping[str, Callable[[Values, np.random.Generator], Values]] = {
     "flat": flat,
     "shaded": shaded,
     "brighter": brighter,
-    "inverted_gamma": inverted_gamma,
+    "lifted": lifted,
 }
 
 
