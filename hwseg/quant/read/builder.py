@@ -40,9 +40,12 @@ class Builder:
     """Of the nodes so far."""
     repeated: dict[str, int] = field(default_factory=dict)
     """By name, the smallest number that may be free."""
+    outputs: set[str] = field(init=False)
+    """Tensors of the file's nodes."""
 
     def __post_init__(self) -> None:
         self.constants.update(self.file.constants)
+        self.outputs = {output for node in self.file.nodes for output in node.outputs}
         _, channels, height, width = self.file.shape
         low, high, scale = self._input_range()
         self.types[self.file.input] = TensorType((height, width, channels), low, high, (scale,))
@@ -149,8 +152,7 @@ class Builder:
 
     def unused(self, tensor: str) -> str:
         """A name for a tensor that only the graph has."""
-        taken = {output for node in self.file.nodes for output in node.outputs}
-        while tensor in self.types or tensor in taken:
+        while tensor in self.types or tensor in self.outputs:
             tensor += "'"
         return tensor
 

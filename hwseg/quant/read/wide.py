@@ -18,10 +18,11 @@ from fractions import Fraction
 
 import numpy as np
 
+from hwseg.errors import require
 from hwseg.ir import Node, TensorType
 from hwseg.ops import Concat, Conv2d
 from hwseg.quant.read.builder import Builder
-from hwseg.quant.read.onnx_file import OnnxNode
+from hwseg.quant.read.onnx_file import MAX_ELEMENTS, OnnxNode
 from hwseg.quant.read.quantizer import Quantizer
 from hwseg.quant.read.values import ZERO, Part, Value, zipped
 
@@ -92,6 +93,8 @@ def _sum(b: Builder, parts: tuple[Part, ...], ends: tuple[int, int], name: str) 
     key = ("sum", tensors)
     if key not in b.made:
         outs = int(channels.max()) + 1
+        rule = f"{outs} channels of 9 bits must make at most {MAX_ELEMENTS} weights of a 1x1 layer"
+        require(outs * len(channels) <= MAX_ELEMENTS, name, rule, "use fewer channels")
         weights = np.ascontiguousarray(np.eye(outs, dtype=np.int8)[:, channels, None, None])
         source, output = _beside(b, tensors, f"{tensors[0]}/both"), b.unused(f"{tensors[0]}/sum")
         node = Node(b.fresh(name), Conv2d(1, outs, extra=len(channels)), (source,), output, weights)

@@ -182,6 +182,10 @@ REFUSED = {
         ),
         "join: concatenated branches must have one scale, q1/DequantizeLinear.out/base has 1 and q2/Dequ",
     ),
+    "9 bits of very many channels": (
+        lambda n, x: n.linear(n.linear_conv(x, 2, 30_000, 1), 0.5, np.uint8, 3, "q"),
+        "q/DequantizeLinear.out/sum: 30000 channels of 9 bits must make at most 268435456 weights of a 1x1 layer; use",
+    ),
     "9 bits of a 16-bit type": (
         lambda n, x: n.linear(n.linear_conv(x, 2, 3), 0.5, np.uint16, 3, "q", clip=(0, 255)),
         "q: activations must have at most 8 bits, these have 9; use 2 to 8 bits",
