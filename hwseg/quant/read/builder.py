@@ -122,12 +122,8 @@ class Builder:
             cure = "make it a number that is fixed before the export" if name else EXPORT
             raise HwsegError(node.name, f"{what} must be a constant, is {name or 'missing'!r}", cure)
         array = self.constants[name]
-        require(
-            bool(np.isfinite(array).all()),
-            node.name,
-            f"{what} must be finite numbers",
-            "train again or check the export",
-        )
+        finite = bool(np.isfinite(array).all())
+        require(finite, node.name, f"{what} must be finite numbers", "train again or check the export")
         return array
 
     def quantizer(self, node: OnnxNode) -> Quantizer:
