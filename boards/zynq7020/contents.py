@@ -198,6 +198,20 @@ def notebook(board: Board) -> dict[str, Any]:
             "        pass\n"
             "shown",
         ),
+        ("markdown", "The same picture out of focus and in poor light: what a person should look at."),
+        (
+            "code",
+            "worse = np.asarray(getattr(pixels, 'pixels', pixels)).astype(np.float64)\n"
+            "most = np.iinfo(np.asarray(getattr(pixels, 'pixels', pixels)).dtype).max\n"
+            "for axis in (0, 1):\n"
+            "    worse = np.mean([np.roll(worse, step, axis) for step in range(-4, 5)], axis=0)\n"
+            "worse += np.random.default_rng(2).normal(0, 0.12 * most, worse.shape)\n"
+            "worse = np.clip(worse, 0, most).astype(np.uint8 if most < 256 else np.uint16)\n"
+            "if model.judge is not None:\n"
+            "    doubted = accelerator.segment(worse)\n"
+            '    print(f"{doubted.review}; {100 * doubted.deferred.mean():.1f} % of the pixels are deferred")\n'
+            "worse[..., 0]",
+        ),
         ("code", "accelerator.close()"),
     ]
     return {

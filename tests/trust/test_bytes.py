@@ -173,14 +173,17 @@ def test_the_notebook_shows_doubts_where_they_were_fitted(folder: Path, capsys: 
     """Its cells, but for the first that opens a board, with a model to which something was fitted and one without."""
     cells = json.loads((folder / "notebooks" / "segment.ipynb").read_bytes())["cells"]
     sources = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
-    (shown,) = (source for source in sources if "judge" in source)
+    shown, doubted = (source for source in sources if "judge" in source)
     opened = read_package(folder)
     with Accelerator(opened, FakeBoard(opened)) as accelerator:
         for name, told in (("classes1", "of the pixels are deferred, black below"), ("plain", "nothing was fitted")):
             names = {"np": np, "model": accelerator.load(name), "result": accelerator.segment(picture(1), name)}
+            names |= {"accelerator": accelerator, "pixels": picture(1)}
             exec(compile(shown, "cell", "exec"), names)
             assert told in capsys.readouterr().out
             assert (names["shown"] is None) == (name == "plain")
+            exec(compile(doubted, "cell", "exec"), names)
+            assert ("of the pixels are deferred" in capsys.readouterr().out) == (name == "classes1")
 
 
 def test_the_report_hatches_deferred_pixels(work: Path, folder: Path, tmp_path: Path) -> None:
