@@ -61,11 +61,12 @@ def _report(console: Console, result: Segmented, out: Path) -> None:
     milliseconds = simulation.cycles / result.clock_mhz / 1000
     verdict = "equal to the model, every value and every cycle" if simulation.passed else "NOT equal to the model"
     grid, (rows, columns) = result.grid, result.tile.place
+    more = f"{100 * grid.surplus:.0f} % more pixels than its own"
     place = f"rows {rows.start} to {rows.stop - 1}, columns {columns.start} to {columns.stop - 1}"
     for line in (
         f"simulated: the tile that gives {place}; {verdict}; {milliseconds:.2f} ms at {result.clock_mhz:g} MHz",
         f"simulator: compiled in {simulation.build_seconds:.0f} s, run in {simulation.seconds:.0f} s",
-        f"picture: {len(grid)} tiles of {grid.tile[0]}x{grid.tile[1]}, {100 * grid.surplus:.0f} % more pixels than its own; "
+        f"picture: {len(grid)} tiles of {grid.tile[0]}x{grid.tile[1]}, {more}; "
         "all others in the golden model",
         f"{result.different} of {result.mask.size:,} pixels differ from the picture computed at once",
         f"Dice against the hand-drawn mask, where no training picture shows the same: {result.dice:.4f}",
