@@ -66,8 +66,7 @@ def _report(console: Console, result: Segmented, out: Path) -> None:
     for line in (
         f"simulated: the tile that gives {place}; {verdict}; {milliseconds:.2f} ms at {result.clock_mhz:g} MHz",
         f"simulator: compiled in {simulation.build_seconds:.0f} s, run in {simulation.seconds:.0f} s",
-        f"picture: {len(grid)} tiles of {grid.tile[0]}x{grid.tile[1]}, {more}; "
-        "all others in the golden model",
+        f"picture: {len(grid)} tiles of {grid.tile[0]}x{grid.tile[1]}, {more}; all others in the golden model",
         f"{result.different} of {result.mask.size:,} pixels differ from the picture computed at once",
         f"Dice against the hand-drawn mask, where no training picture shows the same: {result.dice:.4f}",
         *([] if result.doubts is None else [result.doubts.sentence()]),
