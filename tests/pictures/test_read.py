@@ -369,6 +369,78 @@ def test_windows_of_dicom(tmp_path: Path) -> None:
     assert own[0, 2, 0] == 128
 
 
+@pytest.mark.parametrize("signed", [False, True])
+def test_a_window_is_of_the_pixels_before_they_are_turned_round(signed: bool, tmp_path: Path) -> None:
+    """As pydicom applies the window, and inverts what comes out."""
+    pydicom = pytest.importorskip("pydicom")
+    from pydicom.pixels import apply_windowing
+
+    pixels = (RANDOM.integers(0, 4096, (12, 17)) - 2048 * signed).astype(np.int16 if signed else np.uint16)
+    window = {"RescaleSlope": "2", "RescaleIntercept": "-100", "WindowCenter": "1000", "WindowWidth": "800"}
+    file = files.dicom(tmp_path / "a.dcm", pixels, PhotometricInterpretation="MONOCHROME1", BitsStored=12, HighBit=11,
+                       **window)  # fmt: skip
+    shown = apply_windowing(2.0 * pixels - 100, pydicom.dcmread(file))
+    t = (shown - shown.min()) / (shown.max() - shown.min())
+    assert 0 < (t == 0).mean() < 1
+    found = prepare(read_one(file), Meaning("window"), 1).values()[..., 0]
+    assert np.abs(found - (1 - t)).max() < 1e-6
+
+
+def test_signed_pixels_of_twelve_bits_are_twelve_bits(tmp_path: Path) -> None:
+    pytest.importorskip("pydicom")
+    pixels = RANDOM.integers(-2048, 2048, (12, 17)).astype(np.int16)
+    for stored in (pixels, pixels.view(np.uint16) & np.uint16(0xFFF)):  # with and without the sign in unused bits
+        file = files.dicom(tmp_path / "a.dcm", stored, BitsStored=12, HighBit=11, PixelRepresentation=1)
+        found = read_one(file)
+        assert (found.pixels[..., 0].astype(int) + int(found.offset) == pixels).all()
+        unit = prepare(found, Meaning("unit", 12), 1).values()[..., 0]
+        assert np.abs(unit - (pixels + 2048.0) / 4095).max() < 1e-6
+    pair = tmp_path / "pair"
+    files.series(pair, np.abs(pixels)[None].astype(np.uint16))
+    place = {"ImagePositionPatient": [0, 0, 50.0], "ImageOrientationPatient": [1, 0, 0, 0, 1, 0]}
+    files.dicom(pair / "zz.dcm", pixels, **place)
+    assert "zz.dcm: holds signed pixels, unlike 00.dcm; give each kind a folder" in sentence(pair)
+
+
+def test_frames_keep_their_rescaling_and_their_window(tmp_path: Path) -> None:
+    """Enhanced files say in functional groups what others say in the file."""
+    pydicom = pytest.importorskip("pydicom")
+
+    def group(slope: str, centre: str) -> object:
+        scale, window, holder = pydicom.Dataset(), pydicom.Dataset(), pydicom.Dataset()
+        scale.RescaleSlope, scale.RescaleIntercept = slope, "-1024"
+        window.WindowCenter, window.WindowWidth = centre, "400"
+        holder.PixelValueTransformationSequence, holder.FrameVOILUTSequence = [scale], [window]
+        return holder
+
+    def written(**groups: list) -> Path:
+        sequences = {name: pydicom.Sequence(items) for name, items in groups.items()}
+        tall = np.concatenate([DEEP[..., 0], DEEP[..., 1]])
+        return files.dicom(tmp_path / "a.dcm", tall, Rows=12, NumberOfFrames=2, **sequences)
+
+    shared = read(written(SharedFunctionalGroupsSequence=[group("2", "40")]))
+    each = read(written(PerFrameFunctionalGroupsSequence=[group("2", "40"), group("2", "40")]))
+    for found in (shared, each):
+        assert (found.slope, found.offset, found.window) == (2, -1024, (40, 400))
+    windows = read(written(PerFrameFunctionalGroupsSequence=[group("2", "40"), group("2", "50")]))
+    assert (windows.slope, windows.window) == (2, None)
+    file = written(PerFrameFunctionalGroupsSequence=[group("2", "40"), group("3", "40")])
+    assert "must have one rescaling, its frames have 2; save each frame as a file of its own" in sentence(file)
+
+
+def test_windows_that_are_not_one_linear_window_are_not_taken(tmp_path: Path) -> None:
+    pytest.importorskip("pydicom")
+    window = {"WindowCenter": "40", "WindowWidth": "400"}
+    assert read(files.dicom(tmp_path / "a.dcm", GREY, **window)).window == (40, 400)
+    assert read(files.dicom(tmp_path / "a.dcm", GREY, VOILUTFunction="SIGMOID", **window)).window is None
+    folder = files.series(tmp_path / "s", DEEP.transpose(2, 0, 1), **window)
+    assert read(folder).window == (40, 400)
+    place = {"ImagePositionPatient": [0, 0, 50.0], "ImageOrientationPatient": [1, 0, 0, 0, 1, 0]}
+    files.dicom(folder / "zz.dcm", DEEP[..., 0], **place | window | {"WindowCenter": "50"})
+    assert read(folder).window is None  # no one window is all slices' own
+    assert read(folder, 3).window == (50, 400)
+
+
 def test_series_that_are_refused(tmp_path: Path) -> None:
     pytest.importorskip("pydicom")
     volume = RANDOM.integers(0, 4096, (3, 12, 17)).astype(np.uint16)

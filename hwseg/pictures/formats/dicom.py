@@ -16,7 +16,7 @@ from hwseg.borders import given
 from hwseg.errors import HwsegError, require
 from hwseg.pictures.formats import Head, needed, require_pages, require_size
 from hwseg.pictures.meaning import WIDE
-from hwseg.pictures.raster import Geometry, Picture, stored
+from hwseg.pictures.raster import Geometry, Picture, Stored, stored
 
 DEFLATED = "1.2.840.10008.1.2.1.99"
 GREY, COLOUR = ("MONOCHROME1", "MONOCHROME2"), ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT")
@@ -47,7 +47,7 @@ def _checked(header: Any, place: str) -> None:
             f"must not have {what}",
             "apply it first, for example with pydicom's apply_modality_lut",
         )
-    slope = _number(header.get("RescaleSlope", 1), place)
+    slope, _ = _rescale(header, place)
     require(slope > 0, place, f"must have a rescale slope above 0, has {slope}", "apply it first")
 
 
@@ -115,6 +115,9 @@ def _series(path: Path, place: str) -> list[tuple[Path, Any]]:
         rule = f"belongs to another series than {found[0][0].name}"
         require(header.get("SeriesInstanceUID") == first.get("SeriesInstanceUID"), str(p), rule, "give each a folder")
         require(int(header.get("NumberOfFrames", 1)) == 1, str(p), "must be one slice of the series", "read it alone")
+        signed = [int(h.get("PixelRepresentation", 0)) for h in (header, first)]
+        rule = f"holds {'signed' if signed[0] else 'unsigned'} pixels, unlike {found[0][0].name}"
+        require(signed[0] == signed[1], str(p), rule, "give each kind a folder")
         same = _axes(header) == _axes(first)
         require(same, str(p), f"lies in another plane than {found[0][0].name}", "give each plane a folder")
     positions = [_position(header) for _, header in found]
@@ -155,8 +158,28 @@ def _bits(series: list[tuple[Path, Any]]) -> int:
     return max(depths) if alike else WIDE
 
 
+def _said_by(header: Any, group: str, *names: str) -> set[tuple[str, ...]]:
+    """Elements of the file, or of the functional group that an enhanced file keeps them in, for all frames or each."""
+    holders = [header]
+    for sequence in ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"):
+        holders += [item for frame in header.get(sequence) or () for item in frame.get(group) or ()]
+    return {tuple(_first(h.get(name)) for name in names) for h in holders if any(name in h for name in names)}
+
+
+def _first(value: Any) -> str:
+    """The first of an element's values as it is written; empty where there is none."""
+    if hasattr(value, "__len__") and not isinstance(value, str):
+        value = value[0] if len(value) else None
+    return "" if value is None else str(getattr(value, "original_string", value)).strip()
+
+
 def _rescale(header: Any, place: str) -> tuple[Fraction, Fraction]:
-    return _number(header.get("RescaleSlope", 1), place), _number(header.get("RescaleIntercept", 0), place)
+    """Slope and intercept; HwsegError where frames have their own."""
+    said = _said_by(header, "PixelValueTransformationSequence", "RescaleSlope", "RescaleIntercept")
+    found = {(_number(slope or 1, place), _number(intercept or 0, place)) for slope, intercept in said}
+    rule = f"must have one rescaling, its frames have {len(found)}"
+    require(len(found) < 2, place, rule, "save each frame as a file of its own, for example with emf2sf of dcm4che")
+    return found.pop() if found else (Fraction(1), Fraction(0))
 
 
 def read(path: Path, place: str, page: int | None) -> Picture:
@@ -180,9 +203,9 @@ def read(path: Path, place: str, page: int | None) -> Picture:
         factors = [_rescale(header, str(p)) for p, header in chosen] * (count // len(chosen))
         slices = np.stack([s * float(a) + float(b) for s, (a, b) in zip(slices, factors, strict=True)])
         slope, intercept = Fraction(1), Fraction(0)
-    found = stored(slices, place)
+    found = _stored(slices, bits, place)
     return Picture(
-        found.pixels, bits, _geometry(series, path), slope, found.offset * slope + intercept, _window(first, place),
+        found.pixels, bits, _geometry(series, path), slope, found.offset * slope + intercept, _window(chosen),
         scale=255 if int(first.get("BitsStored", 8)) == 1 else 1, place=place,
     )  # fmt: skip
 
@@ -207,20 +230,47 @@ def _pixels(path: Path, header: Any) -> np.ndarray:
     if kind == "MONOCHROME1":
         rule = f"must hold integers where white is zero, holds {array.dtype}"
         require(array.dtype.kind in "ui", place, rule, "save it as MONOCHROME2")
-        low = -(1 << (bits - 1)) if array.dtype.kind == "i" else 0
-        array = np.asarray((2 * low + (1 << bits) - 1) - array.astype(np.int64), array.dtype)
+        array = np.asarray(_turned(header) - array.astype(np.int64), array.dtype)
     return array
 
 
-def _window(header: Any, place: str) -> tuple[Fraction, Fraction] | None:
-    """The first window that the file names."""
-    found = []
-    for name in ("WindowCenter", "WindowWidth"):
-        value = header.get(name)
-        if value is None:
-            return None
-        found.append(_number(value if not hasattr(value, "__len__") or isinstance(value, str) else value[0], place))
-    return (found[0], found[1]) if found[1] > 1 else None
+def _turned(header: Any) -> int:
+    """The smallest and the largest pixel together: what white and black add up to."""
+    return -1 if header.get("PixelRepresentation") else (1 << int(header.get("BitsStored", 32))) - 1
+
+
+def _stored(slices: np.ndarray, bits: int, place: str) -> Stored:
+    """As `stored`; signed pixels of 12 bits, say, from 0 to 4095."""
+    found = stored(slices, place)
+    if bits == WIDE or not found.offset:
+        return found
+    moved = int(-found.offset) - (1 << (bits - 1))
+    low, high = int(found.pixels.min()) - moved, int(found.pixels.max()) - moved
+    rule = f"must have signed pixels of {bits} bits, reaches from {low - (1 << bits - 1)} to {high - (1 << bits - 1)}"
+    require(low >= 0 and high < 1 << bits, place, rule, "correct its Bits Stored")
+    return Stored(found.pixels - found.pixels.dtype.type(moved), found.bits, found.offset + moved)
+
+
+def _window(series: list[tuple[Path, Any]]) -> tuple[Fraction, Fraction] | None:
+    """The first window that all slices name, of a linear function; mirrored where pixels were turned round."""
+    found = {_own_window(header, str(p)) for p, header in series}
+    return found.pop() if len(found) == 1 else None
+
+
+def _own_window(header: Any, place: str) -> tuple[Fraction, Fraction] | None:
+    names = "WindowCenter", "WindowWidth", "VOILUTFunction"
+    said = _said_by(header, "FrameVOILUTSequence", *names)
+    if len(said) != 1:
+        return None
+    first, second, function = said.pop()
+    if not first or not second or function not in ("", "LINEAR"):
+        return None
+    centre, width = _number(first, place), _number(second, place)
+    if header.PhotometricInterpretation == "MONOCHROME1":
+        # 1 - t of v = slope * p + intercept is t of slope * (turned - p) + intercept with this centre
+        slope, intercept = _rescale(header, place)
+        centre = slope * _turned(header) + 2 * intercept - centre + 1
+    return (centre, width) if width > 1 else None
 
 
 def _geometry(series: list[tuple[Path, Any]], path: Path) -> Geometry:
