@@ -6,6 +6,7 @@ import gzip
 import struct
 import sys
 import zlib
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -106,6 +107,41 @@ def test_small_values_in_48_bits_are_more_than_three_greys(tmp_path: Path) -> No
     assert len(np.unique(read_one(tmp_path / "a.png").pixels)) == min(1021, pixels.size)
     prepared = prepare(read_one(tmp_path / "a.png"), Meaning("percentile 0.5 99.5"), 3)
     assert len(np.unique(prepared.integers(BYTE))) > 200
+
+
+@pytest.mark.parametrize("depth", [8, 16])
+def test_an_animated_png_keeps_its_bits_or_is_refused(depth: int, tmp_path: Path) -> None:
+    """Pillow makes 8 bits of 16."""
+
+    def chunk(name: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+    samples = COLOUR.astype(">u2") * 257 if depth == 16 else COLOUR
+    lines = b"".join(b"\0" + line.tobytes() for line in samples)
+    header = struct.pack(">IIBBBBB", 17, 12, depth, 2, 0, 0, 0)
+    frame = struct.pack(">IIIIIHHBB", 0, 17, 12, 0, 0, 1, 1, 0, 0)
+    parts = [(b"IHDR", header), (b"acTL", struct.pack(">II", 1, 0)), (b"fcTL", frame), (b"IDAT", zlib.compress(lines))]
+    content = b"".join(chunk(*part) for part in [*parts, (b"IEND", b"")])
+    file = tmp_path / "a.png"
+    file.write_bytes(b"\x89PNG\r\n\x1a\n" + content)
+    if depth == 8:
+        assert (read_one(file).pixels == COLOUR).all()
+    else:
+        assert "must not be animated and of 16 bits per channel; save its pages as TIFF" in sentence(file)
+
+
+@pytest.mark.parametrize("magic", [b"P6", b"P3"])
+def test_a_pnm_of_more_than_eight_bits_is_refused(magic: bytes, tmp_path: Path) -> None:
+    file = tmp_path / "a.ppm"
+    for largest in (255, 4095, 65535):
+        samples = np.minimum(DEEP, largest)
+        body = samples.astype(">u2" if largest > 255 else np.uint8).tobytes()
+        body = body if magic == b"P6" else " ".join(map(str, samples.reshape(-1))).encode()
+        file.write_bytes(magic + f"\n17 12\n{largest}\n".encode() + body)
+        if largest == 255:
+            assert (read_one(file).pixels == samples).all()
+        else:
+            assert f"a.ppm: must have 8 bits per channel, reaches to {largest}; convert it" in sentence(file)
 
 
 @pytest.mark.parametrize("mode", ["RGBA", "LA", "P"])
@@ -253,6 +289,73 @@ def test_resolution_is_kept(tmp_path: Path) -> None:
     assert (geometry.spacing, geometry.unit, geometry.axes) == ((3.5, 0.5, 0.25), "um", "ZYX")
 
 
+def test_every_page_says_itself_how_it_is_turned_and_coloured(tmp_path: Path) -> None:
+    file, colours = tmp_path / "a.tif", np.tile(np.arange(256, dtype=np.uint16) * 257, (3, 1))
+    for same in (True, False):
+        with tifffile.TiffWriter(file) as writer:
+            for value in (6, 6, 6 if same else 3):
+                turned = [(274, 3, 1, value, True)]
+                writer.write(GREY, metadata=None, photometric="minisblack", extratags=turned)
+        if same:
+            assert len(read(file)) == 3
+            agrees(file)
+    cure = "a.tif: has page 2 turned otherwise than page 0; save each page in its own file"
+    assert cure in sentence(file)
+    assert cure in sentence(file, 2)
+    assert len(read(file, 1)) == 1
+    with pytest.raises(HwsegError, match="turned otherwise"):
+        head(file)
+    for last in (colours, colours[:, ::-1]):
+        with tifffile.TiffWriter(file) as writer:
+            for colormap in (colours, last):
+                writer.write(GREY, metadata=None, photometric="palette", colormap=colormap)
+        if last is colours:
+            assert len(read(file)) == 2
+    assert "a.tif: has another palette on page 1 than on page 0; convert it to RGB" in sentence(file)
+
+
+def test_an_ome_file_reads_nothing_outside_its_folder(tmp_path: Path) -> None:
+    own, other = "urn:uuid:11111111-1111-1111-1111-111111111111", "urn:uuid:22222222-2222-2222-2222-222222222222"
+    (tmp_path / "inside").mkdir()
+    tifffile.imwrite(tmp_path / "b.ome.tif", GREY, ome=True)
+    plane = '<TiffData IFD="0" FirstZ="{}" PlaneCount="1"><UUID FileName="{}">{}</UUID></TiffData>'
+    schema = "http://www.openmicroscopy.org/Schemas/OME/2016-06"
+    pixels = 'DimensionOrder="XYZCT" Type="uint8" SizeX="17" SizeY="12" SizeC="1" SizeT="1" SizeZ="2"'
+    text = (
+        f'<OME xmlns="{schema}" UUID="{own}"><Image ID="Image:0"><Pixels ID="Pixels:0" {pixels}>'
+        f'<Channel ID="C:0" SamplesPerPixel="1"/>{plane.format(0, "a.ome.tif", own)}'
+        f"{plane.format(1, '../b.ome.tif', other)}</Pixels></Image></OME>"
+    )
+    file = tmp_path / "inside" / "a.ome.tif"
+    tifffile.imwrite(file, GREY, description=text, metadata=None, photometric="minisblack")
+    assert "has page 1 in a file of another folder; save its pages in one file" in sentence(file)
+
+
+def test_ycbcr_is_read_as_colours_or_refused(tmp_path: Path) -> None:
+    file = tmp_path / "a.tif"
+    Image.fromarray(COLOUR).convert("YCbCr").save(file)
+    assert "must be grey, RGB or of a palette, is YCbCr without JPEG's compression" in sentence(file)
+    pytest.importorskip("imagecodecs")
+    flat = np.full((16, 16, 3), (200, 30, 60), np.uint8)
+    tifffile.imwrite(file, flat, photometric="rgb", compression="jpeg")
+    assert tifffile.TiffFile(file).pages[0].photometric == tifffile.PHOTOMETRIC.YCBCR
+    assert np.abs(read_one(file).pixels.astype(int) - flat).max() <= 3
+
+
+def test_imagej_calibration_is_honoured_or_refused(tmp_path: Path) -> None:
+    """ImageJ keeps signed 16-bit pixels as unsigned ones with the line -32768 + 1 p."""
+    file = tmp_path / "a.tif"
+    for slope, offset in ((1, -32768), (Fraction(1, 4), Fraction(1, 2)), (1, 0)):
+        line = {"cf": 0, "c0": float(offset), "c1": float(slope)}
+        tifffile.imwrite(file, DEEP[..., 0], imagej=True, metadata=line if offset else {})
+        found = read_one(file)
+        assert (found.pixels[..., 0] == DEEP[..., 0]).all()
+        assert (found.slope, found.offset) == (slope, offset)
+    for bad in ({"cf": 3, "c0": 1.0, "c1": 1.0}, {"cf": 0, "c0": 1.0, "c1": -1.0}):
+        tifffile.imwrite(file, DEEP[..., 0], imagej=True, metadata=bad)
+        assert "must be calibrated by a rising straight line" in sentence(file)
+
+
 # --- NIfTI ---
 
 
@@ -307,6 +410,17 @@ def test_nifti_rescaling_is_exact(tmp_path: Path) -> None:
     falling = read(files.nifti(tmp_path / "b.nii", VOLUME, slope=-2.0, inter=1))
     assert falling.bits == 32
     assert (restored(falling.pixels[..., 0], falling.geometry) == VOLUME * -2.0 + 1).all()
+
+
+@pytest.mark.parametrize(
+    ("unit", "found"), [("micron", "\N{MICRO SIGN}m"), ("meter", "m"), ("mm", "mm"), ("unknown", "mm")]
+)
+def test_a_voxel_is_measured_in_its_own_unit(unit: str, found: str, tmp_path: Path) -> None:
+    nibabel = pytest.importorskip("nibabel")
+    image = nibabel.Nifti1Image(VOLUME, np.diag([0.5, 0.5, 2.0, 1.0]))
+    image.header.set_xyzt_units(unit)
+    nibabel.save(image, tmp_path / "a.nii")
+    assert read(tmp_path / "a.nii").geometry.unit == found
 
 
 def test_niftis_that_are_refused(tmp_path: Path) -> None:

@@ -18,7 +18,8 @@ from hwseg.pictures.formats import Head, needed, require_pages, require_size
 from hwseg.pictures.raster import Geometry, Picture, stored
 
 SLICES = "choose one volume of it, for example with fslsplit or nibabel's four_to_three"
-_SUFFIXES = (".nii", ".nii.gz")
+_UNITS = {"meter": "m", "mm": "mm", "micron": "\N{MICRO SIGN}m", "unknown": "mm"}
+"""Of the header; mm is the custom where it says nothing."""
 
 
 def _opened(path: Path, place: str) -> Any:
@@ -75,6 +76,11 @@ def head(path: Path, place: str) -> Head:
     return Head(shape[slices], shape[row], shape[column], 1, bits if _linear(image) else 32)
 
 
+def _unit(image: Any) -> str:
+    """Of its spacing."""
+    return _UNITS.get(str(image.header.get_xyzt_units()[0]), "")
+
+
 def _linear(image: Any) -> bool:
     """Whether values are integers, rescaled upward."""
     slope = image.dataobj.slope
@@ -97,7 +103,7 @@ def read(path: Path, place: str, page: int | None) -> Picture:
     geometry = Geometry(
         "nifti", (str(path),), "ijk", tuple(int(n) for n in image.shape),
         tuple(float(image.header.get_zooms()[a]) if a < len(image.header.get_zooms()) else 1.0 for a in order),  # type: ignore[arg-type]
-        "mm", tuple(tuple(map(float, line)) for line in image.affine), order, flips,
+        _unit(image), tuple(tuple(map(float, line)) for line in image.affine), order, flips,
     )  # fmt: skip
     if not _linear(image):
         array = array.astype(np.float64) * slope + offset

@@ -31,13 +31,14 @@ _PNG_CHANNELS = {0: 1, 2: 3, 4: 2, 6: 4}
 
 @dataclass(frozen=True)
 class PngHeader:
-    """Of a PNG file.  kind: its colour type.  transparent: it names a transparent colour."""
+    """Of a PNG file.  kind: its colour type.  transparent: it names a transparent colour.  animated: it is an APNG."""
 
     width: int
     height: int
     depth: int
     kind: int
     transparent: bool
+    animated: bool = False
 
 
 def png_header(path: Path) -> PngHeader | None:
@@ -57,15 +58,16 @@ def png_header(path: Path) -> PngHeader | None:
             transparent |= head[4:] == b"tRNS"
             animated |= head[4:] == b"acTL"
             file.seek(struct.unpack(">I", head[:4])[0] + 4, 1)
-    if animated:
-        return None
-    return PngHeader(width, height, depth, kind, transparent)
+    return PngHeader(width, height, depth, kind, transparent, animated)
 
 
-def _sixteen(path: Path) -> PngHeader | None:
+def _sixteen(path: Path, place: str) -> PngHeader | None:
     """The header of a PNG file of 16 bits."""
     header = png_header(path)
-    return header if header is not None and header.depth == 16 and header.kind in _PNG_CHANNELS else None
+    if header is None or header.depth != 16 or header.kind not in _PNG_CHANNELS:
+        return None
+    require(not header.animated, place, "must not be animated and of 16 bits per channel", "save its pages as TIFF")
+    return header
 
 
 @contextmanager
@@ -78,17 +80,25 @@ def _opened(path: Path, place: str) -> Iterator[Image.Image]:
 
 def _checked(picture: Image.Image, place: str) -> tuple[int, int, int]:
     """Pages, height and width as they are to be seen."""
+    cure = "convert it to 8-bit grey or RGB, or to 16-bit TIFF"
     rule = f"must be grey or colour of 8 bits per channel, or grey of 16, is of mode {picture.mode}"
-    require(picture.mode in CHANNELS, place, rule, "convert it to 8-bit grey or RGB, or to 16-bit TIFF")
+    require(picture.mode in CHANNELS, place, rule, cure)
+    require(_largest(picture) <= 255, place, f"must have 8 bits per channel, reaches to {_largest(picture)}", cure)
     pages = int(getattr(picture, "n_frames", 1))
     turned = picture.getexif().get(ORIENTATION, 1) in (5, 6, 7, 8)
     width, height = picture.size[::-1] if turned else picture.size
     return pages, height, width
 
 
+def _largest(picture: Image.Image) -> int:
+    """The largest sample that a PNM file declares; Pillow makes 8 bits of it without a word."""
+    tiles = getattr(picture, "tile", ()) if picture.format == "PPM" else ()
+    return max((number for tile in tiles for number in tile[3] if isinstance(number, int)), default=255)
+
+
 def head(path: Path, place: str) -> Head:
     """Size, depth and pages."""
-    if (header := _sixteen(path)) is not None:
+    if (header := _sixteen(path, place)) is not None:
         turned = _exif(path, place) in (5, 6, 7, 8)
         size = (header.width, header.height) if turned else (header.height, header.width)
         return Head(1, *size, 3 if header.kind in (2, 6) else 1, 16)
@@ -100,7 +110,7 @@ def head(path: Path, place: str) -> Head:
 def read(path: Path, place: str, page: int | None) -> Picture:
     """All pages, or one of them."""
     geometry = Geometry("png" if path.suffix.lower() == ".png" else "picture", (str(path),))
-    if (header := _sixteen(path)) is not None:
+    if (header := _sixteen(path, place)) is not None:
         require_pages(place, 1, page)
         return Picture(_read_sixteen(path, place, header), 16, geometry, place=place)
     with _opened(path, place) as picture:

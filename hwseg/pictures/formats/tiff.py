@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 import logging
 import threading
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from fractions import Fraction
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,9 @@ from hwseg.pictures.raster import CHANNELS, Geometry, Picture, stored
 
 WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, PALETTE, YCBCR = 0, 1, 2, 3, 6
 READ = {WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, PALETTE, YCBCR}
+JPEGS = {6, 7, 33007}
+"""Compressions whose decoder gives red, green, blue for YCbCr."""
+
 ASSOCIATED, UNASSOCIATED = 1, 2
 """Kinds of alpha."""
 
@@ -133,6 +137,8 @@ def _layout(file: Any, place: str) -> Layout:
     kind = int(page.photometric)
     name = getattr(page.photometric, "name", str(kind))
     require(kind in READ, place, f"must be grey, RGB or of a palette, is {name}", "convert it to RGB")
+    rule = "must be grey, RGB or of a palette, is YCbCr without JPEG's compression"
+    require(kind != YCBCR or int(page.compression) in JPEGS, place, rule, "convert it to RGB")
     require(page.dtype is not None and page.dtype.kind in "uifb", place, f"must hold numbers, holds {page.dtype}")
     count = layout.samples
     split = layout.size("S") == 1 or layout.size("C") == 1
@@ -145,9 +151,29 @@ def head(path: Path, place: str) -> Head:
     """Size, depth and pages."""
     with _opened(path, place) as file:
         layout = _layout(file, place)
+        _require_alike(layout, place, range(len(layout.series.pages)))
         size = layout.size("Y"), layout.size("X")
         bits = 8 if layout.page.photometric == PALETTE else _depth(layout)
         return Head(layout.pages, *(size[::-1] if layout.turned else size), layout.channels, bits)
+
+
+def _require_alike(layout: Layout, place: str, numbers: Iterable[int]) -> None:
+    """Refuse pages that are turned or coloured otherwise than the first, which speaks for all, or lie elsewhere.
+
+    tifffile compares how pages are packed, not what they say of their pixels.
+    """
+    first = layout.page
+    for number in numbers:
+        frame = layout.series.pages[number]
+        if frame is None or frame is first:
+            continue
+        inside = Path(frame.parent.filehandle.dirname) == Path(first.parent.filehandle.dirname)
+        require(inside, place, f"has page {number} in a file of another folder", "save its pages in one file")
+        page = frame.aspage()
+        turned = page.tags.valueof("Orientation", 1) != layout.orientation
+        require(not turned, place, f"has page {number} turned otherwise than page 0", "save each page in its own file")
+        same = first.photometric != PALETTE or np.array_equal(page.colormap, first.colormap)
+        require(same, place, f"has another palette on page {number} than on page 0", "convert it to RGB")
 
 
 def _depth(layout: Layout) -> int:
@@ -162,12 +188,15 @@ def read(path: Path, place: str, page: int | None) -> Picture:
     with _opened(path, place) as file:
         layout = _layout(file, place)
         require_pages(place, layout.pages, page)
+        stored_pages = len(layout.series.pages)
+        _require_alike(layout, place, range(stored_pages) if page is None or stored_pages != layout.pages else (page,))
         count = layout.pages if page is None else 1
         item = layout.page.dtype.itemsize * layout.samples
         require_size(place, layout.size("Y"), layout.size("X"), count, item)
         slices = _slices(layout, page)
         slices = np.ascontiguousarray(oriented(slices, layout.orientation))
-        return _picture(layout, slices, place, _geometry(file, layout, path))
+        picture = _picture(layout, slices, place, _geometry(file, layout, path))
+        return _calibrated(picture, file.imagej_metadata or {} if file.is_imagej else {}, place)
 
 
 def _slices(layout: Layout, page: int | None) -> np.ndarray:
@@ -218,6 +247,20 @@ def _picture(layout: Layout, slices: np.ndarray, place: str, geometry: Geometry)
     return Picture(pixels, depth, geometry, offset=found.offset, scale=scale, place=place)
 
 
+def _calibrated(picture: Picture, known: Mapping[str, Any], place: str) -> Picture:
+    """With the straight line that ImageJ calls a calibration: so it keeps signed pixels of 16 bits."""
+    if "cf" not in known or not {"c0", "c1"} <= known.keys():
+        return picture
+    try:
+        function, offset, slope = int(known["cf"]), *(Fraction(repr(float(known[name]))) for name in ("c0", "c1"))
+    except (TypeError, ValueError, OverflowError):
+        function, offset, slope = -1, Fraction(0), Fraction(0)
+    plain = function == 0 and slope > 0 and picture.bits <= 16 and not picture.geometry.facts["white_is_zero"]
+    rule = "must be calibrated by a rising straight line, of at most 16 bits and with black as zero"
+    require(plain, place, rule, "remove ImageJ's calibration, or convert it to 32 bits with ImageJ")
+    return replace(picture, slope=slope, offset=picture.offset * slope + offset)
+
+
 def _palette(colormap: np.ndarray) -> np.ndarray:
     """uint8 [n, 3] from TIFF's 16 bits per colour, of which 8 are meant."""
     exact = bool((colormap % 257 == 0).all())
@@ -249,6 +292,8 @@ def _geometry(file: Any, layout: Layout, path: Path) -> Geometry:
         steps = [float(sizes.get(f"PhysicalSize{axis}") or 1.0) for axis in "ZYX"]
         if {"PhysicalSizeY", "PhysicalSizeX"} <= sizes.keys() and len(units) == 1 and min(steps) > 0:
             spacing, unit = (steps[0], steps[1], steps[2]), units.pop()
+    if layout.turned and spacing is not None:
+        spacing = (spacing[0], spacing[2], spacing[1])
     return Geometry("tiff", (str(path),), layout.axes, layout.shape, spacing, unit, facts=facts)
 
 
