@@ -85,4 +85,4 @@ def command(
 
         found = segment(engine, inputs, out, options, show)
     for line in lines(engine.on, found, measure):
-        click.echo(visible(line))
+        click.echo(visible(line.replace("\n", "\\n")))  # a name's line break is not one of ours

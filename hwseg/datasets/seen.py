@@ -86,7 +86,8 @@ def parse(text: str, place: str) -> Seen:
     try:
         content = json.loads(text)
         width = content["bytes"]
-        fits = content["format"] == FORMAT and content["digest"] == DIGEST and width in range(SHORT, WIDTH + 1)
+        whole = type(width) is int and width in range(SHORT, WIDTH + 1)
+        fits = whole and content["format"] == FORMAT and content["digest"] == DIGEST
         require(fits, place, f"must be of format {FORMAT}, is not", "use a newer hwseg")
         lists = [base64.b64decode(content[name], validate=True) for name in ("train", "val")]
         whole = all(len(joined) % width == 0 and len(joined) // width <= MOST for joined in lists)

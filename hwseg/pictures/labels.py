@@ -88,6 +88,8 @@ class Labels:
             require(count, "labels", f"must have {self.classes} {name}, the background first, has {len(texts)}")
         for colour in self.colours:
             require(bool(_HEX.fullmatch(colour)), "labels", f"colours must be like '#ff8000', not {colour!r}")
+        apart = len({colour.lower() for colour in self.colours}) == len(self.colours)
+        require(apart, "labels", "colours must be different, one for each class", "give each class its own")
 
     @property
     def classes(self) -> int:

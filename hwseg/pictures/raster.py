@@ -60,7 +60,7 @@ class Geometry:
     """Where pixels lie.  kind: "png", "picture" (Pillow's other formats), "tiff", "nifti", "dicom" or "npy".
 
     files: in the order of slices where each slice has its own, else one.  axes, shape: as in the file.  spacing:
-    (slice, row, column) in `unit`, or None.
+    (slice, row, column) in `unit`, or None; 0 for slices whose distance the file does not say.
 
     affine: of a NIfTI, rows of floats.  order, flips: how its array became [slice, row, column]: transposed to `order`,
     then the axes of `flips` reversed; `array.transpose(order)[flipped]` and back.

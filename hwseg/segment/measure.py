@@ -67,7 +67,7 @@ def _objects(item: Item, picture: Picture, maps: np.ndarray, labels: Labels, pag
         return []
     wanted = ("label", "num_pixels", "centroid", "intensity_mean", "intensity_min", "intensity_max")
     found = skimage.regionprops_table(numbered, pixels, properties=wanted)
-    sizes, unit = _steps(picture.geometry)
+    sizes, unit = _steps(picture.geometry, flat)
     one = float(np.prod(sizes[1:] if flat else sizes))
     rows: list[Row] = []
     for index, label in enumerate(found["label"]):
@@ -84,9 +84,9 @@ def _objects(item: Item, picture: Picture, maps: np.ndarray, labels: Labels, pag
     return rows
 
 
-def _steps(geometry: Geometry) -> tuple[tuple[float, float, float], str]:
-    """Size of a pixel along slices, rows and columns, and its unit; in pixels where the file names no unit."""
-    if geometry.spacing is None or not geometry.unit:
+def _steps(geometry: Geometry, flat: bool) -> tuple[tuple[float, float, float], str]:
+    """Size of a pixel along slices, rows and columns, and its unit; in pixels where the file does not say all of it."""
+    if geometry.spacing is None or not geometry.unit or not (flat or geometry.spacing[0] > 0):
         return (1.0, 1.0, 1.0), "pixel"
     return geometry.spacing, geometry.unit
 

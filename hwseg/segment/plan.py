@@ -116,7 +116,10 @@ def _sources(inputs: Sequence[Path]) -> Iterator[Path]:
             yield path
             continue
         with file_errors(path):
-            files = [p for p in sorted(path.iterdir()) if p.is_file() and not p.name.startswith(".")]
+            listed = [p for p in sorted(path.iterdir()) if not p.name.startswith(".")]
+            files = [p for p in listed if p.is_file()]
+            for broken in (p for p in listed if is_picture(p) and not p.exists()):
+                require(False, str(broken), "is a link to a file that is not there", "restore the file, or remove it")
         pictures = [p for p in files if is_picture(p)]
         if _is_series(files):
             yield path

@@ -210,6 +210,7 @@ def test_many_pictures_have_short_digests(monkeypatch: pytest.MonkeyPatch) -> No
 
 @pytest.mark.parametrize(
     "text", ["", "[]", '{"format": 2}', Seen().text().replace('"bytes": 16', '"bytes": 0'), "{" * 9000,
+             Seen().text().replace('"bytes": 16', '"bytes": 16.0'),
              Seen(frozenset([bytes(16)])).text().replace("AAAA", "AAA", 1), Seen().text().replace('""', '"%"')]
 )  # fmt: skip
 def test_damaged_metadata_is_refused(text: str) -> None:

@@ -86,6 +86,7 @@ def test_values_without_a_meaning_are_refused(
         ({"ignore": 0}, "ignore must be a value from 1 to 65535"),
         ({"names": ("cell",)}, "must have 2 names, the background first, has 1"),
         ({"colours": ("red", "blue")}, "colours must be like '#ff8000', not 'red'"),
+        ({"colours": ("#ff0000", "#FF0000")}, "colours must be different, one for each class"),
     ],
 )
 def test_labels_that_contradict_themselves(options: dict[str, object], sentence: str) -> None:

@@ -80,6 +80,24 @@ def test_it_is_told_before_the_first_tile_of_any_picture(model, tmp_path, monkey
     assert not (tmp_path / "out").exists()
 
 
+def test_a_link_to_nothing_is_no_picture_less(model, tmp_path):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    Image.fromarray(blobs((30, 40))).save(folder / "0.png")
+    (folder / "1.png").symlink_to(tmp_path / "gone.png")
+    with pytest.raises(HwsegError, match=r"1\.png: is a link to a file that is not there; restore the file"):
+        segment(open_engine(model), [folder], tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_line_break_in_a_name_is_none_on_the_terminal(model, tmp_path):
+    Image.fromarray(blobs((30, 40))).save(tmp_path / "a\n9 masks.png")
+    done = CliRunner().invoke(command, [str(model), str(tmp_path / "a\n9 masks.png"), "-o", str(tmp_path / "out")])
+    assert done.exit_code == 0
+    assert "a\\n9 masks.png: 30x40" in done.stdout
+    assert len(done.stdout.splitlines()) == 2
+
+
 def test_a_picture_that_is_damaged_behind_its_header_leaves_what_is_finished(model, tmp_path):
     folder = tmp_path / "in"
     folder.mkdir()

@@ -163,6 +163,33 @@ def test_a_dicom_series_is_measured_in_millimetres(threshold, tmp_path):
     assert row["unit"] == "mm"
 
 
+def test_a_series_that_misses_a_slice_has_no_volume_in_millimetres(threshold, tmp_path):
+    pytest.importorskip("pydicom")
+    volume = np.zeros((5, 40, 50), np.uint16)
+    volume[:, 10:20, 30:40] = 40_000
+    series(tmp_path / "ct", volume)
+    (tmp_path / "ct" / "03.dcm").unlink()  # the slice of number 2, by files.series
+    (row,) = table(threshold / "16.onnx", tmp_path / "ct", tmp_path, ".tif")
+    assert (row["pixels"], row["size"], row["unit"], row["row"]) == ("400", "400", "pixel", "14.5")
+
+
+@pytest.mark.parametrize("z", [None, 3.0])
+def test_a_stack_has_a_volume_where_its_file_says_how_far_slices_are_apart(z, threshold, tmp_path):
+    stack = np.stack([discs((96, 100))] * 2)
+    tifffile.imwrite(
+        tmp_path / "a.tif", stack, resolution=(4, 2), resolutionunit="CENTIMETER", metadata={"axes": "ZYX"}
+    )
+    rows = table(threshold / "8.onnx", tmp_path / "a.tif", tmp_path, ".tif")
+    assert {row["unit"] for row in rows} == {"pixel"}
+    sizes = {"PhysicalSizeX": 0.25, "PhysicalSizeY": 0.5} | ({} if z is None else {"PhysicalSizeZ": z})
+    tifffile.imwrite(tmp_path / "b.ome.tif", stack, ome=True, metadata={"axes": "ZYX", **sizes})
+    (tmp_path / "mask.tif").unlink()
+    rows = table(threshold / "8.onnx", tmp_path / "b.ome.tif", tmp_path, ".tif")
+    for row in rows:
+        step, unit = (1, "pixel") if z is None else (z * 0.25 * 0.5, "µm")
+        assert (float(row["size"]), row["unit"]) == (pytest.approx(int(row["pixels"]) * step), unit)
+
+
 def test_pages_that_are_not_a_volume_are_measured_each(threshold, tmp_path):
     tifffile.imwrite(tmp_path / "a.tif", np.stack([discs(), discs()]), metadata={"axes": "TYX"}, imagej=True)
     rows = table(threshold / "8.onnx", tmp_path / "a.tif", tmp_path, ".tif")

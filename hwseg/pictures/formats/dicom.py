@@ -21,6 +21,8 @@ from hwseg.pictures.raster import Geometry, Picture, Stored, stored
 DEFLATED = "1.2.840.10008.1.2.1.99"
 GREY, COLOUR = ("MONOCHROME1", "MONOCHROME2"), ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT")
 MAX_FILES = 20_000
+UNEVEN = 0.01
+"""Of the distance of slices, how far it may vary; where one is missing, a volume has no size in millimetres."""
 
 
 def _header(path: Path, place: str) -> Any:
@@ -275,10 +277,11 @@ def _own_window(header: Any, place: str) -> tuple[Fraction, Fraction] | None:
 
 def _geometry(series: list[tuple[Path, Any]], path: Path) -> Geometry:
     first = series[0][1]
-    between = first.get("SpacingBetweenSlices") or first.get("SliceThickness") or 1
-    positions = [_position(header) for _, header in series[:2]]
-    if len(series) > 1 and None not in positions:
-        between = abs(positions[1] - positions[0])  # type: ignore[operator]
+    between = float(first.get("SpacingBetweenSlices") or first.get("SliceThickness") or 0)
+    positions = [at for at in (_position(header) for _, header in series) if at is not None]
+    if len(positions) == len(series) > 1:
+        steps = np.diff(positions)
+        between = float(steps[0]) if np.ptp(steps) <= UNEVEN * steps[0] else 0.0
     spacing = first.get("PixelSpacing") or first.get("ImagerPixelSpacing")
-    sizes = (float(between), float(spacing[0]), float(spacing[1])) if spacing else None
+    sizes = (between, float(spacing[0]), float(spacing[1])) if spacing else None
     return Geometry("dicom", tuple(str(p) for p, _ in series), "slice row column", spacing=sizes, unit="mm")

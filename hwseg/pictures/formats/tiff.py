@@ -280,7 +280,7 @@ def _geometry(file: Any, layout: Layout, path: Path) -> Geometry:
         if all(isinstance(p, tuple) and len(p) == 2 and p[0] > 0 and p[1] > 0 for p in pairs):
             rows, columns = (p[1] / p[0] for p in pairs)
             unit = _UNITS.get(facts["resolution_unit"], "")
-            spacing = (1.0, rows, columns)
+            spacing = (0.0, rows, columns)
     if file.is_imagej:
         known = file.imagej_metadata or {}
         facts["imagej"] = {k: known[k] for k in ("unit", "spacing", "axes") if k in known}
@@ -289,9 +289,10 @@ def _geometry(file: Any, layout: Layout, path: Path) -> Geometry:
             spacing = (float(known.get("spacing", 1.0)), *spacing[1:])
     if file.is_ome and (sizes := ome_sizes(file)):
         units = {str(sizes.get(f"PhysicalSize{axis}Unit", "\N{MICRO SIGN}m")) for axis in "YX"}
-        steps = [float(sizes.get(f"PhysicalSize{axis}") or 1.0) for axis in "ZYX"]
-        if {"PhysicalSizeY", "PhysicalSizeX"} <= sizes.keys() and len(units) == 1 and min(steps) > 0:
-            spacing, unit = (steps[0], steps[1], steps[2]), units.pop()
+        unit_z = str(sizes.get("PhysicalSizeZUnit", "\N{MICRO SIGN}m"))
+        z, *steps = (float(sizes.get(f"PhysicalSize{axis}") or 0.0) for axis in "ZYX")
+        if len(units) == 1 and min(steps) > 0:
+            spacing, unit = (z if unit_z in units else 0.0, steps[0], steps[1]), units.pop()
     if layout.turned and spacing is not None:
         spacing = (spacing[0], spacing[2], spacing[1])
     return Geometry("tiff", (str(path),), layout.axes, layout.shape, spacing, unit, facts=facts)
