@@ -14,6 +14,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from multiprocessing.connection import Connection, Listener
 from pathlib import Path
@@ -104,6 +105,7 @@ class SimulatedBoard:
         self._process: subprocess.Popen[bytes] | None = None
         self._connection: Connection | None = None
         self._asked, self._asking = 0, False
+        self._messenger = ThreadPoolExecutor(1, "hwseg-simulation")
         work = Path(self._scratch.name)
         self._exchange = work / "exchange"
         try:
@@ -136,8 +138,6 @@ class SimulatedBoard:
             self._connection.recv_bytes()
 
     def _broken(self) -> HwsegError:
-        if self._connection is not None and self._connection.closed:
-            return HwsegError(self.name, "broke off: it was interrupted", "open it again")
         log = Path(self._scratch.name) / "run.log"
         lines = [line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()]
         return HwsegError(self.name, f"broke off: {lines[-1] if lines else 'no output'}", "run hwseg doctor")
@@ -145,7 +145,8 @@ class SimulatedBoard:
     def ask(self, name: str, *arguments: int) -> Any:
         """One request to the simulator; raises HwsegError if it ended or does not answer.
 
-        Whoever waits may be interrupted: requests have numbers, and the answer that nobody waits for is left out.
+        Whoever waits may be interrupted: messages are written and read by a thread of their own, which no signal
+        interrupts, and an answer that nobody waits for is left out.
         """
         require(self._connection is not None, self.name, "must be open, was closed", "open it again")
         assert self._connection is not None
@@ -154,24 +155,13 @@ class SimulatedBoard:
         self._asking = True
         try:
             self._asked += 1
-            number, reading = self._asked, True
-            request = {"name": name, "arguments": arguments, "number": number}
-            self._connection.send_bytes(json.dumps(request).encode())
-            while True:
-                reading = False
-                if not self._connection.poll(ANSWER_SECONDS):
-                    raise HwsegError(self.name, f"does not answer within {ANSWER_SECONDS} s", "run hwseg doctor")
-                reading = True
-                answer = json.loads(self._connection.recv_bytes())
-                if answer["number"] == number:
-                    return answer["answer"]
+            request = {"name": name, "arguments": arguments, "number": self._asked}
+            return self._messenger.submit(_exchanged, self._connection, request).result()
+        except TimeoutError as error:
+            rule = f"does not answer within {ANSWER_SECONDS} s"
+            raise HwsegError(self.name, rule, "run hwseg doctor") from error
         except (EOFError, OSError) as error:
             raise self._broken() from error
-        except BaseException:
-            if reading:
-                # Half a message: what follows would be read wrongly.
-                self._connection.close()
-            raise
         finally:
             self._asking = False
 
@@ -231,17 +221,35 @@ class SimulatedBoard:
 
     def close(self) -> None:
         if self._connection is not None:
-            with suppress(OSError):  # it may have ended, or be closed
-                self._connection.send_bytes(json.dumps({"name": "quit"}).encode())
-            self._connection.close()
-            self._connection = None
+            # Behind a request that was interrupted and is still answered.
+            self._messenger.submit(_quit, self._connection)
         if self._process is not None:
             try:
                 self._process.wait(30)
             except subprocess.TimeoutExpired:
                 end_child(self._process)
             self._process = None
+        self._messenger.shutdown()
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
         self._scratch.cleanup()
+
+
+def _exchanged(connection: Connection, request: dict[str, Any]) -> Any:
+    """The answer to a request, whole."""
+    connection.send_bytes(json.dumps(request).encode())
+    while True:
+        if not connection.poll(ANSWER_SECONDS):
+            raise TimeoutError
+        answer = json.loads(connection.recv_bytes())
+        if answer["number"] == request["number"]:
+            return answer["answer"]
+
+
+def _quit(connection: Connection) -> None:
+    with suppress(OSError):  # it may have ended, or be closed
+        connection.send_bytes(json.dumps({"name": "quit"}).encode())
 
 
 class SimulatedBuffer:

@@ -182,7 +182,7 @@ def test_vivado_stands_beside_the_estimate(
     """What runs Vivado is tested on its own; here, that its figures reach every file."""
     from hwseg.bench import vivado
 
-    def compare(of: Path, images: Path, energy: EnergyReport, _: object) -> vivado.Figures:
+    def compare(of: Path, images: Path, energy: EnergyReport, *_: object) -> vivado.Figures:
         assert (of, images) == (build, picture)
         rows = {"Total On-Chip Power (W)": 1.25, "Dynamic (W)": 1.1, "Device Static (W)": 0.15, "<b>": 0.1}
         return vivado.Figures(rows, energy.watts("pl"))

@@ -23,6 +23,7 @@ from hwseg.pictures.meaning import NAMES, PIXEL, Meaning
 from hwseg.pictures.raster import raster
 from hwseg.pictures.source import choice_of, integers
 from hwseg.runtime import Accelerator
+from hwseg.runtime.cut import one
 from hwseg.runtime.package import ALL_PLANES, read_package
 from tests.quant.models import random_unet
 from tests.runtime.fake import FakeBoard
@@ -91,6 +92,6 @@ def test_simulation_energy_and_package_take_it(build: tuple[str, Path, str], tmp
         driven = found.pixels.integers(large, found.input.shape, fit)
         assert (driven == integers(raster(large), load_graph(folder), fit)).all()
     with Accelerator(opened, FakeBoard(opened)) as accelerator:
-        packed = accelerator._prepared("", ALL_PLANES).pack(pixels)
-        again_packed = accelerator._prepared("", ALL_PLANES).pack(pixels[..., None])
+        loaded = accelerator._prepared("", ALL_PLANES)
+        packed, again_packed = (loaded.pack(one(given, loaded.model)) for given in (pixels, pixels[..., None]))
     assert (packed == again_packed).all()

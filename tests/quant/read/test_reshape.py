@@ -73,7 +73,7 @@ def test_a_file_of_open_size_gets_one(tmp_path):
 
 
 def test_a_size_that_the_poolings_do_not_divide(tmp_path):
-    with pytest.raises(HwsegError, match=r"has operands of 25x24 and 24x24|pooling 2x2 must divide the map"):
+    with pytest.raises(HwsegError, match=r"has operands of 25x24 and 24x24|pooling by 2 must divide the map"):
         reshaped_file(small(tmp_path / "a.onnx"), (25, 24))
 
 
