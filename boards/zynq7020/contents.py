@@ -201,14 +201,16 @@ def notebook(board: Board) -> dict[str, Any]:
         ("markdown", "The same picture out of focus and in poor light: what a person should look at."),
         (
             "code",
-            "worse = np.asarray(getattr(pixels, 'pixels', pixels)).astype(np.float64)\n"
-            "most = np.iinfo(np.asarray(getattr(pixels, 'pixels', pixels)).dtype).max\n"
+            "from dataclasses import replace\n\n"
+            "values = getattr(pixels, 'pixels', pixels)  # of a file, or the discs\n"
+            "worse = values.astype(np.float64)\n"
+            "low, high = worse.min(), worse.max()\n"
             "for axis in (0, 1):\n"
             "    worse = np.mean([np.roll(worse, step, axis) for step in range(-4, 5)], axis=0)\n"
-            "worse += np.random.default_rng(2).normal(0, 0.12 * most, worse.shape)\n"
-            "worse = np.clip(worse, 0, most).astype(np.uint8 if most < 256 else np.uint16)\n"
+            "worse += np.random.default_rng(2).normal(0, 0.12 * (high - low), worse.shape)\n"
+            "worse = np.clip(worse, low, high).astype(values.dtype)\n"
             "if model.judge is not None:\n"
-            "    doubted = accelerator.segment(worse)\n"
+            "    doubted = accelerator.segment(worse if values is pixels else replace(pixels, pixels=worse))\n"
             '    print(f"{doubted.review}; {100 * doubted.deferred.mean():.1f} % of the pixels are deferred")\n'
             "worse[..., 0]",
         ),

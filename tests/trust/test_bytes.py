@@ -7,7 +7,9 @@ from __future__ import annotations
 import json
 import shutil
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -24,7 +26,7 @@ from hwseg.compile.lower.dial import turned
 from hwseg.compile.program import Program
 from hwseg.errors import HwsegError
 from hwseg.machine.execute import execute
-from hwseg.pictures.raster import raster
+from hwseg.pictures.raster import Raster, raster
 from hwseg.pictures.source import integers
 from hwseg.quant.read.load import load
 from hwseg.runtime import Accelerator, read_package
@@ -184,6 +186,29 @@ def test_the_notebook_shows_doubts_where_they_were_fitted(folder: Path, capsys: 
             assert (names["shown"] is None) == (name == "plain")
             exec(compile(doubted, "cell", "exec"), names)
             assert ("of the pixels are deferred" in capsys.readouterr().out) == (name == "classes1")
+
+
+def test_the_notebook_makes_a_picture_worse_without_changing_what_it_means(folder: Path) -> None:
+    """Its depth, rescaling and window; floats, too."""
+    cells = json.loads((folder / "notebooks" / "segment.ipynb").read_bytes())["cells"]
+    (source,) = ("".join(cell["source"]) for cell in cells if "accelerator.segment(worse" in "".join(cell["source"]))
+    deep = picture(1).astype(np.uint16) * 16
+    window = (Fraction(40), Fraction(400))
+    for whole in (Raster(deep, 12, Fraction(2), Fraction(-1024), window), Raster(deep / np.float32(4096), 32)):
+        given: list[Raster] = []
+
+        def segment(image: Raster, given: list[Raster] = given) -> SimpleNamespace:
+            given.append(image)
+            return SimpleNamespace(review="review", deferred=np.zeros(1))
+
+        names = {"np": np, "pixels": whole, "model": SimpleNamespace(judge=True)}
+        exec(compile(source, "cell", "exec"), names | {"accelerator": SimpleNamespace(segment=segment)})
+        (worse,) = given
+        for name in ("bits", "slope", "offset", "window"):
+            assert getattr(worse, name) == getattr(whole, name)
+        assert worse.pixels.dtype == whole.pixels.dtype
+        assert whole.pixels.min() <= worse.pixels.min() < worse.pixels.max() <= whole.pixels.max()
+        assert (worse.pixels != whole.pixels).any()
 
 
 def test_the_report_hatches_deferred_pixels(work: Path, folder: Path, tmp_path: Path) -> None:
