@@ -22,7 +22,7 @@ import numpy as np
 from benchmarks.measure import Run, machine, run, table, verdict
 
 SIDE, ROUNDS = 4096, 1
-JOBS_SIDE, JOBS_ROUNDS = 3072, 2
+JOBS_SIDE, JOBS_ROUNDS = 4096, 1
 LARGE = (4096, 20_000)
 """Rows, columns."""
 TARGETS = {"speed": 0.75, "jobs": 1.7, "memory": 2e9}
