@@ -149,7 +149,7 @@ def by_meaning(data: bytes, rng: np.random.Generator) -> bytes:
     nodes, tensors = model.graph.node, model.graph.initializer
     names = [name for node in nodes for name in (*node.input, *node.output)]
     for _ in range(int(rng.integers(1, 4))):
-        node, tensor = nodes[int(rng.integers(len(nodes)))], tensors[int(rng.integers(len(tensors)))]
+        node = nodes[int(rng.integers(len(nodes)))]
         way = rng.integers(6)
         if way == 0 and len(node.input):
             node.input[int(rng.integers(len(node.input)))] = names[int(rng.integers(len(names)))]
@@ -160,7 +160,8 @@ def by_meaning(data: bytes, rng: np.random.Generator) -> bytes:
         elif way == 3:
             shape = model.graph.input[0].type.tensor_type.shape.dim
             shape[int(rng.integers(1, len(shape)))].dim_value = int(rng.integers(1, 40))
-        else:
+        elif len(tensors):  # else all constants are nodes
+            tensor = tensors[int(rng.integers(len(tensors)))]
             array = onnx.numpy_helper.to_array(tensor).copy()
             flat, choices = array.reshape(-1), NUMBERS[:9] if array.dtype.kind == "i" else FLOATS
             if flat.size:

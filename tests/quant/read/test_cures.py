@@ -136,7 +136,7 @@ CURES = {
         "give the padding as numbers", lambda n, x: conv(n, x, auto_pad="SAME_UPPER"), lambda n, x: conv(n, x)
     ),
     "no padding": Cure("use padding=1", lambda n, x: conv(n, x, pads=[0, 0, 0, 0]), lambda n, x: conv(n, x)),
-    "5x5": Cure("use a supported kernel", lambda n, x: conv(n, x, kernel=5), lambda n, x: conv(n, x)),
+    "9x9": Cure("use 3x3", lambda n, x: conv(n, x, kernel=9), lambda n, x: conv(n, x)),
     "an attribute": Cure("leave it out", lambda n, x: conv(n, x, colour=1), lambda n, x: conv(n, x)),
     "rounding": Cure(
         "round half to even (ROUND)",
