@@ -28,10 +28,12 @@ from hwseg.quant.read.concatenation import concatenation
 from hwseg.quant.read.convolution import convolution, transposed_convolution
 from hwseg.quant.read.enlarging import enlarging
 from hwseg.quant.read.fold import folded
+from hwseg.quant.read.functions import FUNCTIONS, function, inside
 from hwseg.quant.read.head import comparison, final, head_of
 from hwseg.quant.read.instead import instead_of
 from hwseg.quant.read.onnx_file import OnnxFile, OnnxNode, read
 from hwseg.quant.read.pooling import average_pooling, max_pooling
+from hwseg.quant.read.products import product
 from hwseg.quant.read.quantize_linear import clip, dequantize_linear, quantize_linear
 from hwseg.quant.read.requantization import requantization
 from hwseg.quant.read.sizes import UnfitSizeError, nearest_sizes
@@ -57,7 +59,7 @@ RULES: Mapping[str, Callable[[Builder, OnnxNode], None]] = {
     "Concat": concatenation,
     "Add": addition,
     "Sub": scaling,
-    "Mul": scaling,
+    "Mul": product,
     "Div": scaling,
     "Identity": identity,
     "Dropout": identity,
@@ -67,6 +69,7 @@ RULES: Mapping[str, Callable[[Builder, OnnxNode], None]] = {
     "Sigmoid": final,
     "Softmax": final,
     "ArgMax": final,
+    **dict.fromkeys(FUNCTIONS, function),
 }
 """What each ONNX operation means.  A module has the same stem here, in `hwseg.golden` and in `hwseg.compile.lower`."""
 
@@ -97,7 +100,7 @@ def _fits(file: OnnxFile, height: int, width: int) -> bool:
 
 def _graph(file: OnnxFile) -> tuple[Graph, dict[str, Value]]:
     """What `load_with_origins` gives, of a checked file."""
-    builder = Builder(file)
+    builder = Builder(file, inside)
     for node in file.nodes:
         if _fold(builder, node):
             continue
@@ -114,7 +117,19 @@ def _graph(file: OnnxFile) -> tuple[Graph, dict[str, Value]]:
     kept = {file.input} | {node.output for node in nodes}
     types = {name: kind for name, kind in builder.types.items() if name in kept}
     name, metadata = os.fsencode(file.path.stem).decode("utf-8", "replace"), dict(file.metadata)
-    return Graph(name, file.input, nodes, types, head, metadata, builder.input_quantizer), builder.values
+    values = _origins(builder, file.output)
+    return Graph(name, file.input, nodes, types, head, metadata, builder.input_quantizer), values
+
+
+def _origins(b: Builder, output: str) -> dict[str, Value]:
+    """What every tensor is; a Sigmoid that is not the last one, what it is within the network."""
+    found = dict(b.values)
+    for name, value in b.values.items():
+        if value.activation == "sigmoid" and name != output and value.parts != b.values[output].parts:
+            del found[name]
+            if name in b.inner or value.rounding is None:
+                found[name] = b.inner.get(name) or b.inside(b, name, value)
+    return found
 
 
 def _fold(b: Builder, node: OnnxNode) -> bool:
