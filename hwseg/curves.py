@@ -35,7 +35,8 @@ _FAR = 1000
 @dataclass(frozen=True)
 class Curve:
     """kind: "x", the integer itself; "number", one for all channels or one for each; "sum" and "product" of two parts;
-    "slope": of one part, times a number where it is below 0; "clip": between two numbers; or one of `FUNCTIONS`.
+    "slope": of one part, times a number where it is below 0; "below": 0 where one part is above; "clip": between two
+    numbers; or one of `FUNCTIONS`.
     """
 
     kind: str
@@ -107,6 +108,8 @@ def enclosed(curve: Curve, x: int, channel: int = 0) -> Enclosure:
         ends = [v if v >= 0 else v * slope for v in (low, high)]
         through = low < 0 < high
         return min([*ends, Fraction(0)] if through else ends), max(ends)
+    if curve.kind == "below":
+        return min(low, Fraction(0)), min(high, Fraction(0))
     if curve.kind == "clip":
         least, most = curve.numbers
         return min(max(low, least), most), min(max(high, least), most)
@@ -129,6 +132,8 @@ def approximate(curve: Curve, x: Any, channel: int = 0) -> Any:
         return parts[0] * parts[1]
     if curve.kind == "slope":
         return np.where(parts[0] >= 0, parts[0], parts[0] * float(curve.number(channel)))
+    if curve.kind == "below":
+        return np.minimum(parts[0], 0)
     if curve.kind == "clip":
         return np.clip(parts[0], float(curve.numbers[0]), float(curve.numbers[1]))
     return FUNCTIONS[curve.kind].near(parts[0])
@@ -237,9 +242,8 @@ def _tanh(x: Decimal) -> Decimal:
     return _DECIMALS.subtract(_DECIMALS.multiply(Decimal(2), _sigmoid(_DECIMALS.add(x, x))), Decimal(1))
 
 
-def _exp_below(x: Decimal) -> Decimal:
-    """exp(x) - 1 where x < 0, else 0."""
-    return _DECIMALS.subtract(_DECIMALS.exp(x), Decimal(1)) if x < 0 else Decimal(0)
+def _expm1(x: Decimal) -> Decimal:
+    return _DECIMALS.subtract(_DECIMALS.exp(x), Decimal(1))
 
 
 def _softplus(x: Decimal) -> Decimal:
@@ -283,11 +287,11 @@ def _near_sigmoid(x: Any) -> Any:
 FUNCTIONS: Mapping[str, Increasing] = {
     "sigmoid": Increasing(Fraction(1, 2), _sigmoid, (0, 1), _near_sigmoid),
     "tanh": Increasing(Fraction(0), _tanh, (-1, 1), np.tanh),
-    "expm1 below": Increasing(Fraction(0), _exp_below, (-1, 0), lambda x: np.expm1(np.minimum(x, 0))),
+    "expm1": Increasing(Fraction(0), _expm1, (-1, None), lambda x: np.expm1(np.minimum(x, 0))),
     "erf": Increasing(Fraction(0), _erf, (-1, 1), lambda x: np.asarray(_near_erf(x), np.float64)),
     "normal": Increasing(
         Fraction(1, 2), _normal, (0, 1), lambda x: np.asarray(1 + _near_erf(x / math.sqrt(2)), np.float64) / 2
     ),
     "softplus": Increasing(None, _softplus, (0, None), lambda x: np.logaddexp(0, x)),
 }
-"""What is irrational at every rational but 0; a softplus there, too: it is ln 2."""
+"""What is irrational at every rational but 0, expm1 of nothing above; a softplus there, too: it is ln 2."""

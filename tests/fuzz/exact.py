@@ -112,6 +112,17 @@ def added(a: Exact, b: Exact) -> Exact:
     return Exact(_stacked(maps), tuple(units))
 
 
+def multiplied(a: Exact, b: Exact) -> Exact:
+    """a * b, channel by channel; one of them may have one channel for all of the other."""
+    maps, units = [], []
+    for channel in range(max(len(a.integers), len(b.integers))):
+        (n, u), (m, v) = ((x.integers[channel % len(x.integers)], x.units[channel % len(x.integers)]) for x in (a, b))
+        small = max(largest(n), 1) * max(largest(m), 1) < ROOM
+        maps.append(n * m if small else n.astype(object) * m)
+        units.append(u * v)
+    return Exact(_stacked(maps), tuple(units))
+
+
 def relu(x: Exact, slopes: Sequence[Fraction] = (Fraction(0),)) -> Exact:
     """x where it is above 0, slopes[c] * x elsewhere."""
     maps, units = [], []

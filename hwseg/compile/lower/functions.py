@@ -147,8 +147,8 @@ def straight_pieces(steps: list[Step]) -> Iterator[Piece]:
 class Line:
     """A straight line that, rounded, makes all the steps that it has taken; it is nowhere a tie.
 
-    For every step it lies above one point and below another.  Two points of either kind bound its slope; there is such a
-    line while any slope is left, since of a given slope it need only be above the highest and below the lowest.
+    For every step it lies above one point and below another.  One point of either kind bound its slope; there is such
+    a line while any slope is left, since one of a given slope needs to pass the outermost of each kind only.
     """
 
     def __init__(self, sign: int) -> None:

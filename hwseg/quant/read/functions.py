@@ -59,6 +59,7 @@ def _curve(op: str, x: Curve, numbers: dict[str, Fraction]) -> Curve:
     """A function as ONNX defines it."""
     alpha = numbers.get("alpha", Fraction(1))
     above = Curve("slope", (x,), (Fraction(0),))
+    below = Curve("below", (x,))
     if op == "HardSigmoid":
         return _hard(x, alpha, numbers["beta"])
     if op == "HardSwish":
@@ -70,9 +71,9 @@ def _curve(op: str, x: Curve, numbers: dict[str, Fraction]) -> Curve:
     if op == "Gelu":
         return x * Curve("normal", (x,))
     if op in ("Elu", "Selu"):
-        return (above + Curve("expm1 below", (x,)) * number(alpha)) * number(numbers.get("gamma", Fraction(1)))
+        return (above + Curve("expm1", (below,)) * number(alpha)) * number(numbers.get("gamma", Fraction(1)))
     if op == "Celu":
-        return above + Curve("expm1 below", (x * number(1 / alpha),)) * number(alpha)
+        return above + Curve("expm1", (below * number(1 / alpha),)) * number(alpha)
     return Curve(op.lower(), (x,))
 
 
