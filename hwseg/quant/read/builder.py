@@ -11,8 +11,10 @@ from fractions import Fraction
 import numpy as np
 
 from hwseg.errors import HwsegError, require
-from hwseg.ir import Node, TensorType
+from hwseg.ir import AXES, Node, TensorType
 from hwseg.ops import Add, Concat, Op, Requantize, shape
+from hwseg.quant.read.axes import LAST, channels_first, lengths
+from hwseg.quant.read.instead import RESHAPED
 from hwseg.quant.read.integers import SYMMETRIC, Integers, read_integers
 from hwseg.quant.read.onnx_file import EXPORT, MAX_ELEMENTS, OnnxFile, OnnxNode
 from hwseg.quant.read.quantizer import Quantized, Quantizer, one_scale, read_quantizer
@@ -49,14 +51,15 @@ class Builder:
         _, channels, height, width = self.file.shape
         low, high, scale = self._input_range()
         self.types[self.file.input] = TensorType((height, width, channels), low, high, (scale,))
-        self.values[self.file.input] = Value((self.part(self.file.input),))
+        axes = LAST if self.file.channels_last else AXES
+        self.values[self.file.input] = Value((self.part(self.file.input),), axes=axes)
 
     def _input_range(self) -> tuple[int, int, Fraction]:
         """From the Quant nodes that read the input, or the convention."""
         names, readers = {self.file.input}, []
         for node in self.file.nodes:
             if names & set(node.inputs) and node.op != "Shape":
-                if node.op in ("Identity", "Dropout"):
+                if node.op in ("Identity", "Dropout", "Transpose"):
                     names.add(node.outputs[0])
                 else:
                     readers.append(node)
@@ -89,7 +92,19 @@ class Builder:
         return read_integers(node, self.constant, clips).quantizer(node.name)
 
     def value(self, node: OnnxNode, index: int = 0) -> Value:
-        """The activation a node reads."""
+        """The map [1, C, H, W] a node reads."""
+        value = self.ordered(node, index)
+        late = value.activation.capitalize()
+        require(
+            value.activation == "none", node.name, f"nothing may follow the final {late}", f"end the model with {late}"
+        )
+        shape = list(lengths(value.axes, value.given))
+        first = channels_first(value.axes, value.given)
+        require(first, node.name, f"{node.op} must read a map [1, C, H, W], not {shape} of other axes", RESHAPED)
+        return value
+
+    def ordered(self, node: OnnxNode, index: int = 0) -> Value:
+        """What a node reads of the picture, in any order of axes, perhaps behind the final activation."""
         name = node.input(index)
         if name in self.integers:
             rule = f"input {index} must be an activation, {name!r} is integers of {self.integers[name].node.name}"
@@ -99,12 +114,7 @@ class Builder:
             what = "a constant" if constant else "no first output of a node" if name else "missing"
             cure = "compute it before the export" if constant else "read a node's first output" if name else EXPORT
             raise HwsegError(node.name, f"input {index} must be an activation, {name or 'it'!r} is {what}", cure)
-        value = self.values[name]
-        late = value.activation.capitalize()
-        require(
-            value.activation == "none", node.name, f"nothing may follow the final {late}", f"end the model with {late}"
-        )
-        return value
+        return self.values[name]
 
     def numbers(self, node: OnnxNode, index: int, what: str) -> Rationals:
         """The same exactly: what floats say, and of a quantized constant each integer times its scale."""
@@ -215,7 +225,7 @@ class Builder:
             rule = f"concatenated branches must fit 8 bits together, [{kind.low}, {kind.high}] needs {kind.bits}"
             require(kind.bits <= 8, value.concat, rule, "make all branches signed or all unsigned")
             self.made[key] = self.emit(value.concat, Concat(), inputs, output, kind)
-        return Value((self.part(self.made[key]),))
+        return Value((self.part(self.made[key]),), axes=value.axes)
 
     def activation(self, node: OnnxNode, index: int = 0) -> str:
         """The integer tensor of at most 8 bits a node computes with, or the reason why there is none."""
