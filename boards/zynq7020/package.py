@@ -27,7 +27,7 @@ from typing import Any
 import numpy as np
 
 from hwseg import golden
-from hwseg.boards import CLOCK_TOLERANCE, Board, board_names, load_board
+from hwseg.boards import CLOCK_TOLERANCE, GENERIC, Board, board_names, load_board, own_board, part_names
 from hwseg.boards.zynq7020 import scripts
 from hwseg.boards.zynq7020.contents import licences, notebook, python_files, readme, versions
 from hwseg.boards.zynq7020.linux import device_tree, udev_rule
@@ -73,6 +73,7 @@ class Build:
     name: str
     folder: Path
     board: str
+    board_file: bytes
     clock_mhz: float
     array: str
     cycles: int
@@ -162,6 +163,7 @@ def read_build(folder: Path) -> Build:
         name=name,
         folder=folder,
         board=report["board"].text(),
+        board_file=sealed.read(GENERIC) if GENERIC in sealed.digests or os.path.lexists(folder / GENERIC) else b"",
         clock_mhz=report["clock_mhz"].number(1, 1000),
         array=array,
         cycles=report["totals"]["cycles"].integer(1, MOST_CYCLES),
@@ -214,11 +216,10 @@ def _tensor_type(entry: Mapping[str, Any]) -> TensorType:
 
 def _require_fit(builds: Sequence[Build], board: Board) -> None:
     first = builds[0]
+    require_bought(board)
     for build in builds:
-        place, cure = str(build.folder), f"compile again with --board {board.name}"
-        known = build.board in board_names()
-        require(known, place, f"was compiled for {build.board}, which is no board any more", cure)
-        own = load_board(build.board)
+        place, cure = str(build.folder), f"compile again with {board.choice}"
+        own = _compiled_for(build, cure)
         require(
             own.device == board.device, place, f"was compiled for {own.device}, {board.name} has {board.device}", cure
         )
@@ -226,6 +227,13 @@ def _require_fit(builds: Sequence[Build], board: Board) -> None:
             own.ddr_bits == board.ddr_bits,
             place,
             f"was compiled for {own.ddr_bits}-bit DDR ({own.name}), {board.name} has {board.ddr_bits}-bit",
+            cure,
+        )
+        rate, granted = own.ddr_bytes_per_second / 1e9, board.ddr_bytes_per_second / 1e9
+        require(
+            own.ddr_bytes_per_second == board.ddr_bytes_per_second,
+            place,
+            f"was compiled for a DDR of {rate:g} GB/s ({own.name}), {board.name} has {granted:g}",
             cure,
         )
         need = int(build.memory["total_bytes"])
@@ -250,6 +258,21 @@ def _require_fit(builds: Sequence[Build], board: Board) -> None:
     names = [build.name for build in builds]
     twice = next((name for name in names if names.count(name) > 1), None)
     require(twice is None, "builds", f"must have different names, {twice} comes twice", "rename the model's file")
+
+
+def require_bought(board: Board) -> None:
+    """Refuse what is any board with a part: it has no pins of its own, and perhaps other memory."""
+    names = [name for part in part_names() if part == board.name for name in board_names(part)]
+    rule = f"must be a board that there is, {board.name} is any with an {board.device}"
+    require(not names, "--board", rule, f"use {', '.join(names)}, or a board file of your own")
+
+
+def _compiled_for(build: Build, cure: str) -> Board:
+    if build.board_file:
+        return own_board(build.board_file, str(build.folder / GENERIC))
+    known = build.board in board_names()
+    require(known, str(build.folder), f"was compiled for {build.board}, which is no board any more", cure)
+    return load_board(build.board)
 
 
 def files(builds: Sequence[Build], board: Board) -> dict[str, bytes]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from hwseg import golden
-from hwseg.boards import load_board
+from hwseg.boards import GENERIC, find_board
 from hwseg.builds.energy import CALIBRATION, npy_bytes, read_fitting
 from hwseg.builds.files import graph_json, json_bytes
 from hwseg.compile.lower.dial import turned
@@ -26,7 +26,7 @@ from hwseg.report.figures import build_report
 from hwseg.report.html import CALIBRATED, html, segmented, timeline_svg
 from hwseg.report.text import csv_text, markdown
 from hwseg.rtl.cells import sim_cells
-from hwseg.target.array import choose_array, require_fit
+from hwseg.target.array import choose_array, doubt, require_fit
 from hwseg.target.engine_text import in_background
 from hwseg.trust.graph import trust_of
 
@@ -56,22 +56,26 @@ def compile_model(
     size: tuple[int, int] | None = None,
     page: int | None = None,
     output: str = "",
+    tool: str | None = None,
 ) -> Build:
     """Read a QONNX file, compile it and write the build folder (default: the model's name with `.hwseg`).
 
+    board: a name, or the path of a board file, of which the build then has a copy.
     planes: the accuracy dial, the most digit planes that an activation is written with.  calibrate: a picture whose
     activity the energy report counts, stored in the build; page: which one of a file that holds several.  meaning: what
     pixels are to a model whose file does not say, as of `hwseg.pictures.choice.named`; it is remembered in the report
     and the graph.  size: (height, width) of pictures, if another than the file's; the build holds the file for it.
     output: the tensor that the network gives, of a file with several outputs; the build's file has no other.
+    tool: the one for place and route that `auto` is for, by default the board's.
     """
     from hwseg.quant.read.load import load
     from hwseg.quant.read.onnx_file import self_contained
     from hwseg.quant.read.outputs import CHOSEN as CHOSEN_OUTPUT
     from hwseg.quant.read.reshape import reshaped_file
 
-    target = load_board(board)
-    config = choose_array(array, core, target)
+    target = find_board(board)
+    config = choose_array(array, core, target, tool)
+    doubtful = doubt(target, tool) if array == "auto" else ""
     clock = target.clock_mhz if clock_mhz is None else clock_mhz
     require(1 <= clock <= 1000, "--clock-mhz", f"must be from 1 to 1000, is {clock:g}", f"use {target.clock_mhz:g}")
     require_fit(config, target)
@@ -110,6 +114,7 @@ def compile_model(
             program.inexact,
         )
         report["planes"] = planes
+        report["warnings"] += [doubtful] if doubtful else []
         report["input"] = pixels.json(graph.name)
         if CHOSEN_OUTPUT in graph.metadata:
             report["output"] = graph.metadata[CHOSEN_OUTPUT]
@@ -132,6 +137,8 @@ def compile_model(
             "timeline.svg": timeline_svg(report, found).encode(),
             "model.onnx": copied,
         }
+        if target.file:
+            contents[GENERIC] = target.file
         if picture is not None:
             contents[CALIBRATION] = npy_bytes(picture)
         for name, content in contents.items():

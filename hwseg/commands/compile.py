@@ -6,17 +6,20 @@ from pathlib import Path
 
 import click
 
-from hwseg.commands.options import input_option, output_option, page_option
+from hwseg.commands.options import input_option, output_option, page_option, tool_option
 
 
 @click.command("compile")
 @click.argument("model", type=click.Path(path_type=Path))
 @click.option("-o", "--out", type=click.Path(path_type=Path), required=True, help="Build folder to write.")
-@click.option("--board", default="zynq7020", show_default=True, help="Board to compile for.")
+@click.option(
+    "--board", default="zynq7020", show_default=True, help="Board to compile for: a name, or a board file (.toml)."
+)
 @click.option("--clock-mhz", type=float, help="Clock of the engine; default: the board's.")
 @click.option(
     "--array", default="auto", show_default=True, help="auto, a preset, or output channels x pixels x input channels."
 )
+@tool_option()
 @click.option(
     "--core",
     type=click.Choice(["table", "table_dsp", "merged"]),
@@ -49,6 +52,7 @@ def command(
     board: str,
     clock_mhz: float | None,
     array: str,
+    tool: str | None,
     core: str,
     planes: int,
     calibrate: Path | None,
@@ -85,6 +89,7 @@ def command(
             output=output,
             size=None if size is None else parse_size(size),
             progress=phases,
+            tool=tool,
         )
     show(build.report)
     show_energy_of_frame(build.report)

@@ -39,6 +39,16 @@ def output_option() -> Decorator:
     )
 
 
+def tool_option() -> Decorator:
+    """--for TOOL, as `tool`."""
+    return click.option(
+        "--for",
+        "tool",
+        type=click.Choice(["vivado", "nextpnr-xilinx"]),
+        help="Tool for place and route that --array auto is for: no more than it is known to route.  [the board's]",
+    )
+
+
 def page_option() -> Decorator:
     """--page N."""
     return click.option("--page", type=click.IntRange(0), help="Which picture of a file that holds several, from 0.")

@@ -10,7 +10,9 @@ import click
 
 @click.command("package")
 @click.argument("builds", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--board", required=True, help="arty-z7-20, pynq-z1, pynq-z2 or zedboard.")
+@click.option(
+    "--board", required=True, help="A board that there is: a name (a wrong one lists them), or a board file (.toml)."
+)
 @click.option(
     "-o", "--out", type=click.Path(path_type=Path), help="The folder; default: the first build's name and the board's."
 )
@@ -31,15 +33,15 @@ def command(
 
     Several builds share one bitstream; only program and weights differ.
     """
-    from hwseg.boards import load_board
+    from hwseg.boards import find_board
     from hwseg.boards.zynq7020.bitstream import make_bitstream, require_tools
     from hwseg.boards.zynq7020.package import archive as write_archive
     from hwseg.boards.zynq7020.package import package
     from hwseg.files import Sealed
     from hwseg.locks import in_use
 
-    target = load_board(board)
-    folder = out or builds[0].with_name(f"{builds[0].name}-{board}")
+    target = find_board(board)
+    folder = out or builds[0].with_name(f"{builds[0].name}-{target.name}")
     if bitstream:
         require_tools(chipdb, prjxray_db)
     with ExitStack() as locks:

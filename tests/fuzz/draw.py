@@ -16,7 +16,7 @@ from tests.fuzz.pen import Pen, Sketch
 from tests.fuzz.recipe import Picture, Recipe, Step
 from tests.fuzz.steps_heads import ArgMax, Greater, Sigmoid, Softmax
 from tests.fuzz.steps_moves import Average, Enlarge, Interpolate, Join, Pool, Sum
-from tests.fuzz.steps_points import Affine, Normalize, Quantize, Relu, Same
+from tests.fuzz.steps_points import Affine, Leaky, Normalize, Quantize, Relu, Same
 from tests.fuzz.steps_sums import Conv, Transposed
 from tests.fuzz.steps_tails import Tail
 
@@ -33,6 +33,10 @@ def _transposed(larger: bool) -> tuple[type[Step], Maker]:
 
 def _pool(kernel: int) -> tuple[type[Step], Maker]:
     return Pool, lambda pen, sketch, at: Pool.draw(pen, sketch, at, kernel)
+
+
+def _leaky(alpha: bool) -> tuple[type[Step], Maker]:
+    return Leaky, lambda pen, sketch, at: Leaky.draw(pen, sketch, at, alpha)
 
 
 def _affine(op: str) -> tuple[type[Step], Maker]:
@@ -57,6 +61,8 @@ OPERATIONS: Mapping[str, tuple[type[Step], Maker]] = {
     "ConvTranspose larger": _transposed(larger=True),
     "BatchNormalization": (Normalize, Normalize.draw),
     "Relu": (Relu, Relu.draw),
+    "LeakyRelu": _leaky(True),
+    "PRelu": _leaky(False),
     "MaxPool": _pool(2),
     "MaxPool 3x3": _pool(3),
     "AveragePool": (Average, Average.draw),

@@ -251,6 +251,15 @@ def _relu(e: Executor, node: onnx.NodeProto) -> Value:
     return exact.relu(e.map(node))
 
 
+def _leaky_relu(e: Executor, node: onnx.NodeProto) -> Value:
+    return exact.relu(e.map(node), [Fraction(float(np.float32(attributes(node).get("alpha", 0.01))))])
+
+
+def _p_relu(e: Executor, node: onnx.NodeProto) -> Value:
+    x = e.map(node)
+    return exact.relu(x, e.rationals(node, 1, len(x.units)))
+
+
 def _same(e: Executor, node: onnx.NodeProto) -> Value:
     return e.value(node.input[0])
 
@@ -318,6 +327,8 @@ OPERATIONS: Mapping[str, Operation] = {
     "ConvTranspose": _conv_transpose,
     "BatchNormalization": _batch_normalization,
     "Relu": _relu,
+    "LeakyRelu": _leaky_relu,
+    "PRelu": _p_relu,
     "MaxPool": _max_pool,
     "AveragePool": _average_pool,
     "Resize": _resize,

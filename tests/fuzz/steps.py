@@ -3,7 +3,7 @@
 from tests.fuzz.recipe import Picture, Recipe, build
 from tests.fuzz.steps_heads import ArgMax, Greater, Sigmoid, Softmax
 from tests.fuzz.steps_moves import Average, Enlarge, Interpolate, Join, Pool, Sum
-from tests.fuzz.steps_points import Affine, Normalize, Quantize, Relu, Same
+from tests.fuzz.steps_points import Affine, Leaky, Normalize, Quantize, Relu, Same
 from tests.fuzz.steps_sums import Bias, Conv, Transposed, Weights
 from tests.fuzz.steps_tails import Tail
 
@@ -17,6 +17,7 @@ __all__ = [
     "Greater",
     "Interpolate",
     "Join",
+    "Leaky",
     "Normalize",
     "Picture",
     "Pool",

@@ -23,7 +23,7 @@ Read `load` first; an operation's rule has the stem that it has in `hwseg.golden
     convolution      Conv, ConvTranspose
     affine           BatchNormalization, Sub, Mul, Div
     addition         Add
-    relu             Relu
+    slopes           Relu, LeakyRelu, PRelu
     pooling          MaxPool, AveragePool    (`moving`: pooling and enlarging of what is not quantized yet)
     enlarging        Resize, Upsample
     concatenation    Concat

@@ -12,7 +12,7 @@ import numpy as np
 
 from hwseg.errors import HwsegError, require
 from hwseg.ir import AXES, Node, TensorType
-from hwseg.ops import Add, Concat, Op, Requantize, shape
+from hwseg.ops import Add, Concat, Op, PRelu, Requantize, shape
 from hwseg.quant.read.axes import LAST, channels_first, lengths
 from hwseg.quant.read.instead import RESHAPED
 from hwseg.quant.read.integers import SYMMETRIC, Integers, read_integers
@@ -189,13 +189,15 @@ class Builder:
 
     def settle_part(self, part: Part, output: str) -> Part:
         """Apply a ReLU to a tensor that is quantized already; other parts stay as they are."""
+        kind = self.types[part.tensors[0]]
+        if part.relu and not part.moves and kind.low >= 0 and self.is_activation(without_relu(part)):
+            return without_relu(part)
+        if part.slope != ZERO:
+            return part
         if part.relu and self.is_wide(without_relu(part)):
             return self._settle_wide(part, output)
         if not part.relu or part.moves or not self.is_activation(without_relu(part)):
             return part
-        kind = self.types[part.tensors[0]]
-        if kind.low >= 0:
-            return without_relu(part)
         return self.quantize_part(
             part, part.relu, output, Quantizer(np.ones(1, np.float32), 0, max(kind.high, 0)), kind.scale[0]
         )
@@ -249,25 +251,20 @@ class Builder:
 
     def quantize_part(self, part: Part, name: str, output: str, quantizer: Quantizer, scale: Fraction) -> Part:
         """The Quant of one part: nothing, `Requantize` or `Add`, then the poolings that waited."""
-        low, high = (max(quantizer.low, 0) if part.relu else quantizer.low), quantizer.high
+        low, high = (max(quantizer.low, 0) if part.positive else quantizer.low), quantizer.high
         key = (part, low, high, scale)
         if key in self.made:
             return self.part(self.made[key])
         kind = self.types[part.tensors[0]]
-        if self.is_activation(without_relu(part)) and kind.scale == (scale,) and low <= kind.low and kind.high <= high:
+        plain = part.slope == ZERO or kind.low >= 0
+        same = plain and self.is_activation(without_relu(part)) and kind.scale == (scale,)
+        if same and low <= kind.low and kind.high <= high:
             return without_relu(part)
         at_source = self.types[part.tensors[0]].shape
         target = output if not part.moves else f"{output}/unmoved"
         factors = tuple(zipped(lambda s, _: s / scale, s, ZERO) for s in part.scales)
         offset = zipped(lambda o, _: o / scale, part.offset, ZERO)
-        op: Op
-        if len(part.tensors) == 2:
-            uniform = all(len(f) == 1 for f in (*factors, offset))
-            cure = "quantize the sum before normalizing it"
-            require(uniform, name, "an addition must have one scale for all channels", cure)
-            op = Add((factors[0][0], factors[1][0]), offset[0], low, high)
-        else:
-            op = Requantize(factors[0], offset, low, high)
+        op = _rounding(part, factors, offset, low, high, name)
         tensor = self.emit(name, op, part.tensors, target, TensorType(at_source, low, high, (scale,)))
         for number, move in enumerate(part.moves, 1):
             target = output if number == len(part.moves) else f"{output}/unmoved{number}"
@@ -283,7 +280,21 @@ class Builder:
 
 
 def without_relu(part: Part) -> Part:
-    return replace(part, relu="")
+    return replace(part, relu="", slope=ZERO)
+
+
+def _rounding(part: Part, factors: tuple[Rationals, ...], offset: Rationals, low: int, high: int, name: str) -> Op:
+    """What rounds a part to [low, high]; factors and offset are its scales in units of the result."""
+    slope = part.slope if low < 0 or min(part.slope) < 0 else ZERO  # what is below 0 anyway is 0
+    if len(part.tensors) == 2:
+        uniform = all(len(f) == 1 for f in (*factors, offset, slope))
+        cure = "quantize the sum before normalizing it, or before a PReLU of many slopes"
+        require(uniform, name, "an addition must have one scale for all channels", cure)
+        plain = Add((factors[0][0], factors[1][0]), offset[0], low, high)
+        return plain if slope == ZERO else replace(plain, slope=slope[0])
+    if slope == ZERO:
+        return Requantize(factors[0], offset, low, high)
+    return PRelu(factors[0], offset, slope, low, high)
 
 
 def _metadata_scale(file: OnnxFile) -> Fraction:

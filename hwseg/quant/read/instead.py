@@ -20,7 +20,7 @@ INSTEAD: Mapping[str, str] = {
     ),
     **dict.fromkeys(("GlobalAveragePool", "GlobalMaxPool", "ReduceMean", "ReduceMax", "ReduceSum"), _POOLED),
     **dict.fromkeys(
-        ("LeakyRelu", "PRelu", "Elu", "Selu", "Celu", "Gelu", "HardSwish", "Swish", "Mish", "HardSigmoid", "Tanh",
+        ("Elu", "Selu", "Celu", "Gelu", "HardSwish", "Swish", "Mish", "HardSigmoid", "Tanh",
          "Erf", "Softplus", "ThresholdedRelu"), _RELU
     ),
     **dict.fromkeys(("MatMul", "Gemm", "Einsum", "Attention"), _PRODUCT),

@@ -35,9 +35,9 @@ from hwseg.quant.read.layout import in_order
 from hwseg.quant.read.onnx_file import OnnxFile, OnnxNode, read
 from hwseg.quant.read.pooling import average_pooling, max_pooling
 from hwseg.quant.read.quantize_linear import clip, dequantize_linear, quantize_linear
-from hwseg.quant.read.relu import relu
 from hwseg.quant.read.requantization import requantization
 from hwseg.quant.read.sizes import UnfitSizeError, nearest_sizes
+from hwseg.quant.read.slopes import leaky_relu, p_relu, relu
 from hwseg.quant.read.tail import cast, flatten, reshape, squeeze, transpose, unsqueeze
 from hwseg.quant.read.unchanged import crop, identity, pad
 from hwseg.quant.read.values import Value
@@ -51,6 +51,8 @@ RULES: Mapping[str, Callable[[Builder, OnnxNode], None]] = {
     "ConvTranspose": transposed_convolution,
     "BatchNormalization": batch_normalization,
     "Relu": relu,
+    "LeakyRelu": leaky_relu,
+    "PRelu": p_relu,
     "MaxPool": max_pooling,
     "AveragePool": average_pooling,
     "Resize": enlarging,

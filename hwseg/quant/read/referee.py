@@ -14,6 +14,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -163,7 +164,9 @@ def is_exact(graph: Graph, origins: Mapping[str, Value]) -> bool:
     """Can float32 hold every intermediate value: scales are powers of two in its range, and sums fit 24 bits?"""
     for value in origins.values():
         for part in value.parts:
-            numbers = [number for values in (*part.scales, part.offset) for number in values]
+            numbers = [
+                n * s for values in (*part.scales, part.offset) for n in values for s in (Fraction(1), *part.slope)
+            ]
             if not all(_power_of_two(number.denominator) for number in numbers):
                 return False
             unit = max(number.denominator for number in numbers)

@@ -33,17 +33,24 @@ class Move:
 
 @dataclass(frozen=True)
 class Part:
-    """moves(max(0 if `relu`, sum of scales[i] * tensors[i] + offset)); `shape` is that of the result."""
+    """moves(relu(sum of scales[i] * tensors[i] + offset)); `shape` is that of the result."""
 
     shape: Shape
     tensors: tuple[str, ...]
     scales: tuple[Rationals, ...]
     offset: Rationals = ZERO
     relu: str = ""
-    """Name of the Relu node, if there was one."""
+    """Name of the Relu, LeakyRelu or PRelu node, if there was one."""
+    slope: Rationals = ZERO
+    """What it multiplies numbers below 0 with."""
     moves: tuple[Move, ...] = ()
     split: bool = False
     """The tensors are one activation of 9 bits: what 8 of them hold, and the rest (`hwseg.quant.read.wide`)."""
+
+    @property
+    def positive(self) -> bool:
+        """Whether the activation function leaves no number below 0."""
+        return bool(self.relu) and max(self.slope) <= 0
 
     def affine(self, factor: Rationals, addend: Rationals) -> Part:
         """factor * self + addend, for a part without ReLU."""
@@ -53,7 +60,7 @@ class Part:
 
     def digits(self) -> int:
         """Length of the longest numerator or denominator."""
-        numbers = [number for values in (*self.scales, self.offset) for number in values]
+        numbers = [number for values in (*self.scales, self.offset, self.slope) for number in values]
         return max(max(n.numerator.bit_length(), n.denominator.bit_length()) for n in numbers)
 
 
