@@ -9,6 +9,7 @@ Read `load` first; an operation's rule has the stem that it has in `hwseg.golden
     onnx_file        the file as checked records: everything that is wrong in form ends there
     values           what a tensor is between two Quant nodes: an exact affine function of integer tensors
     builder          the graph so far, which the rules share: values, constants, nodes; quantizing and settling them
+    picture          which integers the input is
     axes             where a tensor has channels, rows and columns; `layout`: rules on channels-last maps
     outputs          which tensor the network gives, of several
     quantizer        what a Quant node says

@@ -15,13 +15,11 @@ from hwseg.ir import AXES, Node, TensorType
 from hwseg.ops import Add, Concat, Op, PRelu, Requantize, shape
 from hwseg.quant.read.axes import LAST, channels_first, lengths
 from hwseg.quant.read.instead import RESHAPED
-from hwseg.quant.read.integers import SYMMETRIC, Integers, read_integers
+from hwseg.quant.read.integers import SYMMETRIC, Integers
 from hwseg.quant.read.onnx_file import EXPORT, MAX_ELEMENTS, OnnxFile, OnnxNode
-from hwseg.quant.read.quantizer import Quantized, Quantizer, one_scale, read_quantizer
+from hwseg.quant.read.picture import picture_range
+from hwseg.quant.read.quantizer import Quantized, Quantizer, read_quantizer
 from hwseg.quant.read.values import ZERO, Move, Part, Rationals, Value, rationals, show, zipped
-
-INPUT_SCALE = Fraction(1, 256)
-"""Without an input quantizer the image is an 8-bit pixel / 256."""
 
 
 @dataclass
@@ -49,47 +47,10 @@ class Builder:
         self.constants.update(self.file.constants)
         self.outputs = {output for node in self.file.nodes for output in node.outputs}
         _, channels, height, width = self.file.shape
-        low, high, scale = self._input_range()
+        low, high, scale, self.input_quantizer = picture_range(self.file, self.constant)
         self.types[self.file.input] = TensorType((height, width, channels), low, high, (scale,))
         axes = LAST if self.file.channels_last else AXES
         self.values[self.file.input] = Value((self.part(self.file.input),), axes=axes)
-
-    def _input_range(self) -> tuple[int, int, Fraction]:
-        """From the Quant nodes that read the input, or the convention."""
-        names, readers = {self.file.input}, []
-        for node in self.file.nodes:
-            if names & set(node.inputs) and node.op != "Shape":
-                if node.op in ("Identity", "Dropout", "Transpose"):
-                    names.add(node.outputs[0])
-                else:
-                    readers.append(node)
-        found = [(node, self._first_quantizer(node)) for node in readers if node.op in ("Quant", "QuantizeLinear")]
-        self.input_quantizer = bool(found)
-        if not found:
-            return 0, 255, _metadata_scale(self.file)
-        place = found[0][0].name
-        for node, q in found:
-            rule = f"the picture must have at most 8 bits, has 9: around its zero point from {q.low} to {q.high}"
-            require(q.bits != 9 or node.op == "Quant", node.name, rule, SYMMETRIC)
-        ranges = {(q.low, q.high, one_scale(node, q)) for node, q in found}
-        same = len(ranges) == 1 and len(found) == len(readers)
-        require(
-            same,
-            place,
-            f"input {self.file.input} must be quantized once, alike for all its readers",
-            "share one quantizer",
-        )
-        return ranges.pop()
-
-    def _first_quantizer(self, node: OnnxNode) -> Quantizer:
-        """Of a node that reads the input; Clip nodes behind a QuantizeLinear count where nothing else reads it."""
-        if node.op == "Quant":
-            return self.quantizer(node)
-        clips, readers = [], [node]
-        while len(readers) == 1 and readers[0].op in ("QuantizeLinear", "Clip"):
-            clips += readers if readers[0].op == "Clip" else []
-            readers = [other for other in self.file.nodes if readers[0].outputs[0] in other.inputs]
-        return read_integers(node, self.constant, clips).quantizer(node.name)
 
     def value(self, node: OnnxNode, index: int = 0) -> Value:
         """The map [1, C, H, W] a node reads."""
@@ -295,20 +256,3 @@ def _rounding(part: Part, factors: tuple[Rationals, ...], offset: Rationals, low
     if slope == ZERO:
         return Requantize(factors[0], offset, low, high)
     return PRelu(factors[0], offset, slope, low, high)
-
-
-def _metadata_scale(file: OnnxFile) -> Fraction:
-    text = file.metadata.get("hwseg.input_scale")
-    if text is None:
-        return INPUT_SCALE
-    try:
-        scale = Fraction(text) if len(text) < 64 and "e" not in text.lower() else Fraction(float(text))
-    except (ValueError, OverflowError, ZeroDivisionError):
-        scale = Fraction(0)
-    require(
-        0 < scale < 1 << 64,
-        file.path.name,
-        f"metadata hwseg.input_scale must be a positive number, is {text[:40]!r}",
-        "write a number such as 1/256, or remove the entry",
-    )
-    return scale
