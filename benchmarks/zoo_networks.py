@@ -6,6 +6,7 @@ Normalization is BatchNorm2d wherever the network lets one choose it; the others
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -28,9 +29,9 @@ class PlainUNet(nn.Module):
     def __init__(self, widths: tuple[int, ...] = (8, 16, 32, 64), bilinear: bool = False, classes: int = 2) -> None:
         super().__init__()
         self.first = DoubleConv(CHANNELS, widths[0])
-        self.downs = nn.ModuleList(DoubleConv(a, b) for a, b in zip(widths, widths[1:], strict=False))
+        self.downs = nn.ModuleList(DoubleConv(a, b) for a, b in pairwise(widths))
         self.pool = nn.MaxPool2d(2)
-        pairs = list(zip(widths[::-1], widths[-2::-1], strict=False))
+        pairs = list(pairwise(widths[::-1]))
         self.ups = nn.ModuleList(
             nn.Upsample(scale_factor=2, mode="bilinear", align_corners=False)
             if bilinear
