@@ -19,6 +19,7 @@ from hwseg.boards import NEXTPNR, Board
 from hwseg.boards.zynq7020.netlist import require_placeable
 from hwseg.boards.zynq7020.package import OWNER, REPORTS, ROUTED, write
 from hwseg.boards.zynq7020.route import (
+    WHY,
     Logs,
     Progress,
     Routed,
@@ -29,6 +30,7 @@ from hwseg.boards.zynq7020.route import (
     synthesize,
 )
 from hwseg.boards.zynq7020.scripts import pack_commands
+from hwseg.borders import finished
 from hwseg.errors import HwsegError, require
 from hwseg.files import MARKER, Sealed, build_folder, owner_of, read_regular, write_whole
 from hwseg.locks import in_use
@@ -36,7 +38,7 @@ from hwseg.runtime.fpga import BINARY, BIT, LARGEST, bit_payload, bit_to_bin, re
 from hwseg.runtime.package import CURE as MADE_AGAIN
 from hwseg.runtime.package import read_package
 from hwseg.toolchain import yosys
-from hwseg.toolchain.running import Limit, TimeOver, require_success, run_logged
+from hwseg.toolchain.running import Limit, TimeOver, run_logged
 
 TOOLS = (NEXTPNR, "fasm2frames", "xc7frames2bit")
 CURE = "build openXC7 (https://github.com/openXC7) and put it on PATH, or use hardware/vivado.tcl"
@@ -175,7 +177,7 @@ def _run(command: list[str], work: Path, output: str, progress: Progress, limit:
         raise limit.error(name, doing, "allow more time: synthesis and routing are kept") from None
     finally:
         keep_log(logs, log.name, log)
-    require_success(name, doing, status, log.read_text(errors="replace"), "check that the databases are of this part")
+    finished(name, doing, status, log.read_text(errors="replace"), "check that the databases are of this part", WHY)
 
 
 def told_of(run: Routed, board: Board) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from math import isfinite
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
@@ -58,6 +59,8 @@ def command(
     plain = seed == seeds == 1 and time_limit is None and not require_clock
     rule = "go with --bitstream alone"
     require(bitstream or plain, "--seed, --seeds, --time-limit and --require-clock", rule, "add --bitstream")
+    finite = time_limit is None or isfinite(time_limit)
+    require(finite, "--time-limit", f"must be a number of minutes, is {time_limit}", "leave it out for none")
     target = find_board(board)
     folder = out or builds[0].with_name(f"{builds[0].name}-{target.name}")
     if bitstream:
@@ -117,7 +120,10 @@ def made(
     with Steps() as steps, TemporaryDirectory(prefix="hwseg-clock-") as scratch:
 
         def slower(clock_mhz: float, note: str) -> Mapping[str, bytes]:
-            again = [compiled_at(b, clock_mhz, Path(scratch) / str(n), note).path for n, b in enumerate(builds)]
+            def say(phrase: str) -> None:
+                steps(f"compiling for {clock_mhz:.3f} MHz", phrase)
+
+            again = [compiled_at(b, clock_mhz, Path(scratch) / str(n), note, say).path for n, b in enumerate(builds)]
             return packaged(again, board, note)[0]
 
         found = make_bitstream(folder, board, chipdb, database, steps, slower, effort)
