@@ -23,7 +23,7 @@ Size = tuple[int, int]
     "pixel of the picture are near the lowest.  [that of the training crops]",
 )
 @click.option("--picture", help="Height x width of the pictures that --size auto is for.  [large ones]")
-@click.option("--board", default="zynq7020", show_default=True, help="Board that --size auto is for.")
+@click.option("--board", default="zynq7020", show_default=True, help="Board that --size auto is for: a name or a file.")
 @click.option("--array", default="auto", show_default=True, help="Array that --size auto is for, as of hwseg compile.")
 @click.option("--name", help="Name of the network in the file; default: the file's.")
 def command(
@@ -69,13 +69,13 @@ def _cheapest(
     """The size that is proposed; every size that was tried is printed with its costs."""
     from rich.table import Table
 
-    from hwseg.boards import load_board
+    from hwseg.boards import find_board
     from hwseg.commands.terminal import Phases, console
     from hwseg.quant.read.load import load
     from hwseg.target.array import choose_array
     from hwseg.tile_size import candidates, proposed
 
-    part = load_board(board)
+    part = find_board(board)
     config = choose_array(array, "table", part)
     with TemporaryDirectory(prefix="hwseg-size-") as folder, Phases("reading the network") as phases:
         path = source
