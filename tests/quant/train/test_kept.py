@@ -22,7 +22,7 @@ from hwseg.datasets.held import Held  # noqa: E402
 from hwseg.datasets.seen import SEEN  # noqa: E402
 from hwseg.errors import HwsegError  # noqa: E402
 from hwseg.quant.read.load import load  # noqa: E402
-from hwseg.quant.train import losses, search  # noqa: E402
+from hwseg.quant.train import losses  # noqa: E402
 from hwseg.quant.train.checkpoint import load_network, save  # noqa: E402
 from hwseg.quant.train.export import export_qonnx  # noqa: E402
 from hwseg.quant.train.run import Progress, Run, TrainConfig, train  # noqa: E402
@@ -258,10 +258,9 @@ def test_eval_finds_all_that_is_wrong_before_it_computes(
 
 
 def test_adapt_search_and_init_name_what_was_seen_and_carry_it(
-    trained: tuple[Path, Path], tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+    trained: tuple[Path, Path], tmp_path: Path, capsys: Capture
 ) -> None:
     """The base's split of the same data is kept, so that its test pictures stay unseen; other data is told of."""
-    monkeypatch.setattr(search, "LOWEST", 7)  # two word lengths to measure, not seven
     run = trained[0]
     base = load_network(run / "best.pt")[1]["seen"]
     again = discs(tmp_path / "set", 14)
