@@ -33,8 +33,8 @@ SOURCES = ("bench.v", "ddr.v")
 OPTIONS = ("-O3", "--x-assign", "fast", "--x-initial", "fast", "--noassert", "-Wno-fatal", "-Wno-lint", "-Wno-style")
 COMPILER = ("-CFLAGS", "-fno-inline-small-functions")
 OPTIMIZATION = ("OPT_FAST=-O1", "OPT_SLOW=-O0", "OPT_GLOBAL=-O2")
-"""Of what runs every cycle, of what runs once, of Verilator's runtime: -O2 throughout takes half as long again to
-compile and simulates no faster.
+"""Of what runs every cycle, of what runs once, of Verilator's runtime.  Of an 8x4x4 engine the largest file takes 7.5 s
+with -O1 and 17.1 s with -O2, a file that runs once 2.7 s without and 5.1 s with -O2.
 """
 _RECIPE = 2
 SMALLEST_LOG2_WORDS = 18
