@@ -39,7 +39,9 @@ def quantize_value(b: Builder, node: OnnxNode, quantizer: Quantizer, output: str
     if value is not None and value.activation in ("sigmoid", "softmax") and value.rounding is None:
         b.values[output] = replace(value, rounding=Rounding(scale, quantizer.low, quantizer.high))
         return
-    b.values[output] = quantized_value(b, b.value(node), node.name, output, quantizer, scale)
+    value = b.ordered(node)
+    value = value if value.activation == "none" else b.value(node)  # or says why not
+    b.values[output] = quantized_value(b, value, node.name, output, quantizer, scale)
 
 
 def quantized_value(b: Builder, value: Value, name: str, output: str, quantizer: Quantizer, scale: Fraction) -> Value:
