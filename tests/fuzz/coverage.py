@@ -10,7 +10,8 @@ import numpy as np
 import onnx
 
 from tests.fuzz.executor import attributes
-from tests.fuzz.operations import FUNCTIONS, execute
+from tests.fuzz.functions import FUNCTIONS
+from tests.fuzz.operations import execute
 from tests.fuzz.under_test import FORMATS, PARAMETER, Mode, Opcode, Program, Scatter, Target
 
 PICTURE = "picture"

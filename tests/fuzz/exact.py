@@ -189,7 +189,9 @@ def multiply_accumulate(
     outs, ins, height, width = weights.shape
     reach = int(np.abs(weights).reshape(outs, -1).sum(1).max()) * largest(n) if weights.size else 0
     kind = np.int64 if reach < ROOM and n.dtype != object else object
-    padded = np.pad(n.astype(kind), ((0, 0), (pads[0], pads[2]), (pads[1], pads[3])))
+    # NumPy pads arrays of Python's integers with its own, which overflow.
+    padded = np.zeros((len(n), n.shape[1] + pads[0] + pads[2], n.shape[2] + pads[1] + pads[3]), kind)
+    padded[:, pads[0] : pads[0] + n.shape[1], pads[1] : pads[1] + n.shape[2]] = n
     count = [
         (size - dilation * (k - 1) - 1) // stride + 1
         for size, dilation, k, stride in zip(padded.shape[1:], dilations, (height, width), strides, strict=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from decimal import Decimal, localcontext
 from fractions import Fraction
 from typing import Any
@@ -12,9 +12,10 @@ import numpy as np
 import onnx
 
 from tests.fuzz import bent, exact
-from tests.fuzz.bent import Bent, Number
+from tests.fuzz.bent import Bent
 from tests.fuzz.exact import Exact
 from tests.fuzz.executor import Executor, Final, Grid, Levels, Operation, Value, attributes, reference
+from tests.fuzz.functions import FUNCTIONS, affine, function, moved_map, rectified, together
 from tests.fuzz.order import ORDERS, first
 
 
@@ -142,7 +143,7 @@ def _batch_normalization(e: Executor, node: onnx.NodeProto) -> Value:
         for gamma, variance in zip(gammas, variances, strict=True)
     ]
     addends = [beta - mean * factor for beta, mean, factor in zip(betas, means, factors, strict=True)]
-    return _affine(x, factors, addends)
+    return affine(x, factors, addends)
 
 
 def _max_pool(e: Executor, node: onnx.NodeProto) -> Value:
@@ -153,7 +154,7 @@ def _max_pool(e: Executor, node: onnx.NodeProto) -> Value:
     if given.get("ceil_mode", 0):
         sizes = [size + pads[axis] + pads[axis + 2] for axis, size in enumerate(x.shape[1:])]
         extra = [-(size - k) % s for size, k, s in zip(sizes, kernel, strides, strict=True)]
-    return _moved(x, lambda y: exact.pooled(y, kernel, strides, pads, extra))
+    return moved_map(x, lambda y: exact.pooled(y, kernel, strides, pads, extra))
 
 
 def _average_pool(e: Executor, node: onnx.NodeProto) -> Value:
@@ -183,7 +184,7 @@ def _resize(e: Executor, node: onnx.NodeProto) -> Value:
             rows = np.array([_nearest_of(place, rounding, x.shape[axis + 1]) for place in places])
             every = np.arange(x.shape[2 - axis])
             both = (rows, every) if axis == 0 else (every, rows)
-            x = _moved(x, lambda y, both=both: exact.gathered(y, *both))  # type: ignore[misc]
+            x = moved_map(x, lambda y, both=both: exact.gathered(y, *both))  # type: ignore[misc]
         else:
             assert isinstance(x, Exact), node.name
             x = _interpolated(x, axis, places)
@@ -238,76 +239,6 @@ def _interpolated(x: Exact, axis: int, places: list[Fraction]) -> Exact:
     return Exact(total, tuple(unit / d for unit in x.units))
 
 
-def _function(e: Executor, node: onnx.NodeProto) -> Value:
-    """An activation function that is no ReLU, as ONNX defines it."""
-    given, one = attributes(node), Fraction(1)
-    default = {"HardSigmoid": 0.2, "Selu": 1.67326319217681884765625}.get(node.op_type, 1.0)
-    alpha = Fraction(float(np.float32(given.get("alpha", default))))
-    beta = Fraction(float(np.float32(given.get("beta", 0.5))))
-    gamma = Fraction(float(np.float32(given.get("gamma", 1.05070102214813232421875))))
-
-    def hard(x: Number, factor: Fraction, offset: Fraction) -> Number:
-        return min(max(bent.plus(bent.times(x, factor), offset), Fraction(0)), one)
-
-    def elu(x: Number) -> Number:
-        return x if x > 0 else bent.times(bent.expm1(x), alpha)
-
-    functions: Mapping[str, Callable[[Number], Number]] = {
-        "Tanh": bent.tanh,
-        "Erf": bent.erf,
-        "Softplus": bent.softplus,
-        "HardSigmoid": lambda x: hard(x, alpha, beta),
-        "HardSwish": lambda x: bent.times(x, hard(x, Fraction(1, 6), Fraction(1, 2))),
-        "Swish": lambda x: bent.times(x, bent.sigmoid(bent.times(x, alpha))),
-        "Mish": lambda x: bent.times(x, bent.tanh(bent.softplus(x))),
-        "Gelu": lambda x: bent.times(x, bent.times(bent.plus(bent.erf(bent.over_root_2(x)), one), one / 2)),
-        "Elu": elu,
-        "Selu": lambda x: bent.times(elu(x), gamma),
-        "Celu": lambda x: x if x > 0 else bent.times(bent.expm1(bent.times(x, 1 / alpha)), alpha),
-    }
-    return bent.straight(e.bent(node)).then(lambda channel, number: functions[node.op_type](number))
-
-
-def _together(e: Executor, node: onnx.NodeProto) -> Value:
-    """A sum or product of two maps."""
-    a, b = e.bent(node, 0), e.bent(node, 1)
-    assert node.op_type in ("Add", "Mul"), node.op_type
-    if isinstance(a, Exact) and isinstance(b, Exact):
-        return exact.added(a, b) if node.op_type == "Add" else exact.multiplied(a, b)
-    return bent.together(bent.straight(a), bent.straight(b), bent.plus if node.op_type == "Add" else bent.times)
-
-
-def _bent_affine(x: Bent, factors: Sequence[Fraction], addends: Sequence[Fraction]) -> Bent:
-    return x.then(lambda c, number: bent.plus(bent.times(number, factors[c]), addends[c]))
-
-
-def _affine(x: Exact | Bent, factors: Sequence[Fraction], addends: Sequence[Fraction]) -> Exact | Bent:
-    return _bent_affine(x, factors, addends) if isinstance(x, Bent) else exact.affine(x, factors, addends)
-
-
-def _rectified(x: Exact | Bent, slopes: Sequence[Fraction]) -> Exact | Bent:
-    if isinstance(x, Exact):
-        return exact.relu(x, slopes)
-    return x.then(lambda c, number: number if number >= 0 else bent.times(number, slopes[c % len(slopes)]))
-
-
-def _moved(x: Exact | Bent, move: Callable[[Exact], Exact]) -> Exact | Bent:
-    """Maxima or repeated pixels of a map; of a bent one of its numbers' ranks, which are in their order."""
-    if isinstance(x, Exact):
-        return move(x)
-    ranks, tables = [], []
-    for channel, (n, unit) in enumerate(zip(x.x.integers, x.x.units, strict=True)):
-        found, places = np.unique(n, return_inverse=True)
-        numbers = [x.function(channel, int(k) * unit) for k in found]
-        order = sorted(range(len(numbers)), key=lambda i: bent.digits(numbers[i]))
-        rank = np.empty(len(order), np.int64)
-        rank[order] = np.arange(len(order))
-        ranks.append(rank[places].reshape(n.shape))
-        tables.append([numbers[i] for i in order])
-    moved = move(Exact(np.stack(ranks), (Fraction(1),) * len(ranks)))
-    return Bent(moved, lambda channel, number: tables[channel][int(number)])
-
-
 def _concat(e: Executor, node: onnx.NodeProto) -> Value:
     maps = [e.bent(node, index) for index in range(len(node.input))]
     if any(isinstance(x, Bent) for x in maps):
@@ -320,32 +251,32 @@ def _arithmetic(e: Executor, node: onnx.NodeProto) -> Value:
     values = [e.value(node.input[index]) for index in (0, 1)]
     maps = [isinstance(value, Exact | Bent | Final) for value in values]
     if all(maps):
-        return _together(e, node)
+        return together(e, node)
     index = maps.index(True)
     x = e.bent(node, index)
     numbers = e.rationals(node, 1 - index, x.shape[0])
     same = [Fraction(0)] * len(numbers)
     if node.op_type == "Add":
-        return _affine(x, [Fraction(1)] * len(numbers), numbers)
+        return affine(x, [Fraction(1)] * len(numbers), numbers)
     if node.op_type == "Mul":
-        return _affine(x, numbers, same)
+        return affine(x, numbers, same)
     assert index == 0, "a constant less, or divided by, a map"
     if node.op_type == "Sub":
-        return _affine(x, [Fraction(1)] * len(numbers), [-number for number in numbers])
-    return _affine(x, [1 / number for number in numbers], same)
+        return affine(x, [Fraction(1)] * len(numbers), [-number for number in numbers])
+    return affine(x, [1 / number for number in numbers], same)
 
 
 def _relu(e: Executor, node: onnx.NodeProto) -> Value:
-    return _rectified(e.bent(node), [Fraction(0)])
+    return rectified(e.bent(node), [Fraction(0)])
 
 
 def _leaky_relu(e: Executor, node: onnx.NodeProto) -> Value:
-    return _rectified(e.bent(node), [Fraction(float(np.float32(attributes(node).get("alpha", 0.01))))])
+    return rectified(e.bent(node), [Fraction(float(np.float32(attributes(node).get("alpha", 0.01))))])
 
 
 def _p_relu(e: Executor, node: onnx.NodeProto) -> Value:
     x = e.bent(node)
-    return _rectified(x, e.rationals(node, 1, x.shape[0]))
+    return rectified(x, e.rationals(node, 1, x.shape[0]))
 
 
 def _same(e: Executor, node: onnx.NodeProto) -> Value:
@@ -412,8 +343,6 @@ def _sigmoid_above(x: Fraction, probability: Fraction) -> bool:
         return power > Decimal(odds.numerator) / Decimal(odds.denominator)
 
 
-FUNCTIONS = ("Tanh", "Erf", "Softplus", "HardSigmoid", "HardSwish", "Swish", "Mish", "Gelu", "Elu", "Selu", "Celu")
-
 OPERATIONS: Mapping[str, Operation] = {
     "Quant": _quant,
     "IntQuant": _quant,
@@ -426,7 +355,7 @@ OPERATIONS: Mapping[str, Operation] = {
     "Relu": _relu,
     "LeakyRelu": _leaky_relu,
     "PRelu": _p_relu,
-    **dict.fromkeys(FUNCTIONS, _function),
+    **dict.fromkeys(FUNCTIONS, function),
     "MaxPool": _max_pool,
     "AveragePool": _average_pool,
     "Resize": _resize,
