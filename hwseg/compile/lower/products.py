@@ -83,7 +83,7 @@ def _stored(state: State, node: Node, name: str) -> str:
 
 def _gated(state: State, node: Node, x: str, g: str) -> tuple[str, int]:
     """The map of all x_k, the lowest bit's first, and how many there are; made once for the same factors."""
-    kind, count = state.types[x], (state.types[g].high - state.types[g].low).bit_length()
+    kind, count = state.types[x], max(1, (state.types[g].high - state.types[g].low).bit_length())
     span = kind.high - kind.low
     channels, name = kind.shape[2], f"gated {x} by {g}"
     shape = (*kind.shape[:2], channels * count)

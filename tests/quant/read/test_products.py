@@ -150,6 +150,15 @@ def test_zero_points(tmp_path: Path) -> None:
     proven(net.save(tmp_path / "net.onnx", net.linear_conv(z, 5, 2, name="last")), executor="onnxruntime")
 
 
+def test_a_gate_that_is_0(tmp_path: Path) -> None:
+    """A function that its quantizer rounds to nothing but 0."""
+    net = Net((1, 2, 6, 8))
+    x = quantized(net, net.image(), 5, RANGES[0], "x")
+    gate = net.quant(net.node("HardSigmoid", x, alpha=0.001, beta=0.0), 1.0, 3, signed=0)
+    given = proven(net.save(tmp_path / "net.onnx", last(net, net.quant(net.node("Mul", x, gate), 2**-3))))
+    assert any(isinstance(node.op, Product) for node in given.graph.nodes)
+
+
 def many(channels: int) -> tuple[Net, str]:
     net = Net((1, 2, 6, 8))
     x = net.image()
