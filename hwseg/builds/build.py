@@ -57,6 +57,7 @@ def compile_model(
     meaning: str = "",
     size: tuple[int, int] | None = None,
     page: int | None = None,
+    output: str = "",
     tool: str | None = None,
     measured: Mapping[str, float] | None = None,
     note: str = "",
@@ -68,11 +69,13 @@ def compile_model(
     stored in the build, or the integers [H, W, C] of one; page: which one of a file that holds several.  meaning: what
     pixels are to a model whose file does not say, as of `hwseg.pictures.choice.named`; it is remembered in the report
     and the graph.  size: (height, width) of pictures, if another than the file's; the build holds the file for it.
+    output: the tensor that the network gives, of a file with several outputs; the build's file has no other.
     tool: the one for place and route that `auto` is for (the board's), or that another array is judged for.  measured:
     resources, where they were synthesized before.  note: a warning for the report.
     """
     from hwseg.quant.read.load import load
     from hwseg.quant.read.onnx_file import self_contained
+    from hwseg.quant.read.outputs import CHOSEN as CHOSEN_OUTPUT
     from hwseg.quant.read.reshape import reshaped_file
 
     target = find_board(board)
@@ -84,9 +87,9 @@ def compile_model(
     top = in_background(config)
     progress(f"reading {Path(path).name}")
     if size is None:
-        read, copied = load(path), self_contained(path)
+        read, copied = load(path, output), self_contained(path, output)
     else:
-        copied, read = reshaped_file(Path(path), size)
+        copied, read = reshaped_file(Path(path), size, output)
     fitted = trust_of(read)
     graph = turned(chosen(read, meaning), planes)
     pixels = choice_of(graph)
@@ -121,6 +124,8 @@ def compile_model(
         report["planes"] = planes
         report["warnings"] += [said for said in (note, known) if said]
         report["input"] = pixels.json(graph.name)
+        if CHOSEN_OUTPUT in graph.metadata:
+            report["output"] = graph.metadata[CHOSEN_OUTPUT]
         report["warnings"] += [report["input"]["sentence"]] if pixels.origin == ASSUMED else []
         if fitted is not None and trust_of(graph) is None:
             report["warnings"].append(f"trust was fitted to all planes, so a build of {planes} has none")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from hwseg.commands.options import input_option, page_option, tool_option
+from hwseg.commands.options import input_option, output_option, page_option, tool_option
 
 
 @click.command("compile")
@@ -41,6 +41,7 @@ from hwseg.commands.options import input_option, page_option, tool_option
 )
 @page_option()
 @input_option()
+@output_option()
 @click.option("--size", help="Height x width of pictures, such as 512x512, if another than the file's; weights stay.")
 @click.option("--explain", "explained", is_flag=True, help="Say where each layer's cycles go and what would help.")
 @click.option("--synth", is_flag=True, help="Measure resources with yosys (minutes).")
@@ -57,6 +58,7 @@ def command(
     calibrate: Path | None,
     page: int | None,
     meaning: str,
+    output: str,
     size: str | None,
     explained: bool,
     synth: bool,
@@ -84,6 +86,7 @@ def command(
             calibrate=calibrate,
             page=page,
             meaning=meaning,
+            output=output,
             size=None if size is None else parse_size(size),
             progress=phases,
             tool=tool,

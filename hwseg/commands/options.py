@@ -29,6 +29,16 @@ def input_option() -> Decorator:
     )
 
 
+def output_option() -> Decorator:
+    """--output NAME."""
+    return click.option(
+        "--output",
+        metavar="NAME",
+        default="",
+        help="Which of a model file's outputs, or of all tensors that it computes.  [its only one]",
+    )
+
+
 def tool_option() -> Decorator:
     """--for TOOL, as `tool`."""
     return click.option(

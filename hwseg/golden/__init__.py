@@ -76,7 +76,7 @@ RULES: Mapping[type[Op], Callable[[Node, list[np.ndarray], type[Integer]], np.nd
 class Result:
     """`tensors`: integers [H, W, C] by name (int32 accumulators, int8 or uint8 activations), those that were asked for.
 
-    `mask`: uint8 [H, W], 0/1 or the class; `output`: float32 [1, C, H, W], what the model gives.
+    `mask`: uint8 [H, W], 0/1 or the class; `output`: float32 [1, C, H, W], or as `Head.axes` say: what the model gives.
     """
 
     tensors: Mapping[str, np.ndarray]

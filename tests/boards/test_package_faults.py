@@ -83,7 +83,7 @@ def killed_after(seconds, work):
     os.waitpid(child, 0)
 
 
-@pytest.mark.parametrize("kills", [12, pytest.param(600, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("kills", [6, pytest.param(600, marks=pytest.mark.slow)])
 def test_kill_9_at_random_moments_leaves_nothing_half_written(builds, tmp_path, kills):
     """The whole command, reading and archive included."""
     target, zipped, moments = tmp_path / "package", tmp_path / "package.zip", random.Random(1)

@@ -13,7 +13,8 @@ import onnx
 
 from tests.fuzz import exact
 from tests.fuzz.exact import Exact
-from tests.fuzz.executor import Executor, Final, Grid, Levels, Operation, Value, attributes, classes, reference
+from tests.fuzz.executor import Executor, Final, Grid, Levels, Operation, Value, attributes, reference
+from tests.fuzz.order import ORDERS, first
 
 
 def execute(model: onnx.ModelProto, picture: np.ndarray | None = None) -> Executor:
@@ -278,13 +279,6 @@ def _final(kind: str) -> Operation:
     return lambda e, node: Final(kind, e.map(node))
 
 
-def _arg_max(e: Executor, node: onnx.NodeProto) -> Value:
-    x = e.map(node)
-    n, unit = x.in_one_unit()
-    pair = Exact(np.concatenate([n, n[:1]]), (unit,) * (len(n) + 1))  # of one channel too the class is its number
-    return Final("class", x, classes(pair))
-
-
 def _greater(e: Executor, node: onnx.NodeProto) -> Value:
     limit = Fraction(float(e.floats(node, 1).reshape(())))
     x = e.value(node.input[0])
@@ -349,7 +343,6 @@ OPERATIONS: Mapping[str, Operation] = {
     "Slice": _whole,
     "Pad": _whole,
     "Greater": _greater,
-    "Sigmoid": _final("sigmoid"),
-    "Softmax": _final("softmax"),
-    "ArgMax": _arg_max,
+    "Sigmoid": first(_final("sigmoid")),
+    **ORDERS,
 }

@@ -5,6 +5,7 @@ from tests.fuzz.steps_heads import ArgMax, Greater, Sigmoid, Softmax
 from tests.fuzz.steps_moves import Average, Enlarge, Interpolate, Join, Pool, Sum
 from tests.fuzz.steps_points import Affine, Leaky, Normalize, Quantize, Relu, Same
 from tests.fuzz.steps_sums import Bias, Conv, Transposed, Weights
+from tests.fuzz.steps_tails import Tail
 
 __all__ = [
     "Affine",
@@ -27,6 +28,7 @@ __all__ = [
     "Sigmoid",
     "Softmax",
     "Sum",
+    "Tail",
     "Transposed",
     "Weights",
     "build",

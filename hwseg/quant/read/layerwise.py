@@ -17,7 +17,7 @@ from fractions import Fraction
 import numpy as np
 
 from hwseg import golden
-from hwseg.ir import Graph, Head
+from hwseg.ir import AXES, Graph, Head
 from hwseg.ops import Add, Concat, MaxPool2d, PRelu, Requantize, Upsample2d
 from hwseg.quant.read.values import ZERO, Part, Value
 
@@ -197,7 +197,7 @@ class Layerwise:
         """What arises behind the head's numbers; classes that two equal numbers decide are float32's."""
         kind = self.graph.types[head.tensor]
         q = self.seen[head.tensor].transpose(1, 2, 0)
-        expected = golden.output(replace(head, rounding=None), q).astype(np.float64)
+        expected = golden.output(replace(head, rounding=None, axes=AXES), q).astype(np.float64)
         room = np.zeros_like(expected)
         if head.activation in ("sigmoid", "softmax"):  # differences of logits are off by twice that at most
             room = np.minimum(expected, 1 - expected) * np.expm1(min(2 * self._room(), 32))

@@ -14,7 +14,7 @@ from fractions import Fraction
 
 import numpy as np
 
-from hwseg.ir import Rounding
+from hwseg.ir import AXES, Axes, Rounding
 from hwseg.ops import MaxPool2d, Shape, Upsample2d
 
 Rationals = tuple[Fraction, ...]
@@ -75,11 +75,18 @@ class Value:
     threshold: Fraction = Fraction(0)
     rounding: Rounding | None = None
     """The quantizer behind the activation."""
+    axes: Axes = AXES
+    """Of the ONNX tensor; parts have channels, rows and columns wherever these are in it."""
 
     @property
     def shape(self) -> Shape:
         height, width, _ = self.parts[0].shape
         return height, width, sum(part.shape[2] for part in self.parts)
+
+    @property
+    def given(self) -> Shape:
+        """Of what the model would give: classes have no channels."""
+        return (*self.shape[:2], 1) if self.activation in ("argmax", "threshold") else self.shape
 
 
 def zipped(function: Callable[[Fraction, Fraction], Fraction], a: Rationals, b: Rationals) -> Rationals:
