@@ -1,6 +1,7 @@
 """All that a printed recipe consists of."""
 
 from tests.fuzz.recipe import Picture, Recipe, build
+from tests.fuzz.steps_bent import Bend, Gate
 from tests.fuzz.steps_heads import ArgMax, Greater, Sigmoid, Softmax
 from tests.fuzz.steps_moves import Average, Enlarge, Interpolate, Join, Pool, Sum
 from tests.fuzz.steps_points import Affine, Leaky, Normalize, Quantize, Relu, Same
@@ -11,9 +12,11 @@ __all__ = [
     "Affine",
     "ArgMax",
     "Average",
+    "Bend",
     "Bias",
     "Conv",
     "Enlarge",
+    "Gate",
     "Greater",
     "Interpolate",
     "Join",
