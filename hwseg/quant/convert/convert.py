@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from hwseg.errors import require
 from hwseg.pictures.meaning import NAMES, Meaning
 from hwseg.quant.convert import improve, ranges
+from hwseg.quant.convert.distill import likely
 from hwseg.quant.convert.fit import Fit, fit
 from hwseg.quant.convert.from_torch import from_module
 from hwseg.quant.convert.graph import Network, require_finite
@@ -95,10 +96,10 @@ def convert(
     made = fit(network, _some(pictures, FITTED), strict, lambda name: told(f"replacing {name}"))
     bound = pixels.check(network.channels).bound
     config = NetworkConfig.of(made.network, scales, bound, classes).with_bits(weight_bits, activation_bits)
-    targets = [_likely(run(network, batch)[network.output]) for batch in _graded(pictures)]
+    targets = [likely(run(network, batch)[network.output]) for batch in _graded(pictures)]
 
     def error(quantized: QuantizedNetwork) -> float:
-        found = [_likely(quantized(batch)) for batch in _graded(pictures)]
+        found = [likely(quantized(batch)) for batch in _graded(pictures)]
         return float(torch.stack([(a - b).square().mean() for a, b in zip(found, targets, strict=True)]).mean())
 
     def calibrated(float_network: Network) -> QuantizedNetwork:
@@ -143,10 +144,6 @@ def _some(pictures: Sequence[Tensor], count: int) -> list[Tensor]:
 
 def _graded(pictures: Sequence[Tensor]) -> list[Tensor]:
     return _some(pictures, FITTED)
-
-
-def _likely(logits: Tensor) -> Tensor:
-    return logits.sigmoid() if logits.shape[1] == 1 else logits.softmax(1)
 
 
 def _require_varied(pictures: Sequence[Tensor]) -> None:

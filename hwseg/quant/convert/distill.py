@@ -4,8 +4,9 @@
             + mean squared error of logits, over their variance
             + the same of some activations, each channel up to a factor (equalization has changed those)
 
-Step s draws its pictures, mirrored and darkened at random, from the seed and s alone.  So a run that was stopped goes
-on from its file as if nothing had been.
+Whatever came closest to the float network's probabilities, at the beginning or every 25 steps, is what is kept.  Step s
+draws its pictures, mirrored and darkened at random, from the seed and s alone.  So a run that was stopped goes on from
+its file as if nothing had been.
 """
 
 from __future__ import annotations
@@ -32,6 +33,8 @@ FORMAT = "hwseg distillation 1"
 FEATURES = 6
 """Activations that are compared, spread over the depth of the network."""
 SAVE_EVERY = 25
+GRADED = 16
+"""Pictures on which the best is chosen."""
 DARKEST = 0.85
 
 
@@ -70,6 +73,7 @@ class Distillation:
     ) -> None:  # fmt: skip
         self.student, self.teacher, self.pictures, self.config = student, teacher, pictures, config
         self.papers, self.step = dict(papers or {}), 0
+        self.best: tuple[float, dict[str, Tensor]] | None = None
         known = {layer.name for layer in teacher.layers}
         names = [x.name for x in student.config.layers if x.op in ACTIVATIONS and x.name in known]
         chosen = np.linspace(0, len(names) - 1, min(FEATURES, len(names))).round().astype(int).tolist() if names else []
@@ -119,11 +123,29 @@ class Distillation:
         self.step += 1
         return number
 
+    @torch.no_grad()
+    def grade(self) -> None:
+        """Keep the network as it is, if it is the best so far."""
+        errors = []
+        for some in self.pictures[:GRADED].split(self.config.batch):
+            wanted = run(self.teacher, some)[self.teacher.output]
+            errors.append((likely(self.student(some)) - likely(wanted)).square().mean() * len(some))
+        error = float(torch.stack(errors).sum())
+        if self.best is None or error < self.best[0]:
+            self.best = error, {name: value.clone() for name, value in self.student.state_dict().items()}
+
+    def adopt(self) -> None:
+        """Become the best."""
+        if self.best is not None:
+            self.student.load_state_dict(self.best[1])
+        self.student.eval()
+
     def save(self, path: Path) -> None:
         """Write all that the next step depends on."""
         state = {
             "format": FORMAT, "step": self.step, "model": self.student.state_dict(),
             "optimizer": self.optimizer.state_dict(), **self.papers,
+            "best": list(self.best) if self.best is not None else [],
         }  # fmt: skip
         save(path, state)
 
@@ -133,6 +155,7 @@ class Distillation:
         self.optimizer = self._adam()
         self.optimizer.load_state_dict(state["optimizer"])
         self.step = int(state["step"])
+        self.best = (float(state["best"][0]), dict(state["best"][1])) if state["best"] else None
 
 
 def distill(
@@ -140,18 +163,22 @@ def distill(
 ) -> None:
     """Go on to the last step.  path: of the file that is kept on the way, and when Ctrl-C or SIGTERM ends it."""
     one = distillation
+    if one.best is None:
+        one.grade()
     with deferred() as asked:
         try:
             while one.step < one.config.steps:
                 asked.check()
                 told(one.step, one.learn())
-                if path is not None and one.step % SAVE_EVERY == 0:
-                    one.save(path)
+                if one.step % SAVE_EVERY == 0 or one.step == one.config.steps:
+                    one.grade()
+                    if path is not None:
+                        one.save(path)
         except KeyboardInterrupt:
             if path is not None:
                 one.save(path)
             raise
-    one.student.eval()
+    one.adopt()
 
 
 def read_state(path: Path, key: str) -> dict[str, Any]:
@@ -174,6 +201,11 @@ def distance(logits: Tensor, wanted: Tensor) -> Tensor:
         floor = -(likely * wanted.log_softmax(1)).sum(1).mean()
     near = logits.clamp(-8, 8) - wanted.clamp(-8, 8)
     return 4 * (entropy - floor) + near.square().mean() / wanted.clamp(-8, 8).var().clamp(min=1e-3)
+
+
+def likely(logits: Tensor) -> Tensor:
+    """Probabilities of logits."""
+    return logits.sigmoid() if logits.shape[1] == 1 else logits.softmax(1)
 
 
 def _alike(found: Tensor, wanted: Tensor) -> Tensor:

@@ -23,6 +23,8 @@ from hwseg.quant.convert.taken import refused
 
 Told = Callable[[str], None]
 NORMS = ("instance_norm", "group_norm")
+MATCHED = 2
+"""Batches over which means are matched."""
 GATES = ("sigmoid", "hardsigmoid")
 _STATISTICS = "it needs statistics of the whole map while the network runs"
 
@@ -280,26 +282,36 @@ def line(network: Network, layer: Layer, original: Network, pictures: Sequence[T
 
 
 def means_matched(original: Network, network: Network, pictures: Sequence[Tensor]) -> Network:
-    """The biases of convolutions moved until each channel's mean over the pictures is the original's."""
+    """The biases of convolutions moved until each channel's mean over some pictures is the original's."""
     known = {layer.name for layer in original.layers}
+    places = {}
     for layer in network.layers:
-        if layer.op not in CONVOLUTIONS:
-            continue
-        first = next((r for r in network.readers(layer.name)), layer)
-        place = layer.name if layer.name not in known or first.op not in ACTIVATIONS else first.inputs[0]
-        reference = _counterpart(original, place)
-        if reference is None:
-            continue
-        ours, theirs = replace(network, output=layer.name).pruned(), replace(original, output=reference).pruned()
-        with torch.no_grad():
-            moved = [
-                run(theirs, b)[reference].mean((0, 2, 3)) - run(ours, b)[layer.name].mean((0, 2, 3)) for b in pictures
-            ]
-        shift = torch.stack(moved).mean(0)
-        bias = network.tensor(layer, "bias") if "bias" in layer.roles else torch.zeros_like(shift)
-        made = replace(layer, roles=("weight", "bias"))
-        network = network.with_layer(layer.name, [made], {f"{layer.name}.bias": bias + shift})
+        if layer.op in CONVOLUTIONS:
+            first = next((r for r in network.readers(layer.name)), layer)
+            place = layer.name if layer.name not in known or first.op not in ACTIVATIONS else first.inputs[0]
+            reference = _counterpart(original, place)
+            if reference is not None:
+                places[layer.name] = reference
+    some = pictures[:MATCHED]
+    with torch.no_grad():
+        wanted = _means(original, tuple(places.values()), some)
+        for name, reference in places.items():
+            ours = _means(replace(network, output=name).pruned(), (name,), some)[name]
+            shift, layer = wanted[reference] - ours, network[name]
+            bias = network.tensor(layer, "bias") if "bias" in layer.roles else torch.zeros_like(shift)
+            made = replace(layer, roles=("weight", "bias"))
+            network = network.with_layer(name, [made], {f"{name}.bias": bias + shift})
     return network
+
+
+def _means(network: Network, names: tuple[str, ...], pictures: Sequence[Tensor]) -> dict[str, Tensor]:
+    """Of each channel of some values, over the pictures."""
+    found: dict[str, list[Tensor]] = {name: [] for name in names}
+    for batch in pictures:
+        values = run(network, batch, names)
+        for name in found:
+            found[name].append(values[name].mean((0, 2, 3)))
+    return {name: torch.stack(values).mean(0) for name, values in found.items()}
 
 
 def _counterpart(original: Network, name: str) -> str | None:

@@ -28,7 +28,7 @@ class Small(nn.Module):
 
 
 class Residual(nn.Module):
-    """In-place activations, an addition, a strided convolution, bilinear enlarging, normalization before convolution."""
+    """In-place activations, an addition, a strided convolution, bilinear enlarging, normalization behind a ReLU."""
 
     def __init__(self, corners: bool = False) -> None:
         super().__init__()
@@ -75,9 +75,11 @@ class Branching(nn.Module):
 
 
 def settled(module: nn.Module, seed: int = 0) -> nn.Module:
-    """The module with statistics and weights that are not those of the beginning."""
+    """The module with seeded weights, and statistics that are not those of the beginning."""
     torch.manual_seed(seed)
     for layer in module.modules():
+        if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
+            layer.reset_parameters()
         if isinstance(layer, nn.BatchNorm2d):
             layer.running_mean.uniform_(-0.2, 0.2)
             layer.running_var.uniform_(0.5, 1.5)

@@ -60,7 +60,7 @@ def test_normalization_by_the_picture_becomes_that_of_the_pictures(norm: type[nn
 
 def test_a_replaced_normalization_is_the_least_squares_line() -> None:
     module = nn.Sequential(nn.Conv2d(1, 3, 1), nn.InstanceNorm2d(3), nn.Conv2d(3, 1, 1))
-    network, found = made(module)
+    _, found = made(module)
     x = torch.cat(PICTURES)
     with torch.no_grad():
         before = module[0](x).transpose(0, 1).flatten(1).double()
@@ -108,7 +108,7 @@ def test_padding_with_zeros_is_that_of_the_convolution() -> None:
     network, found = made(module)
     assert found.network.layers[0].options["padding"] == 1
     assert far(network, found.network) < 1e-10
-    with pytest.raises(HwsegError, match="padding .* must be that of the convolution"):
+    with pytest.raises(HwsegError, match=r"padding .* must be that of the convolution"):
         made(nn.Sequential(nn.Conv2d(1, 2, 1), nn.ZeroPad2d(1), nn.MaxPool2d(2), nn.Conv2d(2, 1, 1)))
 
 
