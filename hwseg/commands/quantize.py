@@ -25,7 +25,7 @@ from hwseg.errors import HwsegError, require
 @click.option("--size", help="Height x width of the pictures.  [of the ONNX file, or of all pictures]")
 @click.option("--resize", type=click.IntRange(0), default=0, help="Side to which whole pictures are scaled first.  [0]")
 @click.option("--in-channels", type=click.IntRange(1), help="Of a picture.  [those of the first convolution]")
-@click.option("--bits", default="8", show_default=True, help="8, 4 (but first and last weights), mixed, or a TOML "
+@click.option("--bits", default="8", show_default=True, help="8, 4 (but first and last weights), or a TOML "
               "file with the tables [weights] and [activations] of layer = bits.")  # fmt: skip
 @click.option("--scales", type=click.Choice(["power_of_two", "float"]), default="power_of_two", show_default=True)
 @click.option("--strict", is_flag=True, help="Refuse what the engine has not, instead of replacing it.")
@@ -37,10 +37,6 @@ from hwseg.errors import HwsegError, require
 @click.option("--batch", type=click.IntRange(1), default=4, show_default=True, help="Pictures of a step.")
 @click.option("--lr", type=float, default=1e-3, show_default=True, help="Highest learning rate of --distill.")
 @click.option("--resume", is_flag=True, help="Go on with a distillation that was stopped.")
-@click.option("--share", type=click.FloatRange(0, 1, min_open=True), default=0.7, show_default=True, help="With --bits "
-              "mixed: share of the cycles, or of the energy, to stay within.")  # fmt: skip
-@click.option("--objective", type=click.Choice(["cycles", "energy"]), default="cycles", show_default=True, help="With "
-              "--bits mixed: what to save.")  # fmt: skip
 @click.option("--array", default="auto", show_default=True, help="Array of the engine, as in `hwseg compile`.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of samples, splits and steps.")
 @label_options
@@ -83,7 +79,7 @@ def _bits(text: str) -> dict[str, Any]:
         require(2 <= int(text) <= 8, "--bits", f"must be from 2 to 8, not {text}", "use 8 or 4")
         return {"weights": int(text), "activations": int(text)}
     path = Path(text)
-    require(path.is_file(), "--bits", f"must be a number, mixed or a TOML file, not {text!r}", "use 8 or 4")
+    require(path.is_file(), "--bits", f"must be a number or a TOML file, not {text!r}", "use 8 or 4")
     found = table(path, "bits")
     known = isinstance(found, dict) and set(found) <= {"weights", "activations"}
     require(known, text, "must have the tables [weights] and [activations]", 'for example [weights] "*" = 4')

@@ -5,24 +5,35 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from jinja2 import Environment
 from PIL import Image
 
 from hwseg.pictures.meaning import Meaning
+from hwseg.quant.convert.convert import Converted
+from hwseg.quant.convert.measure import Comparison, Noise
 from hwseg.quant.convert.pictures import Picture
-
-if TYPE_CHECKING:
-    from hwseg.conversion.run import Outcome
 
 SHOWN = 4
 COLUMNS = ("picture", "float mask", "integer mask", "where they differ", "true mask")
 _CELL, _GAP = 192, 6
 
 TEMPLATE = Path(__file__).with_name("page.html.j2")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What was written, and what it came to.  report: the content of the JSON file."""
+
+    model: Path
+    report: Mapping[str, Any]
+    comparison: Comparison
+    noise: list[Noise]
+    converted: Converted
 
 
 def page(outcome: Outcome, pictures: Mapping[str, Picture], meaning: Meaning, size: tuple[int, int]) -> str:

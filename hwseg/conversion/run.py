@@ -17,8 +17,9 @@ import torch
 from torch import Tensor
 
 from hwseg.conversion.costs import costs
+from hwseg.conversion.page import Outcome, page
 from hwseg.datasets.data import meaning_of
-from hwseg.errors import HwsegError, require
+from hwseg.errors import require
 from hwseg.files import write_whole
 from hwseg.pictures import meaning as meanings
 from hwseg.pictures.choice import named
@@ -33,7 +34,7 @@ from hwseg.quant.convert.fit import Fit, Replacement
 from hwseg.quant.convert.from_torch import from_module
 from hwseg.quant.convert.graph import Network
 from hwseg.quant.convert.network import NetworkConfig, QuantizedNetwork
-from hwseg.quant.convert.pictures import Picture, Pictures, batches, common_size, depth
+from hwseg.quant.convert.pictures import Pictures, batches, common_size, depth
 from hwseg.quant.convert.pictures import load as load_pictures
 from hwseg.quant.read.load import load
 from hwseg.quant.read.onnx_file import read
@@ -79,17 +80,6 @@ class Taken:
     pictures: Pictures
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """What was written, and what it came to: the content of M.json."""
-
-    model: Path
-    report: Mapping[str, Any]
-    comparison: measure.Comparison
-    noise: list[measure.Noise]
-    converted: Converted
-
-
 def convert_files(options: Options, told: Told = lambda _: None, learned: Any = lambda step, loss: None) -> Outcome:
     """Convert, and write everything.  Raises HwsegError for what cannot be converted; Ctrl-C keeps a distillation."""
     state_file = options.out.with_suffix(".distill.pt")
@@ -124,6 +114,9 @@ def take(options: Options, told: Told) -> Taken:
     """Read the network, and arrange its pictures."""
     told("reading the network")
     metadata: Mapping[str, str] = {}
+    network: Network | None = None
+    module: torch.nn.Module | None = None
+    size: tuple[int, int] | None
     if options.model.lower().endswith(".onnx"):
         rule = "holds its weights itself"
         require(options.weights is None, options.model, rule, "leave --weights out")
@@ -131,12 +124,14 @@ def take(options: Options, told: Told) -> Taken:
         metadata, channels, size = file.metadata, file.shape[1], (file.shape[2], file.shape[3])
         rule = f"is {options.size}, and {options.model} is for {size[0]}x{size[1]}"
         require(options.size in (None, size), "--size", rule, "export it at that size, or leave --size out")
-        network: Network | None = from_onnx.from_file(file)
-        module: torch.nn.Module | None = None
+        rule = f"is {options.resize}, and {options.model} is for {size[0]}x{size[1]}"
+        fits = not options.resize or size == (options.resize,) * 2
+        require(fits, "--resize", rule, "scale pictures to the side that the file is for")
+        network = from_onnx.from_file(file)
     else:
-        network, module = None, source.module_of(options.model, options.weights)
+        module = source.module_of(options.model, options.weights)
         channels = options.in_channels or source.channels_of(module)
-        size = options.size or ((options.resize, options.resize) if options.resize else None)  # type: ignore[assignment]
+        size = options.size or ((options.resize, options.resize) if options.resize else None)
     pixels = _meaning(options, metadata)
     assumed = pixels is None
     pixels = (pixels or Meaning(DEFAULT)).check(channels, "--normalize")
@@ -152,6 +147,7 @@ def take(options: Options, told: Told) -> Taken:
         told("tracing the network")
         network = from_module(module, (1, channels, *size))
     assert network is not None
+    assert size is not None
     classes = _classes(network)
     labels = options.labels(classes, known) if options.labels else known or Labels(classes)
     parts = load_pictures(options.data, channels, labels, options.seed, options.pictures, options.held, options.extra)
@@ -161,9 +157,8 @@ def take(options: Options, told: Told) -> Taken:
     return Taken(network, pixels, assumed, labels, size, parts)
 
 
-def _classes(network: Network | None) -> int:
+def _classes(network: Network) -> int:
     """Channels of the network's output."""
-    assert network is not None
     from hwseg.quant.convert.operations import run
 
     side = max(network.multiple, 16) * 2
@@ -241,8 +236,6 @@ def _finish(
     report = _report(options, taken, converted, found, layers, price, further)
     write_whole(options.out.with_suffix(".json"), (json.dumps(report, indent=1) + "\n").encode())
     outcome = Outcome(options.out, report, found, layers, converted)
-    from hwseg.conversion.page import page
-
     shown = {picture.name: picture for picture in parts.held}
     write_whole(options.out.with_suffix(".html"), page(outcome, shown, pixels, taken.size).encode())
     write_whole(options.out, model)
@@ -288,10 +281,3 @@ def advice(report: Mapping[str, Any], found: measure.Comparison, layers: list[me
     if low < 8:
         said.append("give the layers that lose most 8 bits, or --bits 8")
     return said
-
-
-def worst_pictures(outcome: Outcome, pictures: Mapping[str, Picture], count: int = 4) -> list[Picture]:
-    """Pictures whose masks agree least."""
-    if not pictures:
-        raise HwsegError("pictures", "must be at least one to show")
-    return [pictures[one.name] for one in outcome.comparison.worst[:count]]

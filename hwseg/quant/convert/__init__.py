@@ -7,7 +7,7 @@ Read `convert` first, then `graph`.
 
     graph, operations          a float network as a list of layers, and what each computes
     source                     a callable of the user's and its weights; nothing in files is executed
-    from_torch, from_onnx      modules and files as layers
+    from_torch, from_onnx      modules (by `tracing`) and files as layers
     fit, taken                 what the engine has not is replaced; the compiler's reader is asked what that is
     network, export            layers with quantizers; a file
     ranges, improve            ranges by error; equalization, bias correction, GPTQ of Brevitas

@@ -127,7 +127,7 @@ class Distillation:
     def grade(self) -> None:
         """Keep the network as it is, if it is the best so far."""
         errors = []
-        for some in self.pictures[:GRADED].split(self.config.batch):
+        for some in torch.split(self.pictures[:GRADED], self.config.batch):
             wanted = run(self.teacher, some)[self.teacher.output]
             errors.append((likely(self.student(some)) - likely(wanted)).square().mean() * len(some))
         error = float(torch.stack(errors).sum())

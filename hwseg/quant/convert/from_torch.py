@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import logging
-import os
-import traceback
-import warnings
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,6 +11,7 @@ from torch import Tensor, fx, nn
 
 from hwseg.errors import HwsegError, require
 from hwseg.quant.convert.graph import INPUT, Layer, Network, unique
+from hwseg.quant.convert.tracing import exported_program
 
 OPERATIONS = "docs/models.md says which operations there are"
 Node = Any
@@ -28,7 +24,7 @@ def from_module(module: nn.Module, shape: tuple[int, int, int, int]) -> Network:
 
     Raises HwsegError where its Python code depends on the numbers of a picture, or computes what there is no layer for.
     """
-    exported = _exported(module.eval().cpu().float(), shape)
+    exported = exported_program(module.eval().cpu().float(), shape)
     reader = _Reader(shape[1])
     signature = exported.graph_signature
     names: dict[str, str] = {**signature.inputs_to_parameters, **signature.inputs_to_buffers}
@@ -51,59 +47,6 @@ def from_module(module: nn.Module, shape: tuple[int, int, int, int]) -> Network:
     found = tuple(outputs[0].meta["val"].shape)
     require(len(found) == 4 and found[0] == 1, type(module).__name__, f"must give [1, C, H, W], gives {found}", ONE)
     return Network(tuple(reader.layers), output, shape[1], reader.tensors).pruned()
-
-
-def _exported(module: nn.Module, shape: tuple[int, ...]) -> Any:
-    name = type(module).__name__
-    with _quiet(), warnings.catch_warnings(), torch.no_grad():
-        warnings.simplefilter("ignore")
-        try:
-            return torch.export.export(module, (torch.zeros(shape),), strict=False)
-        except (KeyboardInterrupt, SystemExit):
-            raise
-        except Exception as error:
-            place = _place(error) or name
-            depends = "data-dependent" in str(error).lower()
-            told = str(error).strip().splitlines() or [type(error).__name__]
-            rule = "the network's code depends on the numbers of the picture, so no fixed graph computes it"
-            cure = "let it compute the same for every picture, or export the branch that is taken as ONNX"
-            if not depends:
-                rule = f"cannot be computed for a picture {list(shape)}: {type(error).__name__}: {told[0][:200]}"
-                cure = "check --size and the channels of the pictures, and that the callable gives the network itself"
-            raise HwsegError(place, rule, cure) from None
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Without what torch logs and prints of a trace that fails."""
-    loggers = [logging.getLogger(name) for name in ("torch.fx.experimental.symbolic_shapes", "torch.export", "torch")]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.CRITICAL)
-    try:
-        with open(os.devnull, "w") as nothing, _stderr(nothing):
-            yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
-
-
-@contextmanager
-def _stderr(stream: Any) -> Iterator[None]:
-    import contextlib
-
-    with contextlib.redirect_stderr(stream), contextlib.redirect_stdout(stream):
-        yield
-
-
-def _place(error: BaseException) -> str:
-    """The innermost line of code that is no library's of PyTorch."""
-    ours = os.path.dirname(os.path.abspath(__file__))
-    library = os.path.dirname(os.path.abspath(torch.__file__))
-    for frame in reversed(traceback.extract_tb(error.__traceback__)):
-        if not frame.filename.startswith((library, ours, "<")):
-            return f"{os.path.basename(frame.filename)}, line {frame.lineno} ({(frame.line or '').strip()[:80]})"
-    return ""
 
 
 @dataclass

@@ -29,7 +29,7 @@ from hwseg.quant.read.convolution import convolution, transposed_convolution
 from hwseg.quant.read.enlarging import enlarging
 from hwseg.quant.read.fold import folded
 from hwseg.quant.read.head import comparison, final, head_of
-from hwseg.quant.read.instead import instead_of
+from hwseg.quant.read.instead import FLOATS, all_floats, instead_of
 from hwseg.quant.read.onnx_file import OnnxFile, OnnxNode, read
 from hwseg.quant.read.pooling import average_pooling, max_pooling
 from hwseg.quant.read.quantize_linear import clip, dequantize_linear, quantize_linear
@@ -101,7 +101,8 @@ def _graph(file: OnnxFile) -> tuple[Graph, dict[str, Value]]:
             continue
         rule = RULES.get(node.op)
         if rule is None:
-            raise HwsegError(node.name, f"operation {node.op} is not supported", instead_of(node.op))
+            cure = FLOATS if all_floats(other.op for other in file.nodes) else instead_of(node.op)
+            raise HwsegError(node.name, f"operation {node.op} is not supported", cure)
         rule(builder, node)
     constant = "the output must depend on the image, is a constant"
     require(file.output in builder.values, file.output, constant, "give what the convolutions compute")
