@@ -275,6 +275,9 @@ class Requantize:
     low: int
     high: int
 
+    slope: ClassVar[tuple[Fraction, ...]] = (Fraction(1),)
+    """Of numbers below 0: see `PRelu`."""
+
     def shape(self, x: Shape) -> Shape:
         return x
 
@@ -303,13 +306,55 @@ class Requantize:
 
 
 @dataclass(frozen=True)
+class PRelu:
+    """y = clamp(round_half_even(v if v >= 0 else slope[c] * v), low, high) with v = acc * multiplier[c] + offset[c].
+
+    Exact rationals; length 1 means the same for every channel.  A slope may be anything, below 0 and above 1 too.
+    """
+
+    multiplier: tuple[Fraction, ...]
+    offset: tuple[Fraction, ...]
+    slope: tuple[Fraction, ...]
+    low: int
+    high: int
+
+    def shape(self, x: Shape) -> Shape:
+        return x
+
+    def interval(self, _x: Interval) -> Interval:
+        return (self.low if max(self.slope) > 0 else 0), self.high
+
+    @property
+    def above(self) -> Requantize:
+        """What y is where v >= 0."""
+        return Requantize(self.multiplier, self.offset, self.low, self.high)
+
+    def below(self, slopes: tuple[Fraction, ...]) -> Requantize:
+        """y = clamp(round(slopes[c] * v), low, high) in place of both."""
+        count = max(len(slopes), len(self.multiplier), len(self.offset))
+        factors, addends = (
+            tuple(_channel(slopes, c) * _channel(values, c) for c in range(count))
+            for values in (self.multiplier, self.offset)
+        )
+        return replace(self.above, multiplier=factors, offset=addends)
+
+    def __call__(self, acc: int, channel: int = 0) -> int:
+        """One output, by definition."""
+        v = acc * _channel(self.multiplier, channel) + _channel(self.offset, channel)
+        return min(max(round(v if v >= 0 else v * _channel(self.slope, channel)), self.low), self.high)
+
+
+@dataclass(frozen=True)
 class Add:
-    """y = clamp(round_half_even(m1 * a + m2 * b + c), low, high): residual addition, both operands at most 8 bits."""
+    """y = clamp(round_half_even(v if v >= 0 else slope * v), low, high) with v = m1 * a + m2 * b + c: residual
+    addition, both operands at most 8 bits.
+    """
 
     multipliers: tuple[Fraction, Fraction]
     offset: Fraction
     low: int
     high: int
+    slope: Fraction = Fraction(1)
 
     def shape(self, a: Shape, b: Shape) -> Shape:
         return a
@@ -319,18 +364,18 @@ class Add:
 
     def __call__(self, a: int, b: int) -> int:
         """One output, by definition."""
-        y = round(self.multipliers[0] * a + self.multipliers[1] * b + self.offset)
-        return min(max(y, self.low), self.high)
+        v = self.multipliers[0] * a + self.multipliers[1] * b + self.offset
+        return min(max(round(v if v >= 0 else v * self.slope), self.low), self.high)
 
 
-Op = Conv2d | ConvTranspose2d | Bilinear2d | MaxPool2d | AveragePool2d | Upsample2d | Concat | Requantize | Add
+Op = Conv2d | ConvTranspose2d | Bilinear2d | MaxPool2d | AveragePool2d | Upsample2d | Concat | Requantize | PRelu | Add
 WEIGHTED = (Conv2d, ConvTranspose2d)
 """Operations with weights of their own: their multiplications are what is counted as MACs."""
 
 SUMS = (Conv2d, ConvTranspose2d, Bilinear2d, AveragePool2d)
 """Operations whose results wait for a requantizer."""
 
-ROUNDING = (Requantize, Add)
+ROUNDING = (Requantize, PRelu, Add)
 """Operations that round to a word of their own; all but these and `SUMS` only move values."""
 
 

@@ -25,6 +25,7 @@ from hwseg.ops import (
     Interval,
     MaxPool2d,
     Op,
+    PRelu,
     Requantize,
     Upsample2d,
 )
@@ -65,6 +66,8 @@ PLAIN = [
     (Bilinear2d(), 1),
     (Concat(), 3),
     (Requantize(THIRDS[:1], (Fraction(1, 2),), -2, 2), 1),
+    (PRelu(THIRDS[:1], (Fraction(1, 2),), (THIRDS[0],), -2, 2), 1),
+    (PRelu(THIRDS[:1], (Fraction(1, 2),), (THIRDS[1],), 0, 2), 1),
     (Add(THIRDS, Fraction(1), -1, 1), 2),
 ]
 

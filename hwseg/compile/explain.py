@@ -33,6 +33,7 @@ INSTEAD = {
     "conv5x5/2": "a kernel of 3x3",
     "conv7x7/2": "a kernel of 3x3",
     "maxpool3x3": "max pooling of 2x2, which takes no time",
+    "leaky": "ReLU, which takes no time: a LeakyReLU or PReLU makes the layer before it run twice, too",
     "avgpool": "max pooling, which takes no time, or a convolution of stride 2",
 }
 """What helps layers that do a model's cheap operation with few of the array's lanes."""

@@ -24,6 +24,7 @@ from hwseg.golden.enlarging import bilinear, nearest
 from hwseg.golden.head import head_integers, mask, output, values
 from hwseg.golden.pooling import average_pooling, max_pooling
 from hwseg.golden.requantization import requantization, requantize
+from hwseg.golden.slopes import two_slopes
 from hwseg.golden.types import Integer, storage
 from hwseg.ir import Graph, Node
 from hwseg.ops import (
@@ -36,6 +37,7 @@ from hwseg.ops import (
     ConvTranspose2d,
     MaxPool2d,
     Op,
+    PRelu,
     Requantize,
     Upsample2d,
 )
@@ -64,6 +66,7 @@ RULES: Mapping[type[Op], Callable[[Node, list[np.ndarray], type[Integer]], np.nd
     AveragePool2d: average_pooling,
     Concat: concatenation,
     Requantize: requantization,
+    PRelu: two_slopes,
     Add: addition,
 }
 """How each operation is computed: from the planes of its inputs to planes of a type that holds its values."""
@@ -73,7 +76,7 @@ RULES: Mapping[type[Op], Callable[[Node, list[np.ndarray], type[Integer]], np.nd
 class Result:
     """`tensors`: integers [H, W, C] by name (int32 accumulators, int8 or uint8 activations), those that were asked for.
 
-    `mask`: uint8 [H, W], 0/1 or the class; `output`: float32 [1, C, H, W], what the model gives.
+    `mask`: uint8 [H, W], 0/1 or the class; `output`: float32 [1, C, H, W], or as `Head.axes` say: what the model gives.
     """
 
     tensors: Mapping[str, np.ndarray]

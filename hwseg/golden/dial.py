@@ -51,9 +51,11 @@ def rounded(node: Node, drop: int) -> Node:
         return node
     op, unit = node.op, Fraction(1, 1 << drop)
     assert isinstance(op, ROUNDING), node.name
-    bounds = {"low": -(-op.low >> drop), "high": op.high >> drop}
+    low, high = -(-op.low >> drop), op.high >> drop
     if isinstance(op, Add):
         a, b = op.multipliers
-        return replace(node, op=replace(op, multipliers=(a * unit, b * unit), offset=op.offset * unit, **bounds))
+        return replace(
+            node, op=replace(op, multipliers=(a * unit, b * unit), offset=op.offset * unit, low=low, high=high)
+        )
     multiplier, offset = (tuple(m * unit for m in values) for values in (op.multiplier, op.offset))
-    return replace(node, op=replace(op, multiplier=multiplier, offset=offset, **bounds))
+    return replace(node, op=replace(op, multiplier=multiplier, offset=offset, low=low, high=high))

@@ -112,8 +112,15 @@ def added(a: Exact, b: Exact) -> Exact:
     return Exact(_stacked(maps), tuple(units))
 
 
-def relu(x: Exact) -> Exact:
-    return Exact(np.maximum(x.integers, 0), x.units)
+def relu(x: Exact, slopes: Sequence[Fraction] = (Fraction(0),)) -> Exact:
+    """x where it is above 0, slopes[c] * x elsewhere."""
+    maps, units = [], []
+    for channel, (n, unit) in enumerate(zip(x.integers, x.units, strict=True)):
+        slope = slopes[channel % len(slopes)]
+        below, above = n * (n < 0), n * (n > 0)
+        maps.append(plus(times(above, slope.denominator), times(below, slope.numerator)))
+        units.append(unit / slope.denominator)
+    return Exact(_stacked(maps), tuple(units))
 
 
 def concatenated(maps: Sequence[Exact]) -> Exact:

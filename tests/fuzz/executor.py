@@ -55,7 +55,15 @@ class Levels:
     integers: np.ndarray
 
 
-Value = Exact | Grid | Final | Levels | np.ndarray
+@dataclass(frozen=True)
+class Ordered:
+    """A map, or what ends a network, in an order of its own: `places` of the tensor's shape are numbers of elements."""
+
+    of: Value
+    places: np.ndarray
+
+
+Value = Exact | Grid | Final | Levels | Ordered | np.ndarray
 """What a tensor of the file holds; an array is a constant of floats or integers."""
 
 QUANTIZERS = ("Quant", "IntQuant", "QuantizeLinear", "Clip", "DequantizeLinear")
@@ -129,6 +137,8 @@ class Executor:
     def mask(self) -> np.ndarray:
         """The class of every pixel: of one channel, whether its value before a sigmoid is above 0."""
         result = self.value(self.graph.output[0].name)
+        if isinstance(result, Ordered):
+            result = result.of
         if isinstance(result, Final):
             if result.mask is not None:
                 return np.asarray(result.mask, np.uint8)

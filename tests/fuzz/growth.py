@@ -10,11 +10,11 @@ from tests.fuzz.pen import Pen, Sketch
 from tests.fuzz.recipe import Step
 from tests.fuzz.steps_heads import ArgMax, Greater, Sigmoid, Softmax
 from tests.fuzz.steps_moves import Average, Enlarge, Interpolate, Join, Pool, Sum
-from tests.fuzz.steps_points import Affine, Normalize, Quantize, Relu, Same, far
+from tests.fuzz.steps_points import Affine, Leaky, Normalize, Quantize, Relu, Same, far
 from tests.fuzz.steps_sums import Conv, Transposed
 
 STEPS: tuple[type[Step], ...] = (
-    Conv, Transposed, Quantize, Affine, Normalize, Relu, Same, Pool, Average, Enlarge, Interpolate, Join, Sum,
+    Conv, Transposed, Quantize, Affine, Normalize, Relu, Leaky, Same, Pool, Average, Enlarge, Interpolate, Join, Sum,
 )  # fmt: skip
 FINALS: tuple[type[Step], ...] = (Sigmoid, Softmax, ArgMax, Greater)
 

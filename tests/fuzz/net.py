@@ -37,7 +37,7 @@ class Part:
 
     scale: of an activation, integers in [low, high] times it; None while the numbers wait for a quantizer.  spread: a
     typical magnitude; grain: about the distance between neighbouring numbers.  relu, pooled, moved: happened since the
-    last quantizer.  pair: a sum of two activations.
+    last quantizer.  leaky: what the relu leaves may be below 0.  pair: a sum of two activations.
     """
 
     channels: int
@@ -50,6 +50,7 @@ class Part:
     pooled: bool = False
     moved: bool = False
     pair: bool = False
+    leaky: bool = False
 
     @property
     def bits(self) -> int:

@@ -13,7 +13,8 @@ import onnx
 
 from tests.fuzz import exact
 from tests.fuzz.exact import Exact
-from tests.fuzz.executor import Executor, Final, Grid, Levels, Operation, Value, attributes, classes, reference
+from tests.fuzz.executor import Executor, Final, Grid, Levels, Operation, Value, attributes, reference
+from tests.fuzz.order import ORDERS, first
 
 
 def execute(model: onnx.ModelProto, picture: np.ndarray | None = None) -> Executor:
@@ -250,6 +251,15 @@ def _relu(e: Executor, node: onnx.NodeProto) -> Value:
     return exact.relu(e.map(node))
 
 
+def _leaky_relu(e: Executor, node: onnx.NodeProto) -> Value:
+    return exact.relu(e.map(node), [Fraction(float(np.float32(attributes(node).get("alpha", 0.01))))])
+
+
+def _p_relu(e: Executor, node: onnx.NodeProto) -> Value:
+    x = e.map(node)
+    return exact.relu(x, e.rationals(node, 1, len(x.units)))
+
+
 def _same(e: Executor, node: onnx.NodeProto) -> Value:
     return e.value(node.input[0])
 
@@ -267,13 +277,6 @@ def _whole(e: Executor, node: onnx.NodeProto) -> Value:
 
 def _final(kind: str) -> Operation:
     return lambda e, node: Final(kind, e.map(node))
-
-
-def _arg_max(e: Executor, node: onnx.NodeProto) -> Value:
-    x = e.map(node)
-    n, unit = x.in_one_unit()
-    pair = Exact(np.concatenate([n, n[:1]]), (unit,) * (len(n) + 1))  # of one channel too the class is its number
-    return Final("class", x, classes(pair))
 
 
 def _greater(e: Executor, node: onnx.NodeProto) -> Value:
@@ -324,6 +327,8 @@ OPERATIONS: Mapping[str, Operation] = {
     "ConvTranspose": _conv_transpose,
     "BatchNormalization": _batch_normalization,
     "Relu": _relu,
+    "LeakyRelu": _leaky_relu,
+    "PRelu": _p_relu,
     "MaxPool": _max_pool,
     "AveragePool": _average_pool,
     "Resize": _resize,
@@ -338,7 +343,6 @@ OPERATIONS: Mapping[str, Operation] = {
     "Slice": _whole,
     "Pad": _whole,
     "Greater": _greater,
-    "Sigmoid": _final("sigmoid"),
-    "Softmax": _final("softmax"),
-    "ArgMax": _arg_max,
+    "Sigmoid": first(_final("sigmoid")),
+    **ORDERS,
 }

@@ -3,8 +3,9 @@
 from tests.fuzz.recipe import Picture, Recipe, build
 from tests.fuzz.steps_heads import ArgMax, Greater, Sigmoid, Softmax
 from tests.fuzz.steps_moves import Average, Enlarge, Interpolate, Join, Pool, Sum
-from tests.fuzz.steps_points import Affine, Normalize, Quantize, Relu, Same
+from tests.fuzz.steps_points import Affine, Leaky, Normalize, Quantize, Relu, Same
 from tests.fuzz.steps_sums import Bias, Conv, Transposed, Weights
+from tests.fuzz.steps_tails import Tail
 
 __all__ = [
     "Affine",
@@ -16,6 +17,7 @@ __all__ = [
     "Greater",
     "Interpolate",
     "Join",
+    "Leaky",
     "Normalize",
     "Picture",
     "Pool",
@@ -26,6 +28,7 @@ __all__ = [
     "Sigmoid",
     "Softmax",
     "Sum",
+    "Tail",
     "Transposed",
     "Weights",
     "build",

@@ -16,7 +16,9 @@ from hwseg.rtl.config import parse_array
 from hwseg.sim.simulate import lay_out, simulate_program
 from tests.compile.lower.test_transposed import decoder
 from tests.compile.proof import image_of
+from tests.quant.handmade import Net
 from tests.quant.read.qdq import LinearNet, small
+from tests.quant.read.test_slopes import block, last, leaky, pool, transposed
 
 pytestmark = [pytest.mark.verilator, pytest.mark.xdist_group("simulator")]
 
@@ -51,6 +53,18 @@ def test_a_qdq_file_with_zero_points(tmp_path: Path) -> None:
 def test_transposed_convolutions_in_four_phases(tmp_path: Path, kernel: int, padding: int, array: str) -> None:
     b = decoder(6, 20, 9, kernel, padding, signed=kernel == 4)
     simulated(tmp_path, b.graph(b.nodes[-1].output), array)
+
+
+@pytest.mark.parametrize("slopes", [[0.125], [0.25, -0.5, 1.25, 0, -1]])
+def test_leaky_relu(tmp_path: Path, slopes: list[float]) -> None:
+    """LeakyReLU and a depthwise convolution, a transposed 3x3, slopes below 0 and above 1, a residual addition."""
+    net = Net((1, 2, 12, 20))
+    a = block(net, net.image(), slopes)
+    b = net.conv(pool(net, a), 5, 5, group=5, name="depthwise", weights=net.weights("d", (5, 1, 3, 3)))
+    b = net.quant(b, 2**-3)
+    c = net.quant(leaky(net, transposed(net, b), slopes), 2**-3)
+    total = net.quant(leaky(net, net.node("Add", a, c), slopes[:1]), 2**-3)
+    simulated(tmp_path, load(net.save(tmp_path / "net.onnx", last(net, net.node("Concat", total, c, axis=1), 10))))
 
 
 def test_averages(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ Upsample2d move no data: they are a *view*, a list of operands.  The rest is bro
     ConvTranspose2d beyond 2x2                   four 3x3, one for each phase
     Bilinear2d                                   a 3x3 on an enlarged operand, the edges apart
     Add                                          a 1x1 over both operands, two weights per channel
+    PRelu                                        two maps, one of each branch, and a 1x1 over both
     Requantize or MaxPool2d of stored planes     a 1x1 with weight 1
     Upsample2d of Upsample2d, and the like       the inner one is stored
 """
@@ -26,6 +27,7 @@ from hwseg.compile.lower.head import store_head
 from hwseg.compile.lower.layers import Layer, Network
 from hwseg.compile.lower.pooling import average_pooling, max_pooling
 from hwseg.compile.lower.requantization import requantization
+from hwseg.compile.lower.slopes import two_slopes
 from hwseg.compile.lower.state import MAX_PLANES, State
 from hwseg.errors import HwsegError
 from hwseg.ir import Graph, Node
@@ -39,6 +41,7 @@ from hwseg.ops import (
     ConvTranspose2d,
     MaxPool2d,
     Op,
+    PRelu,
     Requantize,
     Upsample2d,
 )
@@ -53,6 +56,7 @@ LOWERINGS: Mapping[type[Op], Callable[[State, Node], None]] = {
     Concat: concatenation,
     Add: addition,
     Requantize: requantization,
+    PRelu: two_slopes,
 }
 """How the engine does each operation: a view, sums that wait, or layers."""
 

@@ -67,7 +67,7 @@ def fit(network: Network, pictures: Sequence[Tensor], strict: bool = False, told
         rule = None if layer is None else _rule(layer)
         if layer is None or rule is None:
             continue
-        error = refused(network, layer, _spread(network, layer, pictures[0]))
+        error = _refused(network, layer, pictures[0])
         if error is None:
             continue
         told(f"{layer.name}")
@@ -89,6 +89,15 @@ def fit(network: Network, pictures: Sequence[Tensor], strict: bool = False, told
 def _rule(layer: Layer) -> Rule | None:
     standard = layer.op == "nearest" and layer.options["factor"] == 2
     return None if standard else RULES.get(layer.op)
+
+
+def _refused(network: Network, layer: Layer, picture: Tensor) -> HwsegError | None:
+    """Why the reader does not take a layer; of a product, or the mean that its gate is computed from."""
+    error = refused(network, layer, _spread(network, layer, picture))
+    if error is not None or layer.op != "multiply":
+        return error
+    means = [mean for name in layer.inputs if (mean := _mean_before(network, name)) is not None]
+    return refused(network, means[0]) if means else None
 
 
 def _spread(network: Network, layer: Layer, picture: Tensor) -> bool:
@@ -236,7 +245,7 @@ def _gate(
     for x, gate in (layer.inputs, layer.inputs[::-1]):
         if gate != INPUT and network[gate].op in GATES:
             only = replace(layer, inputs=(x,))
-            pooled = _pooled(network, gate)
+            pooled = _mean_before(network, gate) is not None
             what = "squeeze-and-excitation" if pooled else "attention gate"
             why = _STATISTICS if pooled else error.rule
             made = Replacement(layer.name, what, "its mean over the pictures, of each channel", why)
@@ -244,13 +253,14 @@ def _gate(
     raise HwsegError(layer.name, error.rule, error.cure)
 
 
-def _pooled(network: Network, name: str) -> bool:
+def _mean_before(network: Network, name: str) -> Layer | None:
+    """The mean of whole maps that a gate is computed from, if it is."""
     while name != INPUT:
         layer = network[name]
         if layer.op == "global_mean":
-            return True
+            return layer
         name = layer.inputs[0]
-    return False
+    return None
 
 
 def line(network: Network, layer: Layer, original: Network, pictures: Sequence[Tensor], offset: bool = True) -> Network:

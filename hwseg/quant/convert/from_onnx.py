@@ -269,7 +269,7 @@ def _slice(r: _Reader, node: OnnxNode) -> str:
 def _prelu(r: _Reader, node: OnnxNode) -> str:
     slope = r.tensor(node, 1)
     assert slope is not None
-    return r.add(node, "prelu", (r.value(node),), slope=slope.reshape(-1))
+    return r.add(node, "prelu", (r.value(node),), {"count": slope.numel()}, slope=slope.reshape(-1))
 
 
 def _plain(op: str, **options: tuple[str, Any]) -> Callable[[_Reader, OnnxNode], str]:

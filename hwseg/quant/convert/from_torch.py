@@ -269,7 +269,8 @@ def _plain(op: str, **arguments: tuple[int, Any]) -> Callable[[_Reader, Node], s
 
 
 def _prelu(r: _Reader, node: Node) -> str:
-    return r.add(node, "prelu", (r.value(node),), slope=r.argument(node, 1, "weight"))
+    slope = r.argument(node, 1, "weight").reshape(-1)
+    return r.add(node, "prelu", (r.value(node),), {"count": slope.numel()}, slope=slope)
 
 
 def _gelu(r: _Reader, node: Node) -> str:

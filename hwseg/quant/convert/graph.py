@@ -32,6 +32,9 @@ ACTIVATIONS = frozenset(
 )
 """Functions of one number."""
 
+BENDING = frozenset(("silu", "gelu", "hardswish"))
+"""Those that fall and rise: a quantizer must come before them."""
+
 MOVES = frozenset(("max_pool", "nearest", "concat", "pixel_shuffle", "crop", "pad"))
 """Operations whose results are among their operands' numbers."""
 

@@ -80,6 +80,13 @@ def _module(network: Network, layer: Layer) -> nn.Module:
         return made
     if layer.op == "relu":
         return nn.ReLU()
+    if layer.op == "leaky_relu":
+        return nn.LeakyReLU(o["slope"])
+    if layer.op == "prelu":
+        slopes = nn.PReLU(o["count"])
+        with torch.no_grad():
+            slopes.weight.copy_(network.tensor(layer, "slope"))
+        return slopes
     if layer.op == "max_pool":
         return nn.MaxPool2d(o["kernel"], o["stride"], o["padding"])
     if layer.op == "avg_pool":

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from hwseg.errors import HwsegError, require
 from hwseg.pictures.table import BYTE, Quantizer
-from hwseg.quant.convert.graph import ACTIVATIONS, INPUT, MOVES, Layer, Network
+from hwseg.quant.convert.graph import ACTIVATIONS, BENDING, INPUT, MOVES, Layer, Network
 from hwseg.quant.convert.operations import OPERATIONS
 from hwseg.quant.train import layers as kinds
 from hwseg.quant.train.unet import UNetConfig
@@ -159,7 +159,7 @@ def _settled(layers: tuple[Layer, ...], output: str) -> dict[str, str]:
     for layer in layers:
         if layer.name in raw:
             readers = read.get(layer.name, [])
-            only = all(reader.op in ACTIVATIONS for reader in readers)
+            only = all(reader.op in ACTIVATIONS - BENDING for reader in readers)
             is_end = layer.name == output
             if (readers and not only) or (is_end and layer.op not in CONVOLUTIONS):
                 found[layer.name] = layer.name
@@ -236,7 +236,7 @@ class QuantizedNetwork(nn.Module):
             roles: tuple[str, ...] = ("weight", "bias")
         elif layer.op == "prelu":
             roles = ("slope",)
-            module = Slopes(len(tensors.get(f"{layer.name}.slope", torch.zeros(layer.options.get("count", 1)))))
+            module = Slopes(layer.options["count"])
         else:
             return Operation(layer)
         with torch.no_grad():
@@ -262,7 +262,7 @@ class QuantizedNetwork(nn.Module):
         for layer in self.config.layers:
             module = self._modules[layer.name]
             assert module is not None
-            takes_raw = layer.op in ACTIVATIONS
+            takes_raw = layer.op in ACTIVATIONS - BENDING
             inputs = [raw[n] if takes_raw and n in raw else whole[n] for n in layer.inputs]
             if layer.op not in MOVES and layer.op not in CONVOLUTIONS:
                 inputs = [plain(value) for value in inputs]

@@ -80,7 +80,8 @@ def _read(op: str, options: dict[str, Any], count: int, spread: bool, slopes: in
         roles = ("weight", "bias")
         tensors.update({"it.weight": torch.ones(CHANNELS, CHANNELS // groups, k, k), "it.bias": torch.zeros(CHANNELS)})
     if op == "prelu":
-        roles, tensors["it.slope"] = ("slope",), torch.full((CHANNELS if slopes > 1 else 1,), 0.25)
+        options = {"count": CHANNELS if slopes > 1 else 1}
+        roles, tensors["it.slope"] = ("slope",), torch.full((options["count"],), 0.25)
     if op == "pixel_shuffle":
         outs = CHANNELS // options["factor"] ** 2
     if op in FOLDED:

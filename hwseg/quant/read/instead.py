@@ -11,7 +11,7 @@ _RELU = "use ReLU, and train the network on"
 _PRODUCT = "use Conv2d with a kernel of 1x1, which is a product of channels with constants; leave attention out"
 _QDQ = "quantize with quant_format=QuantFormat.QDQ"
 _BIPOLAR = "use a quantizer of 2 bits, narrow and signed: -1, 0 and 1"
-_TAIL = "let the network give [1, C, H, W], and change its shape outside"
+RESHAPED = "change shapes and the order of axes at the network's end only"
 
 INSTEAD: Mapping[str, str] = {
     **dict.fromkeys(
@@ -20,7 +20,7 @@ INSTEAD: Mapping[str, str] = {
     ),
     **dict.fromkeys(("GlobalAveragePool", "GlobalMaxPool", "ReduceMean", "ReduceMax", "ReduceSum"), _POOLED),
     **dict.fromkeys(
-        ("LeakyRelu", "PRelu", "Elu", "Selu", "Celu", "Gelu", "HardSwish", "Swish", "Mish", "HardSigmoid", "Tanh",
+        ("Elu", "Selu", "Celu", "Gelu", "HardSwish", "Swish", "Mish", "HardSigmoid", "Tanh",
          "Erf", "Softplus", "ThresholdedRelu"), _RELU
     ),
     **dict.fromkeys(("MatMul", "Gemm", "Einsum", "Attention"), _PRODUCT),
@@ -31,7 +31,6 @@ INSTEAD: Mapping[str, str] = {
     **dict.fromkeys(("BipolarQuant", "Sign"), _BIPOLAR),
     "Trunc": "use Quant, which rounds",
     "FloatQuant": "use integers: Quant",
-    **dict.fromkeys(("Reshape", "Transpose", "Flatten", "Squeeze", "Unsqueeze"), _TAIL),
     **dict.fromkeys(
         ("DepthToSpace", "GridSample", "MaxUnpool"),
         "use ConvTranspose2d(2, stride=2), or nearest or bilinear upsampling",
@@ -39,7 +38,6 @@ INSTEAD: Mapping[str, str] = {
     "SpaceToDepth": "use a convolution of stride 2",
     "LpPool": "use AvgPool2d(2) or MaxPool2d(2)",
     "Split": "use a convolution for each part",
-    "Cast": "let the model compute with float32",
     "DeformConv": "use Conv2d",
     "Pow": "use Mul with a constant",
     **dict.fromkeys(("Less", "LessOrEqual", "GreaterOrEqual"), "use Greater with a constant, at the network's end"),
@@ -53,7 +51,7 @@ FLOATS = (
     "is trained (docs/models.md)"
 )
 """The cure of a network without any quantizer."""
-CHANNELS_LAST = "give the file as it was before qonnx-to-channels-last"
+CHANNELS_LAST = "use Conv, MaxPool and BatchNormalization of that domain, as qonnx-to-channels-last does"
 
 
 def all_floats(operations: Iterable[str]) -> bool:

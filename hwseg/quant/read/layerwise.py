@@ -17,8 +17,8 @@ from fractions import Fraction
 import numpy as np
 
 from hwseg import golden
-from hwseg.ir import Graph, Head
-from hwseg.ops import Add, Concat, MaxPool2d, Requantize, Upsample2d
+from hwseg.ir import AXES, Graph, Head
+from hwseg.ops import Add, Concat, MaxPool2d, PRelu, Requantize, Upsample2d
 from hwseg.quant.read.values import ZERO, Part, Value
 
 Context = Mapping[str, np.ndarray]
@@ -129,9 +129,9 @@ class Layerwise:
         """The exact numbers that were rounded to some elements of a tensor, and the size of their terms."""
         node = self.graph.producer.get(name)
         op = node.op if node is not None else None
-        if node is None or not isinstance(op, Requantize | Add | Upsample2d | MaxPool2d | Concat):
+        if node is None or not isinstance(op, Requantize | PRelu | Add | Upsample2d | MaxPool2d | Concat):
             return self._integers(self.exact[name][at])
-        if isinstance(op, Requantize | Add):
+        if isinstance(op, Requantize | PRelu | Add):
             return self._sums(op, [self.seen[x][at].tolist() for x in node.inputs], at[0].tolist())
         if isinstance(op, Upsample2d):
             return self._before(node.inputs[0], (at[0], at[1] // 2, at[2] // 2))
@@ -165,8 +165,10 @@ class Layerwise:
         return numbers, np.zeros(len(n))
 
     @staticmethod
-    def _sums(op: Requantize | Add, inputs: list[list[int]], channels: list[int]) -> tuple[np.ndarray, np.ndarray]:
-        """multiplier * input + ... + offset, exactly, each distinct one once."""
+    def _sums(
+        op: Requantize | PRelu | Add, inputs: list[list[int]], channels: list[int]
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """multiplier * input + ... + offset, times the slope below 0, exactly, each distinct one once."""
         known: dict[tuple[int, ...], tuple[Fraction, float]] = {}
         keys = list(zip(channels, *inputs, strict=True))
         for key in set(keys):
@@ -174,7 +176,9 @@ class Layerwise:
             factors, offset = op.multipliers if isinstance(op, Add) else (_of(op.multiplier, channel),), op.offset
             b = offset if isinstance(offset, Fraction) else _of(offset, channel)
             terms = [m * n for m, n in zip(factors, x, strict=True)]
-            known[key] = sum(terms, b), float_of(sum(map(abs, terms), abs(b)))
+            v, slope = sum(terms, b), (op.slope,) if isinstance(op, Add) else op.slope
+            factor = _of(slope, channel) if v < 0 else Fraction(1)
+            known[key] = v * factor, float_of(sum(map(abs, terms), abs(b)) * abs(factor))
         numbers = np.empty(len(keys), object)
         numbers[:] = [known[key][0] for key in keys]
         return numbers, np.array([known[key][1] for key in keys])
@@ -193,7 +197,7 @@ class Layerwise:
         """What arises behind the head's numbers; classes that two equal numbers decide are float32's."""
         kind = self.graph.types[head.tensor]
         q = self.seen[head.tensor].transpose(1, 2, 0)
-        expected = golden.output(replace(head, rounding=None), q).astype(np.float64)
+        expected = golden.output(replace(head, rounding=None, axes=AXES), q).astype(np.float64)
         room = np.zeros_like(expected)
         if head.activation in ("sigmoid", "softmax"):  # differences of logits are off by twice that at most
             room = np.minimum(expected, 1 - expected) * np.expm1(min(2 * self._room(), 32))
@@ -238,7 +242,7 @@ def magnitude(graph: Graph, part: Part) -> Fraction:
     for tensor, scale in zip(part.tensors, part.scales, strict=True):
         kind = graph.types.get(tensor)
         largest += max(abs(s) for s in scale) * (max(-kind.low, kind.high) if kind else 0)
-    return largest
+    return largest * max(Fraction(1), *(abs(slope) for slope in part.slope))
 
 
 def step_of(value: Value) -> np.ndarray:
@@ -256,7 +260,7 @@ def part_values(part: Part, tensors: Mapping[str, np.ndarray]) -> np.ndarray:
     for tensor, scale in zip(part.tensors, part.scales, strict=True):
         x = x + tensors[tensor] * np.array([float_of(s) for s in scale])
     if part.relu:
-        x = np.maximum(x, 0)
+        x = np.where(x >= 0, x, x * np.array([float_of(a) for a in part.slope]))
     for move in part.moves:
         x = _maxima(x, move.op) if isinstance(move.op, MaxPool2d) else x.repeat(2, 0).repeat(2, 1)
     return x

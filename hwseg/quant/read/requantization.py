@@ -37,7 +37,9 @@ def quantize_value(b: Builder, node: OnnxNode, quantizer: Quantizer, output: str
     if value is not None and value.activation in ("sigmoid", "softmax") and value.rounding is None:
         b.values[output] = replace(value, rounding=Rounding(scale, quantizer.low, quantizer.high))
         return
-    value = b.value(node)
+    value = b.ordered(node)
+    if value.activation != "none":
+        b.value(node)  # says why not
     parts = tuple(
         quantized(
             b,

@@ -22,6 +22,7 @@ from hwseg.errors import require
 from hwseg.ir import Node, TensorType
 from hwseg.ops import Concat, Conv2d
 from hwseg.quant.read.builder import Builder
+from hwseg.quant.read.integers import SYMMETRIC
 from hwseg.quant.read.onnx_file import MAX_ELEMENTS, OnnxNode
 from hwseg.quant.read.quantizer import Quantizer
 from hwseg.quant.read.values import ZERO, Part, Value, zipped
@@ -43,7 +44,7 @@ def interval(b: Builder, part: Part) -> tuple[int, int]:
 def quantized(b: Builder, part: Part, name: str, output: str, quantizer: Quantizer, scale: Fraction) -> Part:
     """A part behind a quantizer of up to 9 bits; its maps are named after `output`, their nodes after `name`."""
     low, high = quantizer.low, quantizer.high
-    if quantizer.bits > MAX_BITS and (part.relu or _never_negative(b, part)):
+    if quantizer.bits > MAX_BITS and (part.positive or _never_negative(b, part)):
         low = 0
     same = (b.is_activation(part) or b.is_wide(part)) and part.scales[0] == (scale,)
     if same and low <= interval(b, part)[0] and interval(b, part)[1] <= high:
@@ -55,13 +56,26 @@ def quantized(b: Builder, part: Part, name: str, output: str, quantizer: Quantiz
     above = high > BASE[1] + 1
     turn = BASE[1] if above else BASE[0]
     ends = ((low, turn), (0, high - turn)) if above else ((turn, high), (low - turn, 0))
-    moved = replace(part, offset=zipped(lambda o, _: o - turn * scale, part.offset, ZERO))
+    moved = _moved(part, turn * scale, name)
     maps: list[str] = []
     for what, source, (least, most) in zip(WIDE, (part, moved), ends, strict=True):
         clamped = replace(quantizer, low=least, high=most)
         made = b.quantize_part(source, f"{name}/{what}", b.unused(f"{output}/{what}"), clamped, scale)
         maps += made.tensors
     return Part(part.shape, tuple(maps), ((scale,), (scale,)), split=True)
+
+
+def _moved(part: Part, by: Fraction, name: str) -> Part:
+    """What is beyond `by`: the part less that, as far as it is on the same side of 0.
+
+    Behind a PReLU that is one branch: numbers above 0 are those of v, numbers below 0 those of slope * v.
+    """
+    if part.slope != ZERO:
+        rule = "a slope below 0 wants a quantizer of 8 bits, this one has 9 because of its zero point"
+        require(min(part.slope) >= 0, name, rule, SYMMETRIC)
+        if by < 0:
+            part = part.affine(part.slope, ZERO)
+    return replace(part, offset=zipped(lambda o, _: o - by, part.offset, ZERO), relu="", slope=ZERO)
 
 
 def _never_negative(b: Builder, part: Part) -> bool:
