@@ -42,7 +42,7 @@ def quick(builds, monkeypatch):
         *(f"models/{n}/{f}" for n in NAMES for f in ("model", "program", "wei")),
     )
     ready = {count: {n: c for n, c in files.items() if n.startswith(parts)} for count, files in whole.items()}
-    monkeypatch.setattr(packages, "files", lambda builds, board: ready[len(builds)])
+    monkeypatch.setattr(packages, "files", lambda builds, board, note: ready[len(builds)])
 
 
 def models(folder):

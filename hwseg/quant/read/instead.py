@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 _STATISTICS = "it needs statistics of the whole map while the network runs"
 _NORMALIZE = f"use BatchNorm2d: {_STATISTICS}"
@@ -43,7 +43,17 @@ INSTEAD: Mapping[str, str] = {
 }  # fmt: skip
 
 OTHERWISE = "use another operation: docs/models.md says which there are"
+FLOATS = (
+    "quantize it: hwseg quantize MODEL.onnx --data PICTURES -o OUT.onnx needs no training; or with Brevitas while it "
+    "is trained (docs/models.md)"
+)
+"""The cure of a network without any quantizer."""
 CHANNELS_LAST = "use Conv, MaxPool and BatchNormalization of that domain, as qonnx-to-channels-last does"
+
+
+def all_floats(operations: Iterable[str]) -> bool:
+    """Whether none of a network's operations is a quantizer."""
+    return not any(op in ("Quant", "QuantizeLinear", "DequantizeLinear") for op in operations)
 
 
 def instead_of(op: str, domain: str = "") -> str:
