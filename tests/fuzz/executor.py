@@ -238,7 +238,8 @@ class Executor:
         given: dict[str, np.ndarray] = {}
         for name in filter(None, node.input):
             found = self.value(name)
-            if isinstance(found, Exact):
+            found = found.x if isinstance(found, Final) else found
+            if isinstance(found, Exact | Bent):
                 assert node.op_type == "Shape", node.op_type
                 found = np.zeros((1, *found.shape), np.float32)
             assert isinstance(found, np.ndarray), name

@@ -19,7 +19,7 @@ INSTEAD: Mapping[str, str] = {
          "RMSNormalization", "LpNormalization"), _NORMALIZE
     ),
     **dict.fromkeys(("GlobalAveragePool", "GlobalMaxPool", "ReduceMean", "ReduceMax", "ReduceSum"), _POOLED),
-    **dict.fromkeys(("ThresholdedRelu", "Softsign", "Shrink", "LogSoftmax", "Hardmax"), _RELU),
+    **dict.fromkeys(("ThresholdedRelu", "Softsign", "Shrink"), _RELU),
     **dict.fromkeys(("MatMul", "Gemm", "Einsum", "Attention"), _PRODUCT),
     **dict.fromkeys(
         ("QLinearConv", "QLinearMatMul", "QLinearAdd", "QLinearConcat", "QLinearSigmoid", "QLinearMul",
