@@ -5,7 +5,8 @@
                             vivado.tcl, synth.ys, open.sh
     models/NAME/            program.bin, weights.bin, model.json, memory.json, graph.json, report.*
     linux/                  hwseg.dts (device-tree overlay), 99-hwseg.rules (udev)
-    bitstream/              hwseg.bit, hwseg.bit.bin, where a tool made them
+    bitstream/              hwseg.bit, hwseg.bit.bin, where a tool made them; routed.json: how, with which clock and why
+    reports/                the tools' logs
     python/                 the driver, for a board without the rest of hwseg: its modules, and as a wheel
     notebooks/segment.ipynb the example
     licences/, versions.json, manifest.json (SHA-256 of each file)
@@ -53,6 +54,8 @@ from hwseg.trust.judge import KEY as TRUSTED
 from hwseg.trust.judge import packed
 
 OWNER = "hwseg-package"
+ROUTED, REPORTS = "bitstream/routed.json", "reports"
+"""How a bitstream was made: seeds, clocks and why; and the folder of the tools' logs."""
 AGAIN = "run hwseg compile again"
 RENAME = "rename the model's file and compile it again"
 CELLS = "sim_cells.v"
@@ -96,13 +99,18 @@ def package(builds: Sequence[Path], board: Board, folder: Path) -> Board:
     Raises HwsegError for a build that was changed, is for another part, DDR width, clock or array, or needs too much
     memory, and while another process writes the same package.
     """
-    read = [read_build(build) for build in builds]
-    _require_fit(read, board)
-    clocked = board.at(read[0].clock_mhz, str(read[0].folder))
-    contents = files(read, clocked)
+    contents, clocked = packaged(builds, board)
     with build_folder(folder, OWNER) as scratch:
         write(scratch, contents | _bitstreams(folder, contents, clocked))
     return clocked
+
+
+def packaged(builds: Sequence[Path], board: Board, note: str = "") -> tuple[dict[str, bytes], Board]:
+    """Every file of the package of some builds by its path, and the board at their clock.  note: for its read-me."""
+    read = [read_build(build) for build in builds]
+    _require_fit(read, board)
+    clocked = board.at(read[0].clock_mhz, str(read[0].folder))
+    return files(read, clocked, note), clocked
 
 
 def write(folder: Path, contents: Mapping[str, bytes]) -> None:
@@ -130,11 +138,24 @@ def _bitstreams(folder: Path, contents: Mapping[str, bytes], board: Board) -> di
         content = read_regular(bit, LARGEST)
         require_part(content, board.part, str(bit))
         made = {BIT: content, BINARY: bit_to_bin(content, str(bit))}
-        return {name: made[name] for name in made if (folder / name).is_file()}
+        return {name: made[name] for name in made if (folder / name).is_file()} | _reports(folder, content)
     if not binary.is_file():
         return {}
     listed = Sealed.of(folder, f"remove {binary} or put hwseg.bit beside it")
     return {BINARY: listed.read(BINARY, LARGEST) if BINARY in listed.digests else read_regular(binary, LARGEST)}
+
+
+def _reports(folder: Path, bit: bytes) -> dict[str, bytes]:
+    """What is known of how this very bitstream was made, and the tools' logs."""
+    sealed = Sealed.of(folder, CURE)
+    if ROUTED not in sealed.digests:
+        return {}
+    told = sealed.read(ROUTED, LARGEST)
+    found = parsed_json(told, str(folder / ROUTED), CURE)
+    if not isinstance(found, dict) or found.get("sha256") != hashlib.sha256(bit).hexdigest():
+        return {}
+    logs = {name: sealed.read(name, LARGEST) for name in sealed.digests if name.startswith(f"{REPORTS}/")}
+    return {ROUTED: told} | logs
 
 
 def read_build(folder: Path) -> Build:
@@ -275,12 +296,12 @@ def _compiled_for(build: Build, cure: str) -> Board:
     return load_board(build.board)
 
 
-def files(builds: Sequence[Build], board: Board) -> dict[str, bytes]:
+def files(builds: Sequence[Build], board: Board, note: str = "") -> dict[str, bytes]:
     """Every file of the package by its path."""
     first = builds[0]
     top = first.top.decode()
     texts = {
-        "README.md": readme(board, [build.name for build in builds], first.array),
+        "README.md": readme(board, [build.name for build in builds], first.array, note),
         PACKAGE: _json(_package_json(builds, board)),
         "versions.json": _json(versions()),
         "hardware/hwseg_zynq.v": zynq_verilog(top, board),

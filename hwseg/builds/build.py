@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from hwseg import golden
 from hwseg.boards import GENERIC, find_board
 from hwseg.builds.energy import CALIBRATION, npy_bytes, read_fitting
@@ -51,22 +53,25 @@ def compile_model(
     core: str = "table",
     progress: Progress = silent,
     planes: int = 8,
-    calibrate: str | Path | None = None,
+    calibrate: str | Path | np.ndarray | None = None,
     meaning: str = "",
     size: tuple[int, int] | None = None,
     page: int | None = None,
     output: str = "",
     tool: str | None = None,
+    measured: Mapping[str, float] | None = None,
+    note: str = "",
 ) -> Build:
     """Read a QONNX file, compile it and write the build folder (default: the model's name with `.hwseg`).
 
-    board: a name, or the path of a board file, of which the build then has a copy.
-    planes: the accuracy dial, the most digit planes that an activation is written with.  calibrate: a picture whose
-    activity the energy report counts, stored in the build; page: which one of a file that holds several.  meaning: what
+    board: a name, or the path of a board file, of which the build then has a copy.  planes: the accuracy dial, the most
+    digit planes that an activation is written with.  calibrate: a picture whose activity the energy report counts,
+    stored in the build, or the integers [H, W, C] of one; page: which one of a file that holds several.  meaning: what
     pixels are to a model whose file does not say, as of `hwseg.pictures.choice.named`; it is remembered in the report
     and the graph.  size: (height, width) of pictures, if another than the file's; the build holds the file for it.
     output: the tensor that the network gives, of a file with several outputs; the build's file has no other.
-    tool: the one for place and route that `auto` is for, by default the board's.
+    tool: the one for place and route that `auto` is for, by default the board's.  measured: resources, where they were
+    synthesized before.  note: a warning for the report.
     """
     from hwseg.quant.read.load import load
     from hwseg.quant.read.onnx_file import self_contained
@@ -88,7 +93,10 @@ def compile_model(
     fitted = trust_of(read)
     graph = turned(chosen(read, meaning), planes)
     pixels = choice_of(graph)
-    picture = None if calibrate is None else read_fitting(Path(calibrate), graph, page=page)
+    if isinstance(calibrate, np.ndarray):
+        picture: np.ndarray | None = calibrate
+    else:
+        picture = None if calibrate is None else read_fitting(Path(calibrate), graph, page=page)
     program = compile_graph(graph, config, target, allow_inexact, progress, clock)
     folder = Path(path).with_suffix(".hwseg") if out is None else Path(out)
     with build_folder(folder) as scratch:
@@ -99,7 +107,7 @@ def compile_model(
             (scratch / "sim_cells.v").write_text(cells)
         if synth:
             progress(f"synthesizing {config.name}: minutes")
-        measured = measure(scratch / "top.v") if synth else None
+        measured = measure(scratch / "top.v") if synth else measured
         progress("predicting cycles")
         found = program.timeline()
         report = build_report(
@@ -114,7 +122,7 @@ def compile_model(
             program.inexact,
         )
         report["planes"] = planes
-        report["warnings"] += [doubtful] if doubtful else []
+        report["warnings"] += [said for said in (note, doubtful) if said]
         report["input"] = pixels.json(graph.name)
         if CHOSEN_OUTPUT in graph.metadata:
             report["output"] = graph.metadata[CHOSEN_OUTPUT]

@@ -71,6 +71,13 @@ def leaves_room(config: EngineConfig, board: Board, tool: str | None = None) -> 
     return all(needed[name] <= most[name] * available for name, available in board.resources.items())
 
 
+def smaller_that_fits(config: EngineConfig, board: Board, tool: str | None = None) -> str:
+    """The fastest array that leaves room for the tool and is slower than this one; empty if there is none."""
+    core = "table" if config.core == "table_dsp" else config.core
+    slower = (c for c in candidates(core) if c.peak_macs < config.peak_macs)
+    return next((c.name for c in slower if leaves_room(c, board, tool)), "")
+
+
 def _known(board: Board, tool: str | None) -> Tool:
     return board.tools.get(tool or board.tool, Tool())
 
