@@ -43,7 +43,7 @@ def label(node: onnx.NodeProto, maps: set[str]) -> str:
         return f"Resize {given.get('mode', 'nearest')}"
     if node.op_type in ("Add", "Sub", "Mul", "Div"):
         both = sum(name in maps for name in node.input[:2]) == 2
-        return node.op_type if both else f"{node.op_type} constant"
+        return "Add" if both else f"{node.op_type} constant"
     return str(node.op_type)
 
 

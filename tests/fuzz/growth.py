@@ -8,6 +8,7 @@ from dataclasses import replace
 from tests.fuzz.net import Unbuildable
 from tests.fuzz.pen import Pen, Sketch
 from tests.fuzz.recipe import Step
+from tests.fuzz.steps_forms import Formed, Shuffle
 from tests.fuzz.steps_heads import ArgMax, Greater, Sigmoid, Softmax
 from tests.fuzz.steps_moves import Average, Enlarge, Interpolate, Join, Pool, Sum
 from tests.fuzz.steps_points import Affine, Leaky, Normalize, Quantize, Relu, Same, far
@@ -15,6 +16,7 @@ from tests.fuzz.steps_sums import Conv, Transposed
 
 STEPS: tuple[type[Step], ...] = (
     Conv, Transposed, Quantize, Affine, Normalize, Relu, Leaky, Same, Pool, Average, Enlarge, Interpolate, Join, Sum,
+    Formed, Shuffle,
 )  # fmt: skip
 FINALS: tuple[type[Step], ...] = (Sigmoid, Softmax, ArgMax, Greater)
 

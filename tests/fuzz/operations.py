@@ -14,7 +14,7 @@ import onnx
 from tests.fuzz import exact
 from tests.fuzz.exact import Exact
 from tests.fuzz.executor import Executor, Final, Grid, Levels, Operation, Value, attributes, reference
-from tests.fuzz.order import ORDERS, first
+from tests.fuzz.order import ORDERS, SHUFFLES, first
 
 
 def execute(model: onnx.ModelProto, picture: np.ndarray | None = None) -> Executor:
@@ -231,8 +231,11 @@ def _arithmetic(e: Executor, node: onnx.NodeProto) -> Value:
     """Of two maps, or a map and constants that stand for every pixel."""
     values = [e.value(node.input[index]) for index in (0, 1)]
     if all(isinstance(value, Exact) for value in values):
-        assert node.op_type == "Add", node.op_type
-        return exact.added(e.map(node, 0), e.map(node, 1))
+        second = e.map(node, 1)
+        if node.op_type == "Sub":
+            second = Exact(-second.integers, second.units)
+        assert node.op_type in ("Add", "Sub"), node.op_type
+        return exact.added(e.map(node, 0), second)
     index = 0 if isinstance(values[0], Exact) else 1
     x = e.map(node, index)
     numbers = e.rationals(node, 1 - index, len(x.units))
@@ -345,4 +348,5 @@ OPERATIONS: Mapping[str, Operation] = {
     "Greater": _greater,
     "Sigmoid": first(_final("sigmoid")),
     **ORDERS,
+    **SHUFFLES,
 }

@@ -10,6 +10,7 @@ from fractions import Fraction
 import numpy as np
 
 from hwseg.compile.lower.building import build
+from hwseg.compile.lower.reachable import rounded_as_well
 from hwseg.compile.lower.slopes import join_branches
 from hwseg.compile.lower.state import State
 from hwseg.errors import require
@@ -40,7 +41,7 @@ def addition(state: State, node: Node) -> None:
             state.types, state.fresh(node.name), "add", 1, views[0] + views[1], high.astype(np.int8), low_weights=low,
             requantize=requantize, output=output,
         )  # fmt: skip
-        state.add(layer)
+        state.add(rounded_as_well(layer, wide, [state.types[name] for name in node.inputs]))
 
     requantize = _requantize(op, factor)
     if isinstance(requantize, Requantize):

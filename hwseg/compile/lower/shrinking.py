@@ -94,7 +94,7 @@ def _sixteen(values: tuple[Fraction, ...]) -> tuple[Fraction, ...]:
 
 
 def _apart(left: int, outs: int) -> np.ndarray:
-    """int8 [left * outs, 4 * left * outs, 2, 2]: phases of a square, by row and column, become those of a half of it."""
+    """int8 [left * outs, 4 * left * outs, 2, 2]: channels of a square of pixels become those of a half of it."""
     side = 2 if left == 4 else 1
     weights = np.zeros((left * outs, 4 * left * outs, 2, 2), np.int8)
     for number, (row, column) in enumerate(np.ndindex(2 * side, 2 * side)):
