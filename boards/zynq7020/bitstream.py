@@ -19,6 +19,7 @@ from hwseg.boards import NEXTPNR, Board
 from hwseg.boards.zynq7020.netlist import require_placeable
 from hwseg.boards.zynq7020.package import OWNER, REPORTS, ROUTED, write
 from hwseg.boards.zynq7020.route import (
+    WHY,
     Logs,
     Progress,
     Routed,
@@ -29,6 +30,7 @@ from hwseg.boards.zynq7020.route import (
     synthesize,
 )
 from hwseg.boards.zynq7020.scripts import pack_commands
+from hwseg.borders import finished
 from hwseg.errors import HwsegError, require
 from hwseg.files import MARKER, Sealed, build_folder, owner_of, read_regular, write_whole
 from hwseg.locks import in_use
@@ -36,7 +38,7 @@ from hwseg.runtime.fpga import BINARY, BIT, LARGEST, bit_payload, bit_to_bin, re
 from hwseg.runtime.package import CURE as MADE_AGAIN
 from hwseg.runtime.package import read_package
 from hwseg.toolchain import yosys
-from hwseg.toolchain.running import Limit, TimeOver, require_success, run_logged
+from hwseg.toolchain.running import Limit, TimeOver, run_logged
 
 TOOLS = (NEXTPNR, "fasm2frames", "xc7frames2bit")
 CURE = "build openXC7 (https://github.com/openXC7) and put it on PATH, or use hardware/vivado.tcl"
@@ -48,6 +50,9 @@ PACKING = 600.0
 """Seconds that the last steps have at least, which take one or two minutes."""
 TOLERANCE = 0.01
 """Tools differ in the commands around the frames."""
+
+FAILED = "failed"
+"""In the folder of the logs: those of tools that made nothing, which no manifest lists."""
 
 Slower = Callable[[float, str], Mapping[str, bytes]]
 """Every file of the same package at another clock in MHz, by its path, each with a sentence that says why."""
@@ -94,19 +99,21 @@ def make_bitstream(
     progress: Progress,
     slower: Slower,
     effort: Effort | None = None,
+    files: Mapping[str, bytes] | None = None,
 ) -> Made:
     """Put hwseg.bit and hwseg.bit.bin into the package, with how they were made; its manifest lists them then.
 
-    The package stays as it was until all of that is there, but for the tools' logs in `reports`.  Raises HwsegError
-    with what the tool said that refused or crashed, at the limit of time, and for a clock that is demanded and missed.
+    The package stays as it was until all of that is there, but for the tools' logs in `reports/failed`.  files: what it
+    is to hold, for `board` at its clock, where that is not what it holds.  Raises HwsegError with what the tool said
+    that refused or crashed, at the limit of time, and for a clock that is demanded and missed.
     """
     effort = effort or Effort()
     require(owner_of(package) == OWNER, str(package), "must be a package", "run hwseg package")
     with in_use(package):
-        files = Sealed.of(package, MADE_AGAIN)
-        clocked = board.at(read_package(package).board.clock_mhz, str(package))
-        others = (MARKER, BIT, BINARY, ROUTED)
-        kept = {n: files.read(n) for n in files.digests if n not in others and not n.startswith(f"{REPORTS}/")}
+        clocked, kept = board, dict(files or {})
+        if files is None:
+            clocked = board.at(read_package(package).board.clock_mhz, str(package))
+            kept = _held(package)
         logs: Logs = {}
         try:
             runs, bit = _made(kept, clocked, chipdb, database, progress, effort, logs)
@@ -127,9 +134,16 @@ def make_bitstream(
         except BaseException:
             with suppress(HwsegError):
                 for name, log in logs.items():
-                    write_whole(package / REPORTS / name, log)
+                    write_whole(package / REPORTS / FAILED / name, log)
             raise
     return Made(clocked, tuple(runs), told)
+
+
+def _held(package: Path) -> dict[str, bytes]:
+    """What a package holds, but a bitstream and how that was made."""
+    sealed = Sealed.of(package, MADE_AGAIN)
+    names = (n for n in sealed.digests if n not in (MARKER, BIT, BINARY, ROUTED) and not n.startswith(f"{REPORTS}/"))
+    return {name: sealed.read(name) for name in names}
 
 
 def _made(
@@ -175,7 +189,7 @@ def _run(command: list[str], work: Path, output: str, progress: Progress, limit:
         raise limit.error(name, doing, "allow more time: synthesis and routing are kept") from None
     finally:
         keep_log(logs, log.name, log)
-    require_success(name, doing, status, log.read_text(errors="replace"), "check that the databases are of this part")
+    finished(name, doing, status, log.read_text(errors="replace"), "check that the databases are of this part", WHY)
 
 
 def told_of(run: Routed, board: Board) -> str:

@@ -17,12 +17,12 @@ from hwseg.boards import NEXTPNR, Board
 from hwseg.boards.zynq7020.netlist import Counts, count
 from hwseg.boards.zynq7020.scripts import SOURCES, route_command, yosys_commands
 from hwseg.boards.zynq7020.top import TOP
-from hwseg.borders import REPORT, tool
+from hwseg.borders import REPORT, finished, tool
 from hwseg.caches import kept
 from hwseg.errors import HwsegError, file_errors
 from hwseg.files import read_file, sha256
 from hwseg.toolchain import yosys
-from hwseg.toolchain.running import Limit, TimeOver, require_success, run_logged
+from hwseg.toolchain.running import Limit, TimeOver, run_logged
 
 NETLISTS, ROUTES = "netlists", "routes"
 """Kinds of the cache's entries."""
@@ -30,6 +30,8 @@ NETLIST, COUNTS, FASM, LOG = "hwseg.json", "counts.json", "hwseg.fasm", "log"
 ROUNDING = 0.005
 """MHz by which a clock that is told in hundredths may be less."""
 MOST_LOG = 1 << 30
+WHY = "this is why"
+"""Before what a tool of place and route says: it may be the design."""
 
 Progress = Callable[[str, str], None]
 """Called with the step, and what its tool says."""
@@ -148,7 +150,7 @@ def _one(
         finally:
             keep_log(logs, name, log)
         text = log.read_text(errors="replace")
-        require_success(NEXTPNR, doing, status, text, cure)
+        finished(NEXTPNR, doing, status, text, cure, WHY)
         clock_of(text)
         if not (folder / FASM).is_file():
             raise HwsegError(NEXTPNR, f"must write {FASM} {doing}, but did not", cure)

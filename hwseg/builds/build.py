@@ -28,7 +28,7 @@ from hwseg.report.figures import build_report
 from hwseg.report.html import CALIBRATED, html, segmented, timeline_svg
 from hwseg.report.text import csv_text, markdown
 from hwseg.rtl.cells import sim_cells
-from hwseg.target.array import choose_array, doubt, require_fit
+from hwseg.target.array import beyond, choose_array, doubt, require_fit
 from hwseg.target.engine_text import in_background
 from hwseg.trust.graph import trust_of
 
@@ -70,8 +70,8 @@ def compile_model(
     pixels are to a model whose file does not say, as of `hwseg.pictures.choice.named`; it is remembered in the report
     and the graph.  size: (height, width) of pictures, if another than the file's; the build holds the file for it.
     output: the tensor that the network gives, of a file with several outputs; the build's file has no other.
-    tool: the one for place and route that `auto` is for, by default the board's.  measured: resources, where they were
-    synthesized before.  note: a warning for the report.
+    tool: the one for place and route that `auto` is for (the board's), or that another array is judged for.  measured:
+    resources, where they were synthesized before.  note: a warning for the report.
     """
     from hwseg.quant.read.load import load
     from hwseg.quant.read.onnx_file import self_contained
@@ -80,7 +80,7 @@ def compile_model(
 
     target = find_board(board)
     config = choose_array(array, core, target, tool)
-    doubtful = doubt(target, tool) if array == "auto" else ""
+    known = doubt(target, tool) if array == "auto" else beyond(config, target, tool) if tool else ""
     clock = target.clock_mhz if clock_mhz is None else clock_mhz
     require(1 <= clock <= 1000, "--clock-mhz", f"must be from 1 to 1000, is {clock:g}", f"use {target.clock_mhz:g}")
     require_fit(config, target)
@@ -122,7 +122,7 @@ def compile_model(
             program.inexact,
         )
         report["planes"] = planes
-        report["warnings"] += [said for said in (note, doubtful) if said]
+        report["warnings"] += [said for said in (note, known) if said]
         report["input"] = pixels.json(graph.name)
         if CHOSEN_OUTPUT in graph.metadata:
             report["output"] = graph.metadata[CHOSEN_OUTPUT]

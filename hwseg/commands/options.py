@@ -45,7 +45,8 @@ def tool_option() -> Decorator:
         "--for",
         "tool",
         type=click.Choice(["vivado", "nextpnr-xilinx"]),
-        help="Tool for place and route that --array auto is for: no more than it is known to route.  [the board's]",
+        help="Tool for place and route: --array auto takes no more than it is known to route, and another array that "
+        "is more is told.  [the board's, for auto]",
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from math import isfinite
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
@@ -50,14 +51,17 @@ def command(
     """
     from hwseg.boards import find_board
     from hwseg.boards.zynq7020.package import archive as write_archive
-    from hwseg.boards.zynq7020.package import package
+    from hwseg.boards.zynq7020.package import package, packaged
     from hwseg.errors import require
     from hwseg.files import Sealed
     from hwseg.locks import in_use
+    from hwseg.runtime.fpga import BIT
 
     plain = seed == seeds == 1 and time_limit is None and not require_clock
     rule = "go with --bitstream alone"
     require(bitstream or plain, "--seed, --seeds, --time-limit and --require-clock", rule, "add --bitstream")
+    finite = time_limit is None or isfinite(time_limit)
+    require(finite, "--time-limit", f"must be a number of minutes, is {time_limit}", "leave it out for none")
     target = find_board(board)
     folder = out or builds[0].with_name(f"{builds[0].name}-{target.name}")
     if bitstream:
@@ -66,12 +70,17 @@ def command(
         locks.enter_context(in_use(folder))
         for build in builds:
             locks.enter_context(in_use(build, shared=True))
-        clocked = package(builds, target, folder)
+        # A bitstream that was routed is not given up before there is another.
+        files: Mapping[str, bytes] | None = None
+        if bitstream and (folder / BIT).is_file():
+            files, clocked = packaged(builds, target)
+        else:
+            clocked = package(builds, target, folder)
         if bitstream:
             assert chipdb is not None
             assert prjxray_db is not None
             tries = range(seed, seed + seeds)
-            clocked = made(builds, folder, clocked, chipdb, prjxray_db, tries, time_limit, require_clock)
+            clocked = made(builds, folder, files, clocked, chipdb, prjxray_db, tries, time_limit, require_clock)
         count = len(Sealed.of(folder).digests) + 1
         click.echo(f"wrote {folder}: {count} files for the {target.title} at {clocked.ps.fclk.mhz:.3f} MHz")
         if archive:
@@ -93,6 +102,7 @@ def ready(builds: Sequence[Path], chipdb: Path | None, database: Path | None) ->
 def made(
     builds: Sequence[Path],
     folder: Path,
+    files: Mapping[str, bytes] | None,
     board: Board,
     chipdb: Path,
     database: Path,
@@ -100,7 +110,7 @@ def made(
     minutes: float | None,
     require_clock: bool,
 ) -> Board:
-    """The bitstream, in the package; the board at the clock that this has now."""
+    """The bitstream, in the package, with `files` as of `make_bitstream`; the board at the clock that this has now."""
     from hwseg.boards import NEXTPNR
     from hwseg.boards.zynq7020.bitstream import Effort, make_bitstream
     from hwseg.boards.zynq7020.package import packaged
@@ -117,9 +127,12 @@ def made(
     with Steps() as steps, TemporaryDirectory(prefix="hwseg-clock-") as scratch:
 
         def slower(clock_mhz: float, note: str) -> Mapping[str, bytes]:
-            again = [compiled_at(b, clock_mhz, Path(scratch) / str(n), note).path for n, b in enumerate(builds)]
+            def say(phrase: str) -> None:
+                steps(f"compiling for {clock_mhz:.3f} MHz", phrase)
+
+            again = [compiled_at(b, clock_mhz, Path(scratch) / str(n), note, say).path for n, b in enumerate(builds)]
             return packaged(again, board, note)[0]
 
-        found = make_bitstream(folder, board, chipdb, database, steps, slower, effort)
+        found = make_bitstream(folder, board, chipdb, database, steps, slower, effort, files)
     click.echo(visible(found.told))
     return found.board

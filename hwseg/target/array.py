@@ -82,6 +82,16 @@ def _known(board: Board, tool: str | None) -> Tool:
     return board.tools.get(tool or board.tool, Tool())
 
 
+def beyond(config: EngineConfig, board: Board, tool: str) -> str:
+    """A sentence, where an array is more than the tool is known to have routed; else empty."""
+    known = _known(board, tool)
+    if not known.routed:
+        return f"{tool} is not known to have routed any array on the {board.device}"
+    if leaves_room(config, board, tool):
+        return ""
+    return f"{config.name} is more than {tool} is known to have routed on the {board.device}: {known.source}"
+
+
 def doubt(board: Board, tool: str | None = None) -> str:
     """A sentence, where `auto` is for a tool of which nobody knows what it routes; else empty."""
     if _known(board, tool).routed:

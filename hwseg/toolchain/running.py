@@ -20,7 +20,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
-from hwseg.borders import BLAMELESS, finished
 from hwseg.errors import HwsegError, file_errors
 
 Heard = Callable[[str], None]
@@ -31,9 +30,6 @@ GRACE = 5.0
 _LOOK = 0.5
 _LATE = 2.0
 """Seconds between looks at the clock; and for what a tool's children print after it has ended."""
-
-CRASHES = ("SIGABRT", "SIGSEGV", "SIGBUS", "SIGFPE", "SIGILL", "SIGSYS", "SIGTRAP")
-"""Signals by which a program ends for want of its own sense."""
 
 # The system kills the tool when this process ends; then the tool takes the place of this little program.
 _CHILD = """
@@ -165,19 +161,3 @@ class _Lines:
         for line in lines:
             if line.strip():
                 self._heard(line.strip()[:1000])
-
-
-def crash_of(status: int) -> str:
-    """The signal by which a program crashed, also one that a shell around it tells; empty where it did not."""
-    number = -status if status < 0 else status - 128
-    name = next((one.name for one in signal.Signals if one == number), "")
-    return name if name in CRASHES else ""
-
-
-def require_success(name: str, doing: str, status: int, log: str, cure: str) -> None:
-    """Raise HwsegError unless a tool ended well; a crash is told as one.  log: all that it printed."""
-    crash = crash_of(status)
-    if crash:
-        last = next((line.strip() for line in reversed(log.splitlines()) if line.strip()), "it printed nothing")
-        raise HwsegError(name, f"crashed ({crash}) {doing}, and {BLAMELESS}; its last words: {last[:300]}", cure)
-    finished(name, doing, status, log, cure, "this is why")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from hwseg.boards import (
@@ -21,7 +22,7 @@ from hwseg.boards import (
 )
 from hwseg.errors import HwsegError
 from hwseg.rtl.config import parse_array
-from hwseg.target.array import choose_array, doubt, leaves_room
+from hwseg.target.array import beyond, choose_array, doubt, leaves_room
 from hwseg.target.resources import estimate
 
 GENERIC = HERE / "zynq7020" / "board.toml"
@@ -85,6 +86,10 @@ def test_auto_for_the_open_tool_is_the_array_that_was_routed():
     assert choose_array("auto", "table", board, NEXTPNR).name == "8x4x4"
     assert choose_array("auto", "table", board, VIVADO).name == choose_array("auto", "table", board).name
     assert not leaves_room(parse_array("8x8x8"), board, NEXTPNR)
+    assert beyond(parse_array("8x4x4"), board, NEXTPNR) == ""
+    said = "8x8x8 is more than nextpnr-xilinx is known to have routed on the xc7z020: 8x4x4 with its top level, "
+    assert beyond(parse_array("8x8x8"), board, NEXTPNR).startswith(said)
+    assert beyond(parse_array("8x4x4"), board, VIVADO) == "vivado is not known to have routed any array on the xc7z020"
     with pytest.raises(HwsegError, match=r"--for: 'ise' is no tool; use vivado or nextpnr-xilinx"):
         choose_array("auto", "table", board, "ise")
     with pytest.raises(HwsegError, match="use 8x4x4"):
@@ -215,3 +220,28 @@ def test_the_clock_below_is_the_fastest_that_is_not_above(name):
         assert not any(found + 0.02 < clock <= asked for clock in clocks)
     with pytest.raises(HwsegError, match=rf"no clock of {name} is as slow as 0.1 MHz"):
         board.below(0.1, "x")
+
+
+def test_changed_bytes_of_a_board_file_give_a_board_or_a_sentence(tmp_path):
+    """What is accepted has nothing that a script would run, and numbers that registers hold."""
+    path, accepted = tmp_path / "my-board.toml", 0
+    whole = (HERE / "zynq7020" / "zedboard.toml").read_text().replace('"zedboard"', '"mine"').encode()
+    for seed in range(300):
+        draw = np.random.default_rng(seed)
+        content = bytearray(whole)
+        for _ in range(draw.integers(1, 4)):
+            place = int(draw.integers(len(content)))
+            content[place : place + int(draw.integers(0, 3))] = draw.choice(
+                np.frombuffer(b"\x00\n\"'[]{}=.$;\\9e-#\xff", np.uint8), int(draw.integers(0, 4))
+            ).tobytes()
+        path.write_bytes(content)
+        try:
+            board = find_board(str(path))
+        except HwsegError:
+            continue
+        accepted += 1
+        text = board.name + board.title + board.pins.standard + "".join(board.pins.leds)
+        assert not set(text) & set('\n\r\0"[]{}$;\\#')
+        assert 1 <= board.clock_mhz <= 1000
+        assert 0 <= board.ps.ddr_first < board.ps.ddr_last < 1 << 30
+    assert accepted > 20

@@ -1,6 +1,7 @@
 """All that a printed recipe consists of."""
 
 from tests.fuzz.recipe import Picture, Recipe, build
+from tests.fuzz.steps_bent import Bend, Gate
 from tests.fuzz.steps_forms import Formed, Shuffle
 from tests.fuzz.steps_heads import ArgMax, Greater, Sigmoid, Softmax
 from tests.fuzz.steps_moves import Average, Enlarge, Interpolate, Join, Pool, Sum
@@ -12,10 +13,12 @@ __all__ = [
     "Affine",
     "ArgMax",
     "Average",
+    "Bend",
     "Bias",
     "Conv",
     "Enlarge",
     "Formed",
+    "Gate",
     "Greater",
     "Interpolate",
     "Join",

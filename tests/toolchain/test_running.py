@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from hwseg.borders import crash_of, finished
 from hwseg.errors import HwsegError
 from hwseg.toolchain import yosys
-from hwseg.toolchain.running import Limit, TimeOver, crash_of, require_success, run_logged
+from hwseg.toolchain.running import Limit, TimeOver, run_logged
 
 
 def gone(path: Path) -> bool:
@@ -47,8 +48,8 @@ def test_at_the_limit_the_tool_and_what_it_started_have_ended(tmp_path, monkeypa
     monkeypatch.setattr("hwseg.toolchain.running.GRACE", 0.2)
     begun = time.monotonic()
     with pytest.raises(TimeOver):
-        run_logged(["sh", "-c", STUBBORN], tmp_path, tmp_path / "log", lambda _: None, Limit(1.0))
-    assert time.monotonic() - begun < 10
+        run_logged(["sh", "-c", STUBBORN], tmp_path, tmp_path / "log", lambda _: None, Limit(3.0))
+    assert time.monotonic() - begun < 30
     assert gone(tmp_path / "self")
     assert gone(tmp_path / "child")
     assert (tmp_path / "log").read_text() == "ready\n"
@@ -98,16 +99,7 @@ def test_a_crash_is_told_as_one(number, shell, tmp_path):
         rf"nextpnr-xilinx: crashed \({number.name}\) while routing, and your files are not to blame; its last words: "
     )
     with pytest.raises(HwsegError, match=rule):
-        require_success("nextpnr-xilinx", "while routing", status, (tmp_path / "log").read_text(), "try another seed")
-
-
-def test_what_is_no_crash_is_quoted_or_told_as_memory():
-    require_success("x", "routing", 0, "ERROR: none", "")
-    with pytest.raises(HwsegError, match=r"x: must not fail routing, and this is why: ERROR: no way"):
-        require_success("x", "routing", 1, "Info: a\nERROR: no way\n", "")
-    with pytest.raises(HwsegError, match=r"was killed routing, perhaps because memory was short"):
-        require_success("x", "routing", -9, "", "")
-    assert [crash_of(status) for status in (0, 1, 2, -9, -15, 137, 255)] == [""] * 7
+        finished("nextpnr-xilinx", "while routing", status, (tmp_path / "log").read_text(), "try another seed")
 
 
 @pytest.mark.skipif(yosys.version() is None, reason="needs pyosys (extra synth)")

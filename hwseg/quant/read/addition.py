@@ -6,6 +6,7 @@ from hwseg.errors import require
 from hwseg.quant.read.affine import scaling, with_constant
 from hwseg.quant.read.attributes import attributes
 from hwseg.quant.read.builder import Builder
+from hwseg.quant.read.curves import together
 from hwseg.quant.read.onnx_file import OnnxNode
 from hwseg.quant.read.sizes import UnfitSizeError
 from hwseg.quant.read.values import Part, Value
@@ -16,6 +17,11 @@ def addition(b: Builder, node: OnnxNode) -> None:
     attributes(node, axis=int, broadcast=int)
     if _constant(b, node):
         with_constant(b, node)
+        return
+    values = [b.value(node, i) for i in (0, 1)]
+    found = together(values[0], values[1], node.name, lambda x, y: x + y)
+    if found is not None:
+        b.values[node.outputs[0]] = found
         return
     _sum(b, node, (1, 1))
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 _STATISTICS = "it needs statistics of the whole map while the network runs"
 _NORMALIZE = f"use BatchNorm2d: {_STATISTICS}"
 _POOLED = f"leave squeeze-and-excitation and global pooling out: {_STATISTICS}"
 _RELU = "use ReLU, and train the network on"
-_PRODUCT = "use Conv2d with a kernel of 1x1, which is a product of channels with constants; leave attention out"
+_PRODUCT = "use Conv2d with a kernel of 1x1, or Mul for the gate of an attention gate; leave attention of pixels out"
 _QDQ = "quantize with quant_format=QuantFormat.QDQ"
 _BIPOLAR = "use a quantizer of 2 bits, narrow and signed: -1, 0 and 1"
 RESHAPED = "change shapes and the order of axes at the network's end only"
@@ -19,10 +19,7 @@ INSTEAD: Mapping[str, str] = {
          "RMSNormalization", "LpNormalization"), _NORMALIZE
     ),
     **dict.fromkeys(("GlobalAveragePool", "GlobalMaxPool", "ReduceMean", "ReduceMax", "ReduceSum"), _POOLED),
-    **dict.fromkeys(
-        ("Elu", "Selu", "Celu", "Gelu", "HardSwish", "Swish", "Mish", "HardSigmoid", "Tanh",
-         "Erf", "Softplus", "ThresholdedRelu"), _RELU
-    ),
+    **dict.fromkeys(("ThresholdedRelu", "Softsign", "Shrink", "LogSoftmax", "Hardmax"), _RELU),
     **dict.fromkeys(("MatMul", "Gemm", "Einsum", "Attention"), _PRODUCT),
     **dict.fromkeys(
         ("QLinearConv", "QLinearMatMul", "QLinearAdd", "QLinearConcat", "QLinearSigmoid", "QLinearMul",
@@ -45,7 +42,17 @@ INSTEAD: Mapping[str, str] = {
 }  # fmt: skip
 
 OTHERWISE = "use another operation: docs/models.md says which there are"
+FLOATS = (
+    "quantize it: hwseg quantize MODEL.onnx --data PICTURES -o OUT.onnx needs no training; or with Brevitas while it "
+    "is trained (docs/models.md)"
+)
+"""The cure of a network without any quantizer."""
 CHANNELS_LAST = "use Conv, MaxPool and BatchNormalization of that domain, as qonnx-to-channels-last does"
+
+
+def all_floats(operations: Iterable[str]) -> bool:
+    """Whether none of a network's operations is a quantizer."""
+    return not any(op in ("Quant", "QuantizeLinear", "DequantizeLinear") for op in operations)
 
 
 def instead_of(op: str, domain: str = "") -> str:

@@ -29,11 +29,13 @@ from hwseg.quant.read.concatenation import concatenation
 from hwseg.quant.read.convolution import convolution, transposed_convolution
 from hwseg.quant.read.enlarging import enlarging
 from hwseg.quant.read.fold import folded
+from hwseg.quant.read.functions import FUNCTIONS, function, inside
 from hwseg.quant.read.head import comparison, final, head_of
-from hwseg.quant.read.instead import instead_of
+from hwseg.quant.read.instead import FLOATS, all_floats, instead_of
 from hwseg.quant.read.layout import in_order
 from hwseg.quant.read.onnx_file import OnnxFile, OnnxNode, read
 from hwseg.quant.read.pooling import average_pooling, max_pooling
+from hwseg.quant.read.products import product
 from hwseg.quant.read.quantize_linear import clip, dequantize_linear, quantize_linear
 from hwseg.quant.read.requantization import requantization
 from hwseg.quant.read.shuffling import depth_to_space, space_to_depth
@@ -61,7 +63,7 @@ RULES: Mapping[str, Callable[[Builder, OnnxNode], None]] = {
     "Concat": concatenation,
     "Add": addition,
     "Sub": subtraction,
-    "Mul": scaling,
+    "Mul": product,
     "Div": scaling,
     "Identity": identity,
     "Dropout": identity,
@@ -79,6 +81,7 @@ RULES: Mapping[str, Callable[[Builder, OnnxNode], None]] = {
     "Squeeze": squeeze,
     "Unsqueeze": unsqueeze,
     "Cast": cast,
+    **dict.fromkeys(FUNCTIONS, function),
 }
 """What each ONNX operation means.  A module has the same stem here, in `hwseg.golden` and in `hwseg.compile.lower`."""
 
@@ -113,13 +116,14 @@ def _fits(file: OnnxFile, height: int, width: int) -> bool:
 
 def _graph(file: OnnxFile) -> tuple[Graph, dict[str, Value]]:
     """What `load_with_origins` gives, of a checked file."""
-    builder = Builder(file)
+    builder = Builder(file, inside)
     for node in file.nodes:
         if _fold(builder, node):
             continue
         how = RULES.get(node.op)
         if how is None:
-            raise HwsegError(node.name, f"operation {node.op} is not supported", instead_of(node.op))
+            cure = FLOATS if all_floats(other.op for other in file.nodes) else instead_of(node.op)
+            raise HwsegError(node.name, f"operation {node.op} is not supported", cure)
         in_order(how, builder, node)
     rule = "the output must be what a DequantizeLinear gives, is integers that wait for one"
     waits = file.output in builder.integers
@@ -133,7 +137,19 @@ def _graph(file: OnnxFile) -> tuple[Graph, dict[str, Value]]:
     kept = {file.input} | {node.output for node in nodes}
     types = {name: kind for name, kind in builder.types.items() if name in kept}
     name, metadata = os.fsencode(file.path.stem).decode("utf-8", "replace"), dict(file.metadata)
-    return Graph(name, file.input, nodes, types, head, metadata, builder.input_quantizer), builder.values
+    values = _origins(builder, file.output)
+    return Graph(name, file.input, nodes, types, head, metadata, builder.input_quantizer), values
+
+
+def _origins(b: Builder, output: str) -> dict[str, Value]:
+    """What every tensor is; a Sigmoid that is not the last one, what it is within the network."""
+    found = dict(b.values)
+    for name, value in b.values.items():
+        if value.activation == "sigmoid" and name != output and value.parts != b.values[output].parts:
+            del found[name]
+            if name in b.inner or value.rounding is None:
+                found[name] = replace(b.inner.get(name) or b.inside(b, name, value), axes=value.axes)
+    return found
 
 
 def _fold(b: Builder, node: OnnxNode) -> bool:

@@ -34,7 +34,7 @@ def test_no_answer_is_a_list_of_all(op: str) -> None:
         ("LayerNormalization", "use BatchNorm2d"),
         ("MatMul", "use Conv2d with a kernel of 1x1"),
         ("GlobalAveragePool", "leave squeeze-and-excitation"),
-        ("Elu", "use ReLU"),
+        ("ThresholdedRelu", "use ReLU"),
         ("NoSuchThing", "docs/models.md says which there are"),
     ],
 )
@@ -65,8 +65,9 @@ def test_operations_of_other_domains(tmp_path: Path, op: str, domain: str, said:
 def test_a_network_of_floats(tmp_path: Path) -> None:
     error = refusal(float_unet(tmp_path / "net.onnx"))
     assert str(error) == (
-        "Conv_0: weights must be quantized, are float constants, as everything in this network; quantize it: with "
-        "Brevitas while it is trained, or with onnxruntime's quantize_static and symmetric activations (docs/models.md)"
+        "Conv_0: weights must be quantized, are float constants, as everything in this network; quantize it: "
+        "hwseg quantize MODEL.onnx --data PICTURES -o OUT.onnx needs no training; or with Brevitas while it is trained "
+        "(docs/models.md)"
     )
 
 
