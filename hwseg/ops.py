@@ -31,7 +31,8 @@ class Conv2d:
     """y[oy, ox, oc] = sum over ky, kx, ic of x[oy*s + ky - p, ox*s + kx - p, ic] * w[oc, ic, ky, kx].
 
     groups: channels fall into so many; weights between different ones are 0, and are not counted.  extra: so many of
-    the input's channels are not the model's (`hwseg.quant.read.wide`), and are not counted.
+    the input's channels are not the model's (`hwseg.quant.read.wide`), and are not counted.  taps: of a kernel that the
+    model has smaller, moved or with gaps, so many are counted; 0: all.
     """
 
     kernel: int
@@ -39,6 +40,7 @@ class Conv2d:
     stride: int = 1
     groups: int = 1
     extra: int = 0
+    taps: int = 0
 
     @property
     def padding(self) -> int:
@@ -47,14 +49,16 @@ class Conv2d:
     @property
     def fold(self) -> int:
         """What must divide the map's height and width: so many rows of it lie in 3x3 neighbouring pixels' windows."""
-        return {(5, 1): 2, (5, 2): 2, (7, 2): 4}.get((self.kernel, self.stride), 1)
+        folds = {(5, 1): 2, (5, 2): 2, (7, 1): 4, (7, 2): 4, (9, 1): 4}
+        return folds.get((self.kernel, self.stride), 1)
 
     def shape(self, x: Shape) -> Shape:
         k, s, p = self.kernel, self.stride, self.padding
         return (x[0] + 2 * p - k) // s + 1, (x[1] + 2 * p - k) // s + 1, self.out_channels
 
     def macs(self, x: Shape) -> int:
-        return self.loops((*x[:2], x[2] - self.extra)).macs // self.groups
+        found = self.loops((*x[:2], x[2] - self.extra)).macs // self.groups
+        return found * self.taps // self.kernel**2 if self.taps else found
 
     def loops(self, x: Shape) -> LoopNest:
         k, s, p = self.kernel, self.stride, self.padding

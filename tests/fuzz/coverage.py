@@ -44,7 +44,7 @@ def label(node: onnx.NodeProto, maps: set[str]) -> str:
         return f"Resize {given.get('mode', 'nearest')}"
     if node.op_type in ("Add", "Sub", "Mul", "Div"):
         both = sum(name in maps for name in node.input[:2]) == 2
-        return node.op_type if both else f"{node.op_type} constant"
+        return node.op_type.replace("Sub", "Add") if both else f"{node.op_type} constant"
     return "Function" if node.op_type in FUNCTIONS else str(node.op_type)
 
 

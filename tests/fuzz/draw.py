@@ -244,7 +244,7 @@ def _fitting(pen: Pen, sketch: Sketch, goal: tuple[str, ...], at: int) -> int:
     factor = 2 ** (halving + sum(name in ("Conv 5x5", "Conv 7x7/2") for name in goal))
     while sketch.maps[at].rows % factor or sketch.maps[at].columns % factor:
         at = sketch.add(Enlarge.draw(pen, sketch, at))
-    wanted = {"Greater": 1, "ArgMax": 3}.get(goal[-1], sketch.maps[at].channels)
+    wanted = {"Greater": 1, "ArgMax": 3, "Softmax": 3}.get(goal[-1], sketch.maps[at].channels)
     wanted = 4 if "Conv grouped" in goal and wanted == 1 else wanted
     if sketch.maps[at].channels != wanted and pen.chance(0.9):
         while not sketch.maps[at].activation:

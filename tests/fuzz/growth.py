@@ -9,6 +9,7 @@ from tests.fuzz.net import Unbuildable
 from tests.fuzz.pen import Pen, Sketch
 from tests.fuzz.recipe import Step
 from tests.fuzz.steps_bent import Bend, Gate
+from tests.fuzz.steps_forms import Formed, Shuffle
 from tests.fuzz.steps_heads import ArgMax, Greater, Sigmoid, Softmax
 from tests.fuzz.steps_moves import Average, Enlarge, Interpolate, Join, Pool, Sum
 from tests.fuzz.steps_points import Affine, Leaky, Normalize, Quantize, Relu, Same, far
@@ -17,6 +18,7 @@ from tests.fuzz.steps_sums import Conv, Transposed
 STEPS: tuple[type[Step], ...] = (
     Conv, Transposed, Quantize, Affine, Normalize, Relu, Leaky, Same, Pool, Average, Enlarge, Interpolate, Join, Sum,
     Bend, Gate,
+    Formed, Shuffle,
 )  # fmt: skip
 FINALS: tuple[type[Step], ...] = (Sigmoid, Softmax, ArgMax, Greater)
 

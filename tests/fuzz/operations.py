@@ -16,7 +16,7 @@ from tests.fuzz.bent import Bent
 from tests.fuzz.exact import Exact
 from tests.fuzz.executor import Executor, Final, Grid, Levels, Operation, Value, attributes, reference
 from tests.fuzz.functions import FUNCTIONS, affine, function, moved_map, rectified, together
-from tests.fuzz.order import ORDERS, first
+from tests.fuzz.order import ORDERS, SHUFFLES, first
 
 
 def execute(model: onnx.ModelProto, picture: np.ndarray | None = None) -> Executor:
@@ -250,6 +250,9 @@ def _arithmetic(e: Executor, node: onnx.NodeProto) -> Value:
     """Of two maps, or a map and constants that stand for every pixel."""
     values = [e.value(node.input[index]) for index in (0, 1)]
     maps = [isinstance(value, Exact | Bent | Final) for value in values]
+    if all(maps) and node.op_type == "Sub":
+        second = e.map(node, 1)
+        return exact.added(e.map(node, 0), Exact(-second.integers, second.units))
     if all(maps):
         return together(e, node)
     index = maps.index(True)
@@ -372,4 +375,5 @@ OPERATIONS: Mapping[str, Operation] = {
     "Greater": _greater,
     "Sigmoid": first(_final("sigmoid")),
     **ORDERS,
+    **SHUFFLES,
 }

@@ -2,6 +2,7 @@
 
 from tests.fuzz.recipe import Picture, Recipe, build
 from tests.fuzz.steps_bent import Bend, Gate
+from tests.fuzz.steps_forms import Formed, Shuffle
 from tests.fuzz.steps_heads import ArgMax, Greater, Sigmoid, Softmax
 from tests.fuzz.steps_moves import Average, Enlarge, Interpolate, Join, Pool, Sum
 from tests.fuzz.steps_points import Affine, Leaky, Normalize, Quantize, Relu, Same
@@ -16,6 +17,7 @@ __all__ = [
     "Bias",
     "Conv",
     "Enlarge",
+    "Formed",
     "Gate",
     "Greater",
     "Interpolate",
@@ -28,6 +30,7 @@ __all__ = [
     "Recipe",
     "Relu",
     "Same",
+    "Shuffle",
     "Sigmoid",
     "Softmax",
     "Sum",

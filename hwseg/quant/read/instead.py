@@ -29,10 +29,9 @@ INSTEAD: Mapping[str, str] = {
     "Trunc": "use Quant, which rounds",
     "FloatQuant": "use integers: Quant",
     **dict.fromkeys(
-        ("DepthToSpace", "GridSample", "MaxUnpool"),
+        ("GridSample", "MaxUnpool"),
         "use ConvTranspose2d(2, stride=2), or nearest or bilinear upsampling",
     ),
-    "SpaceToDepth": "use a convolution of stride 2",
     "LpPool": "use AvgPool2d(2) or MaxPool2d(2)",
     "Split": "use a convolution for each part",
     "DeformConv": "use Conv2d",

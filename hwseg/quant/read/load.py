@@ -20,7 +20,7 @@ import numpy as np
 
 from hwseg.errors import HwsegError, require
 from hwseg.ir import Graph, Node
-from hwseg.quant.read.addition import addition
+from hwseg.quant.read.addition import addition, subtraction
 from hwseg.quant.read.affine import batch_normalization, scaling
 from hwseg.quant.read.attributes import attributes
 from hwseg.quant.read.axes import lengths
@@ -38,6 +38,7 @@ from hwseg.quant.read.pooling import average_pooling, max_pooling
 from hwseg.quant.read.products import product
 from hwseg.quant.read.quantize_linear import clip, dequantize_linear, quantize_linear
 from hwseg.quant.read.requantization import requantization
+from hwseg.quant.read.shuffling import depth_to_space, space_to_depth
 from hwseg.quant.read.sizes import UnfitSizeError, nearest_sizes
 from hwseg.quant.read.slopes import leaky_relu, p_relu, relu
 from hwseg.quant.read.tail import cast, flatten, reshape, squeeze, transpose, unsqueeze
@@ -61,7 +62,7 @@ RULES: Mapping[str, Callable[[Builder, OnnxNode], None]] = {
     "Upsample": enlarging,
     "Concat": concatenation,
     "Add": addition,
-    "Sub": scaling,
+    "Sub": subtraction,
     "Mul": product,
     "Div": scaling,
     "Identity": identity,
@@ -72,6 +73,8 @@ RULES: Mapping[str, Callable[[Builder, OnnxNode], None]] = {
     "Sigmoid": final,
     "Softmax": final,
     "ArgMax": final,
+    "DepthToSpace": depth_to_space,
+    "SpaceToDepth": space_to_depth,
     "Transpose": transpose,
     "Reshape": reshape,
     "Flatten": flatten,

@@ -71,10 +71,18 @@ CURES = {
         lambda n, x: head(n, pool(n, pool(n, x, 3, pads=[1, 1, 1, 1]))),
     ),
     "MaxPool 5x5": Cure("use MaxPool2d(2)", lambda n, x: head(n, pool(n, x, 5)), lambda n, x: head(n, pool(n, x))),
-    "a 7x7 kernel of stride 1": Cure(
-        "use 3x3, three times, or stride 2",
-        lambda n, x: conv(n, x, 2, 7),
-        lambda n, x: conv(n, x, 2, 7, strides=[2, 2]),
+    "an 11x11 kernel": Cure(
+        "use 3x3 kernels, more than one, or a dilation of 1, 2 or 4",
+        lambda n, x: conv(n, x, 2, 11),
+        lambda n, x: conv(n, n.quant(conv(n, x, 2, dilations=[4, 4], pads=[4] * 4)), 2),
+    ),
+    "a dilation without its padding": Cure(
+        "use padding=2",
+        lambda n, x: conv(n, x, 2, dilations=[2, 2]),
+        lambda n, x: conv(n, x, 2, dilations=[2, 2], pads=[2] * 4),
+    ),
+    "an even kernel": Cure(
+        "use kernels of odd size", lambda n, x: conv(n, x, 2, 2, pads=[0] * 4), lambda n, x: conv(n, x, 2, 3)
     ),
     "MaxPool of stride 1": Cure(
         "use MaxPool2d(2)", lambda n, x: head(n, pool(n, x, strides=[1, 1])), lambda n, x: head(n, pool(n, x))
