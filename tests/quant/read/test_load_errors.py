@@ -147,8 +147,8 @@ def convolution(change: Callable[[Net, str], str]) -> Callable[[Path], HwsegErro
 
 NODES = {
     "operation": (
-        lambda n, x: n.node("Gelu", n.conv(x, 2, 3), name="g"),
-        "g: operation Gelu is not supported; use ReLU",
+        lambda n, x: n.node("LpPool", n.conv(x, 2, 3), name="g"),
+        "g: operation LpPool is not supported; use AvgPool2d(2)",
     ),
     "domain": (lambda n, x: n.node("Conv", x, name="g", domain="my"), "g: operation my.Conv is not supported"),
     "average": (lambda n, x: n.node("GlobalAveragePool", x, name="a"), "operation GlobalAveragePool is"),
@@ -277,7 +277,7 @@ NODES = {
         lambda n, x: n.quant(n.node("Add", x, n.quant(n.conv(x, 2, 1)), name="add")),
         "add: both operands must have one shape, have (8, 8, 2) and (8, 8, 1)",
     ),
-    "product": (lambda n, x: n.node("Mul", x, x, name="m"), "m: Mul of two activations is not supported"),
+    "quotient": (lambda n, x: n.node("Div", x, x, name="m"), "m: Div of two activations is not supported"),
     "overlapping pool": (
         lambda n, x: n.node("MaxPool", x, name="p", kernel_shape=[3, 3], strides=[2, 2]),
         "p: pooling 3x3 must have padding 1",
@@ -358,8 +358,8 @@ NODES = {
         "t: stride of a transposed convolution must be 2, not [1, 1]",
     ),
     "after the end": (
-        lambda n, x: n.node("Relu", n.node("Sigmoid", n.conv(x, 2, 2)), name="r"),
-        "r: nothing may follow the final Sigmoid; end the model with Sigmoid",
+        lambda n, x: n.node("Relu", n.node("Softmax", n.conv(x, 2, 2), axis=1), name="r"),
+        "r: nothing may follow the final Softmax; end the model with Softmax",
     ),
     "softmax over rows": (
         lambda n, x: n.node("Softmax", n.conv(x, 2, 2), name="s", axis=2),
