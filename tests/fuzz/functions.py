@@ -75,6 +75,12 @@ def rectified(x: Exact | Bent, slopes: Sequence[Fraction]) -> Exact | Bent:
     return x.then(lambda c, number: number if number >= 0 else bent.times(number, slopes[c % len(slopes)]))
 
 
+def clipped(x: Exact | Bent, ends: tuple[Fraction, Fraction]) -> Exact | Bent:
+    if isinstance(x, Exact):
+        return exact.clipped(x, ends)
+    return x.then(lambda c, number: min(max(number, ends[0]), ends[1]))
+
+
 def moved_map(x: Exact | Bent, move: Callable[[Exact], Exact]) -> Exact | Bent:
     """Maxima or repeated pixels of a map; of a bent one of its numbers' ranks, which are in their order."""
     if isinstance(x, Exact):

@@ -15,7 +15,7 @@ from tests.fuzz import bent, exact
 from tests.fuzz.bent import Bent
 from tests.fuzz.exact import Exact
 from tests.fuzz.executor import Executor, Final, Grid, Levels, Operation, Value, attributes, reference
-from tests.fuzz.functions import FUNCTIONS, affine, function, moved_map, rectified, together
+from tests.fuzz.functions import FUNCTIONS, affine, clipped, function, moved_map, rectified, together
 from tests.fuzz.order import ORDERS, SHUFFLES, first
 
 
@@ -67,11 +67,22 @@ def _quantize_linear(e: Executor, node: onnx.NodeProto) -> Value:
 
 def _clip(e: Executor, node: onnx.NodeProto) -> Value:
     x = e.value(node.input[0])
+    if isinstance(x, Exact | Bent | Final):
+        return clipped(e.bent(node), _ends(e, node))
     low, high = (int(np.asarray(e.value(name))) for name in node.input[1:])
     n = x.integers if isinstance(x, Levels) else x
     assert isinstance(n, np.ndarray), node.name
     found = np.minimum(np.maximum(n, low), high)
     return Levels(found) if isinstance(x, Levels) else found.astype(n.dtype)
+
+
+def _ends(e: Executor, node: onnx.NodeProto) -> tuple[Fraction, Fraction]:
+    """Of a Clip of real numbers; an end that is missing is float32's own."""
+    given, farthest = attributes(node), float(np.finfo(np.float32).max)
+    names, found = [*node.input[1:], "", ""], []
+    for name, key, default in zip(names, ("min", "max"), (-farthest, farthest), strict=False):
+        found.append(Fraction(float(np.asarray(e.value(name)).reshape(())) if name else given.get(key, default)))
+    return found[0], found[1]
 
 
 def _dequantize_linear(e: Executor, node: onnx.NodeProto) -> Value:

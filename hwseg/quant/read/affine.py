@@ -90,7 +90,7 @@ def _affine(b: Builder, node: OnnxNode, factor: Rationals, addend: Rationals, in
         part = b.settle_part(part, f"{node.outputs[0]}/relu{i}")
         f, a = (channels_of(values, start, part.shape[2]) for values in (factor, addend))
         start += part.shape[2]
-        cure = "quantize before it, or move it before the ReLU and the pooling"
+        cure = "quantize before it, or move it before the ReLU, the Clip and the pooling"
         require(
             not part.relu or (a == ZERO and min(f) >= 0), node.name, "cannot follow a ReLU without a quantizer", cure
         )
@@ -98,6 +98,8 @@ def _affine(b: Builder, node: OnnxNode, factor: Rationals, addend: Rationals, in
         require(
             not pooled or min(f) >= 0, node.name, "a negative factor cannot follow pooling without a quantizer", cure
         )
+        uniform = part.ends is None or len(f) == len(a) == 1
+        require(uniform, node.name, "numbers of each channel cannot follow a Clip without a quantizer", cure)
         part = sized(part.affine(f, a), node.name)
         plain = part.digits() <= MAX_DIGITS
         require(plain, node.name, "too many multiplications in a row", "put a quantizer between them")

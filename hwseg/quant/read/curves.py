@@ -29,7 +29,8 @@ def curve_of(part: Part, name: str) -> Curve:
     require(len(part.tensors) == 1, name, "cannot follow an addition without a quantizer", QUANTIZE)
     found = X if part.scales[0] == (Fraction(1),) else X * number(*part.scales[0])
     found = found if part.offset == ZERO else found + number(*part.offset)
-    return Curve("slope", (found,), part.slope) if part.relu else found
+    found = Curve("slope", (found,), part.slope) if part.relu else found
+    return found if part.ends is None else Curve("clip", (found,), part.ends)
 
 
 def curved(part: Part, curve: Curve, name: str) -> Part:
@@ -51,13 +52,17 @@ def mapped(value: Value, name: str, function: Callable[[Curve], Curve]) -> Value
 
 
 def together(a: Value, b: Value, name: str, function: Callable[[Curve, Curve], Curve]) -> Value | None:
-    """A function of two values of the same tensors, one of them bent already; of any other values nothing."""
+    """A function of two values of the same tensors, one of them bent or clipped; of any other values nothing."""
     pairs = list(zip(a.parts, b.parts, strict=False))
     same = len(a.parts) == len(b.parts) and all(p.tensors == q.tensors and p.shape == q.shape for p, q in pairs)
-    if not same or all(p.curve is None and q.curve is None for p, q in pairs):
+    if not same or not any(_bent(p) or _bent(q) for p, q in pairs):
         return None
     parts = (curved(p, function(curve_of(p, name), curve_of(q, name)), name) for p, q in pairs)
     return replace(a, parts=tuple(parts))
+
+
+def _bent(part: Part) -> bool:
+    return part.curve is not None or part.ends is not None
 
 
 def reached(b: Builder, part: Part, name: str, low: int, high: int, scale: Fraction) -> tuple[int, int]:

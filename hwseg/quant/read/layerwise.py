@@ -250,6 +250,8 @@ def is_activation(graph: Graph, part: Part) -> bool:
     kind = graph.types.get(part.tensors[0])
     if kind is None or part.curve is not None or len(part.tensors) > 1 or part.moves or (part.relu and kind.low < 0):
         return False
+    if part.ends is not None:
+        return False
     return part.offset == ZERO and part.scales[0] == kind.scale and len(kind.scale) == 1 and kind.bits <= 8
 
 
@@ -282,6 +284,8 @@ def part_values(part: Part, tensors: Mapping[str, np.ndarray]) -> np.ndarray:
         x = x + tensors[tensor] * np.array([float_of(s) for s in scale])
     if part.relu:
         x = np.where(x >= 0, x, x * np.array([float_of(a) for a in part.slope]))
+    if part.ends is not None:
+        x = np.clip(x, float_of(part.ends[0]), float_of(part.ends[1]))
     return moved(part, x)
 
 

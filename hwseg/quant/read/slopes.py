@@ -60,8 +60,21 @@ def _rectified(part: Part, name: str, slope: Rationals) -> Part:
         pooled = any(isinstance(move.op, MaxPool2d) for move in part.moves)
         cure = "quantize before it, or put the pooling behind it"
         require(not pooled, name, "a slope below 0 cannot follow pooling without a quantizer", cure)
+    if part.ends is not None:
+        return _clipped(part, name, slope)
     if part.curve is not None:
         return sized(replace(part, curve=Curve("slope", (part.curve,), slope)), name)
     if not part.relu:
         return replace(part, relu=name, slope=slope)
     return replace(part, slope=zipped(lambda s, t: s * t if s > 0 else s, part.slope, slope))
+
+
+def _clipped(part: Part, name: str, slope: Rationals) -> Part:
+    """The same behind a Clip: one slope of 0 or more moves its ends."""
+    assert part.ends is not None
+    low, high = part.ends
+    if low >= 0:
+        return part
+    rule = "slopes cannot follow a Clip to numbers below 0 without a quantizer"
+    require(slope == ZERO, name, rule, "quantize between them")
+    return replace(part, ends=(max(low, Fraction(0)), max(high, Fraction(0))))
