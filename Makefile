@@ -33,7 +33,7 @@ test: $(VENV)/.test
 
 proofs: $(VENV)/.test
 	$(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal -m slow tests/rtl/cores tests/arith \
-		tests/boards/test_synthesis.py tests/bench/test_route.py
+		tests/boards/test_synthesis.py tests/bench/test_route.py tests/bench/test_levels.py
 
 test-slow: $(VENV)/.test
 	$(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal -m "not board" $(TESTS)

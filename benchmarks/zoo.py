@@ -167,8 +167,8 @@ def main() -> None:
     cells = [Cell(**row) for row in known]
     done = {(c.network, c.route) for c in cells}
     left = options.simulate
-    for network in NETWORKS:
-        for route in ROUTES:
+    for route in ROUTES:
+        for network in NETWORKS:
             if (network, route) in done or options.only not in f"{network}, {route}":
                 continue
             found = cell(network, route, left > 0)

@@ -24,7 +24,7 @@ def settled(model: nn.Module, shape: tuple[int, ...]) -> nn.Module:
     """Random weights, and batch normalizations that have seen pictures."""
     with torch.no_grad():
         model.train()
-        for x in pictures((2, *shape[1:])):
+        for x in pictures((2, shape[1], 2 * shape[2], 2 * shape[3])):
             model(x)
     return model.eval()
 
@@ -93,9 +93,9 @@ def _channels_last(model: nn.Module, shape: tuple[int, ...], path: Path) -> None
 
 
 ROUTES: Mapping[str, tuple[Callable[[nn.Module, tuple[int, ...], Path], None], str]] = {
-    "Brevitas layerwise, QONNX": (_layerwise, "qonnx"),
-    "Brevitas graph, QCDQ": (_graph, "onnxruntime"),
     "onnxruntime QDQ, symmetric": (_onnxruntime(True), "onnxruntime"),
+    "Brevitas graph, QCDQ": (_graph, "onnxruntime"),
+    "Brevitas layerwise, QONNX": (_layerwise, "qonnx"),
     "onnxruntime QDQ, default": (_onnxruntime(False), "onnxruntime"),
     "qonnx channels last": (_channels_last, "qonnx"),
 }

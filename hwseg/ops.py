@@ -2,8 +2,7 @@
 
 An operation is a frozen dataclass.  `shape` and `interval` say what its result is from what its inputs are (a
 convolution's interval is that of its weights: `hwseg.ir.accumulator_interval`), `macs` what it costs.  `loops` gives a
-`LoopNest`: parallel loops (one output element each), reduction loops, one affine map per operand, and a scalar body
-(the structured-op form of MLIR's linalg).  Tensors are indexed [row, column, channel]; convolution weights [output
+`hwseg.nests.LoopNest`.  Tensors are indexed [row, column, channel]; convolution weights [output
 channel, input channel, kernel row, kernel column] as in ONNX.  Reads outside the input give the integer 0 (zero point
 0).
 """
@@ -12,11 +11,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from enum import Enum
 from fractions import Fraction
 from itertools import product
-from math import lcm, prod
-from typing import Any, ClassVar
+from math import lcm
+from typing import ClassVar
+
+from hwseg.curves import Staircase
+from hwseg.nests import AffineIndex, Body, LoopNest, unit
 
 Shape = tuple[int, int, int]
 """(height, width, channels)."""
@@ -25,67 +26,13 @@ Interval = tuple[int, int]
 """Smallest and largest value of a tensor."""
 
 
-class Body(Enum):
-    """The scalar operation inside the loops."""
-
-    MULTIPLY_ADD = "acc += x * w"
-    MAXIMUM = "acc = max(acc, x)"
-    SUM = "acc += x"
-    COPY = "y = x"
-    ADD = "y = a + b"
-
-
-@dataclass(frozen=True)
-class AffineIndex:
-    """One index, floor((sum coefficients[i] * loop[i] + offset) / divisor); integers, NumPy grids and signals alike."""
-
-    coefficients: tuple[int, ...]
-    offset: int = 0
-    divisor: int = 1
-
-    def __call__(self, *loops: Any) -> Any:
-        total: Any = self.offset
-        for coefficient, loop in zip(self.coefficients, loops, strict=True):
-            if coefficient:
-                total = total + (loop if coefficient == 1 else coefficient * loop)
-        return total if self.divisor == 1 else total // self.divisor
-
-    def interval(self, *ranges: tuple[int, int]) -> tuple[int, int]:
-        """Smallest and largest value over inclusive loop ranges: the halo of a tile."""
-        ends = [sorted((c * a, c * b)) for c, (a, b) in zip(self.coefficients, ranges, strict=True)]
-        low, high = (sum(e[k] for e in ends) + self.offset for k in (0, 1))
-        return low // self.divisor, high // self.divisor
-
-
-AffineMap = tuple[AffineIndex, ...]
-
-
-@dataclass(frozen=True)
-class LoopNest:
-    """Loop bounds, operand maps over (parallel..., reduction...) loops, and the body."""
-
-    parallel: tuple[int, ...]
-    reduction: tuple[int, ...]
-    reads: tuple[AffineMap, ...]
-    write: AffineMap
-    body: Body
-
-    @property
-    def points(self) -> int:
-        """Executions of the body; for MULTIPLY_ADD the MAC count."""
-        return prod(self.parallel) * prod(self.reduction)
-
-    @property
-    def macs(self) -> int:
-        return self.points if self.body is Body.MULTIPLY_ADD else 0
-
-
 @dataclass(frozen=True)
 class Conv2d:
     """y[oy, ox, oc] = sum over ky, kx, ic of x[oy*s + ky - p, ox*s + kx - p, ic] * w[oc, ic, ky, kx].
 
     groups: channels fall into so many; weights between different ones are 0, and are not counted.  extra: so many of
-    the input's channels are not the model's (`hwseg.quant.read.wide`), and are not counted.
+    the input's channels are not the model's (`hwseg.quant.read.wide`), and are not counted.  taps: of a kernel that the
+    model has smaller, moved or with gaps, so many are counted; 0: all.
     """
 
     kernel: int
@@ -93,6 +40,7 @@ class Conv2d:
     stride: int = 1
     groups: int = 1
     extra: int = 0
+    taps: int = 0
 
     @property
     def padding(self) -> int:
@@ -101,14 +49,16 @@ class Conv2d:
     @property
     def fold(self) -> int:
         """What must divide the map's height and width: so many rows of it lie in 3x3 neighbouring pixels' windows."""
-        return {(5, 1): 2, (5, 2): 2, (7, 2): 4}.get((self.kernel, self.stride), 1)
+        folds = {(5, 1): 2, (5, 2): 2, (7, 1): 4, (7, 2): 4, (9, 1): 4}
+        return folds.get((self.kernel, self.stride), 1)
 
     def shape(self, x: Shape) -> Shape:
         k, s, p = self.kernel, self.stride, self.padding
         return (x[0] + 2 * p - k) // s + 1, (x[1] + 2 * p - k) // s + 1, self.out_channels
 
     def macs(self, x: Shape) -> int:
-        return self.loops((*x[:2], x[2] - self.extra)).macs // self.groups
+        found = self.loops((*x[:2], x[2] - self.extra)).macs // self.groups
+        return found * self.taps // self.kernel**2 if self.taps else found
 
     def loops(self, x: Shape) -> LoopNest:
         k, s, p = self.kernel, self.stride, self.padding
@@ -368,24 +318,49 @@ class Add:
         return min(max(round(v if v >= 0 else v * self.slope), self.low), self.high)
 
 
-Op = Conv2d | ConvTranspose2d | Bilinear2d | MaxPool2d | AveragePool2d | Upsample2d | Concat | Requantize | PRelu | Add
+@dataclass(frozen=True)
+class Function(Staircase):
+    """y = clamp(round_half_even(curve(x * unit) / scale), low, high): a function of every integer, perhaps another one
+    in every channel.
+
+    Of more than `TABLE` integers it must be monotone.
+    """
+
+    def shape(self, x: Shape) -> Shape:
+        return x
+
+    def interval(self, _x: Interval) -> Interval:
+        return self.low, self.high
+
+
+@dataclass(frozen=True)
+class Product:
+    """z = x * g, number by number; g has as many channels as x, or one for all of them."""
+
+    def shape(self, x: Shape, g: Shape) -> Shape:
+        return x
+
+    def interval(self, x: Interval, g: Interval) -> Interval:
+        ends = [a * b for a in x for b in g]
+        return min(ends), max(ends)
+
+
+Op = (
+    Conv2d | ConvTranspose2d | Bilinear2d | MaxPool2d | AveragePool2d | Upsample2d | Concat | Requantize | PRelu
+    | Function | Add | Product
+)  # fmt: skip
 WEIGHTED = (Conv2d, ConvTranspose2d)
 """Operations with weights of their own: their multiplications are what is counted as MACs."""
 
-SUMS = (Conv2d, ConvTranspose2d, Bilinear2d, AveragePool2d)
+SUMS = (Conv2d, ConvTranspose2d, Bilinear2d, AveragePool2d, Product)
 """Operations whose results wait for a requantizer."""
 
-ROUNDING = (Requantize, PRelu, Add)
+ROUNDING = (Requantize, PRelu, Function, Add)
 """Operations that round to a word of their own; all but these and `SUMS` only move values."""
 
 
 def _channel(values: tuple[Fraction, ...], channel: int) -> Fraction:
     return values[channel if len(values) > 1 else 0]
-
-
-def unit(loop: int, loops: int) -> AffineIndex:
-    """The index that is loop variable number `loop` of `loops`."""
-    return AffineIndex(tuple(int(i == loop) for i in range(loops)))
 
 
 def shape(op: Op, inputs: Sequence[Shape]) -> Shape:

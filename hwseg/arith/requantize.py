@@ -104,8 +104,12 @@ def fit(
     acc_low: int,
     acc_high: int,
     offset_binary_sum: int | None = None,
+    sums: np.ndarray | None = None,
 ) -> Triple | None:
-    """A triple equal to the exact requantizer for every accumulator in [acc_low, acc_high], or None."""
+    """A triple equal to the exact requantizer for every accumulator in [acc_low, acc_high], or None.
+
+    sums: the only ones that there are, in order, from acc_low to acc_high; then for these alone.
+    """
     _check(low, high, acc_low, acc_high)
     if multiplier == 0:
         return Triple(0, min(max(round(offset), low), high), 0)
@@ -114,7 +118,7 @@ def fit(
     first, last = sorted((sign * acc_low, sign * acc_high))
     if line.y(first, low, high) == line.y(last, low, high):
         return Triple(0, line.y(first, low, high), 0)
-    constraints = _Constraints(line, low, high, first, last, sign, offset_binary_sum)
+    constraints = _Constraints(line, low, high, first, last, sign, offset_binary_sum, sums)
     slope, start = _in_hardware_terms(multiplier, offset, offset_binary_sum)
     steepest = [(high - low + 1, 0)] if abs(multiplier) > high - low else []
     for m, s in (*_candidates(abs(slope), start), *steepest):
@@ -193,12 +197,25 @@ class _Constraints:
     """
 
     def __init__(
-        self, line: _Line, low: int, high: int, first: int, last: int, sign: int, offset_binary_sum: int | None
+        self,
+        line: _Line,
+        low: int,
+        high: int,
+        first: int,
+        last: int,
+        sign: int,
+        offset_binary_sum: int | None,
+        sums: np.ndarray | None,
     ) -> None:
         begin, end = line.y(first, low, high), line.y(last, low, high)
-        inside = [line.step(k) for k in range(begin + 1, end + 1)]
-        reached = np.array(([first] if begin > low else []) + inside, np.int64)
-        missed = np.array([x - 1 for x in inside] + ([last] if end < high else []), np.int64)
+        inside = np.array([line.step(k) for k in range(begin + 1, end + 1)], np.int64)
+        above, below = inside, inside - 1
+        if sums is not None:  # the nearest ones on either side
+            ordered = sums if sign > 0 else -sums[::-1]
+            at = np.searchsorted(ordered, inside)
+            above, below = ordered[at], ordered[at - 1]
+        reached = np.concatenate([np.array([first] if begin > low else [], np.int64), above])
+        missed = np.concatenate([below, np.array([last] if end < high else [], np.int64)])
         if offset_binary_sum is not None:
             reached, missed = (2 * x + sign * offset_binary_sum for x in (reached, missed))
         # m * x must fit int64, and so must what is left of it when the threshold is taken away.

@@ -21,8 +21,10 @@ from hwseg.golden.concatenation import concatenation
 from hwseg.golden.convolution import convolution, exact_float
 from hwseg.golden.dial import drops, rounded
 from hwseg.golden.enlarging import bilinear, nearest
+from hwseg.golden.functions import function
 from hwseg.golden.head import head_integers, mask, output, values
 from hwseg.golden.pooling import average_pooling, max_pooling
+from hwseg.golden.products import product
 from hwseg.golden.requantization import requantization, requantize
 from hwseg.golden.slopes import two_slopes
 from hwseg.golden.types import Integer, storage
@@ -35,9 +37,11 @@ from hwseg.ops import (
     Concat,
     Conv2d,
     ConvTranspose2d,
+    Function,
     MaxPool2d,
     Op,
     PRelu,
+    Product,
     Requantize,
     Upsample2d,
 )
@@ -67,7 +71,9 @@ RULES: Mapping[type[Op], Callable[[Node, list[np.ndarray], type[Integer]], np.nd
     Concat: concatenation,
     Requantize: requantization,
     PRelu: two_slopes,
+    Function: function,
     Add: addition,
+    Product: product,
 }
 """How each operation is computed: from the planes of its inputs to planes of a type that holds its values."""
 

@@ -14,6 +14,7 @@ from tests.fuzz.growth import Maker, attempt, built, computes, finish, gather, g
 from tests.fuzz.net import Unbuildable, word
 from tests.fuzz.pen import Pen, Sketch
 from tests.fuzz.recipe import Picture, Recipe, Step
+from tests.fuzz.steps_bent import Bend, Gate
 from tests.fuzz.steps_heads import ArgMax, Greater, Sigmoid, Softmax
 from tests.fuzz.steps_moves import Average, Enlarge, Interpolate, Join, Pool, Sum
 from tests.fuzz.steps_points import Affine, Leaky, Normalize, Quantize, Relu, Same
@@ -70,6 +71,8 @@ OPERATIONS: Mapping[str, tuple[type[Step], Maker]] = {
     "Resize linear": (Interpolate, Interpolate.draw),
     "Concat": (Join, Join.draw),
     "Add": (Sum, Sum.draw),
+    "Function": (Bend, Bend.draw),
+    "Mul": (Gate, Gate.draw),
     "Add constant": _affine("Add"),
     "Sub constant": _affine("Sub"),
     "Mul constant": _affine("Mul"),
@@ -89,20 +92,22 @@ ENDS = ("Sigmoid", "Softmax", "ArgMax", "Greater")
 NEEDS_INTEGERS = (
     "Conv 3x3", "Conv 3x3/2", "Conv 1x1", "Conv 1x1/2", "Conv 5x5", "Conv 5x5/2", "Conv 7x7/2", "Conv grouped",
     "ConvTranspose", "ConvTranspose larger", "AveragePool", "Resize linear", "Add",
+    "Function", "Mul",
 )  # fmt: skip
 
 
 def supported(first: str, second: str) -> bool:
     """May `second` read the result of `first`?
 
-    Nothing follows the end but a comparison with a probability.  The sum of two activations wants its quantizer: it is
-    no activation, and it does not end a network.  Groups make several channels, of which a comparison takes one.
+    Nothing follows the end but a comparison with a probability.  The sum of two activations wants its quantizer, and so
+    does a function: it is no activation, and it does not end a network.  Groups make several channels, of which a
+    comparison takes one.
     """
     if first in ENDS:
         return (first, second) == ("Sigmoid", "Greater")
     if (first, second) == ("Conv grouped", "Greater"):
         return False
-    return first != "Add" or second not in (*NEEDS_INTEGERS, *ENDS)
+    return first not in ("Add", "Function") or second not in (*NEEDS_INTEGERS, *ENDS)
 
 
 ENLARGING = ("ConvTranspose", "ConvTranspose larger", "Resize nearest", "Resize linear")
@@ -239,7 +244,7 @@ def _fitting(pen: Pen, sketch: Sketch, goal: tuple[str, ...], at: int) -> int:
     factor = 2 ** (halving + sum(name in ("Conv 5x5", "Conv 7x7/2") for name in goal))
     while sketch.maps[at].rows % factor or sketch.maps[at].columns % factor:
         at = sketch.add(Enlarge.draw(pen, sketch, at))
-    wanted = {"Greater": 1, "ArgMax": 3}.get(goal[-1], sketch.maps[at].channels)
+    wanted = {"Greater": 1, "ArgMax": 3, "Softmax": 3}.get(goal[-1], sketch.maps[at].channels)
     wanted = 4 if "Conv grouped" in goal and wanted == 1 else wanted
     if sketch.maps[at].channels != wanted and pen.chance(0.9):
         while not sketch.maps[at].activation:

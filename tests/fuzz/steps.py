@@ -1,6 +1,8 @@
 """All that a printed recipe consists of."""
 
 from tests.fuzz.recipe import Picture, Recipe, build
+from tests.fuzz.steps_bent import Bend, Gate
+from tests.fuzz.steps_forms import Formed, Shuffle
 from tests.fuzz.steps_heads import ArgMax, Greater, Sigmoid, Softmax
 from tests.fuzz.steps_moves import Average, Enlarge, Interpolate, Join, Pool, Sum
 from tests.fuzz.steps_points import Affine, Leaky, Normalize, Quantize, Relu, Same
@@ -11,9 +13,12 @@ __all__ = [
     "Affine",
     "ArgMax",
     "Average",
+    "Bend",
     "Bias",
     "Conv",
     "Enlarge",
+    "Formed",
+    "Gate",
     "Greater",
     "Interpolate",
     "Join",
@@ -25,6 +30,7 @@ __all__ = [
     "Recipe",
     "Relu",
     "Same",
+    "Shuffle",
     "Sigmoid",
     "Softmax",
     "Sum",

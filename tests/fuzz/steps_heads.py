@@ -38,7 +38,7 @@ class Softmax(Step):
 
     @classmethod
     def accepts(cls, x: Map) -> bool:
-        return x.ends and not x.final
+        return x.ends and not x.final and x.channels > 1
 
     @classmethod
     def draw(cls, pen: Pen, sketch: Sketch, at: int) -> Softmax:

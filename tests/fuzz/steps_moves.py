@@ -179,9 +179,10 @@ class Join(Step):
 
 @dataclass(frozen=True)
 class Sum(Step):
-    """The addition of two activations."""
+    """The addition of two activations, or their difference."""
 
     weight: ClassVar[float] = 1.4
+    minus: bool = False
 
     @classmethod
     def accepts(cls, x: Map) -> bool:
@@ -192,12 +193,13 @@ class Sum(Step):
         x = sketch.maps[at]
         others = [i for i in sketch.alike(at) if sketch.maps[i].activation and sketch.maps[i].channels == x.channels]
         pair = (at, pen.choice([i for i in others if i != at] or [at]))
-        return cls(pair if pen.chance(0.5) else pair[::-1])
+        return cls(pair if pen.chance(0.5) else pair[::-1], pen.chance(0.2))
 
     def emit(self, net: Net, *maps: Map) -> Map:
         a, b = maps
         same = (a.rows, a.columns, a.channels) == (b.rows, b.columns, b.channels)
         build_check(a.activation and b.activation and same, "two maps of one shape")
         spread, grain = max(a.spread, b.spread), min(a.grain, b.grain)
-        part = Part(a.channels, a.low + b.low, a.high + b.high, None, spread, grain, pair=True)
-        return Map(net.node("Add", a.name, b.name), a.rows, a.columns, (part,))
+        low, high = (a.low - b.high, a.high - b.low) if self.minus else (a.low + b.low, a.high + b.high)
+        part = Part(a.channels, low, high, None, spread, grain, pair=True)
+        return Map(net.node("Sub" if self.minus else "Add", a.name, b.name), a.rows, a.columns, (part,))

@@ -18,7 +18,8 @@ from tests.compile.lower.test_transposed import decoder
 from tests.compile.proof import image_of
 from tests.quant.handmade import Net
 from tests.quant.read.qdq import LinearNet, small
-from tests.quant.read.test_slopes import block, last, leaky, pool, transposed
+from tests.quant.read.test_functions import silu
+from tests.quant.read.test_slopes import block, last, leaky, pool, transposed, up
 
 pytestmark = [pytest.mark.verilator, pytest.mark.xdist_group("simulator")]
 
@@ -65,6 +66,20 @@ def test_leaky_relu(tmp_path: Path, slopes: list[float]) -> None:
     c = net.quant(leaky(net, transposed(net, b), slopes), 2**-3)
     total = net.quant(leaky(net, net.node("Add", a, c), slopes[:1]), 2**-3)
     simulated(tmp_path, load(net.save(tmp_path / "net.onnx", last(net, net.node("Concat", total, c, axis=1), 10))))
+
+
+@pytest.mark.parametrize("quantizer", [True, False])
+def test_an_attention_gate(tmp_path: Path, quantizer: bool) -> None:
+    """A sigmoid of a convolution's sums, or of a quantized map; a product joined before its quantizer; SiLU."""
+    net = Net((1, 2, 8, 12))
+    x = net.image()
+    skip = net.quant(net.node("Relu", net.conv(x, 2, 4, name="skip")), 2**-5, signed=0)
+    low = silu(net, net.quant(net.conv(pool(net, skip), 4, 5, name="low"), 2**-4))
+    raised = up(net, net.quant(low, 2**-5))
+    sums = net.conv(raised, 5, 1, 1, name="gate")
+    gate = net.quant(net.node("Sigmoid", net.quant(sums, 2**-5) if quantizer else sums), 2**-6, 6, signed=0)
+    joined = net.quant(net.node("Concat", net.node("Mul", skip, gate), raised, axis=1), 2**-5)
+    simulated(tmp_path, load(net.save(tmp_path / "net.onnx", last(net, joined, 9))))
 
 
 def test_averages(tmp_path: Path) -> None:

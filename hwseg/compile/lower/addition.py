@@ -10,6 +10,7 @@ from fractions import Fraction
 import numpy as np
 
 from hwseg.compile.lower.building import build
+from hwseg.compile.lower.reachable import rounded_as_well
 from hwseg.compile.lower.slopes import join_branches
 from hwseg.compile.lower.state import State
 from hwseg.errors import require
@@ -40,7 +41,7 @@ def addition(state: State, node: Node) -> None:
             state.types, state.fresh(node.name), "add", 1, views[0] + views[1], high.astype(np.int8), low_weights=low,
             requantize=requantize, output=output,
         )  # fmt: skip
-        state.add(layer)
+        state.add(rounded_as_well(layer, wide, [state.types[name] for name in node.inputs]))
 
     requantize = _requantize(op, factor)
     if isinstance(requantize, Requantize):
@@ -68,9 +69,7 @@ def _weights(state: State, node: Node, op: Add) -> tuple[tuple[int, int], Fracti
     w1, w2 = ratio.numerator, ratio.denominator
     if max(abs(w1), w2) <= WIDE:
         return (w1, w2), m1 / w1
-    w1, w2 = nearest_pair(ratio)
-    factor = m1 / w1 if abs(w1) > w2 else m2 / w2
-    wrong = _differing_pairs(op, (w1, w2), factor, [state.types[name] for name in node.inputs])
+    (w1, w2), factor, wrong = _best(op, ratio, [state.types[name] for name in node.inputs])
     if wrong:
         require(
             state.allow_inexact,
@@ -83,6 +82,24 @@ def _weights(state: State, node: Node, op: Add) -> tuple[tuple[int, int], Fracti
     return (w1, w2), factor
 
 
+def _best(op: Add, ratio: Fraction, kinds: list[TensorType]) -> tuple[tuple[int, int], Fraction, int]:
+    """Two weights, a factor, and how many pairs of values they do not reproduce; the first of several that do all.
+
+    What one pair of weights carries over a tie, another, a little on the other side of the ratio, does not.
+    """
+    m1, m2 = op.multipliers
+    found: list[tuple[tuple[int, int], Fraction, int]] = []
+    for most in (WIDE, WIDE // 2, WIDE // 3, WIDE // 5):
+        w1, w2 = nearest_pair(ratio, most)
+        larger = abs(w1) > w2
+        for factor in (m1 / w1 if larger else m2 / w2, m2 / w2 if larger and w2 else m1 / w1 if w1 else Fraction(0)):
+            if factor:
+                found.append(((w1, w2), factor, _differing_pairs(op, (w1, w2), factor, kinds)))
+                if not found[-1][2]:
+                    return found[-1]
+    return min(found, key=lambda each: each[2])
+
+
 def _differing_pairs(op: Add, w: tuple[int, int], factor: Fraction, kinds: list[TensorType]) -> int:
     """Pairs of values of which the engine's sum is another than the operation's."""
     a, b = (range(kind.low, kind.high + 1) for kind in kinds)
@@ -92,10 +109,10 @@ def _differing_pairs(op: Add, w: tuple[int, int], factor: Fraction, kinds: list[
     return int((exact != near).sum())
 
 
-def nearest_pair(ratio: Fraction) -> tuple[int, int]:
-    """Integers of at most 16 bits whose quotient is as near to `ratio` as possible; 0 stays 0."""
+def nearest_pair(ratio: Fraction, most: int = WIDE) -> tuple[int, int]:
+    """Integers up to `most`, of 16 bits, whose quotient is as near to `ratio` as possible; 0 stays 0."""
     if abs(ratio) > 1:
-        w2, w1 = nearest_pair(1 / ratio)
+        w2, w1 = nearest_pair(1 / ratio, most)
         return (w1, w2) if w2 > 0 else (-w1, -w2)
-    near = ratio.limit_denominator(WIDE)
+    near = ratio.limit_denominator(most)
     return near.numerator, near.denominator

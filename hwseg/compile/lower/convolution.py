@@ -11,7 +11,7 @@ import numpy as np
 
 from hwseg.compile.lower.building import build
 from hwseg.compile.lower.layers import View
-from hwseg.compile.lower.shrinking import shrunk
+from hwseg.compile.lower.shrinking import shrunk, spread_out
 from hwseg.compile.lower.shrinking import window as window_of_many
 from hwseg.compile.lower.state import Pending, State
 from hwseg.compile.lower.transposed import window
@@ -26,7 +26,8 @@ FOUR = tuple(np.ndindex(2, 2))
 def convolution(state: State, node: Node) -> None:
     """Conv2d and ConvTranspose2d."""
     state.view(node, node.inputs[0])
-    state.sums[node.output] = Pending(node, _finish)
+    sixteen = isinstance(node.op, Conv2d) and node.op.fold == 4 * node.op.stride
+    state.sums[node.output] = Pending(node, _finish, ends=not sixteen)
 
 
 def _finish(state: State, node: Node, reader: str, op: Requantize | None, output: str) -> None:
@@ -73,6 +74,11 @@ def _finish_large(state: State, node: Node, name: str, op: Requantize | None, ou
     if fold == meaning.stride:
         weights = window_of_many(meaning, weights, counts, (0, 0))
         state.add(build(state.types, name, kind, 3, view, weights, requantize=op, output=output, macs=count))
+        return
+    if fold == 4 * meaning.stride:
+        assert op is not None, node.name
+        parts = [window_of_many(meaning, weights, counts, phase) for phase in np.ndindex(4, 4)]
+        spread_out(state, name, kind, view, parts, op, output, count)
         return
     parts = [window_of_many(meaning, weights, counts, phase) for phase in FOUR]
     _add_phases(state, name, kind, view, weights, parts, op, output, count)

@@ -22,9 +22,11 @@ Read `load` first; an operation's rule has the stem that it has in `hwseg.golden
     requantization   Quant
     quantize_linear  QuantizeLinear, Clip, DequantizeLinear
     convolution      Conv, ConvTranspose
-    affine           BatchNormalization, Sub, Mul, Div
+    affine           BatchNormalization, Sub, Div
     addition         Add
     slopes           Relu, LeakyRelu, PRelu
+    functions        Sigmoid within the network, Tanh, HardSwish, Gelu ... (`curves`: parts that are such functions)
+    products         Mul
     pooling          MaxPool, AveragePool    (`moving`: pooling and enlarging of what is not quantized yet)
     enlarging        Resize, Upsample
     concatenation    Concat

@@ -5,6 +5,7 @@ The rules of all operations (`hwseg.quant.read.load`) share it.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 
@@ -12,7 +13,7 @@ import numpy as np
 
 from hwseg.errors import HwsegError, require
 from hwseg.ir import AXES, Node, TensorType
-from hwseg.ops import Add, Concat, Op, PRelu, Requantize, shape
+from hwseg.ops import Add, Concat, Function, Op, PRelu, Requantize, shape
 from hwseg.quant.read.axes import LAST, channels_first, lengths
 from hwseg.quant.read.instead import RESHAPED
 from hwseg.quant.read.integers import SYMMETRIC, Integers
@@ -27,6 +28,8 @@ class Builder:
     """The graph so far: `values` of ONNX tensors, `constants` quantized so far, nodes and types of the result."""
 
     file: OnnxFile
+    inside: Callable[[Builder, str, Value], Value]
+    """Makes of a Sigmoid, by its output, what others than the head read."""
     values: dict[str, Value] = field(default_factory=dict)
     quantized: dict[str, Quantized] = field(default_factory=dict)
     integers: dict[str, Integers] = field(default_factory=dict)
@@ -36,6 +39,8 @@ class Builder:
     types: dict[str, TensorType] = field(default_factory=dict)
     made: dict[tuple[object, ...], str] = field(default_factory=dict)
     input_quantizer: bool = True
+    inner: dict[str, Value] = field(default_factory=dict)
+    """What a Sigmoid gives that others than the head read."""
     names: set[str] = field(default_factory=set)
     """Of the nodes so far."""
     repeated: dict[str, int] = field(default_factory=dict)
@@ -54,7 +59,11 @@ class Builder:
 
     def value(self, node: OnnxNode, index: int = 0) -> Value:
         """The map [1, C, H, W] a node reads."""
-        value = self.ordered(node, index)
+        value, name = self.ordered(node, index), node.input(index)
+        if value.activation == "sigmoid":
+            if name not in self.inner:
+                self.inner[name] = self.inside(self, name, value)
+            value = self.inner[name]
         late = value.activation.capitalize()
         require(
             value.activation == "none", node.name, f"nothing may follow the final {late}", f"end the model with {late}"
@@ -76,6 +85,10 @@ class Builder:
             cure = "compute it before the export" if constant else "read a node's first output" if name else EXPORT
             raise HwsegError(node.name, f"input {index} must be an activation, {name or 'it'!r} is {what}", cure)
         return self.values[name]
+
+    def keep(self, name: str, value: Value) -> None:
+        """From now on `name` is the same in another form.  The head has its own of a last Sigmoid."""
+        (self.inner if name in self.inner else self.values)[name] = value
 
     def numbers(self, node: OnnxNode, index: int, what: str) -> Rationals:
         """The same exactly: what floats say, and of a quantized constant each integer times its scale."""
@@ -140,7 +153,9 @@ class Builder:
     def is_activation(self, part: Part) -> bool:
         """Is the part exactly one integer tensor of at most 8 bits?"""
         kind = self.types[part.tensors[0]]
-        plain = len(part.tensors) == 1 and part.offset == ZERO and not part.relu and not part.moves
+        plain = (
+            part.curve is None and len(part.tensors) == 1 and part.offset == ZERO and not part.relu and not part.moves
+        )
         return plain and part.scales[0] == kind.scale and len(kind.scale) == 1 and kind.bits <= 8
 
     def is_wide(self, part: Part) -> bool:
@@ -194,7 +209,7 @@ class Builder:
         """The integer tensor of at most 8 bits a node computes with, or the reason why there is none."""
         name = node.input(index)
         value = self.settle(self.value(node, index), name)
-        self.values[name] = value
+        self.keep(name, value)
         part = value.parts[0]
         whole = all(self.is_activation(part) or self.is_wide(part) for part in value.parts)
         if whole and any(p.scales[0] != part.scales[0] for p in value.parts):
@@ -223,9 +238,7 @@ class Builder:
             return without_relu(part)
         at_source = self.types[part.tensors[0]].shape
         target = output if not part.moves else f"{output}/unmoved"
-        factors = tuple(zipped(lambda s, _: s / scale, s, ZERO) for s in part.scales)
-        offset = zipped(lambda o, _: o / scale, part.offset, ZERO)
-        op = _rounding(part, factors, offset, low, high, name)
+        op = _rounding(part, scale, low, high, name)
         tensor = self.emit(name, op, part.tensors, target, TensorType(at_source, low, high, (scale,)))
         for number, move in enumerate(part.moves, 1):
             target = output if number == len(part.moves) else f"{output}/unmoved{number}"
@@ -244,8 +257,12 @@ def without_relu(part: Part) -> Part:
     return replace(part, relu="", slope=ZERO)
 
 
-def _rounding(part: Part, factors: tuple[Rationals, ...], offset: Rationals, low: int, high: int, name: str) -> Op:
-    """What rounds a part to [low, high]; factors and offset are its scales in units of the result."""
+def _rounding(part: Part, scale: Fraction, low: int, high: int, name: str) -> Op:
+    """What rounds a part to integers times `scale`, in [low, high]."""
+    factors = tuple(zipped(lambda s, _: s / scale, s, ZERO) for s in part.scales)
+    offset = zipped(lambda o, _: o / scale, part.offset, ZERO)
+    if part.curve is not None:
+        return Function(part.curve, scale, low, high)
     slope = part.slope if low < 0 or min(part.slope) < 0 else ZERO  # what is below 0 anyway is 0
     if len(part.tensors) == 2:
         uniform = all(len(f) == 1 for f in (*factors, offset, slope))

@@ -12,8 +12,8 @@ from hwseg.ops import Conv2d, ConvTranspose2d, shape
 from hwseg.quant.read.attributes import attributes
 from hwseg.quant.read.builder import Builder
 from hwseg.quant.read.instead import FLOATS, all_floats
+from hwseg.quant.read.kernels import centred, require_divided
 from hwseg.quant.read.onnx_file import EXPORT, MAX_ELEMENTS, OnnxNode
-from hwseg.quant.read.sizes import UnfitSizeError
 from hwseg.quant.read.values import ZERO, Part, Rationals, Value, rationals, zipped
 from hwseg.quant.read.wide import operand
 
@@ -25,36 +25,19 @@ TRANSPOSED = (
 
 
 def convolution(b: Builder, node: OnnxNode) -> None:
-    """Conv: 1x1, 3x3 or 5x5, stride 1 or 2, or 7x7 of stride 2; of any groups, padded to the size of its input."""
-    kernel, weights, scale = _weights(b, node, transposed=False)
-    rule = f"kernel must be 1x1, 3x3, 5x5, or 7x7 with stride 2, not {kernel}x{kernel}"
-    require(kernel in (1, 3, 5, 7), node.name, rule, "use 3x3, twice for 5x5 or three times for 7x7")
-    found = attributes(
-        node, kernel_shape=[(kernel,) * 2], pads=tuple, strides=[(1, 1), (2, 2)], dilations=[(1, 1)], group=int,
-        auto_pad=["NOTSET"],
-    )  # fmt: skip
-    pads, wanted = found.get("pads", (0, 0, 0, 0)), (kernel // 2,) * 4
-    cure = f"use padding={kernel // 2}"
-    require(
-        pads == wanted,
-        node.name,
-        f"padding of a {kernel}x{kernel} kernel must be {list(wanted)}, not {list(pads)[:8]}",
-        cure,
-    )
-    op = Conv2d(kernel, len(weights), found.get("strides", (1, 1))[0], found.get("group", 1))
-    require(kernel != 7 or op.stride == 2, node.name, f"{rule}, stride 1", "use 3x3, three times, or stride 2")
+    """Conv: of stride 1 or 2 and any groups, whose result is as large as its input, or half of it, with near taps."""
+    weights, scale = _weights(b, node, transposed=False)
     height, width, _ = b.value(node).shape
-    if height % op.fold or width % op.fold:
-        rule = (
-            f"a {kernel}x{kernel} kernel of stride {op.stride} wants maps that {op.fold} divides, not {height}x{width}"
-        )
-        raise UnfitSizeError(node.name, rule, "use kernels of 3x3")
+    weights, stride, taps = centred(node, weights, (height, width))
+    op = Conv2d(weights.shape[2], len(weights), stride, node.attributes.get("group", 1), taps=taps)
+    require_divided(node, op.kernel, stride, op.fold, (height, width))
     _accumulate(b, node, op, weights, scale)
 
 
 def transposed_convolution(b: Builder, node: OnnxNode) -> None:
     """ConvTranspose: stride 2, to twice the size, each pixel from 3x3 neighbouring ones."""
-    kernel, weights, scale = _weights(b, node, transposed=True)
+    weights, scale = _weights(b, node, transposed=True)
+    kernel = weights.shape[2]
     found = attributes(
         node, kernel_shape=[(kernel, kernel)], pads=tuple, strides=tuple, dilations=[(1, 1)], group=[1],
         output_padding=[(0, 0), (1, 1)], auto_pad=["NOTSET"],
@@ -73,8 +56,8 @@ def transposed_convolution(b: Builder, node: OnnxNode) -> None:
     _accumulate(b, node, op, weights, scale)
 
 
-def _weights(b: Builder, node: OnnxNode, transposed: bool) -> tuple[int, np.ndarray, Rationals]:
-    """Kernel size, int8 weights [out, in, kernel row, kernel column] and their scale per output channel."""
+def _weights(b: Builder, node: OnnxNode, transposed: bool) -> tuple[np.ndarray, Rationals]:
+    """int8 weights [out, in, kernel row, kernel column] and their scale per output channel."""
     name = node.input(1)
     group = node.attributes.get("group", 1)
     require(group == 1 or not transposed, node.name, f"groups must be 1, not {group}", "use a dense convolution")
@@ -91,9 +74,8 @@ def _weights(b: Builder, node: OnnxNode, transposed: bool) -> tuple[int, np.ndar
     scale = scale.reshape((1,) * (4 - scale.ndim) + scale.shape)
     if transposed:
         q, scale = q.swapaxes(0, 1), scale.swapaxes(0, 1)
-    require(
-        q.shape[2] == q.shape[3], node.name, f"kernel must be square, is {q.shape[2]}x{q.shape[3]}", "use 3x3 or 1x1"
-    )
+    square = q.shape[2] == q.shape[3] or not transposed
+    require(square, node.name, f"kernel must be square, is {q.shape[2]}x{q.shape[3]}", "use 2x2")
     per_channel = scale.shape[1:] == (1, 1, 1)
     require(
         per_channel, node.name, "weight scales may differ per output channel only", "set scaling_per_output_channel"
@@ -105,7 +87,7 @@ def _weights(b: Builder, node: OnnxNode, transposed: bool) -> tuple[int, np.ndar
         f"weights must have at most 8 bits, reach {max(int(q.max()), -int(q.min()))}",
         "use 2 to 8 bits",
     )
-    return q.shape[2], np.ascontiguousarray(_dense(node, q, group), np.int8), rationals(scale)
+    return np.ascontiguousarray(_dense(node, q, group), np.int8), rationals(scale)
 
 
 def _dense(node: OnnxNode, q: np.ndarray, groups: object) -> np.ndarray:

@@ -42,8 +42,7 @@ def comparison(b: Builder, node: OnnxNode) -> None:
 def final(b: Builder, node: OnnxNode) -> None:
     """Sigmoid, Softmax or ArgMax over channels: the head's activation, in any order of axes."""
     value = b.ordered(node)
-    if value.activation != "none":
-        b.value(node)  # says why not
+    value = value if value.activation == "none" else b.value(node)  # or says why not
     if node.op == "Sigmoid":
         attributes(node)
         b.values[node.outputs[0]] = replace(value, activation="sigmoid")
@@ -79,7 +78,7 @@ def head_of(b: Builder, output: str) -> Head:
     part = settled.parts[0]
     if part.split:
         part = joined(b, part, f"{output}/sum")
-    plain = len(settled.parts) == 1 and len(part.tensors) == 1 and not part.relu and not part.moves
+    plain = len(settled.parts) == len(part.tensors) == 1 and not part.relu and not part.moves and part.curve is None
     require(plain, output, "the output must be a quantized tensor or a convolution's", "put a QuantIdentity at the end")
     largest = max(abs(number) for number in (*part.scales[0], *part.offset))
     require(largest < 1 << 128, output, "scale and offset must fit float32", "check the constants before the output")

@@ -8,7 +8,7 @@ _STATISTICS = "it needs statistics of the whole map while the network runs"
 _NORMALIZE = f"use BatchNorm2d: {_STATISTICS}"
 _POOLED = f"leave squeeze-and-excitation and global pooling out: {_STATISTICS}"
 _RELU = "use ReLU, and train the network on"
-_PRODUCT = "use Conv2d with a kernel of 1x1, which is a product of channels with constants; leave attention out"
+_PRODUCT = "use Conv2d with a kernel of 1x1, or Mul for the gate of an attention gate; leave attention of pixels out"
 _QDQ = "quantize with quant_format=QuantFormat.QDQ"
 _BIPOLAR = "use a quantizer of 2 bits, narrow and signed: -1, 0 and 1"
 RESHAPED = "change shapes and the order of axes at the network's end only"
@@ -19,10 +19,7 @@ INSTEAD: Mapping[str, str] = {
          "RMSNormalization", "LpNormalization"), _NORMALIZE
     ),
     **dict.fromkeys(("GlobalAveragePool", "GlobalMaxPool", "ReduceMean", "ReduceMax", "ReduceSum"), _POOLED),
-    **dict.fromkeys(
-        ("Elu", "Selu", "Celu", "Gelu", "HardSwish", "Swish", "Mish", "HardSigmoid", "Tanh",
-         "Erf", "Softplus", "ThresholdedRelu"), _RELU
-    ),
+    **dict.fromkeys(("ThresholdedRelu", "Softsign", "Shrink"), _RELU),
     **dict.fromkeys(("MatMul", "Gemm", "Einsum", "Attention"), _PRODUCT),
     **dict.fromkeys(
         ("QLinearConv", "QLinearMatMul", "QLinearAdd", "QLinearConcat", "QLinearSigmoid", "QLinearMul",
@@ -32,10 +29,9 @@ INSTEAD: Mapping[str, str] = {
     "Trunc": "use Quant, which rounds",
     "FloatQuant": "use integers: Quant",
     **dict.fromkeys(
-        ("DepthToSpace", "GridSample", "MaxUnpool"),
+        ("GridSample", "MaxUnpool"),
         "use ConvTranspose2d(2, stride=2), or nearest or bilinear upsampling",
     ),
-    "SpaceToDepth": "use a convolution of stride 2",
     "LpPool": "use AvgPool2d(2) or MaxPool2d(2)",
     "Split": "use a convolution for each part",
     "DeformConv": "use Conv2d",

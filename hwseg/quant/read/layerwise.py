@@ -17,8 +17,9 @@ from fractions import Fraction
 import numpy as np
 
 from hwseg import golden
+from hwseg.curves import approximate, enclosed
 from hwseg.ir import AXES, Graph, Head
-from hwseg.ops import Add, Concat, MaxPool2d, PRelu, Requantize, Upsample2d
+from hwseg.ops import Add, Concat, Function, MaxPool2d, PRelu, Requantize, Upsample2d
 from hwseg.quant.read.values import ZERO, Part, Value
 
 Context = Mapping[str, np.ndarray]
@@ -28,6 +29,9 @@ ULPS = 2.0**-21
 """Of a number's terms: what some roundings of float32 make of their sum."""
 SUM_ULPS = 2.0**-18
 """Of the largest sum that a layer may have: likewise, for a sum of thousands of terms."""
+
+CURVE_ULPS = 2.0**-16
+"""Of the largest number of a function, before its quantizer."""
 
 Place = tuple[np.ndarray, ...]
 """Channel, row and column of some elements."""
@@ -129,8 +133,10 @@ class Layerwise:
         """The exact numbers that were rounded to some elements of a tensor, and the size of their terms."""
         node = self.graph.producer.get(name)
         op = node.op if node is not None else None
-        if node is None or not isinstance(op, Requantize | PRelu | Add | Upsample2d | MaxPool2d | Concat):
+        if node is None or not isinstance(op, Requantize | PRelu | Function | Add | Upsample2d | MaxPool2d | Concat):
             return self._integers(self.exact[name][at])
+        if isinstance(op, Function):
+            return self._curve(op, self.seen[node.inputs[0]][at].tolist(), at[0].tolist())
         if isinstance(op, Requantize | PRelu | Add):
             return self._sums(op, [self.seen[x][at].tolist() for x in node.inputs], at[0].tolist())
         if isinstance(op, Upsample2d):
@@ -165,6 +171,13 @@ class Layerwise:
         return numbers, np.zeros(len(n))
 
     @staticmethod
+    def _curve(op: Function, inputs: list[int], channels: list[int]) -> tuple[np.ndarray, np.ndarray]:
+        """Numbers of a function, to fifty digits."""
+        numbers = np.empty(len(inputs), object)
+        numbers[:] = [enclosed(op.curve, x * op.unit, c)[0] / op.scale for x, c in zip(inputs, channels, strict=True)]
+        return numbers, np.array([abs(float_of(n)) for n in numbers])
+
+    @staticmethod
     def _sums(
         op: Requantize | PRelu | Add, inputs: list[list[int]], channels: list[int]
     ) -> tuple[np.ndarray, np.ndarray]:
@@ -187,6 +200,10 @@ class Layerwise:
         """Half a step is another integer, unless float32 cannot hold it."""
         tensors = {name: self.seen[name].transpose(1, 2, 0) for name in part.tensors}
         expected = part_values(part, tensors).transpose(2, 0, 1)
+        if part.curve is not None:
+            room = np.full((part.shape[2], 1, 1), CURVE_ULPS * max(1.0, float(np.abs(expected).max())))
+            wrong = ~(np.abs(found - expected) < room)
+            return Own(int(wrong.sum()), float("inf") if wrong.any() else 0.0)
         room = np.maximum(_steps(part) / 2, SUM_ULPS * float_of(magnitude(self.graph, part)))[:, None, None]
         with np.errstate(invalid="ignore", over="ignore"):
             same = found == expected.astype(np.float32)
@@ -231,7 +248,7 @@ class Layerwise:
 def is_activation(graph: Graph, part: Part) -> bool:
     """Is the part one tensor of at most 8 bits, and nothing more?"""
     kind = graph.types.get(part.tensors[0])
-    if kind is None or len(part.tensors) > 1 or part.moves or (part.relu and kind.low < 0):
+    if kind is None or part.curve is not None or len(part.tensors) > 1 or part.moves or (part.relu and kind.low < 0):
         return False
     return part.offset == ZERO and part.scales[0] == kind.scale and len(kind.scale) == 1 and kind.bits <= 8
 
@@ -256,11 +273,20 @@ def _steps(part: Part) -> np.ndarray:
 
 def part_values(part: Part, tensors: Mapping[str, np.ndarray]) -> np.ndarray:
     """The real numbers [H, W, C] of a part, in float64."""
+    if part.curve is not None:
+        q = tensors[part.tensors[0]]
+        planes = [approximate(part.curve, q[:, :, c], c) for c in range(q.shape[2])]
+        return moved(part, np.stack(planes, axis=2))
     x = np.array([float_of(o) for o in part.offset])
     for tensor, scale in zip(part.tensors, part.scales, strict=True):
         x = x + tensors[tensor] * np.array([float_of(s) for s in scale])
     if part.relu:
         x = np.where(x >= 0, x, x * np.array([float_of(a) for a in part.slope]))
+    return moved(part, x)
+
+
+def moved(part: Part, x: np.ndarray) -> np.ndarray:
+    """Numbers [H, W, C] behind the poolings and enlargings of a part."""
     for move in part.moves:
         x = _maxima(x, move.op) if isinstance(move.op, MaxPool2d) else x.repeat(2, 0).repeat(2, 1)
     return x

@@ -29,7 +29,7 @@ ANY_ORDER = (
 """Their rules know the axes of what they read, or do not care."""
 EACH_NUMBER = (
     "Relu", "LeakyRelu", "PRelu", "Add", "Sub", "Mul", "Div", "Tanh", "Elu", "Selu", "Gelu", "HardSwish", "HardSigmoid",
-    "Erf", "Softplus", "Max", "Min",
+    "Erf", "Softplus", "Celu", "Swish", "Mish", "Max", "Min",
 )  # fmt: skip
 """Of every number by itself; constants are of one channel, or of all."""
 TRANSPOSED = "put Transpose nodes around it, as qonnx-to-channels-last does"

@@ -20,7 +20,7 @@ import numpy as np
 
 from hwseg.errors import HwsegError, require
 from hwseg.ir import Graph, Node
-from hwseg.quant.read.addition import addition
+from hwseg.quant.read.addition import addition, subtraction
 from hwseg.quant.read.affine import batch_normalization, scaling
 from hwseg.quant.read.attributes import attributes
 from hwseg.quant.read.axes import lengths
@@ -29,13 +29,16 @@ from hwseg.quant.read.concatenation import concatenation
 from hwseg.quant.read.convolution import convolution, transposed_convolution
 from hwseg.quant.read.enlarging import enlarging
 from hwseg.quant.read.fold import folded
+from hwseg.quant.read.functions import FUNCTIONS, function, inside
 from hwseg.quant.read.head import comparison, final, head_of
 from hwseg.quant.read.instead import FLOATS, all_floats, instead_of
 from hwseg.quant.read.layout import in_order
 from hwseg.quant.read.onnx_file import OnnxFile, OnnxNode, read
 from hwseg.quant.read.pooling import average_pooling, max_pooling
+from hwseg.quant.read.products import product
 from hwseg.quant.read.quantize_linear import clip, dequantize_linear, quantize_linear
 from hwseg.quant.read.requantization import requantization
+from hwseg.quant.read.shuffling import depth_to_space, space_to_depth
 from hwseg.quant.read.sizes import UnfitSizeError, nearest_sizes
 from hwseg.quant.read.slopes import leaky_relu, p_relu, relu
 from hwseg.quant.read.tail import cast, flatten, reshape, squeeze, transpose, unsqueeze
@@ -59,8 +62,8 @@ RULES: Mapping[str, Callable[[Builder, OnnxNode], None]] = {
     "Upsample": enlarging,
     "Concat": concatenation,
     "Add": addition,
-    "Sub": scaling,
-    "Mul": scaling,
+    "Sub": subtraction,
+    "Mul": product,
     "Div": scaling,
     "Identity": identity,
     "Dropout": identity,
@@ -70,12 +73,15 @@ RULES: Mapping[str, Callable[[Builder, OnnxNode], None]] = {
     "Sigmoid": final,
     "Softmax": final,
     "ArgMax": final,
+    "DepthToSpace": depth_to_space,
+    "SpaceToDepth": space_to_depth,
     "Transpose": transpose,
     "Reshape": reshape,
     "Flatten": flatten,
     "Squeeze": squeeze,
     "Unsqueeze": unsqueeze,
     "Cast": cast,
+    **dict.fromkeys(FUNCTIONS, function),
 }
 """What each ONNX operation means.  A module has the same stem here, in `hwseg.golden` and in `hwseg.compile.lower`."""
 
@@ -110,7 +116,7 @@ def _fits(file: OnnxFile, height: int, width: int) -> bool:
 
 def _graph(file: OnnxFile) -> tuple[Graph, dict[str, Value]]:
     """What `load_with_origins` gives, of a checked file."""
-    builder = Builder(file)
+    builder = Builder(file, inside)
     for node in file.nodes:
         if _fold(builder, node):
             continue
@@ -131,7 +137,19 @@ def _graph(file: OnnxFile) -> tuple[Graph, dict[str, Value]]:
     kept = {file.input} | {node.output for node in nodes}
     types = {name: kind for name, kind in builder.types.items() if name in kept}
     name, metadata = os.fsencode(file.path.stem).decode("utf-8", "replace"), dict(file.metadata)
-    return Graph(name, file.input, nodes, types, head, metadata, builder.input_quantizer), builder.values
+    values = _origins(builder, file.output)
+    return Graph(name, file.input, nodes, types, head, metadata, builder.input_quantizer), values
+
+
+def _origins(b: Builder, output: str) -> dict[str, Value]:
+    """What every tensor is; a Sigmoid that is not the last one, what it is within the network."""
+    found = dict(b.values)
+    for name, value in b.values.items():
+        if value.activation == "sigmoid" and name != output and value.parts != b.values[output].parts:
+            del found[name]
+            if name in b.inner or value.rounding is None:
+                found[name] = replace(b.inner.get(name) or b.inside(b, name, value), axes=value.axes)
+    return found
 
 
 def _fold(b: Builder, node: OnnxNode) -> bool:

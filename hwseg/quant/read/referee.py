@@ -164,6 +164,8 @@ def is_exact(graph: Graph, origins: Mapping[str, Value]) -> bool:
     """Can float32 hold every intermediate value: scales are powers of two in its range, and sums fit 24 bits?"""
     for value in origins.values():
         for part in value.parts:
+            if part.curve is not None:
+                return False
             numbers = [
                 n * s for values in (*part.scales, part.offset) for n in values for s in (Fraction(1), *part.slope)
             ]

@@ -45,7 +45,13 @@ def _factor(file: OnnxFile) -> int:
         reached = max((depth[name] for name in node.inputs if name in depth), default=None)
         if reached is not None:
             depth.update((output, reached + down - up) for output in node.outputs)
-            # Kernels of 5x5 and 7x7 read two by two and four by four pixels as one.
-            shape = node.attributes.get("kernel_shape") if node.op == "Conv" else None
-            halved.append(reached + (1 if shape == (5, 5) else 2 if shape == (7, 7) else 0))
+            if node.op == "Conv":
+                gaps = node.attributes.get("dilations", (1, 1))
+                halved.append(reached + _halvings(node.attributes.get("kernel_shape", ()), gaps))
     return 1 << min(max(*depth.values(), *halved), 20)
+
+
+def _halvings(kernel: tuple[int, ...], gaps: tuple[int, ...]) -> int:
+    """Kernels beyond 3x3 read two by two pixels as one, beyond 5x5 four by four."""
+    extent = max(((n - 1) * gap + 1 for n, gap in zip(kernel, gaps, strict=False)), default=1)
+    return 0 if extent <= 3 else 1 if extent <= 5 else 2

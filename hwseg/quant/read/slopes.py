@@ -7,6 +7,7 @@ from fractions import Fraction
 
 import numpy as np
 
+from hwseg.curves import Curve
 from hwseg.errors import require
 from hwseg.ops import MaxPool2d
 from hwseg.quant.read.attributes import attributes
@@ -58,6 +59,8 @@ def _rectified(part: Part, name: str, slope: Rationals) -> Part:
         pooled = any(isinstance(move.op, MaxPool2d) for move in part.moves)
         cure = "quantize before it, or put the pooling behind it"
         require(not pooled, name, "a slope below 0 cannot follow pooling without a quantizer", cure)
+    if part.curve is not None:
+        return replace(part, curve=Curve("slope", (part.curve,), slope))
     if not part.relu:
         return replace(part, relu=name, slope=slope)
     return replace(part, slope=zipped(lambda s, t: s * t if s > 0 else s, part.slope, slope))

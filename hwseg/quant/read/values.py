@@ -14,6 +14,7 @@ from fractions import Fraction
 
 import numpy as np
 
+from hwseg.curves import Curve, number
 from hwseg.ir import AXES, Axes, Rounding
 from hwseg.ops import MaxPool2d, Shape, Upsample2d
 
@@ -43,6 +44,8 @@ class Part:
     """Name of the Relu, LeakyRelu or PRelu node, if there was one."""
     slope: Rationals = ZERO
     """What it multiplies numbers below 0 with."""
+    curve: Curve | None = None
+    """Then it is moves(curve(tensors[0])), and scales, offset and relu say nothing."""
     moves: tuple[Move, ...] = ()
     split: bool = False
     """The tensors are one activation of 9 bits: what 8 of them hold, and the rest (`hwseg.quant.read.wide`)."""
@@ -54,13 +57,15 @@ class Part:
 
     def affine(self, factor: Rationals, addend: Rationals) -> Part:
         """factor * self + addend, for a part without ReLU."""
+        if self.curve is not None:
+            return replace(self, curve=self.curve * number(*factor) + number(*addend))
         scales = tuple(zipped(lambda s, f: s * f, scale, factor) for scale in self.scales)
         moved = zipped(lambda o, f: o * f, self.offset, factor)
         return replace(self, scales=scales, offset=zipped(lambda o, a: o + a, moved, addend))
 
     def digits(self) -> int:
         """Length of the longest numerator or denominator."""
-        numbers = [number for values in (*self.scales, self.offset, self.slope) for number in values]
+        numbers = [n for values in (*self.scales, self.offset, self.slope) for n in values]
         return max(max(n.numerator.bit_length(), n.denominator.bit_length()) for n in numbers)
 
 

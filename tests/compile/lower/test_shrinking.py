@@ -13,7 +13,8 @@ from hwseg.ops import Conv2d
 from hwseg.rtl.config import parse_array
 from tests.compile.proof import compiled, differences
 
-LARGE = [(5, 1), (5, 2), (7, 2)]
+ENDING = [(5, 1), (5, 2), (7, 2)]
+LARGE = [*ENDING, (7, 1), (9, 1)]
 SIZES = [(4, 4, 1), (8, 20, 3), (12, 36, 9)]
 
 
@@ -30,7 +31,7 @@ def test_large_kernels(array: str, kernel: int, stride: int) -> None:
         assert differences(compiled(b.graph(b.nodes[-1].output), parse_array(array)), "random") == {}
 
 
-@pytest.mark.parametrize(("kernel", "stride"), LARGE)
+@pytest.mark.parametrize(("kernel", "stride"), ENDING)
 def test_sums_at_the_end(kernel: int, stride: int) -> None:
     for out in (1, 11):
         b = GraphBuilder(8, 12, 2, seed=out)
@@ -46,7 +47,7 @@ def test_operands_of_different_signs() -> None:
     assert differences(compiled(graph, parse_array("8x4x4"))) == {}
 
 
-@pytest.mark.parametrize(("kernel", "stride", "fold"), [(5, 1, 2), (5, 2, 2), (7, 2, 4)])
+@pytest.mark.parametrize(("kernel", "stride", "fold"), [(5, 1, 2), (5, 2, 2), (7, 2, 4), (7, 1, 4), (9, 1, 4)])
 def test_every_weight_has_one_place_in_each_phase(kernel: int, stride: int, fold: int) -> None:
     op, weights = Conv2d(kernel, 1, stride), np.arange(1, 1 + 2 * kernel**2).reshape(1, 2, kernel, kernel) % 127 + 1
     assert op.fold == fold
@@ -68,6 +69,23 @@ def test_macs_are_the_models() -> None:
     assert [(layer.op, layer.macs) for layer in network.layers] == [
         ("fold", 0), ("fold", 0), ("conv7x7/2", 4 * 8 * 4 * 3 * 49),
     ]  # fmt: skip
+
+
+def test_sixteen_phases_want_a_quantizer() -> None:
+    b = GraphBuilder(8, 16, 3, seed=0)
+    with pytest.raises(HwsegError, match="must not end the network; put a quantizer after it"):
+        lower(b.graph(b.sums("image", 4, 7, 1)))
+
+
+def test_a_dilated_kernel_leaves_tiles_of_zeros_out() -> None:
+    """Of dilation 2, each phase reads the pixels of its own parity alone: a plain 3x3 for each of four."""
+    op = Conv2d(5, 8, taps=9)
+    weights = np.zeros((8, 8, 5, 5), np.int8)
+    weights[:, :, ::2, ::2] = 1
+    for number, phase in enumerate(np.ndindex(2, 2)):
+        used = np.any(window(op, weights, [8], phase).reshape(8, 4, 8, 9), axis=(0, 2, 3))
+        assert used.tolist() == [i == number for i in range(4)]
+    assert op.macs((6, 10, 8)) == 6 * 10 * 8 * 8 * 9
 
 
 def test_sizes_that_do_not_divide_are_refused() -> None:

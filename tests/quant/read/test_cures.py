@@ -71,10 +71,18 @@ CURES = {
         lambda n, x: head(n, pool(n, pool(n, x, 3, pads=[1, 1, 1, 1]))),
     ),
     "MaxPool 5x5": Cure("use MaxPool2d(2)", lambda n, x: head(n, pool(n, x, 5)), lambda n, x: head(n, pool(n, x))),
-    "a 7x7 kernel of stride 1": Cure(
-        "use 3x3, three times, or stride 2",
-        lambda n, x: conv(n, x, 2, 7),
-        lambda n, x: conv(n, x, 2, 7, strides=[2, 2]),
+    "an 11x11 kernel": Cure(
+        "use 3x3 kernels, more than one, or a dilation of 1, 2 or 4",
+        lambda n, x: conv(n, x, 2, 11),
+        lambda n, x: conv(n, n.quant(conv(n, x, 2, dilations=[4, 4], pads=[4] * 4)), 2),
+    ),
+    "a dilation without its padding": Cure(
+        "use padding=2",
+        lambda n, x: conv(n, x, 2, dilations=[2, 2]),
+        lambda n, x: conv(n, x, 2, dilations=[2, 2], pads=[2] * 4),
+    ),
+    "an even kernel": Cure(
+        "use kernels of odd size", lambda n, x: conv(n, x, 2, 2, pads=[0] * 4), lambda n, x: conv(n, x, 2, 3)
     ),
     "MaxPool of stride 1": Cure(
         "use MaxPool2d(2)", lambda n, x: head(n, pool(n, x, strides=[1, 1])), lambda n, x: head(n, pool(n, x))
@@ -126,9 +134,6 @@ CURES = {
     "groups of a transposed convolution": Cure(
         "use a dense convolution", lambda n, x: transposed(n, x, group=2), lambda n, x: transposed(n, x)
     ),
-    "dilation": Cure(
-        "use a convolution without dilation", lambda n, x: conv(n, x, dilations=[2, 2]), lambda n, x: conv(n, x)
-    ),
     "stride 3": Cure(
         "use stride 1 or 2", lambda n, x: conv(n, x, strides=[3, 3]), lambda n, x: conv(n, x, strides=[2, 2])
     ),
@@ -136,7 +141,6 @@ CURES = {
         "give the padding as numbers", lambda n, x: conv(n, x, auto_pad="SAME_UPPER"), lambda n, x: conv(n, x)
     ),
     "no padding": Cure("use padding=1", lambda n, x: conv(n, x, pads=[0, 0, 0, 0]), lambda n, x: conv(n, x)),
-    "9x9": Cure("use 3x3", lambda n, x: conv(n, x, kernel=9), lambda n, x: conv(n, x)),
     "an attribute": Cure("leave it out", lambda n, x: conv(n, x, colour=1), lambda n, x: conv(n, x)),
     "rounding": Cure(
         "round half to even (ROUND)",
@@ -252,10 +256,10 @@ CURES = {
         lambda n, x: n.quant(n.node("Add", n.quant(conv(n, x)), n.quant("x", 2**-6))),
         lambda n, x: n.quant(n.node("Add", n.quant(conv(n, x)), x)),
     ),
-    "an operation behind the sigmoid": Cure(
-        "end the model with Sigmoid",
-        lambda n, x: n.node("Relu", n.node("Sigmoid", conv(n, x, 1))),
-        lambda n, x: n.node("Sigmoid", conv(n, x, 1)),
+    "an operation behind the softmax": Cure(
+        "end the model with Softmax",
+        lambda n, x: n.node("Relu", n.node("Softmax", conv(n, x), axis=1)),
+        lambda n, x: n.node("Softmax", conv(n, x), axis=1),
     ),
     "softmax over rows": Cure(
         "use dim=1",
@@ -266,11 +270,6 @@ CURES = {
         "write x > c",
         lambda n, x: n.node("Greater", const(n, 0.5), conv(n, x, 1)),
         lambda n, x: n.node("Greater", conv(n, x, 1), const(n, 0.5)),
-    ),
-    "a product of maps": Cure(
-        "use Add, or one constant operand",
-        lambda n, x: n.quant(n.node("Mul", n.quant(conv(n, x)), n.quant(conv(n, x)))),
-        lambda n, x: n.quant(n.node("Add", n.quant(conv(n, x)), n.quant(conv(n, x)))),
     ),
     "a hundred factors": Cure(
         "put a quantizer between them",

@@ -34,7 +34,7 @@ def test_no_answer_is_a_list_of_all(op: str) -> None:
         ("LayerNormalization", "use BatchNorm2d"),
         ("MatMul", "use Conv2d with a kernel of 1x1"),
         ("GlobalAveragePool", "leave squeeze-and-excitation"),
-        ("Elu", "use ReLU"),
+        ("ThresholdedRelu", "use ReLU"),
         ("NoSuchThing", "docs/models.md says which there are"),
     ],
 )

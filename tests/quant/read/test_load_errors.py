@@ -147,8 +147,8 @@ def convolution(change: Callable[[Net, str], str]) -> Callable[[Path], HwsegErro
 
 NODES = {
     "operation": (
-        lambda n, x: n.node("Gelu", n.conv(x, 2, 3), name="g"),
-        "g: operation Gelu is not supported; use ReLU",
+        lambda n, x: n.node("LpPool", n.conv(x, 2, 3), name="g"),
+        "g: operation LpPool is not supported; use AvgPool2d(2)",
     ),
     "domain": (lambda n, x: n.node("Conv", x, name="g", domain="my"), "g: operation my.Conv is not supported"),
     "average": (lambda n, x: n.node("GlobalAveragePool", x, name="a"), "operation GlobalAveragePool is"),
@@ -170,19 +170,28 @@ NODES = {
     ),
     "dilation": (
         lambda n, x: n.conv(x, 2, 2, dilations=[2, 2]),
-        "conv: attribute dilations of Conv must be (1, 1), not (2, 2); use a convolution without dilation",
+        "conv: padding of a 3x3 kernel of dilation 2 must be [2, 2, 2, 2], not [1, 1, 1, 1]; use padding=2",
+    ),
+    "far dilation": (
+        lambda n, x: n.conv(x, 2, 2, dilations=[6, 6], pads=[6] * 4),
+        "conv: a 3x3 kernel of dilation 6 with padding [6, 6, 6, 6] reads pixels up to 6 away, at most 4 with stride "
+        "1; use 3x3 kernels, more than one, or a dilation of 1, 2 or 4",
+    ),
+    "no dilation": (lambda n, x: n.conv(x, 2, 2, dilations=[0, 1]), "dilations must be two, are [0, 1]"),
+    "an even kernel": (
+        lambda n, x: n.conv(x, 2, 2, 2, pads=[0] * 4),
+        "conv: a 2x2 kernel with padding [0, 0, 0, 0] must make a map of its input's size, or half of it; use kernels "
+        "of odd size",
     ),
     "no padding": (
         lambda n, x: n.conv(x, 2, 2, pads=[0, 0, 0, 0]),
         "conv: padding of a 3x3 kernel must be [1, 1, 1, 1], not [0, 0, 0, 0]; use padding=1",
     ),
     "one-sided padding": (lambda n, x: n.conv(x, 2, 2, pads=[0, 0, 1, 1]), "not [0, 0, 1, 1]; use padding=1"),
+    "padding below 0": (lambda n, x: n.conv(x, 2, 2, pads=[-1, 1, 3, 1]), "not [-1, 1, 3, 1]; use padding=1"),
     "automatic padding": (lambda n, x: n.conv(x, 2, 2, auto_pad="SAME_UPPER"), "auto_pad of Conv must be NOTSET"),
-    "kernel": (lambda n, x: n.conv(x, 2, 2, 9), "conv: kernel must be 1x1, 3x3, 5x5, or 7x7 with stride 2, not 9x9"),
-    "7x7 of stride 1": (
-        lambda n, x: n.conv(x, 2, 2, 7),
-        "conv: kernel must be 1x1, 3x3, 5x5, or 7x7 with stride 2, not 7x7, stride 1; use 3x3, three",
-    ),
+    "kernel": (lambda n, x: n.conv(x, 2, 2, 11), "conv: a 11x11 kernel with padding [5, 5, 5, 5] reads pixels up to 5"),
+    "9x9 of stride 2": (lambda n, x: n.conv(x, 2, 2, 9, strides=[2, 2]), "up to 4 away, at most 3 with stride 2"),
     "maxima of 3x3 without padding": (
         lambda n, x: n.node("MaxPool", x, name="p", kernel_shape=[3, 3], strides=[2, 2]),
         "p: pooling 3x3 must have padding 1; use MaxPool2d(3, 2, 1), or MaxPool2d(2)",
@@ -191,7 +200,7 @@ NODES = {
         lambda n, x: n.node("MaxPool", x, name="p", kernel_shape=[3, 3], strides=[2, 2], pads=[1] * 4, ceil_mode=1),
         "p: attribute ceil_mode of MaxPool must be 0, not 1; use MaxPool2d(2), or MaxPool2d(3, 2, 1)",
     ),
-    "uneven kernel": (lambda n, x: n.conv(x, 2, 2, weights=n.weights("w", (2, 2, 3, 1))), "must be square, is 3x1"),
+    "uneven kernel": (lambda n, x: n.conv(x, 2, 2, weights=n.weights("w", (2, 2, 3, 1))), "attribute kernel_shape of"),
     "stride": (lambda n, x: n.conv(x, 2, 2, strides=[3, 3]), "strides of Conv must be (1, 1) or (2, 2), not (3, 3)"),
     "uneven stride": (lambda n, x: n.conv(x, 2, 2, strides=[1, 2]), "not (1, 2)"),
     "attribute": (lambda n, x: n.conv(x, 2, 2, colour=1), "conv: attribute colour of Conv is not supported"),
@@ -268,7 +277,7 @@ NODES = {
         lambda n, x: n.quant(n.node("Add", x, n.quant(n.conv(x, 2, 1)), name="add")),
         "add: both operands must have one shape, have (8, 8, 2) and (8, 8, 1)",
     ),
-    "product": (lambda n, x: n.node("Mul", x, x, name="m"), "m: Mul of two activations is not supported"),
+    "quotient": (lambda n, x: n.node("Div", x, x, name="m"), "m: Div of two activations is not supported"),
     "overlapping pool": (
         lambda n, x: n.node("MaxPool", x, name="p", kernel_shape=[3, 3], strides=[2, 2]),
         "p: pooling 3x3 must have padding 1",
@@ -349,8 +358,8 @@ NODES = {
         "t: stride of a transposed convolution must be 2, not [1, 1]",
     ),
     "after the end": (
-        lambda n, x: n.node("Relu", n.node("Sigmoid", n.conv(x, 2, 2)), name="r"),
-        "r: nothing may follow the final Sigmoid; end the model with Sigmoid",
+        lambda n, x: n.node("Relu", n.node("Softmax", n.conv(x, 2, 2), axis=1), name="r"),
+        "r: nothing may follow the final Softmax; end the model with Softmax",
     ),
     "softmax over rows": (
         lambda n, x: n.node("Softmax", n.conv(x, 2, 2), name="s", axis=2),

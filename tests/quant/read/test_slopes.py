@@ -76,7 +76,7 @@ def transposed(net: Net, x: str) -> str:
 
 
 def by_channel(net: Net, x: str) -> str:
-    return net.node("Mul", x, net.const("factors", np.reshape([0.75, 0.5, 1, 2, 0.3], (1, 5, 1, 1))))
+    return net.node("Mul", x, net.const(f"factors{len(net.nodes)}", np.reshape([0.75, 0.5, 1, 2, 0.3], (1, 5, 1, 1))))
 
 
 READERS: dict[str, Callable[[Net, str, list[float]], str]] = {

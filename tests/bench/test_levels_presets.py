@@ -1,0 +1,18 @@
+"""The netlist rule on every array that has a name: minutes each, so not in `make proofs`."""
+
+from __future__ import annotations
+
+import pytest
+
+from hwseg.rtl.config import PRESETS
+from hwseg.toolchain import yosys
+from tests.bench.test_levels import FOUND, packaged
+
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(yosys.version() is None, reason="needs pyosys (extra synth)")]
+
+
+@pytest.mark.parametrize("array", ["8x2x2", "16x8x8", *sorted(PRESETS)])
+def test_no_array_has_deeper_paths(array, tmp_path):
+    found = packaged(array, tmp_path)
+    print(found)
+    assert found.deepest <= FOUND["deepest"], str(found.worst[0])
