@@ -250,9 +250,6 @@ def _arithmetic(e: Executor, node: onnx.NodeProto) -> Value:
     """Of two maps, or a map and constants that stand for every pixel."""
     values = [e.value(node.input[index]) for index in (0, 1)]
     maps = [isinstance(value, Exact | Bent | Final) for value in values]
-    if all(maps) and node.op_type == "Sub":
-        second = e.map(node, 1)
-        return exact.added(e.map(node, 0), Exact(-second.integers, second.units))
     if all(maps):
         return together(e, node)
     index = maps.index(True)
@@ -263,7 +260,9 @@ def _arithmetic(e: Executor, node: onnx.NodeProto) -> Value:
         return affine(x, [Fraction(1)] * len(numbers), numbers)
     if node.op_type == "Mul":
         return affine(x, numbers, same)
-    assert index == 0, "a constant less, or divided by, a map"
+    if node.op_type == "Sub" and index == 1:
+        return affine(x, [Fraction(-1)] * len(numbers), numbers)
+    assert index == 0, "a constant divided by a map"
     if node.op_type == "Sub":
         return affine(x, [Fraction(1)] * len(numbers), [-number for number in numbers])
     return affine(x, [1 / number for number in numbers], same)

@@ -34,8 +34,14 @@ def curve_of(part: Part, name: str) -> Curve:
 
 def curved(part: Part, curve: Curve, name: str) -> Part:
     """A part that is a function of the tensor of another."""
-    require(curve.size <= MAX_SIZE, name, "is one operation too many since the last quantizer", QUANTIZE)
-    return Part(part.shape, part.tensors, ((Fraction(1),),), curve=curve)
+    return sized(Part(part.shape, part.tensors, ((Fraction(1),),), curve=curve), name)
+
+
+def sized(part: Part, name: str) -> Part:
+    """The part, if what it does to its tensor is not too much."""
+    fits = part.curve is None or part.curve.size <= MAX_SIZE
+    require(fits, name, "is one operation too many since the last quantizer", QUANTIZE)
+    return part
 
 
 def mapped(value: Value, name: str, function: Callable[[Curve], Curve]) -> Value:
@@ -65,6 +71,6 @@ def reached(b: Builder, part: Part, name: str, low: int, high: int, scale: Fract
     try:
         tables = [step.changes(kind.low, kind.high, channel) for channel in channels]
     except ArithmeticError as error:
-        raise HwsegError(name, str(error), "use a scale that is a power of two") from None
+        raise HwsegError(name, str(error), "halve the quantizer's scale") from None
     results = [y for first, changes in tables for y in (first, *(after for _, after in changes))]
     return max(low, min(*results, 0)), min(high, max(*results, 0))

@@ -17,7 +17,7 @@ from fractions import Fraction
 import numpy as np
 
 from hwseg import golden
-from hwseg.curves import approximate, enclosed
+from hwseg.curves import approximate, enclosed, float_of
 from hwseg.ir import AXES, Graph, Head
 from hwseg.ops import Add, Concat, Function, MaxPool2d, PRelu, Requantize, Upsample2d
 from hwseg.quant.read.values import ZERO, Part, Value
@@ -298,14 +298,6 @@ def _maxima(x: np.ndarray, op: MaxPool2d) -> np.ndarray:
     x = np.pad(x, ((p, p), (p, p), (0, 0)), constant_values=-np.inf)
     taps = range(op.kernel)
     return np.asarray(np.maximum.reduce([x[y : y + height : 2, z : z + width : 2] for y in taps for z in taps]))
-
-
-def float_of(number: Fraction) -> float:
-    """In float64; infinite beyond its range."""
-    try:
-        return float(number)
-    except OverflowError:
-        return float("inf") if number > 0 else -float("inf")
 
 
 def _of(values: tuple[Fraction, ...], channel: int) -> Fraction:

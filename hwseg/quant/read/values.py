@@ -22,6 +22,7 @@ Rationals = tuple[Fraction, ...]
 """One entry for all channels, or one per channel."""
 
 ZERO: Rationals = (Fraction(0),)
+ONE: Rationals = (Fraction(1),)
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,8 @@ class Part:
     def affine(self, factor: Rationals, addend: Rationals) -> Part:
         """factor * self + addend, for a part without ReLU."""
         if self.curve is not None:
-            return replace(self, curve=self.curve * number(*factor) + number(*addend))
+            scaled = self.curve if factor == ONE else self.curve * number(*factor)
+            return replace(self, curve=scaled if addend == ZERO else scaled + number(*addend))
         scales = tuple(zipped(lambda s, f: s * f, scale, factor) for scale in self.scales)
         moved = zipped(lambda o, f: o * f, self.offset, factor)
         return replace(self, scales=scales, offset=zipped(lambda o, a: o + a, moved, addend))
@@ -103,6 +105,11 @@ def zipped(function: Callable[[Fraction, Fraction], Fraction], a: Rationals, b: 
 def rationals(array: np.ndarray) -> Rationals:
     """The numbers that floats say."""
     return shortest(tuple(Fraction(float(x)) for x in array.reshape(-1)))
+
+
+def per_channel(array: np.ndarray, channels: int) -> bool:
+    """Is a constant that meets a map [1, C, H, W] one number, or one for each channel?"""
+    return array.ndim <= 4 and (array.size == 1 or (array.size == channels and array.shape[-3:] == (channels, 1, 1)))
 
 
 def shortest(values: Rationals) -> Rationals:
