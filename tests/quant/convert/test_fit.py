@@ -71,10 +71,16 @@ def test_a_replaced_normalization_is_the_least_squares_line() -> None:
         assert torch.allclose(o, line[0] * b + line[1], atol=1e-4)
 
 
-def test_gates_become_their_means() -> None:
-    _, found = made(nets.Gated())
-    assert [one.what for one in found.replaced] == ["squeeze-and-excitation", "attention gate"]
-    assert not {"sigmoid", "multiply", "global_mean"} & {layer.op for layer in found.network.layers}
+def test_gates_that_the_reader_refuses_become_their_means() -> None:
+    from hwseg.quant.convert.taken import refused
+
+    network, found = made(nets.Gated())
+    gate = [layer for layer in network.layers if layer.op == "multiply"][1]
+    taken = refused(network, gate, spread=True) is None
+    assert [one.what for one in found.replaced] == ["squeeze-and-excitation", *([] if taken else ["attention gate"])]
+    kinds = [layer.op for layer in found.network.layers]
+    assert "global_mean" not in kinds
+    assert kinds.count("multiply") == kinds.count("sigmoid") == int(taken)
 
 
 def test_corners_become_halves_and_four_is_two_times_two() -> None:
