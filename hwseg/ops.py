@@ -89,6 +89,8 @@ class ConvTranspose2d:
     """Before the first row and column of the result; behind the last ones is what makes it twice as large."""
     extra: int = 0
     """As of `Conv2d`."""
+    groups: int = 1
+    """As of `Conv2d`."""
 
     def shape(self, x: Shape) -> Shape:
         return 2 * x[0], 2 * x[1], self.out_channels
@@ -108,7 +110,7 @@ class ConvTranspose2d:
         return all(abs(y) <= 1 and abs(x) <= 1 for r, s in product((0, 1), repeat=2) for (y, x), _ in self.taps(r, s))
 
     def macs(self, x: Shape) -> int:
-        return x[0] * x[1] * (x[2] - self.extra) * self.out_channels * self.kernel**2
+        return x[0] * x[1] * (x[2] - self.extra) * self.out_channels * self.kernel**2 // self.groups
 
     def loops(self, x: Shape) -> LoopNest:
         (half, odd), taps = divmod(self.padding, 2), -(-self.kernel // 2)

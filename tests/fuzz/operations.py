@@ -135,6 +135,13 @@ def _conv(e: Executor, node: onnx.NodeProto) -> Value:
 def _conv_transpose(e: Executor, node: onnx.NodeProto) -> Value:
     given = attributes(node)
     weights, scales = _weights(e, node, 1)
+    groups = given.get("group", 1)
+    if groups > 1:
+        each = len(weights) // groups
+        rows = [weights[g * each : (g + 1) * each] for g in range(groups)]
+        blocks = [[row if g == h else np.zeros_like(row) for h in range(groups)] for g, row in enumerate(rows)]
+        weights, scales = np.block([[np.moveaxis(x, (0, 1), (-2, -1)) for x in row] for row in blocks]), scales * groups
+        weights = np.moveaxis(weights, (-2, -1), (0, 1))
     sums, unit = exact.multiply_scatter(
         e.map(node),
         weights,
@@ -297,7 +304,7 @@ def _same(e: Executor, node: onnx.NodeProto) -> Value:
 
 
 def _whole(e: Executor, node: onnx.NodeProto) -> Value:
-    """Slice or Pad that leaves everything as it is, by ONNX's own reference on the numbers of the pixels."""
+    """Slice, or Pad, that leaves everything as it is, by ONNX's own reference on the numbers of the pixels."""
     x = e.bent(node)
     numbers = np.arange(np.prod(x.shape), dtype=np.float32).reshape(1, *x.shape)
     given = {name: np.asarray(e.value(name)) for name in node.input[1:] if name}
@@ -305,6 +312,23 @@ def _whole(e: Executor, node: onnx.NodeProto) -> Value:
     (found,) = reference(node, given, e.opset)
     assert np.array_equal(found, numbers), node.name
     return x
+
+
+def _pad(e: Executor, node: onnx.NodeProto) -> Value:
+    """By zeros around, or by nothing."""
+    given = attributes(node)
+    widths = given["pads"] if "pads" in given else np.asarray(e.value(node.input[1])).reshape(-1).tolist()
+    if not any(widths):
+        return _whole(e, node)
+    x = e.map(node)
+    number = float(np.asarray(e.value(node.input[2])).reshape(())) if len(node.input) > 2 and node.input[2] else 0
+    assert given.get("mode", "constant") == "constant" and number == given.get("value", 0) == 0, node.name  # noqa: PT018
+    axes = [axis % 4 for axis in np.asarray(e.value(node.input[3])).reshape(-1)] if len(node.input) > 3 else range(4)
+    around = [[0, 0] for _ in range(4)]
+    for i, axis in enumerate(axes):
+        around[axis] = [widths[i], widths[len(widths) // 2 + i]]
+    assert around[:2] == [[0, 0], [0, 0]], node.name
+    return Exact(np.pad(x.integers, around[1:]), x.units)
 
 
 def _final(kind: str) -> Operation:
@@ -381,7 +405,7 @@ OPERATIONS: Mapping[str, Operation] = {
     "Identity": _same,
     "Dropout": _same,
     "Slice": _whole,
-    "Pad": _whole,
+    "Pad": _pad,
     "Greater": _greater,
     "Sigmoid": first(_final("sigmoid")),
     **ORDERS,

@@ -30,7 +30,8 @@ Read `load` first; an operation's rule has the stem that it has in `hwseg.golden
     pooling          MaxPool, AveragePool    (`moving`: pooling and enlarging of what is not quantized yet)
     enlarging        Resize, Upsample
     concatenation    Concat
-    unchanged        Identity, Dropout, and Slice and Pad that take and add nothing
+    padding          Pad
+    unchanged        Identity, Dropout, and Slice that takes nothing
     tail             Transpose, Reshape, Flatten, Squeeze, Unsqueeze, Cast: the order of what the model gives
     head             Sigmoid, Softmax, ArgMax, Greater, and what the model gives
 

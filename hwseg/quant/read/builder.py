@@ -20,7 +20,17 @@ from hwseg.quant.read.integers import SYMMETRIC, Integers
 from hwseg.quant.read.onnx_file import EXPORT, MAX_ELEMENTS, OnnxFile, OnnxNode
 from hwseg.quant.read.picture import picture_range
 from hwseg.quant.read.quantizer import Quantized, Quantizer, read_quantizer
+from hwseg.quant.read.sizes import UnfitSizeError
 from hwseg.quant.read.values import ZERO, Move, Part, Rationals, Value, rationals, show, zipped
+
+
+@dataclass(frozen=True)
+class Padded:
+    """The tensor `source` with zeros around it: rows and columns before and behind.  node: the Pad."""
+
+    node: str
+    source: str
+    widths: tuple[int, int, int, int]
 
 
 @dataclass
@@ -35,6 +45,8 @@ class Builder:
     integers: dict[str, Integers] = field(default_factory=dict)
     """What waits between a QuantizeLinear and its DequantizeLinear."""
     constants: dict[str, np.ndarray] = field(default_factory=dict)
+    padded: dict[str, Padded] = field(default_factory=dict)
+    """Maps with zeros around them, which wait for a convolution."""
     nodes: list[Node] = field(default_factory=list)
     types: dict[str, TensorType] = field(default_factory=dict)
     made: dict[tuple[object, ...], str] = field(default_factory=dict)
@@ -76,6 +88,7 @@ class Builder:
     def ordered(self, node: OnnxNode, index: int = 0) -> Value:
         """What a node reads of the picture, in any order of axes, perhaps behind the final activation."""
         name = node.input(index)
+        self.refuse_padded(name, node.op)
         if name in self.integers:
             rule = f"input {index} must be an activation, {name!r} is integers of {self.integers[name].node.name}"
             raise HwsegError(node.name, rule, "put a DequantizeLinear before it")
@@ -85,6 +98,13 @@ class Builder:
             cure = "compute it before the export" if constant else "read a node's first output" if name else EXPORT
             raise HwsegError(node.name, f"input {index} must be an activation, {name or 'it'!r} is {what}", cure)
         return self.values[name]
+
+    def refuse_padded(self, name: str, reader: str) -> None:
+        """A map with zeros around it is for convolutions."""
+        if name in self.padded:
+            rule = f"padding a map is supported before a convolution only, not before {reader}"
+            cure = "use padding of the convolutions, which is with zeros"
+            raise UnfitSizeError(self.padded[name].node, rule, cure)
 
     def keep(self, name: str, value: Value) -> None:
         """From now on `name` is the same in another form.  The head has its own of a last Sigmoid."""

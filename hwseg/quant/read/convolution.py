@@ -14,6 +14,8 @@ from hwseg.quant.read.builder import Builder
 from hwseg.quant.read.instead import FLOATS, all_floats
 from hwseg.quant.read.kernels import centred, require_divided
 from hwseg.quant.read.onnx_file import EXPORT, MAX_ELEMENTS, OnnxNode
+from hwseg.quant.read.padding import unpadded
+from hwseg.quant.read.sizes import UnfitSizeError
 from hwseg.quant.read.values import ZERO, Part, Rationals, Value, rationals, zipped
 from hwseg.quant.read.wide import operand
 
@@ -26,9 +28,16 @@ TRANSPOSED = (
 
 def convolution(b: Builder, node: OnnxNode) -> None:
     """Conv: of stride 1 or 2 and any groups, whose result is as large as its input, or half of it, with near taps."""
+    node, pad = unpadded(b, node)
     weights, scale = _weights(b, node, transposed=False)
     height, width, _ = b.value(node).shape
-    weights, stride, taps = centred(node, weights, (height, width))
+    try:
+        weights, stride, taps = centred(node, weights, (height, width))
+    except HwsegError as error:
+        if not pad:
+            raise
+        rule = f"padding a map must keep its size: with {node.name}, {error.rule}"
+        raise UnfitSizeError(pad, rule, f"leave it out, and {error.cure}") from None
     op = Conv2d(weights.shape[2], len(weights), stride, node.attributes.get("group", 1), taps=taps)
     require_divided(node, op.kernel, stride, op.fold, (height, width))
     _accumulate(b, node, op, weights, scale)
@@ -39,7 +48,7 @@ def transposed_convolution(b: Builder, node: OnnxNode) -> None:
     weights, scale = _weights(b, node, transposed=True)
     kernel = weights.shape[2]
     found = attributes(
-        node, kernel_shape=[(kernel, kernel)], pads=tuple, strides=tuple, dilations=[(1, 1)], group=[1],
+        node, kernel_shape=[(kernel, kernel)], pads=tuple, strides=tuple, dilations=[(1, 1)], group=int,
         output_padding=[(0, 0), (1, 1)], auto_pad=["NOTSET"],
     )  # fmt: skip
     stride, pads, more = found.get("strides", (1, 1)), found.get("pads", (0,) * 4), found.get("output_padding", (0, 0))
@@ -50,7 +59,7 @@ def transposed_convolution(b: Builder, node: OnnxNode) -> None:
     doubles = square and kernel - pads[0] - pads[2] + more[0] == 2
     cure = f"use {TRANSPOSED}"
     require(doubles, node.name, f"{rule} must make a map of twice the size", cure)
-    op = ConvTranspose2d(len(weights), kernel, pads[0])
+    op = ConvTranspose2d(len(weights), kernel, pads[0], groups=node.attributes.get("group", 1))
     near = pads[0] <= 2 and kernel <= 6 and op.near
     require(near, node.name, f"{rule} must make each pixel from 3x3 neighbouring ones", cure)
     _accumulate(b, node, op, weights, scale)
@@ -60,7 +69,6 @@ def _weights(b: Builder, node: OnnxNode, transposed: bool) -> tuple[np.ndarray, 
     """int8 weights [out, in, kernel row, kernel column] and their scale per output channel."""
     name = node.input(1)
     group = node.attributes.get("group", 1)
-    require(group == 1 or not transposed, node.name, f"groups must be 1, not {group}", "use a dense convolution")
     if name not in b.quantized:
         what = "float constants" if name in b.constants else f"a computed tensor {name!r}"
         cure = "use QuantConv2d with a weight quantizer"
@@ -73,7 +81,8 @@ def _weights(b: Builder, node: OnnxNode, transposed: bool) -> tuple[np.ndarray, 
     require(q.ndim == 4 and q.size > 0, node.name, rule, "use QuantConv2d or QuantConvTranspose2d")
     scale = scale.reshape((1,) * (4 - scale.ndim) + scale.shape)
     if transposed:
-        q, scale = q.swapaxes(0, 1), scale.swapaxes(0, 1)
+        q, scale = _dense(node, q, group, "input").swapaxes(0, 1), scale.swapaxes(0, 1)
+        scale = np.concatenate([scale] * (group if len(scale) > 1 else 1))
     square = q.shape[2] == q.shape[3] or not transposed
     require(square, node.name, f"kernel must be square, is {q.shape[2]}x{q.shape[3]}", "use 2x2")
     per_channel = scale.shape[1:] == (1, 1, 1)
@@ -87,15 +96,18 @@ def _weights(b: Builder, node: OnnxNode, transposed: bool) -> tuple[np.ndarray, 
         f"weights must have at most 8 bits, reach {max(int(q.max()), -int(q.min()))}",
         "use 2 to 8 bits",
     )
-    return np.ascontiguousarray(_dense(node, q, group), np.int8), rationals(scale)
+    q = q if transposed else _dense(node, q, group, "output")
+    return np.ascontiguousarray(q, np.int8), rationals(scale)
 
 
-def _dense(node: OnnxNode, q: np.ndarray, groups: object) -> np.ndarray:
-    """Weights with 0 between channels of different groups: [out, in / groups, k, k] become [out, in, k, k]."""
+def _dense(node: OnnxNode, q: np.ndarray, groups: object, first: str) -> np.ndarray:
+    """Weights with 0 between channels of different groups: [out, in / groups, k, k] become [out, in, k, k], and those
+    of a transposed convolution [in, out / groups, k, k] become [in, out, k, k].  first: what is counted first.
+    """
     if groups == 1:
         return q
     outs, ins = q.shape[:2]
-    rule = f"groups must divide the {outs} output channels, are {groups}"
+    rule = f"groups must divide the {outs} {first} channels, are {groups}"
     good = type(groups) is int and 0 < groups <= outs and outs % groups == 0
     require(good, node.name, rule, "use as many groups as channels, or fewer")
     assert isinstance(groups, int)

@@ -34,6 +34,7 @@ from hwseg.quant.read.head import comparison, final, head_of
 from hwseg.quant.read.instead import BRANCHES, FLOATS, all_floats, instead_of
 from hwseg.quant.read.layout import in_order
 from hwseg.quant.read.onnx_file import OnnxFile, OnnxNode, read
+from hwseg.quant.read.padding import pad
 from hwseg.quant.read.pooling import average_pooling, max_pooling
 from hwseg.quant.read.products import product
 from hwseg.quant.read.quantize_linear import clip, dequantize_linear, quantize_linear
@@ -42,7 +43,7 @@ from hwseg.quant.read.shuffling import depth_to_space, space_to_depth
 from hwseg.quant.read.sizes import UnfitSizeError, nearest_sizes
 from hwseg.quant.read.slopes import leaky_relu, p_relu, relu
 from hwseg.quant.read.tail import cast, flatten, reshape, squeeze, transpose, unsqueeze
-from hwseg.quant.read.unchanged import crop, identity, pad
+from hwseg.quant.read.unchanged import crop, identity
 from hwseg.quant.read.values import Value
 
 RULES: Mapping[str, Callable[[Builder, OnnxNode], None]] = {
@@ -127,6 +128,7 @@ def _graph(file: OnnxFile) -> tuple[Graph, dict[str, Value]]:
             raise HwsegError(node.name, f"operation {node.op} is not supported", cure)
         in_order(how, builder, node)
     rule = "the output must be what a DequantizeLinear gives, is integers that wait for one"
+    builder.refuse_padded(file.output, "the output")
     waits = file.output in builder.integers
     require(not waits, file.output, rule, "end the model with DequantizeLinear, or name its output")
     constant = "the output must depend on the image, is a constant"

@@ -34,6 +34,13 @@ def quantize_value(b: Builder, node: OnnxNode, quantizer: Quantizer, output: str
     """What `node` reads, quantized to at most `most` bits, is the tensor `output`.  A last activation keeps its
     quantizer for the head.
     """
+    if node.input(0) in b.padded:
+        padded, inner = b.padded[node.input(0)], b.unused(f"{output}/unpadded")
+        rule = f"integers of what is padded must hold 0, are from {quantizer.low} to {quantizer.high}"
+        require(quantizer.low <= 0 <= quantizer.high, node.name, rule, "use padding of the convolutions")
+        quantize_value(b, replace(node, inputs=(padded.source, *node.inputs[1:])), quantizer, inner, most)
+        b.padded[output] = replace(padded, source=inner)
+        return
     scale = one_scale(node, quantizer, most)
     value = b.values.get(node.input(0))
     if value is not None and value.activation in ("sigmoid", "softmax") and value.rounding is None:

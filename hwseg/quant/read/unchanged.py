@@ -1,4 +1,4 @@
-"""Operations that change nothing: Identity, Dropout, and the crops and pads by nothing of U-Nets for any size."""
+"""Operations that change nothing: Identity, Dropout, and the crops by nothing of U-Nets for any size."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def identity(b: Builder, node: OnnxNode) -> None:
     else:
         attributes(node)
     name, output = node.input(0), node.outputs[0]
-    tables: tuple[dict[str, Any], ...] = (b.constants, b.quantized, b.integers, b.values)
+    tables: tuple[dict[str, Any], ...] = (b.constants, b.quantized, b.integers, b.values, b.padded)
     for table in tables:
         if name in table:
             table[output] = table[name]
@@ -45,14 +45,3 @@ def crop(b: Builder, node: OnnxNode) -> None:
     if not whole:
         raise UnfitSizeError(node.name, "cropping a map is not supported", "crop the picture, not maps of the network")
     b.values[node.outputs[0]] = value
-
-
-def pad(b: Builder, node: OnnxNode) -> None:
-    """Padding by nothing, as U-Nets for any size contain it."""
-    attributes(node, mode=str, pads=tuple, value=float)
-    widths = node.attributes["pads"] if "pads" in node.attributes else b.constant(node, 1, "padding").reshape(-1)
-    if any(widths):
-        mode = node.attributes.get("mode", "constant")
-        rule = "padding a map is not supported" if mode == "constant" else f"padding of mode {mode} is not supported"
-        raise UnfitSizeError(node.name, rule, "use padding of the convolutions, which is with zeros")
-    b.values[node.outputs[0]] = b.value(node)

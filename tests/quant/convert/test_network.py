@@ -153,5 +153,5 @@ def test_maps_padded_within_the_network_are_refused_by_their_file(tmp_path: Path
     network = Network(layers, "h", 1, tensors)
     quantized = QuantizedNetwork(replace(NetworkConfig.of(network, "power_of_two", 0, 1)), tensors)
     export_network(quantized, tmp_path / "m.onnx", (16, 16), PIXEL)
-    with pytest.raises(HwsegError, match="padding a map is not supported"):
+    with pytest.raises(HwsegError, match="padding a map must keep its size"):
         load(tmp_path / "m.onnx")

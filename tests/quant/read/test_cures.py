@@ -132,7 +132,9 @@ CURES = {
         "use as many groups as channels", lambda n, x: n.conv(x, 1, 2, group=3), lambda n, x: n.conv(x, 1, 2, group=2)
     ),
     "groups of a transposed convolution": Cure(
-        "use a dense convolution", lambda n, x: transposed(n, x, group=2), lambda n, x: transposed(n, x)
+        "use as many groups as channels",
+        lambda n, x: transposed(n, x, group=3),
+        lambda n, x: transposed(n, x, group=2),
     ),
     "stride 3": Cure(
         "use stride 1 or 2", lambda n, x: conv(n, x, strides=[3, 3]), lambda n, x: conv(n, x, strides=[2, 2])

@@ -165,8 +165,8 @@ NODES = {
         "conv: weights need 4 input channels, x has 2",
     ),
     "groups of a transposed convolution": (
-        lambda n, x: n.node("ConvTranspose", x, n.weights("w", (2, 1, 2, 2)), name="t", strides=[2, 2], group=2),
-        "t: groups must be 1, not 2; use a dense convolution",
+        lambda n, x: n.node("ConvTranspose", x, n.weights("w", (3, 1, 2, 2)), name="t", strides=[2, 2], group=2),
+        "t: groups must divide the 3 input channels, are 2; use as many groups as channels, or fewer",
     ),
     "dilation": (
         lambda n, x: n.conv(x, 2, 2, dilations=[2, 2]),
