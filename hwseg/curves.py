@@ -119,23 +119,32 @@ def enclosed(curve: Curve, x: int, channel: int = 0) -> Enclosure:
     return _coarser(function.enclosed(low)[0], function.enclosed(high)[1])
 
 
+def float_of(number: Fraction) -> float:
+    """In float64; infinite beyond its range."""
+    try:
+        return float(number)
+    except OverflowError:
+        return float("inf") if number > 0 else -float("inf")
+
+
+@np.errstate(over="ignore", invalid="ignore")
 def approximate(curve: Curve, x: Any, channel: int = 0) -> Any:
     """The same in float64, of an integer or an array: a guess, and numbers for people."""
     if curve.kind == "x":
         return np.asarray(x, np.float64)
     if curve.kind == "number":
-        return np.full(np.shape(x), float(curve.number(channel)))
+        return np.full(np.shape(x), float_of(curve.number(channel)))
     parts = [approximate(part, x, channel) for part in curve.parts]
     if curve.kind == "sum":
         return parts[0] + parts[1]
     if curve.kind == "product":
         return parts[0] * parts[1]
     if curve.kind == "slope":
-        return np.where(parts[0] >= 0, parts[0], parts[0] * float(curve.number(channel)))
+        return np.where(parts[0] >= 0, parts[0], parts[0] * float_of(curve.number(channel)))
     if curve.kind == "below":
         return np.minimum(parts[0], 0)
     if curve.kind == "clip":
-        return np.clip(parts[0], float(curve.numbers[0]), float(curve.numbers[1]))
+        return np.clip(parts[0], float_of(curve.numbers[0]), float_of(curve.numbers[1]))
     return FUNCTIONS[curve.kind].near(parts[0])
 
 

@@ -170,6 +170,7 @@ def _part(part: Part, tensors: Mapping[str, np.ndarray]) -> Exact:
         offsets = [part.offset[c % len(part.offset)] for c in range(channels)]
         total = exact.affine(total, [Fraction(1)] * channels, offsets)
     total = exact.relu(total, part.slope) if part.relu else total
+    total = exact.clipped(total, part.ends) if part.ends is not None else total
     for move in part.moves:
         if isinstance(move.op, MaxPool2d):
             k, p = move.op.kernel, move.op.padding

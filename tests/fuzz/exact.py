@@ -134,6 +134,17 @@ def relu(x: Exact, slopes: Sequence[Fraction] = (Fraction(0),)) -> Exact:
     return Exact(_stacked(maps), tuple(units))
 
 
+def clipped(x: Exact, ends: tuple[Fraction, Fraction]) -> Exact:
+    """x within two numbers."""
+    maps, units = [], []
+    for n, unit in zip(x.integers, x.units, strict=True):
+        finer = common((unit, *(abs(end) for end in ends if end)))
+        low, high = (int(end / finer) for end in ends)
+        maps.append(np.minimum(np.maximum(times(n, int(unit / finer)).astype(object), low), high))
+        units.append(finer)
+    return Exact(_stacked(maps), tuple(units))
+
+
 def concatenated(maps: Sequence[Exact]) -> Exact:
     return Exact(_stacked([n for x in maps for n in x.integers]), tuple(u for x in maps for u in x.units))
 

@@ -47,12 +47,18 @@ def function(e: Executor, node: onnx.NodeProto) -> Value:
 
 
 def together(e: Executor, node: onnx.NodeProto) -> Value:
-    """A sum or product of two maps."""
+    """A sum, difference or product of two maps."""
     a, b = e.bent(node, 0), e.bent(node, 1)
-    assert node.op_type in ("Add", "Mul"), node.op_type
+    assert node.op_type in ("Add", "Sub", "Mul"), node.op_type
+    if node.op_type == "Sub":
+        b = (
+            Exact(-b.integers, b.units)
+            if isinstance(b, Exact)
+            else _affine(b, *([Fraction(n)] * b.shape[0] for n in (-1, 0)))
+        )
     if isinstance(a, Exact) and isinstance(b, Exact):
-        return exact.added(a, b) if node.op_type == "Add" else exact.multiplied(a, b)
-    return bent.together(bent.straight(a), bent.straight(b), bent.plus if node.op_type == "Add" else bent.times)
+        return exact.multiplied(a, b) if node.op_type == "Mul" else exact.added(a, b)
+    return bent.together(bent.straight(a), bent.straight(b), bent.times if node.op_type == "Mul" else bent.plus)
 
 
 def _affine(x: Bent, factors: Sequence[Fraction], addends: Sequence[Fraction]) -> Bent:
@@ -67,6 +73,12 @@ def rectified(x: Exact | Bent, slopes: Sequence[Fraction]) -> Exact | Bent:
     if isinstance(x, Exact):
         return exact.relu(x, slopes)
     return x.then(lambda c, number: number if number >= 0 else bent.times(number, slopes[c % len(slopes)]))
+
+
+def clipped(x: Exact | Bent, ends: tuple[Fraction, Fraction]) -> Exact | Bent:
+    if isinstance(x, Exact):
+        return exact.clipped(x, ends)
+    return x.then(lambda c, number: min(max(number, ends[0]), ends[1]))
 
 
 def moved_map(x: Exact | Bent, move: Callable[[Exact], Exact]) -> Exact | Bent:

@@ -15,7 +15,7 @@ from tests.fuzz import bent, exact
 from tests.fuzz.bent import Bent
 from tests.fuzz.exact import Exact
 from tests.fuzz.executor import Executor, Final, Grid, Levels, Operation, Value, attributes, reference
-from tests.fuzz.functions import FUNCTIONS, affine, function, moved_map, rectified, together
+from tests.fuzz.functions import FUNCTIONS, affine, clipped, function, moved_map, rectified, together
 from tests.fuzz.order import ORDERS, SHUFFLES, first
 
 
@@ -67,11 +67,22 @@ def _quantize_linear(e: Executor, node: onnx.NodeProto) -> Value:
 
 def _clip(e: Executor, node: onnx.NodeProto) -> Value:
     x = e.value(node.input[0])
+    if isinstance(x, Exact | Bent | Final):
+        return clipped(e.bent(node), _ends(e, node))
     low, high = (int(np.asarray(e.value(name))) for name in node.input[1:])
     n = x.integers if isinstance(x, Levels) else x
     assert isinstance(n, np.ndarray), node.name
     found = np.minimum(np.maximum(n, low), high)
     return Levels(found) if isinstance(x, Levels) else found.astype(n.dtype)
+
+
+def _ends(e: Executor, node: onnx.NodeProto) -> tuple[Fraction, Fraction]:
+    """Of a Clip of real numbers; an end that is missing is float32's own."""
+    given, farthest = attributes(node), float(np.finfo(np.float32).max)
+    names, found = [*node.input[1:], "", ""], []
+    for name, key, default in zip(names, ("min", "max"), (-farthest, farthest), strict=False):
+        found.append(Fraction(float(np.asarray(e.value(name)).reshape(())) if name else given.get(key, default)))
+    return found[0], found[1]
 
 
 def _dequantize_linear(e: Executor, node: onnx.NodeProto) -> Value:
@@ -250,9 +261,6 @@ def _arithmetic(e: Executor, node: onnx.NodeProto) -> Value:
     """Of two maps, or a map and constants that stand for every pixel."""
     values = [e.value(node.input[index]) for index in (0, 1)]
     maps = [isinstance(value, Exact | Bent | Final) for value in values]
-    if all(maps) and node.op_type == "Sub":
-        second = e.map(node, 1)
-        return exact.added(e.map(node, 0), Exact(-second.integers, second.units))
     if all(maps):
         return together(e, node)
     index = maps.index(True)
@@ -263,7 +271,9 @@ def _arithmetic(e: Executor, node: onnx.NodeProto) -> Value:
         return affine(x, [Fraction(1)] * len(numbers), numbers)
     if node.op_type == "Mul":
         return affine(x, numbers, same)
-    assert index == 0, "a constant less, or divided by, a map"
+    if node.op_type == "Sub" and index == 1:
+        return affine(x, [Fraction(-1)] * len(numbers), numbers)
+    assert index == 0, "a constant divided by a map"
     if node.op_type == "Sub":
         return affine(x, [Fraction(1)] * len(numbers), [-number for number in numbers])
     return affine(x, [1 / number for number in numbers], same)

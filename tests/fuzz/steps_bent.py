@@ -54,6 +54,9 @@ class Bend(Step):
         if self.op == "GELU":
             bent = net.node("Erf", net.node("Div", x, net.const(np.sqrt(2, dtype=np.float32))))
             return net.node("Mul", net.node("Mul", x, net.node("Add", bent, net.const(1))), net.const(0.5))
+        if self.op == "HardSwish" and self.alpha != 1:  # by hand
+            clipped = net.node("Clip", net.node("Add", x, net.const(3)), net.const(0), net.const(6))
+            return net.node("Div", net.node("Mul", x, clipped), net.const(6))
         attributes: dict[str, Any] = {key: value * self.alpha for key, value in given.items()}
         return net.node(self.op, x, **attributes)
 

@@ -18,6 +18,7 @@ from tests.compile.lower.test_transposed import decoder
 from tests.compile.proof import image_of
 from tests.quant.handmade import Net
 from tests.quant.read.qdq import LinearNet, small
+from tests.quant.read.test_clipping import clip
 from tests.quant.read.test_functions import silu
 from tests.quant.read.test_slopes import block, last, leaky, pool, transposed, up
 
@@ -96,6 +97,28 @@ def test_an_attention_gate(tmp_path: Path, quantizer: bool) -> None:
     gate = net.quant(net.node("Sigmoid", net.quant(sums, 2**-5) if quantizer else sums), 2**-6, 6, signed=0)
     joined = net.quant(net.node("Concat", net.node("Mul", skip, gate), raised, axis=1), 2**-5)
     simulated(tmp_path, load(net.save(tmp_path / "net.onnx", last(net, joined, 9))))
+
+
+def test_a_dilated_convolution_a_shuffle_and_a_difference(tmp_path: Path) -> None:
+    """Pixels of one parity, four channels put where four pixels are, and a map less another of another scale."""
+    net = Net((1, 2, 8, 12))
+    x = net.image()
+    wide = net.quant(net.conv(x, 2, 4, name="wide", dilations=[2, 2], pads=[2] * 4), 2**-4)
+    low = net.quant(net.conv(pool(net, x), 2, 16, 1, name="low"), 2**-3)
+    shuffled = net.node("DepthToSpace", low, blocksize=2, mode="CRD")
+    total = net.quant(net.node("Sub", wide, shuffled), 2**-3)
+    simulated(tmp_path, load(net.save(tmp_path / "net.onnx", last(net, total, 4))))
+
+
+def test_functions_and_a_gate_of_few_bits(tmp_path: Path) -> None:
+    """ReLU6; SiLU, and 1 less a hard sigmoid, both of a quantized map; a gate of three bits for all channels."""
+    net = Net((1, 2, 6, 9))
+    x = net.quant(clip(net, net.conv(net.image(), 2, 4, name="a")), 2**-4, signed=0)
+    bent = net.quant(silu(net, net.quant(net.conv(x, 4, 3, name="b"), 2**-3, 6)), 2**-4, 6)
+    hard = net.node("HardSigmoid", net.quant(net.conv(x, 4, 1, 1, name="g"), 2**-4))
+    gate = net.quant(net.node("Sub", net.const("one", 1), hard), 2**-3, 3, signed=0)
+    gated = net.quant(net.node("Mul", bent, gate), 2**-4)
+    simulated(tmp_path, load(net.save(tmp_path / "net.onnx", last(net, gated, 3))))
 
 
 def test_averages(tmp_path: Path) -> None:

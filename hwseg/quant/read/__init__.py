@@ -20,7 +20,7 @@ Read `load` first; an operation's rule has the stem that it has in `hwseg.golden
     fold             arithmetic on constants, done at once
 
     requantization   Quant
-    quantize_linear  QuantizeLinear, Clip, DequantizeLinear
+    quantize_linear  QuantizeLinear, Clip, DequantizeLinear    (`clipping`: Clip of real numbers)
     convolution      Conv, ConvTranspose
     affine           BatchNormalization, Sub, Div
     addition         Add

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from hwseg.curves import number
 from hwseg.errors import require
 from hwseg.quant.read.affine import scaling, with_constant
 from hwseg.quant.read.attributes import attributes
@@ -32,6 +33,11 @@ def subtraction(b: Builder, node: OnnxNode) -> None:
         scaling(b, node)
         return
     attributes(node, axis=int, broadcast=int)
+    values = [b.value(node, i) for i in (0, 1)]
+    found = together(values[0], values[1], node.name, lambda x, y: x + y * number(-1))
+    if found is not None:
+        b.values[node.outputs[0]] = found
+        return
     _sum(b, node, (1, -1))
 
 

@@ -1,4 +1,4 @@
-"""Factors and addends of a channel: batch normalization, x + c, x - c, x * c and x / c wait for the quantizer.
+"""Factors and addends of a channel: batch normalization, x + c, x - c, c - x, x * c and x / c wait for the quantizer.
 
 A batch normalization's factor is gamma / sqrt(variance + epsilon) in float64, as executors compute it.
 """
@@ -14,8 +14,9 @@ from hwseg.errors import require
 from hwseg.ops import MaxPool2d
 from hwseg.quant.read.attributes import attributes
 from hwseg.quant.read.builder import Builder
+from hwseg.quant.read.curves import sized
 from hwseg.quant.read.onnx_file import EXPORT, OnnxNode
-from hwseg.quant.read.values import ZERO, Rationals, channels_of, rationals, zipped
+from hwseg.quant.read.values import ONE, ZERO, Rationals, channels_of, per_channel, rationals, zipped
 
 MAX_DIGITS = 4096
 """Binary digits of an exact scale or offset; a batch normalization adds about a hundred."""
@@ -62,20 +63,21 @@ def scaling(b: Builder, node: OnnxNode) -> None:
 
 
 def with_constant(b: Builder, node: OnnxNode) -> None:
-    """x + c, x - c, x * c or x / c, c one number or one per channel."""
+    """x + c, x - c, c - x, x * c or x / c, c one number or one per channel."""
     index = 0 if node.input(0) in b.values else 1
-    turned = "write c - x as x * -1 + c" if node.op == "Sub" else "divide by a constant, or leave the division out"
-    require(index == 0 or node.op in ("Add", "Mul"), node.name, f"{node.op} must have the constant second", turned)
+    cure = "divide by a constant, or leave the division out"
+    require(index == 0 or node.op != "Div", node.name, "Div must have the constant second", cure)
     channels = b.value(node, index).shape[2]
     constant = b.constant(node, 1 - index, "operand")
-    good = constant.size == 1 or (constant.size == channels and constant.shape[-3:] == (channels, 1, 1))
+    good = per_channel(constant, channels)
     rule = f"a constant must be one number or one per channel, has shape {constant.shape}"
     require(good, node.name, rule, f"give it the shape (1, {channels}, 1, 1)")
     numbers = b.numbers(node, 1 - index, "operand")
     require(node.op != "Div" or 0 not in numbers, node.name, "division by 0", "divide by another number")
-    one: Rationals = (Fraction(1),)
-    if node.op in ("Add", "Sub"):
-        _affine(b, node, one, numbers if node.op == "Add" else tuple(-n for n in numbers), index)
+    if node.op == "Sub" and index == 1:
+        _affine(b, node, (Fraction(-1),), numbers, index)
+    elif node.op in ("Add", "Sub"):
+        _affine(b, node, ONE, numbers if node.op == "Add" else tuple(-n for n in numbers), index)
     else:
         _affine(b, node, numbers if node.op == "Mul" else tuple(1 / n for n in numbers), ZERO, index)
 
@@ -88,7 +90,7 @@ def _affine(b: Builder, node: OnnxNode, factor: Rationals, addend: Rationals, in
         part = b.settle_part(part, f"{node.outputs[0]}/relu{i}")
         f, a = (channels_of(values, start, part.shape[2]) for values in (factor, addend))
         start += part.shape[2]
-        cure = "quantize before it, or move it before the ReLU and the pooling"
+        cure = "quantize before it, or move it before the ReLU, the Clip and the pooling"
         require(
             not part.relu or (a == ZERO and min(f) >= 0), node.name, "cannot follow a ReLU without a quantizer", cure
         )
@@ -96,7 +98,9 @@ def _affine(b: Builder, node: OnnxNode, factor: Rationals, addend: Rationals, in
         require(
             not pooled or min(f) >= 0, node.name, "a negative factor cannot follow pooling without a quantizer", cure
         )
-        part = part.affine(f, a)
+        uniform = part.ends is None or len(f) == len(a) == 1
+        require(uniform, node.name, "numbers of each channel cannot follow a Clip without a quantizer", cure)
+        part = sized(part.affine(f, a), node.name)
         plain = part.digits() <= MAX_DIGITS
         require(plain, node.name, "too many multiplications in a row", "put a quantizer between them")
         parts.append(part)

@@ -22,6 +22,7 @@ _CURES = {
     "Softmax axis": "use dim=1",
     "ArgMax axis": "use dim=1",
     "Conv kernel_shape": EXPORT,
+    "blocksize": "use PixelShuffle(2) or PixelUnshuffle(2), twice for a factor of 4",
     "group": "use a dense convolution",
     "dilations": "use a convolution without dilation",
     "strides": "use stride 1 or 2",
@@ -45,6 +46,8 @@ def attributes(node: OnnxNode, **allowed: list[Any] | type) -> dict[str, Any]:
                 f"attribute {key} of {node.op} must be of type {options.__name__}",
                 EXPORT,
             )
+            finite = options is not float or np.isfinite(value)
+            require(finite, node.name, f"attribute {key} of {node.op} must be finite, is {value}", "train again")
             found[key] = value
             continue
         good = any(type(value) is type(option) and value == option for option in options)

@@ -156,11 +156,12 @@ class Builder:
         plain = (
             part.curve is None and len(part.tensors) == 1 and part.offset == ZERO and not part.relu and not part.moves
         )
+        plain = plain and part.ends is None
         return plain and part.scales[0] == kind.scale and len(kind.scale) == 1 and kind.bits <= 8
 
     def is_wide(self, part: Part) -> bool:
         """Is the part exactly one activation of 9 bits, in two maps?"""
-        plain = part.split and part.offset == ZERO and not part.relu and not part.moves
+        plain = part.split and part.offset == ZERO and not part.relu and part.ends is None and not part.moves
         return plain and part.scales == tuple(self.types[tensor].scale for tensor in part.tensors)
 
     def settle_part(self, part: Part, output: str) -> Part:

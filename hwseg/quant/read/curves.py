@@ -29,13 +29,20 @@ def curve_of(part: Part, name: str) -> Curve:
     require(len(part.tensors) == 1, name, "cannot follow an addition without a quantizer", QUANTIZE)
     found = X if part.scales[0] == (Fraction(1),) else X * number(*part.scales[0])
     found = found if part.offset == ZERO else found + number(*part.offset)
-    return Curve("slope", (found,), part.slope) if part.relu else found
+    found = Curve("slope", (found,), part.slope) if part.relu else found
+    return found if part.ends is None else Curve("clip", (found,), part.ends)
 
 
 def curved(part: Part, curve: Curve, name: str) -> Part:
     """A part that is a function of the tensor of another."""
-    require(curve.size <= MAX_SIZE, name, "is one operation too many since the last quantizer", QUANTIZE)
-    return Part(part.shape, part.tensors, ((Fraction(1),),), curve=curve)
+    return sized(Part(part.shape, part.tensors, ((Fraction(1),),), curve=curve), name)
+
+
+def sized(part: Part, name: str) -> Part:
+    """The part, if what it does to its tensor is not too much."""
+    fits = part.curve is None or part.curve.size <= MAX_SIZE
+    require(fits, name, "is one operation too many since the last quantizer", QUANTIZE)
+    return part
 
 
 def mapped(value: Value, name: str, function: Callable[[Curve], Curve]) -> Value:
@@ -45,13 +52,17 @@ def mapped(value: Value, name: str, function: Callable[[Curve], Curve]) -> Value
 
 
 def together(a: Value, b: Value, name: str, function: Callable[[Curve, Curve], Curve]) -> Value | None:
-    """A function of two values of the same tensors, one of them bent already; of any other values nothing."""
+    """A function of two values of the same tensors, one of them bent or clipped; of any other values nothing."""
     pairs = list(zip(a.parts, b.parts, strict=False))
     same = len(a.parts) == len(b.parts) and all(p.tensors == q.tensors and p.shape == q.shape for p, q in pairs)
-    if not same or all(p.curve is None and q.curve is None for p, q in pairs):
+    if not same or not any(_bent(p) or _bent(q) for p, q in pairs):
         return None
     parts = (curved(p, function(curve_of(p, name), curve_of(q, name)), name) for p, q in pairs)
     return replace(a, parts=tuple(parts))
+
+
+def _bent(part: Part) -> bool:
+    return part.curve is not None or part.ends is not None
 
 
 def reached(b: Builder, part: Part, name: str, low: int, high: int, scale: Fraction) -> tuple[int, int]:
@@ -65,6 +76,6 @@ def reached(b: Builder, part: Part, name: str, low: int, high: int, scale: Fract
     try:
         tables = [step.changes(kind.low, kind.high, channel) for channel in channels]
     except ArithmeticError as error:
-        raise HwsegError(name, str(error), "use a scale that is a power of two") from None
+        raise HwsegError(name, str(error), "halve the quantizer's scale") from None
     results = [y for first, changes in tables for y in (first, *(after for _, after in changes))]
     return max(low, min(*results, 0)), min(high, max(*results, 0))

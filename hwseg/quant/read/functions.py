@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from hwseg.curves import Curve, number
+from hwseg.errors import require
 from hwseg.quant.read.attributes import attributes
 from hwseg.quant.read.builder import Builder
 from hwseg.quant.read.curves import mapped
@@ -35,6 +36,8 @@ def function(b: Builder, node: OnnxNode) -> None:
     defaults = FLOATS.get(node.op, {})
     found = attributes(node, **known, **dict.fromkeys(defaults, float))
     numbers = {key: Fraction(float(np.float32(found.get(key, default)))) for key, default in defaults.items()}
+    good = node.op != "Celu" or numbers["alpha"] > 0
+    require(good, node.name, f"alpha of Celu must be positive, is {found.get('alpha')}", "use ELU, or alpha=1")
     value = whole(b, b.value(node), node.name)
     b.values[node.outputs[0]] = mapped(value, node.name, lambda x: _curve(node.op, x, numbers))
 

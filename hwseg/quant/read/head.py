@@ -78,7 +78,8 @@ def head_of(b: Builder, output: str) -> Head:
     part = settled.parts[0]
     if part.split:
         part = joined(b, part, f"{output}/sum")
-    plain = len(settled.parts) == len(part.tensors) == 1 and not part.relu and not part.moves and part.curve is None
+    plain = len(settled.parts) == len(part.tensors) == 1 and not part.relu and not part.moves
+    plain = plain and part.curve is None and part.ends is None
     require(plain, output, "the output must be a quantized tensor or a convolution's", "put a QuantIdentity at the end")
     largest = max(abs(number) for number in (*part.scales[0], *part.offset))
     require(largest < 1 << 128, output, "scale and offset must fit float32", "check the constants before the output")

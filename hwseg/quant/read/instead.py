@@ -11,6 +11,8 @@ _RELU = "use ReLU, and train the network on"
 _PRODUCT = "use Conv2d with a kernel of 1x1, or Mul for the gate of an attention gate; leave attention of pixels out"
 _QDQ = "quantize with quant_format=QuantFormat.QDQ"
 _BIPOLAR = "use a quantizer of 2 bits, narrow and signed: -1, 0 and 1"
+BRANCHES = "If", "Loop", "Scan"
+"""Operations with networks of their own; whether these are of floats is not looked at."""
 RESHAPED = "change shapes and the order of axes at the network's end only"
 
 INSTEAD: Mapping[str, str] = {
@@ -38,7 +40,7 @@ INSTEAD: Mapping[str, str] = {
     "Pow": "use Mul with a constant",
     **dict.fromkeys(("Less", "LessOrEqual", "GreaterOrEqual"), "use Greater with a constant, at the network's end"),
     "Where": "compare outside the model",
-    **dict.fromkeys(("If", "Loop", "Scan"), "export the branch that is taken: torch.onnx.export traces it"),
+    **dict.fromkeys(BRANCHES, "export the branch that is taken: torch.onnx.export traces it"),
 }  # fmt: skip
 
 OTHERWISE = "use another operation: docs/models.md says which there are"

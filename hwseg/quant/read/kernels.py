@@ -75,6 +75,8 @@ def centred(node: OnnxNode, weights: np.ndarray, size: tuple[int, int]) -> tuple
     if list(pads) == wanted * 2:
         rule = f"a {form} with padding {list(pads)} must make a map of its input's size, or half of it"
     if not all(axis.keeps_size for axis in axes):
+        if list(pads) == wanted * 2 and stride == 2:
+            raise UnfitSizeError(node.name, rule, "use maps of even size")
         raise HwsegError(node.name, rule, cure)
     reach, most = max(axis.reach for axis in axes), FARTHEST[stride]
     far = f"a {form} with padding {list(pads)} reads pixels up to {reach} away, at most {most} with stride {stride}"

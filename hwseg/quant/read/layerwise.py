@@ -17,7 +17,7 @@ from fractions import Fraction
 import numpy as np
 
 from hwseg import golden
-from hwseg.curves import approximate, enclosed
+from hwseg.curves import approximate, enclosed, float_of
 from hwseg.ir import AXES, Graph, Head
 from hwseg.ops import Add, Concat, Function, MaxPool2d, PRelu, Requantize, Upsample2d
 from hwseg.quant.read.values import ZERO, Part, Value
@@ -250,6 +250,8 @@ def is_activation(graph: Graph, part: Part) -> bool:
     kind = graph.types.get(part.tensors[0])
     if kind is None or part.curve is not None or len(part.tensors) > 1 or part.moves or (part.relu and kind.low < 0):
         return False
+    if part.ends is not None:
+        return False
     return part.offset == ZERO and part.scales[0] == kind.scale and len(kind.scale) == 1 and kind.bits <= 8
 
 
@@ -282,6 +284,8 @@ def part_values(part: Part, tensors: Mapping[str, np.ndarray]) -> np.ndarray:
         x = x + tensors[tensor] * np.array([float_of(s) for s in scale])
     if part.relu:
         x = np.where(x >= 0, x, x * np.array([float_of(a) for a in part.slope]))
+    if part.ends is not None:
+        x = np.clip(x, float_of(part.ends[0]), float_of(part.ends[1]))
     return moved(part, x)
 
 
@@ -298,14 +302,6 @@ def _maxima(x: np.ndarray, op: MaxPool2d) -> np.ndarray:
     x = np.pad(x, ((p, p), (p, p), (0, 0)), constant_values=-np.inf)
     taps = range(op.kernel)
     return np.asarray(np.maximum.reduce([x[y : y + height : 2, z : z + width : 2] for y in taps for z in taps]))
-
-
-def float_of(number: Fraction) -> float:
-    """In float64; infinite beyond its range."""
-    try:
-        return float(number)
-    except OverflowError:
-        return float("inf") if number > 0 else -float("inf")
 
 
 def _of(values: tuple[Fraction, ...], channel: int) -> Fraction:

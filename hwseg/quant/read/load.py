@@ -31,7 +31,7 @@ from hwseg.quant.read.enlarging import enlarging
 from hwseg.quant.read.fold import folded
 from hwseg.quant.read.functions import FUNCTIONS, function, inside
 from hwseg.quant.read.head import comparison, final, head_of
-from hwseg.quant.read.instead import FLOATS, all_floats, instead_of
+from hwseg.quant.read.instead import BRANCHES, FLOATS, all_floats, instead_of
 from hwseg.quant.read.layout import in_order
 from hwseg.quant.read.onnx_file import OnnxFile, OnnxNode, read
 from hwseg.quant.read.pooling import average_pooling, max_pooling
@@ -122,7 +122,8 @@ def _graph(file: OnnxFile) -> tuple[Graph, dict[str, Value]]:
             continue
         how = RULES.get(node.op)
         if how is None:
-            cure = FLOATS if all_floats(other.op for other in file.nodes) else instead_of(node.op)
+            floats = node.op not in BRANCHES and all_floats(other.op for other in file.nodes)
+            cure = FLOATS if floats else instead_of(node.op)
             raise HwsegError(node.name, f"operation {node.op} is not supported", cure)
         in_order(how, builder, node)
     rule = "the output must be what a DequantizeLinear gives, is integers that wait for one"

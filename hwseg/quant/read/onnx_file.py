@@ -28,6 +28,8 @@ MAX_ELEMENTS = 1 << 28
 """Elements of one tensor: 256 Mi is 64 channels at 2048 x 2048."""
 
 MAX_NODES = 5_000
+SIZES = "Shape", "Size"
+"""Operations that read nothing of a map but its sizes."""
 CHANNELS_LAST = "Conv", "MaxPool", "BatchNormalization"
 """Operations that qonnx has for maps [1, H, W, C]."""
 EXPORT = "export the model again with brevitas.export.export_qonnx(model, args=x, export_path=f, dynamo=False)"
@@ -170,7 +172,8 @@ def _convert(path: Path, model: onnx.ModelProto, wanted: str) -> OnnxFile:
     require(len(inputs) == 1 and "" not in inputs, place, many, "export one image input")
     ((input_name, image),) = inputs.items()
     names = [_text(value.name) for value in graph.output]
-    output = chosen(place, names, ((node.inputs, node.outputs) for node in nodes), input_name, wanted)
+    reads = (((() if node.op in SIZES else node.inputs), node.outputs) for node in nodes)
+    output = chosen(place, names, reads, input_name, wanted)
     last = picture_last([(n.op, n.inputs, n.outputs, _takes_last(n)) for n in nodes], input_name)
     metadata = {_text(entry.key): _text(entry.value) for entry in model.metadata_props}
     return OnnxFile(

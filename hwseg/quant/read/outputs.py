@@ -21,10 +21,12 @@ Names = tuple[str, ...]
 
 
 def chosen(place: str, outputs: Sequence[str], nodes: Iterable[tuple[Names, Names]], picture: str, wanted: str) -> str:
-    """The name of the output.  nodes: what each reads and makes, in any order; wanted: the chosen one, if any."""
+    """The name of the output.  wanted: the chosen one, if any.  nodes: what each reads and makes, in any order; of
+    those whose results are sizes, not maps, nothing that they read.
+    """
     nodes = list(nodes)
+    made = {name for _, names in nodes for name in names}
     if wanted:
-        made = {name for _, names in nodes for name in names}
         rule = f"must be a tensor that {place} computes, not {wanted[:80]!r}"
         require(wanted in made, "--output", rule, f"choose {_listed(outputs)}")
         return wanted
@@ -33,7 +35,7 @@ def chosen(place: str, outputs: Sequence[str], nodes: Iterable[tuple[Names, Name
     if len(names) == 1:
         return names[0]
     seen = _seen(nodes, picture)
-    maps = [name for name in names if name in seen]
+    maps = [name for name in names if name in seen & made]
     if len(maps) == 1:
         return maps[0]
     rule = f"must have one output, has {len(names)}: {_listed(names)}"

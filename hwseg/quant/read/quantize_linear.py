@@ -14,6 +14,7 @@ import numpy as np
 
 from hwseg.errors import HwsegError, require
 from hwseg.quant.read.builder import Builder
+from hwseg.quant.read.clipping import clip_numbers
 from hwseg.quant.read.integers import clip_limits, read_integers, read_linear
 from hwseg.quant.read.onnx_file import OnnxNode
 from hwseg.quant.read.quantizer import Quantized
@@ -35,15 +36,15 @@ def quantize_linear(b: Builder, node: OnnxNode) -> None:
 
 
 def clip(b: Builder, node: OnnxNode) -> None:
-    """Clip of integers; of anything else it is refused."""
+    """Clip of integers, or of real numbers."""
     name, output = node.input(0), node.outputs[0]
     if name in b.integers:
         waiting = b.integers[name]
         b.integers[output] = waiting.clipped(*clip_limits(node, b.constant, waiting.linear.kind))
         return
-    integers = name in b.constants and b.constants[name].dtype.kind in "iu"
-    cure = "use ReLU, and let the largest number of its quantizer be the limit"
-    require(integers, node.name, "Clip must stand between QuantizeLinear and DequantizeLinear", cure)
+    if name not in b.constants or b.constants[name].dtype.kind not in "iu":
+        clip_numbers(b, node)
+        return
     x = b.constants[name]
     b.constants[output] = np.clip(x.astype(np.int64), *clip_limits(node, b.constant, x.dtype)).astype(x.dtype)
 

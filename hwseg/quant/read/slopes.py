@@ -12,8 +12,9 @@ from hwseg.errors import require
 from hwseg.ops import MaxPool2d
 from hwseg.quant.read.attributes import attributes
 from hwseg.quant.read.builder import Builder
+from hwseg.quant.read.curves import sized
 from hwseg.quant.read.onnx_file import OnnxNode
-from hwseg.quant.read.values import ZERO, Part, Rationals, channels_of, rationals, zipped
+from hwseg.quant.read.values import ZERO, Part, Rationals, channels_of, per_channel, rationals, zipped
 
 
 def relu(b: Builder, node: OnnxNode) -> None:
@@ -33,7 +34,7 @@ def p_relu(b: Builder, node: OnnxNode) -> None:
     attributes(node)
     channels = b.value(node).shape[2]
     slope = b.constant(node, 1, "slope")
-    good = slope.size == 1 or (slope.size == channels and slope.shape[-3:] == (channels, 1, 1))
+    good = per_channel(slope, channels)
     rule = f"slope must be one number or one per channel, has shape {slope.shape}"
     require(good, node.name, rule, f"give it the shape ({channels}, 1, 1)")
     _rectify(b, node, b.numbers(node, 1, "slope"))
@@ -59,8 +60,21 @@ def _rectified(part: Part, name: str, slope: Rationals) -> Part:
         pooled = any(isinstance(move.op, MaxPool2d) for move in part.moves)
         cure = "quantize before it, or put the pooling behind it"
         require(not pooled, name, "a slope below 0 cannot follow pooling without a quantizer", cure)
+    if part.ends is not None:
+        return _clipped(part, name, slope)
     if part.curve is not None:
-        return replace(part, curve=Curve("slope", (part.curve,), slope))
+        return sized(replace(part, curve=Curve("slope", (part.curve,), slope)), name)
     if not part.relu:
         return replace(part, relu=name, slope=slope)
     return replace(part, slope=zipped(lambda s, t: s * t if s > 0 else s, part.slope, slope))
+
+
+def _clipped(part: Part, name: str, slope: Rationals) -> Part:
+    """The same behind a Clip: one slope of 0 or more moves its ends."""
+    assert part.ends is not None
+    low, high = part.ends
+    if low >= 0:
+        return part
+    rule = "slopes cannot follow a Clip to numbers below 0 without a quantizer"
+    require(slope == ZERO, name, rule, "quantize between them")
+    return replace(part, ends=(max(low, Fraction(0)), max(high, Fraction(0))))

@@ -21,7 +21,11 @@ from hwseg.ops import MaxPool2d, Shape, Upsample2d
 Rationals = tuple[Fraction, ...]
 """One entry for all channels, or one per channel."""
 
+Ends = tuple[Fraction, Fraction]
+"""The smallest and the largest number."""
+
 ZERO: Rationals = (Fraction(0),)
+ONE: Rationals = (Fraction(1),)
 
 
 @dataclass(frozen=True)
@@ -34,7 +38,7 @@ class Move:
 
 @dataclass(frozen=True)
 class Part:
-    """moves(relu(sum of scales[i] * tensors[i] + offset)); `shape` is that of the result."""
+    """moves(clip(relu(sum of scales[i] * tensors[i] + offset))); `shape` is that of the result."""
 
     shape: Shape
     tensors: tuple[str, ...]
@@ -44,8 +48,10 @@ class Part:
     """Name of the Relu, LeakyRelu or PRelu node, if there was one."""
     slope: Rationals = ZERO
     """What it multiplies numbers below 0 with."""
+    ends: Ends | None = None
+    """Of a Clip behind that: no number is below the first, nor above the second (`hwseg.quant.read.clipping`)."""
     curve: Curve | None = None
-    """Then it is moves(curve(tensors[0])), and scales, offset and relu say nothing."""
+    """Then it is moves(curve(tensors[0])), and scales, offset, relu and ends say nothing."""
     moves: tuple[Move, ...] = ()
     split: bool = False
     """The tensors are one activation of 9 bits: what 8 of them hold, and the rest (`hwseg.quant.read.wide`)."""
@@ -53,15 +59,20 @@ class Part:
     @property
     def positive(self) -> bool:
         """Whether the activation function leaves no number below 0."""
-        return bool(self.relu) and max(self.slope) <= 0
+        return (bool(self.relu) and max(self.slope) <= 0) or (self.ends is not None and self.ends[0] >= 0)
 
     def affine(self, factor: Rationals, addend: Rationals) -> Part:
-        """factor * self + addend, for a part without ReLU."""
+        """factor * self + addend, for a part without ReLU; both one number for a part with ends."""
         if self.curve is not None:
-            return replace(self, curve=self.curve * number(*factor) + number(*addend))
+            scaled = self.curve if factor == ONE else self.curve * number(*factor)
+            return replace(self, curve=scaled if addend == ZERO else scaled + number(*addend))
         scales = tuple(zipped(lambda s, f: s * f, scale, factor) for scale in self.scales)
         moved = zipped(lambda o, f: o * f, self.offset, factor)
-        return replace(self, scales=scales, offset=zipped(lambda o, a: o + a, moved, addend))
+        moved = zipped(lambda o, a: o + a, moved, addend)
+        if self.ends is None:
+            return replace(self, scales=scales, offset=moved)
+        low, high = sorted(end * factor[0] + addend[0] for end in self.ends)
+        return replace(self, scales=scales, offset=moved, ends=(low, high))
 
     def digits(self) -> int:
         """Length of the longest numerator or denominator."""
@@ -103,6 +114,11 @@ def zipped(function: Callable[[Fraction, Fraction], Fraction], a: Rationals, b: 
 def rationals(array: np.ndarray) -> Rationals:
     """The numbers that floats say."""
     return shortest(tuple(Fraction(float(x)) for x in array.reshape(-1)))
+
+
+def per_channel(array: np.ndarray, channels: int) -> bool:
+    """Is a constant that meets a map [1, C, H, W] one number, or one for each channel?"""
+    return array.ndim <= 4 and (array.size == 1 or (array.size == channels and array.shape[-3:] == (channels, 1, 1)))
 
 
 def shortest(values: Rationals) -> Rationals:

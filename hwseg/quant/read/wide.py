@@ -44,6 +44,9 @@ def interval(b: Builder, part: Part) -> tuple[int, int]:
 
 def quantized(b: Builder, part: Part, name: str, output: str, quantizer: Quantizer, scale: Fraction) -> Part:
     """A part behind a quantizer of up to 9 bits; its maps are named after `output`, their nodes after `name`."""
+    if part.ends is not None:
+        low, high = (min(max(round(end / scale), quantizer.low), quantizer.high) for end in part.ends)
+        part, quantizer = replace(part, ends=None), replace(quantizer, low=low, high=high)
     low, high = quantizer.low, quantizer.high
     if part.curve is not None:
         low, high = reached(b, part, name, low, high, scale)

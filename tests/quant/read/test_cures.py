@@ -157,10 +157,10 @@ CURES = {
         lambda n, x: conv(n, x, weights=n.const("w", np.ones((2, 2, 3, 3)))),
         lambda n, x: conv(n, x),
     ),
-    "a constant minus a map": Cure(
-        "write c - x as x * -1 + c",
-        lambda n, x: n.quant(n.node("Sub", const(n, 1.5), conv(n, x))),
-        lambda n, x: n.quant(n.node("Add", n.node("Mul", conv(n, x), const(n, -1)), const(n, 1.5))),
+    "a constant divided by a map": Cure(
+        "divide by a constant, or leave the division out",
+        lambda n, x: n.quant(n.node("Div", const(n, 1.5), conv(n, x))),
+        lambda n, x: n.quant(n.node("Div", conv(n, x), const(n, 1.5))),
     ),
     "a constant of the wrong shape": Cure(
         "give it the shape (1, 2, 1, 1)",

@@ -82,7 +82,7 @@ NUMBERS = {
         lambda n, x: n.node(
             "BatchNormalization", n.conv(x, 2, 2), *(n.const(k, [1, 1]) for k in "gbmv"), epsilon=float("nan")
         ),
-        "variance + epsilon must be positive",
+        "attribute epsilon of BatchNormalization must be finite, is nan",
     ),
     "a constant output": (
         lambda n, x: (n.quant(n.conv(x, 2, 2)), n.node("Add", n.const("a", [1.0]), n.const("b", [1.0]), name="sum"))[1],

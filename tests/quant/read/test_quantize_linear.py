@@ -210,9 +210,9 @@ REFUSED = {
         lambda n, x: n.node("DequantizeLinear", x, "input.scale", "input.zero", name="dq"),
         "dq: must read what QuantizeLinear or Clip gives, or constant integers, not 'input/DequantizeLinear.out'",
     ),
-    "a clip of numbers": (
+    "a clip of numbers at the end": (
         lambda n, x: n.node("Clip", n.linear_conv(x, 2, 3), n.const("a", 0), n.const("b", 6), name="six"),
-        "six: Clip must stand between QuantizeLinear and DequantizeLinear; use ReLU",
+        "six.out: the output must be a quantized tensor or a convolution's",
     ),
     "a comparison of a rounded probability": (
         lambda n, x: n.node(
