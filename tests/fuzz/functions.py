@@ -30,6 +30,11 @@ def function(e: Executor, node: onnx.NodeProto) -> Value:
     def elu(x: Number) -> Number:
         return x if x > 0 else bent.times(bent.expm1(x), alpha)
 
+    def near_gelu(x: Number) -> Number:
+        cubed = bent.times(bent.times(x, x), bent.times(x, Fraction("0.044715")))
+        inside = bent.times(bent.plus(x, cubed), bent.root_2_over_pi())
+        return bent.times(bent.times(x, one / 2), bent.plus(one, bent.tanh(inside)))
+
     functions: Mapping[str, Callable[[Number], Number]] = {
         "Tanh": bent.tanh,
         "Erf": bent.erf,
@@ -38,7 +43,9 @@ def function(e: Executor, node: onnx.NodeProto) -> Value:
         "HardSwish": lambda x: bent.times(x, hard(x, Fraction(1, 6), Fraction(1, 2))),
         "Swish": lambda x: bent.times(x, bent.sigmoid(bent.times(x, alpha))),
         "Mish": lambda x: bent.times(x, bent.tanh(bent.softplus(x))),
-        "Gelu": lambda x: bent.times(x, bent.times(bent.plus(bent.erf(bent.over_root_2(x)), one), one / 2)),
+        "Gelu": near_gelu
+        if given.get("approximate") == "tanh"
+        else lambda x: bent.times(x, bent.times(bent.plus(bent.erf(bent.over_root_2(x)), one), one / 2)),
         "Elu": elu,
         "Selu": lambda x: bent.times(elu(x), gamma),
         "Celu": lambda x: x if x > 0 else bent.times(bent.expm1(bent.times(x, 1 / alpha)), alpha),
