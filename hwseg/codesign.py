@@ -1,21 +1,27 @@
-"""What a choice of bits costs on an array, and which choice to take: the compiler's side of `hwseg search`.
+"""What a choice of bits costs on an array, and which choice to take: the compiler's side of a search for bits.
 
 bits of each layer -> shortened graph -> program -> cycles, energy
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from hwseg.boards import load_board
 from hwseg.compile.activation_cost import activation_nodes, compiled, cycles
-from hwseg.compile.program import Program
+from hwseg.compile.program import Program, compile_graph
 from hwseg.energy.frame import activity_of_program
 from hwseg.errors import require
+from hwseg.ir import Graph
+from hwseg.pictures.meaning import Meaning
 from hwseg.power.coefficients import load as load_coefficients
 from hwseg.power.estimate import EnergyReport, estimate
+from hwseg.quant.convert.export import export_network
+from hwseg.quant.convert.network import QuantizedNetwork
 from hwseg.quant.read.load import load
 from hwseg.quant.read.reshape import parse_size
 from hwseg.quant.train import search
@@ -37,41 +43,94 @@ def choose(rows: list[dict[str, Any]], share: float | None, budget: float, key: 
     return min(fits, key=costs.__getitem__)
 
 
+@dataclass(frozen=True)
+class Subject:
+    """A quantized network as the compiler sees it.
+
+    owners: of each of the graph's `activation_nodes` the activation in `config` that has its bits, None where none has.
+    counts: weights of each convolution.  exported: the graph of the network at other bits, where words alone do not say
+    what it costs: the steps of a tabulated function depend on ranges, too.
+    """
+
+    config: search.Turnable
+    graph: Graph
+    owners: tuple[str | None, ...]
+    counts: Mapping[str, int]
+    exported: Callable[[Any], Graph] | None = None
+
+
+def subject_of_unet(model: QuantUNet, meta: Mapping[str, Any], path: Path, size: str | None) -> Subject:
+    """hwseg's own U-Net, exported to `path`: its activations are the graph's, one after the other."""
+    side = int(meta["resize"] or meta["size"])
+    export_qonnx(model, path, parse_size(size) if size else (side, side), meta["input"], meta["labels"], "base")
+    graph, config = load(path), model.config
+    widths = [graph.types[node.output].bits for node in activation_nodes(graph)]
+    assert widths == [config.activation_bits_of(name) for name in config.activations]
+    counts = {
+        name: int(
+            model.get_parameter(name.replace("/", ".") + (".conv" if name[:2] == "up" else "") + ".weight").numel()
+        )
+        for name in config.convolutions
+    }
+    return Subject(config, graph, tuple(config.activations), counts)
+
+
+def subject_of_network(model: QuantizedNetwork, size: tuple[int, int], pixels: Meaning) -> Subject:
+    """Any converted network, for pictures of `size`; its graph's nodes are named after their quantizers."""
+
+    def exported(network: QuantizedNetwork) -> Graph:
+        with tempfile.TemporaryDirectory(prefix="hwseg-bits-") as folder:
+            export_network(network, Path(folder) / "base.onnx", size, pixels)
+            return load(Path(folder) / "base.onnx")
+
+    config, graph = model.config, exported(model)
+    prefixes = {f"{name}/quantizer/": name for name in config.activations}
+    owners = [
+        next((name for prefix, name in prefixes.items() if f"{node.output}/".startswith(prefix)), None)
+        for node in activation_nodes(graph)
+    ]
+    counts = {name: int(model.get_submodule(name).get_parameter("weight").numel()) for name in config.convolutions}
+    return Subject(config, graph, tuple(owners), counts, exported)
+
+
 class Costs:
-    """Compiler and energy model as sources of costs."""
+    """Compiler and energy model as sources of costs.  objective: `cycles` or `energy`, counted within `boundary`."""
 
-    def __init__(self, model: QuantUNet, meta: Mapping[str, Any], out: Path, options: Mapping[str, Any]) -> None:
-
-        self.unet = model.config
-        self.objective, self.boundary = options["objective"], options["boundary"]
-        side = int(meta["resize"] or meta["size"])
-        self.size = parse_size(options["size"]) if options["size"] else (side, side)
-        out.mkdir(parents=True, exist_ok=True)
-        export_qonnx(model, out / "base.onnx", self.size, meta["input"], meta["labels"], "base")
-        self.graph = load(out / "base.onnx")
+    def __init__(self, subject: Subject, array: str, objective: str, boundary: str) -> None:
+        self.subject, self.graph = subject, subject.graph
+        self.objective, self.boundary = objective, boundary
+        height, width, _ = self.graph.types[self.graph.input].shape
+        self.size = (height, width)
         self.board = load_board("zynq7020")
-        self.config = choose_array(options["array"], "table", self.board)
-        widths = [self.graph.types[node.output].bits for node in activation_nodes(self.graph)]
-        assert widths == [self.unet.activation_bits_of(name) for name in self.unet.activations]
-        self.counts = {
-            name: int(
-                model.get_parameter(name.replace("/", ".") + (".conv" if name[:2] == "up" else "") + ".weight").numel()
-            )
-            for name in self.unet.convolutions
-        }
+        self.config = choose_array(array, "table", self.board)
+
+    def widths(self, bits: Mapping[str, int]) -> list[int]:
+        """Word length of each of the graph's activations at a choice of bits.
+
+        A word may be narrower than its quantizer's: what is never negative needs no sign.  It stays so much narrower.
+        """
+        config, turned = self.subject.config, with_bits(self.subject.config, bits)
+        found = []
+        for node, owner in zip(activation_nodes(self.graph), self.subject.owners, strict=True):
+            width = self.graph.types[node.output].bits
+            taken = 0 if owner is None else config.activation_bits_of(owner) - turned.activation_bits_of(owner)
+            found.append(max(1, width - taken))
+        return found
 
     def program(self, bits: Mapping[str, int]) -> Program:
         """The network with a choice of bits, compiled."""
-        chosen = with_bits(self.unet, bits)
-        return compiled(self.graph, [chosen.activation_bits_of(n) for n in chosen.activations], self.config, self.board)
+        return compiled(self.graph, self.widths(bits), self.config, self.board)
 
     def energy(self, program: Program) -> EnergyReport:
         """Estimated, at the default activity."""
         return estimate(activity_of_program(program), load_coefficients(), self.board.clock_mhz)
 
-    def prices(self, bits: Mapping[str, int]) -> dict[str, float]:
-        """Exact cycles of a choice, and its millijoules: the middle of the estimate."""
-        program = self.program(bits)
+    def prices(self, bits: Mapping[str, int], network: Any = None) -> dict[str, float]:
+        """Exact cycles of a choice, and its millijoules: the middle of the estimate.  network: at these bits."""
+        if network is not None and self.subject.exported is not None:
+            program = compile_graph(self.subject.exported(network), self.config, self.board)
+        else:
+            program = self.program(bits)
         energy = self.energy(program).total.energy_mj[self.boundary].mid
         return {"cycles": program.timing().total, "energy_mj": energy}
 
@@ -84,8 +143,8 @@ class Costs:
 
     def packed(self, bits: Mapping[str, int]) -> int:
         """Bytes of all weights, each in its own bits."""
-        chosen = with_bits(self.unet, bits)
-        return sum((count * chosen.weight_bits_of(name) + 7) // 8 for name, count in self.counts.items())
+        chosen = with_bits(self.subject.config, bits)
+        return sum((count * chosen.weight_bits_of(name) + 7) // 8 for name, count in self.subject.counts.items())
 
     def cost(
         self,
@@ -117,3 +176,23 @@ class Costs:
             return float(total + unit * price * self.packed(bits))
 
         return cost
+
+
+def explored(
+    engine: Costs, base: search.Starting, pictures: search.Measure, graded: search.Measure, memory: Memory,
+    points: int, price: float, jobs: int, told: Callable[[str, str], None],
+) -> Iterator[dict[str, Any]]:  # fmt: skip
+    """Rows of what choices of bits cost and lose: the base first, then points of the front, from dear to cheap.
+
+    Losses are measured on `pictures`, Dice on `graded`.  price: of a byte of packed weights, which are left alone at 0.
+    told: is told what is measured, and how far that is.
+    """
+    table = search.sensitivity(memory, base, pictures, price > 0, jobs, lambda text: told("losses", text))
+    cost = engine.cost(memory, table, jobs, price, lambda text: told(engine.objective, text))
+    first = search.Point({knob: max(losses) for knob, losses in table.items()}, 0.0, 0.0)
+    best: Sequence[search.Point] = search.spread(search.front(table, cost), points - 1)
+    for point in [first, *(p for p in best if p.bits != first.bits)]:
+        network = base.network(point.bits)
+        (loss, _), (_, dice) = pictures.measure(network), graded.measure(network)
+        yield {**engine.prices(point.bits, network), "estimated": cost(point.bits), "loss": loss, "dice": dice,
+               "packed_bytes": engine.packed(point.bits), "bits": point.bits}  # fmt: skip

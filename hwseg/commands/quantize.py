@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import click
 
 from hwseg.commands.options import chosen_labels, label_options
 from hwseg.errors import HwsegError, require
+from hwseg.power.band import OBJECTIVES
 
 
 @click.command("quantize")
@@ -25,8 +27,14 @@ from hwseg.errors import HwsegError, require
 @click.option("--size", help="Height x width of the pictures.  [of the ONNX file, or of all pictures]")
 @click.option("--resize", type=click.IntRange(0), default=0, help="Side to which whole pictures are scaled first.  [0]")
 @click.option("--in-channels", type=click.IntRange(1), help="Of a picture.  [those of the first convolution]")
-@click.option("--bits", default="8", show_default=True, help="8, 4 (but first and last weights), or a TOML "
-              "file with the tables [weights] and [activations] of layer = bits.")  # fmt: skip
+@click.option("--bits", default="8", show_default=True, help="8, 4 (but first and last weights), mixed, or a "
+              "TOML file with the tables [weights] and [activations] of layer = bits.  mixed: fewest predicted cycles "
+              "(--objective) with which masks are the float network's within --budget; weights keep 8.")  # fmt: skip
+@click.option("--objective", type=click.Choice(list(OBJECTIVES)), help="What --bits mixed makes least: the predicted "
+              "cycles of a frame, or its energy (programmable logic, processing system, DDR).  [cycles]")  # fmt: skip
+@click.option("--budget", type=click.FloatRange(0, 1), help="Dice between float and integer masks, below that at 8 "
+              "bits, that --bits mixed may give away on the pictures that calibrate, before --distill.  "
+              "[0.01]")  # fmt: skip
 @click.option("--scales", type=click.Choice(["power_of_two", "float"]), default="power_of_two", show_default=True)
 @click.option("--strict", is_flag=True, help="Refuse what the engine has not, instead of replacing it.")
 @click.option("--pictures", "most", type=click.IntRange(1), default=50, show_default=True, help="Most that calibrate.")
@@ -48,6 +56,7 @@ def command(model: str, out: Path, **options: Any) -> int:
     """
     warnings.filterwarnings("ignore", "fast_hadamard_transform")  # Brevitas, on import
     try:
+        from hwseg.conversion.bits import Mixed
         from hwseg.conversion.run import Options, convert_files
         from hwseg.quant.convert.distill import DistillConfig
     except ModuleNotFoundError as error:
@@ -55,11 +64,16 @@ def command(model: str, out: Path, **options: Any) -> int:
     from hwseg.quant.read.reshape import parse_size
 
     data, text, ignore = options["data"], options["labels"], options["ignore"]
-    bits = _bits(options["bits"])
+    chosen = {name: options[name] for name in ("objective", "budget") if options[name] is not None}
+    mixed = options["bits"] == "mixed"
+    rule = f"has a meaning for --bits mixed, not for --bits {options['bits']}"
+    require(mixed or not chosen, f"--{next(iter(chosen), '')}", rule, "add --bits mixed, or leave it out")
+    bits = _bits("8" if mixed else options["bits"])
     found = Options(
         model, data, out, options["weights"], options["normalize"],
         parse_size(options["size"]) if options["size"] else None, options["resize"], options["in_channels"] or 0,
-        bits["weights"], bits["activations"], options["scales"], options["strict"], options["most"], options["held"],
+        bits["weights"], bits["activations"], Mixed(**chosen) if mixed else None,
+        options["scales"], options["strict"], options["most"], options["held"],
         options["shifted"], DistillConfig(options["steps"], options["batch"], options["lr"], seed=options["seed"]),
         options["resume"], options["seed"], options["array"],
         lambda channels, known: chosen_labels(data, channels, text, ignore, known),
@@ -79,7 +93,7 @@ def _bits(text: str) -> dict[str, Any]:
         require(2 <= int(text) <= 8, "--bits", f"must be from 2 to 8, not {text}", "use 8 or 4")
         return {"weights": int(text), "activations": int(text)}
     path = Path(text)
-    require(path.is_file(), "--bits", f"must be a number or a TOML file, not {text!r}", "use 8 or 4")
+    require(path.is_file(), "--bits", f"must be a number or a TOML file, not {text!r}", "use 8, 4 or mixed")
     found = table(path, "bits")
     known = isinstance(found, dict) and set(found) <= {"weights", "activations"}
     require(known, text, "must have the tables [weights] and [activations]", 'for example [weights] "*" = 4')
@@ -139,6 +153,11 @@ def _tell(outcome: Any) -> None:
             score = found.score(who, name)
             if score is not None:
                 out.print(f"{name} of {who} masks: {score}", highlight=False)
+    search = report["search"]
+    if search is not None:
+        key, row = OBJECTIVES[search["objective"]], search["points"][search["chosen"]]
+        out.print(f"bits chosen: {row[key] / search['points'][0][key]:.3f} of the {search['objective']} at 8 bits, "
+                  f"activations with {_counted(row['bits'])}", highlight=False)  # fmt: skip
     price = report["costs"]
     out.print(f"{price['cycles']:,} cycles on {price['array']}, {price['frames_per_second']:.1f} frames per second, "
               f"{price['energy_mj']['mid']:.3g} mJ", highlight=False)  # fmt: skip
@@ -146,3 +165,8 @@ def _tell(outcome: Any) -> None:
         out.print(line, style="yellow", highlight=False)
     out.print(f"wrote {outcome.model}; {outcome.model.with_suffix('.html')} tells more", highlight=False)
     out.print(f"next: {report['next']}", highlight=False)
+
+
+def _counted(bits: Mapping[str, int]) -> str:
+    """How many activations have how many bits: `8 bits: 3, 4 bits: 9`."""
+    return ", ".join(f"{count} bits: {list(bits.values()).count(count)}" for count in sorted(set(bits.values()))[::-1])

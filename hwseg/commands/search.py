@@ -16,10 +16,7 @@ from hwseg.commands.options import chosen_labels, label_options
 from hwseg.errors import HwsegError, require
 from hwseg.files import write_whole
 from hwseg.locks import in_use
-from hwseg.power.band import BOUNDARIES
-
-OBJECTIVES = {"cycles": "cycles", "energy": "energy_mj"}
-"""What may be saved, by its key in front.json."""
+from hwseg.power.band import BOUNDARIES, OBJECTIVES
 
 
 @click.command("search")
@@ -92,7 +89,9 @@ def _search(model: Any, meta: Mapping[str, Any], parts: Any, out: Path, options:
     unet = model.config
     known = [search.Set.of(parts[p], meta["input"], unet, meta["resize"]) for p in ("train", "val")]
     both = search.Set(known[0].batches + known[1].batches)
-    engine = codesign.Costs(model, meta, out, options)
+    out.mkdir(parents=True, exist_ok=True)
+    subject = codesign.subject_of_unet(model, meta, out / "base.onnx", options["size"])
+    engine = codesign.Costs(subject, options["array"], options["objective"], options["boundary"])
     base = search.Base.of(model)
     key = {
         "unet": unet.to_dict(),
@@ -105,21 +104,13 @@ def _search(model: Any, meta: Mapping[str, Any], parts: Any, out: Path, options:
         key |= {"input": meta["input"].text(), "labels": meta["labels"].text()}
     memory = search.Memory(out / "search.json", key)
     click.echo(f"array {engine.config.name}, {len(both.batches)} pictures, {options['jobs']} processes")
-    weights = options["weight_price"] > 0
-    table = search.sensitivity(memory, base, both, weights, options["jobs"], lambda s: _told("losses", s))
-    cost = engine.cost(memory, table, options["jobs"], options["weight_price"], lambda s: _told(engine.objective, s))
-    best = search.front(table, cost)
-    first = search.Point({knob: max(losses) for knob, losses in table.items()}, 0.0, 0.0)
-    points = [first, *(p for p in search.spread(best, options["points"] - 1) if p.bits != first.bits)]
     rows: list[dict[str, Any]] = []
-    for point in points:
-        prices = engine.prices(point.bits)
-        network = base.network(point.bits)
-        (loss, _), (_, dice) = both.measure(network), known[1].measure(network)
-        rows.append({**prices, "estimated": cost(point.bits), "loss": loss, "dice": dice,
-                     "packed_bytes": engine.packed(point.bits), "bits": point.bits})  # fmt: skip
-        told = f"{prices['cycles']:,} cycles, {prices['energy_mj']:.4g} mJ"
-        click.echo(f"{told}, loss {loss:.4f}, validation Dice {dice:.4f}")
+    for row in codesign.explored(
+        engine, base, both, known[1], memory, options["points"], options["weight_price"], options["jobs"], _told
+    ):
+        rows.append(row)
+        told = f"{row['cycles']:,} cycles, {row['energy_mj']:.4g} mJ"
+        click.echo(f"{told}, loss {row['loss']:.4f}, validation Dice {row['dice']:.4f}")
     saved = OBJECTIVES[options["objective"]]
     number = codesign.choose(rows, options["share"], options["budget"], saved)
     result = search.with_bits(unet, rows[number]["bits"])

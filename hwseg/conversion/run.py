@@ -1,7 +1,7 @@
 """`hwseg quantize` as a function: read, convert, distil, export, measure, tell.
 
-Beside the model file M.onnx lie M.pt (to train on, and for `hwseg search`), M.json and M.html (what it came to), and,
-while it is distilled, M.distill.pt.  A model file is written whole, and last.
+Beside the model file M.onnx lie M.pt (the quantized network), M.json and M.html (what it came to), and, while it is
+distilled, M.distill.pt; while bits are chosen, M.search.json.  A model file is written whole, and last.
 """
 
 from __future__ import annotations
@@ -10,12 +10,14 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from hwseg.conversion.bits import Choice, Mixed, choose_bits
 from hwseg.conversion.costs import costs
 from hwseg.conversion.page import Outcome, page
 from hwseg.datasets.data import meaning_of
@@ -40,11 +42,15 @@ from hwseg.quant.read.load import load
 from hwseg.quant.read.onnx_file import read
 
 Told = Callable[[str], None]
+KEPT = ("distill.pt", "search.json")
 
 
 @dataclass(frozen=True)
 class Options:
-    """What `hwseg quantize` is told.  model: a float ONNX file, or module:callable."""
+    """What `hwseg quantize` is told.  model: a float ONNX file, or module:callable.
+
+    mixed: bits of activations are chosen; the numbers of bits are 8 then.
+    """
 
     model: str
     data: Path
@@ -56,6 +62,7 @@ class Options:
     in_channels: int = 0
     weight_bits: Bits = 8
     activation_bits: Bits = 8
+    mixed: Mixed | None = None
     scales: str = "power_of_two"
     strict: bool = False
     pictures: int = 50
@@ -82,7 +89,7 @@ class Taken:
 
 def convert_files(options: Options, told: Told = lambda _: None, learned: Any = lambda step, loss: None) -> Outcome:
     """Convert, and write everything.  Raises HwsegError for what cannot be converted; Ctrl-C keeps a distillation."""
-    state_file = options.out.with_suffix(".distill.pt")
+    state_file = _kept(options, "distill.pt")
     require(options.out.suffix == ".onnx", "--out", f"must end in .onnx, is {options.out}", "name a .onnx file")
     left = state_file.exists() and not options.resume
     require(not left, str(state_file), "holds a distillation that was stopped", "add --resume, or remove it")
@@ -93,21 +100,37 @@ def convert_files(options: Options, told: Told = lambda _: None, learned: Any = 
     if options.resume:
         cure = "begin without --resume"
         require(state_file.is_file(), str(state_file), "does not exist: there is no distillation to go on with", cure)
-        converted = _converted(distill.read_state(state_file, key), taken.network)
+        state = distill.read_state(state_file, key)
+        converted, search = _converted(state, taken.network), state.get("search")
     else:
-        converted = convert(
-            taken.network, inputs, pixels=taken.pixels, weight_bits=options.weight_bits,
-            activation_bits=options.activation_bits, scales=options.scales, strict=options.strict, seed=options.seed,
-            told=told,
-        )  # fmt: skip
+        converted, choice = _at_bits(options, taken, inputs, told)
+        search = choice.to_dict() if choice else None
     options.out.parent.mkdir(parents=True, exist_ok=True)
     if options.distill.steps:
-        papers = {"key": key, **_papers(converted)}
+        papers = {"key": key, "search": search, **_papers(converted)}
         work = distill.Distillation(converted.quantized, taken.network, gathered(inputs), options.distill, papers)
         if options.resume:
-            work.restore(distill.read_state(state_file, key))
+            work.restore(state)
         distill.distill(work, state_file, learned)
-    return _finish(options, taken, converted, inputs, state_file, told)
+    return _finish(options, taken, converted, search, inputs, told)
+
+
+def _at_bits(options: Options, taken: Taken, inputs: list[Tensor], told: Told) -> tuple[Converted, Choice | None]:
+    """Converted at the bits that are asked for, or at those that were chosen."""
+    made = partial(
+        convert, taken.network, inputs, pixels=taken.pixels, scales=options.scales, strict=options.strict,
+        seed=options.seed, told=told,
+    )  # fmt: skip
+    converted = made(weight_bits=options.weight_bits, activation_bits=options.activation_bits)
+    if options.mixed is None:
+        return converted, None
+    kept = _kept(options, "search.json")
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    choice = choose_bits(
+        converted, inputs, options.mixed, pixels=taken.pixels, array=options.array, seed=options.seed, path=kept,
+        told=told,
+    )  # fmt: skip
+    return made(weight_bits=options.weight_bits, activation_bits=choice.bits), choice
 
 
 def take(options: Options, told: Told) -> Taken:
@@ -181,7 +204,8 @@ def _key(options: Options, taken: Taken) -> str:
     for digest in sorted(picture.digest for picture in taken.pictures.calibrate):
         found.update(digest)
     told_of = [taken.pixels.text(), list(taken.size), options.scales, _plain(options.weight_bits),
-               _plain(options.activation_bits), asdict(options.distill), options.seed]  # fmt: skip
+               _plain(options.activation_bits), asdict(options.distill), options.seed,
+               *([asdict(options.mixed)] if options.mixed else [])]  # fmt: skip
     found.update(json.dumps(told_of, sort_keys=True).encode())
     return found.hexdigest()
 
@@ -210,8 +234,9 @@ def _converted(state: Mapping[str, Any], network: Network) -> Converted:
 
 
 def _finish(
-    options: Options, taken: Taken, converted: Converted, inputs: list[Tensor], state_file: Path, told: Told
-) -> Outcome:
+    options: Options, taken: Taken, converted: Converted, search: Mapping[str, Any] | None, inputs: list[Tensor],
+    told: Told,
+) -> Outcome:  # fmt: skip
     parts, pixels = taken.pictures, taken.pixels
     quantized = converted.quantized.eval()
     told("exporting")
@@ -233,14 +258,20 @@ def _finish(
     layers = measure.noise(quantized, converted.fit.network, inputs[:2])
     about = checkpoint.About(pixels, taken.labels, taken.size, parts.seen)
     checkpoint.save_converted(options.out.with_suffix(".pt"), quantized, about)
-    report = _report(options, taken, converted, found, layers, price, further)
+    report = _report(options, taken, converted, found, layers, price, further) | {"search": search}
     write_whole(options.out.with_suffix(".json"), (json.dumps(report, indent=1) + "\n").encode())
     outcome = Outcome(options.out, report, found, layers, converted)
     shown = {picture.name: picture for picture in parts.held}
     write_whole(options.out.with_suffix(".html"), page(outcome, shown, pixels, taken.size).encode())
     write_whole(options.out, model)
-    state_file.unlink(missing_ok=True)
+    for name in KEPT:
+        _kept(options, name).unlink(missing_ok=True)
     return outcome
+
+
+def _kept(options: Options, name: str) -> Path:
+    """A file of what was done so far, while it is not all done; one of `KEPT`."""
+    return options.out.with_suffix(f".{name}")
 
 
 def _report(

@@ -17,6 +17,9 @@ pl_ps: with the processing system, its memory controller, and the DDR chips.
 board: with regulators and everything else that the supply feeds.
 """
 
+OBJECTIVES = {"cycles": "cycles", "energy": "energy_mj"}
+"""What may be saved, by its key in the rows of a search for bits."""
+
 
 def require_boundary(name: str) -> str:
     """The name itself; raises HwsegError where it is none of `BOUNDARIES`."""

@@ -57,6 +57,22 @@ def test_transposed_convolutions_in_four_phases(tmp_path: Path, kernel: int, pad
     simulated(tmp_path, b.graph(b.nodes[-1].output), array)
 
 
+def test_a_float_network_that_was_quantized(tmp_path: Path) -> None:
+    """As `hwseg quantize` exports it: instance normalization replaced, LeakyReLU, branches that share a quantizer."""
+    torch = pytest.importorskip("torch")
+    pytest.importorskip("brevitas")
+    from hwseg.pictures.meaning import NAMES
+    from hwseg.quant.convert import convert
+    from hwseg.quant.convert.export import export_network
+    from tests.quant.convert import nets
+
+    module = nets.settled(nets.Small(lambda n: torch.nn.InstanceNorm2d(n, affine=True), torch.nn.LeakyReLU(0.1)))
+    converted = convert(module, [nets.pictures(4)])
+    assert [one.what for one in converted.fit.replaced]
+    export_network(converted.quantized, tmp_path / "net.onnx", (16, 16), NAMES["unit"])
+    simulated(tmp_path, load(tmp_path / "net.onnx"))
+
+
 @pytest.mark.parametrize("slopes", [[0.125], [0.25, -0.5, 1.25, 0, -1]])
 def test_leaky_relu(tmp_path: Path, slopes: list[float]) -> None:
     """LeakyReLU and a depthwise convolution, a transposed 3x3, slopes below 0 and above 1, a residual addition."""

@@ -1,4 +1,4 @@
-"""A quantized network as a file, beside the ONNX file that it was exported to: for training on, and for searching."""
+"""A quantized network as a file, beside the ONNX file that it was exported to: which `load_converted` reads."""
 
 from __future__ import annotations
 
@@ -15,9 +15,7 @@ from hwseg.pictures import meaning
 from hwseg.pictures.labels import Labels
 from hwseg.pictures.meaning import Meaning
 from hwseg.quant.convert.network import NetworkConfig, QuantizedNetwork
-from hwseg.quant.train.checkpoint import load, save
-
-FORMAT = "hwseg converted network 1"
+from hwseg.quant.train.checkpoint import CONVERTED_FORMAT, load, save
 
 
 @dataclass(frozen=True)
@@ -34,14 +32,14 @@ def save_converted(path: Path, network: QuantizedNetwork, about: About) -> None:
     """Write the network whole or not at all."""
     tensors = {key: value.detach().cpu().contiguous() for key, value in network.state_dict().items()}
     save(path, {
-        "format": FORMAT, "config": network.config.to_dict(), "model": tensors, "input": about.pixels.text(),
+        "format": CONVERTED_FORMAT, "config": network.config.to_dict(), "model": tensors, "input": about.pixels.text(),
         "labels": about.labels.text(), "size": list(about.size), "seen": about.seen.text(),
     })  # fmt: skip
 
 
 def load_converted(path: Path) -> tuple[QuantizedNetwork, About]:
     """What `save_converted` wrote; nothing in the file is executed."""
-    state = load(path, FORMAT)
+    state = load(path, CONVERTED_FORMAT)
     with given(path, "a converted network", "convert it again with hwseg quantize"):
         config = NetworkConfig.from_dict(state["config"])
         network = QuantizedNetwork(config)

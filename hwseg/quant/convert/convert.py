@@ -93,7 +93,7 @@ def convert(
     require_finite(network)
     with torch.no_grad():
         classes = run(network, pictures[0][:1])[network.output].shape[1]
-    made = fit(network, _some(pictures, FITTED), strict, lambda name: told(f"replacing {name}"))
+    made = fit(network, some(pictures, FITTED), strict, lambda name: told(f"replacing {name}"))
     bound = pixels.check(network.channels).bound
     config = NetworkConfig.of(made.network, scales, bound, classes).with_bits(weight_bits, activation_bits)
     targets = [likely(run(network, batch)[network.output]) for batch in _graded(pictures)]
@@ -119,8 +119,8 @@ def convert(
             helped.append("equalization")
         steps: list[tuple[str, Callable[[QuantizedNetwork], None]]] = [("clipped weights", ranges.clip_weights)]
         if min(config.weight_bits_of(name) for name in config.convolutions) < FEW:
-            steps.append(("GPTQ", lambda q: improve.gptq(q, _some(pictures, ROUNDED))))
-        steps.append(("bias correction", lambda q: improve.correct_biases(q, _some(pictures, CORRECTED))))
+            steps.append(("GPTQ", lambda q: improve.gptq(q, some(pictures, ROUNDED))))
+        steps.append(("bias correction", lambda q: improve.correct_biases(q, some(pictures, CORRECTED))))
         for name, step in steps:
             told(f"trying {name}")
             tried = deepcopy(best)
@@ -131,7 +131,7 @@ def convert(
     return Converted(best.eval(), network, made, tuple(helped), least)
 
 
-def _some(pictures: Sequence[Tensor], count: int) -> list[Tensor]:
+def some(pictures: Sequence[Tensor], count: int) -> list[Tensor]:
     """The first of the pictures, at most `count`, in the same batches."""
     found: list[Tensor] = []
     for batch in pictures:
@@ -143,7 +143,7 @@ def _some(pictures: Sequence[Tensor], count: int) -> list[Tensor]:
 
 
 def _graded(pictures: Sequence[Tensor]) -> list[Tensor]:
-    return _some(pictures, FITTED)
+    return some(pictures, FITTED)
 
 
 def _require_varied(pictures: Sequence[Tensor]) -> None:

@@ -78,6 +78,16 @@ class NetworkConfig:
         return tuple(name for name in dict.fromkeys(self.settled.values()) if name != INPUT)
 
     @property
+    def activations(self) -> tuple[str, ...]:
+        """What has activation bits of its own, as `hwseg.quant.train.search` asks for it."""
+        return self.quantizers
+
+    @property
+    def shared_activations(self) -> Mapping[str, str]:
+        """None: branches that meet have one quantizer already."""
+        return {}
+
+    @property
     def unsigned(self) -> frozenset[str]:
         """Quantizers of values that are never negative."""
         positive, settled = _positive(self.layers), self.settled
@@ -104,10 +114,10 @@ class NetworkConfig:
         names = self.convolutions
         if isinstance(weights, int):
             weights = {"*": weights, names[0]: 8, names[-1]: 8}
-        activations = {"*": activations} if isinstance(activations, int) else activations
-        return replace(
-            self, weight_bits=_matched(names, weights), activation_bits=_matched(self.quantizers, activations)
-        )
+        quantizers = self.quantizers
+        if isinstance(activations, int):
+            activations = {"*": activations} if quantizers else {}
+        return replace(self, weight_bits=_matched(names, weights), activation_bits=_matched(quantizers, activations))
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for JSON and checkpoints."""

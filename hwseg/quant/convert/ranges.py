@@ -6,7 +6,7 @@ some thresholds on a sample of what it saw, and every channel of weights whether
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -40,10 +40,12 @@ def samples(network: Network, settled: dict[str, str], pictures: Sequence[Tensor
     return {name: torch.cat(values) for name, values in seen.items() if name != INPUT}
 
 
-def calibrate(quantized: QuantizedNetwork, seen: dict[str, Tensor]) -> None:
-    """Set every threshold to the one with the least squared error on what was seen."""
+def calibrate(quantized: QuantizedNetwork, seen: Mapping[str, Tensor], names: Collection[str] | None = None) -> None:
+    """Set every threshold, or those of the quantizers in `names`, to the one with the least squared error on what was
+    seen.
+    """
     power = quantized.config.scales == "power_of_two"
-    for name in quantized.config.quantizers:
+    for name in quantized.config.quantizers if names is None else names:
         x = seen[name]
         most = float(x.abs().max())
         require(

@@ -30,6 +30,8 @@ PREFIXES = ("module.", "model.", "net.", "network.", "_orig_mod.", "_forward_mod
 """What wrappers put before every key."""
 NAMED = 5
 LARGEST = 1 << 33
+FLOATS = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
+"""What weights may be: smaller ones have scales beside them, which nothing here reads."""
 
 
 def module_of(text: str, weights: Path | None) -> nn.Module:
@@ -178,6 +180,10 @@ def load_weights(module: nn.Module, state: Mapping[str, Tensor], place: str) -> 
             rule = f"{key} must have shape {list(value.shape)}, has {list(found[key].shape)}"
             cure = "the network has other widths: give the callable that made the one they are of"
             require(found[key].shape == value.shape, place, rule, cure)
+            kind = found[key].dtype
+            rule = f"{key} must be floating-point numbers, is {str(kind).removeprefix('torch.')}"
+            cure = "give the weights as they were trained: of quantized ones the scales are missing"
+            require(kind in FLOATS or not value.is_floating_point(), place, rule, cure)
     module.load_state_dict({**wanted, **found})
 
 

@@ -28,6 +28,8 @@ from hwseg.quant.train.unet import QuantUNet, UNetConfig, fold_batch_norm
 
 NETWORK_FORMAT = "hwseg network 1"
 RUN_FORMAT = "hwseg run 2"
+CONVERTED_FORMAT = "hwseg converted network 1"
+"""Of `hwseg quantize`, whose networks are no `QuantUNet`."""
 WHAT, CURE = "a checkpoint of hwseg", "train again, or take a copy"
 LARGEST = 1 << 34
 """Bytes of a checkpoint."""
@@ -143,5 +145,9 @@ def load(path: Path, kind: str) -> dict[str, Any]:
         require(damaged is None, str(path), f"is damaged: {damaged} is not as it was written", CURE)
         state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     found = state.get("format") if isinstance(state, dict) else None
+    if found == CONVERTED_FORMAT != kind:
+        rule = "is a network of `hwseg quantize`, and must be one of `hwseg train`"
+        cure = "run `hwseg quantize` again, with --bits mixed to search for bits or --distill 300 to train it further"
+        raise HwsegError(str(path), rule, f"{cure}; its export is the .onnx file beside it, for --compare qonnx, too")
     require(found == kind, str(path), f"must be a {kind!r} checkpoint, not {found!r}")
     return dict(state)

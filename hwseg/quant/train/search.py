@@ -4,6 +4,9 @@ A *knob* is what has bits of its own: `a:NAME`, the activations that share a qua
 convolution.  The loss of each knob at each of 2 to 7 bits is measured alone, everything else at the base's bits, on
 training and validation pictures; together they are taken to add.  The front comes from lowering, again and again, the
 knob that saves most per loss, and exchanging bits between knobs while that helps.  Its points are then measured whole.
+
+A network of any class is searched: its configuration is `Turnable`, a `Starting` point makes it at other bits, and a
+`Measure` says what its loss is, with masks (`Set`) or without.
 """
 
 from __future__ import annotations
@@ -13,10 +16,10 @@ import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Protocol, TypeVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from hwseg.borders import given
 from hwseg.datasets.pairs import Pair
@@ -30,6 +33,48 @@ from hwseg.quant.train.unet import QuantUNet, UNetConfig, fold_batch_norm
 LOWEST = 2
 Bits = dict[str, int]
 Cost = Callable[[Mapping[str, int]], float]
+
+
+class Turnable(Protocol):
+    """The configuration of a quantized network: a dataclass with the fields `activation_bits` and `weight_bits`.
+
+    shared_activations: activations that have the bits of another one, by name.
+    """
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+    @property
+    def activations(self) -> tuple[str, ...]: ...
+
+    @property
+    def convolutions(self) -> tuple[str, ...]: ...
+
+    @property
+    def shared_activations(self) -> Mapping[str, str]: ...
+
+    def activation_bits_of(self, name: str, /) -> int: ...
+
+    def weight_bits_of(self, name: str, /) -> int: ...
+
+
+Config = TypeVar("Config", bound=Turnable)
+
+
+class Starting(Protocol):
+    """A quantized network in a form that travels between processes."""
+
+    @property
+    def config(self) -> Turnable: ...
+
+    def network(self, bits: Mapping[str, int], /) -> nn.Module:
+        """The same network at other bits."""
+
+
+class Measure(Protocol):
+    """Pictures, on which networks are measured."""
+
+    def measure(self, model: Any, /) -> tuple[float, float]:
+        """Mean loss and mean Dice."""
 
 
 @dataclass(frozen=True)
@@ -71,35 +116,43 @@ class Set:
         return total / len(self.batches), dice / len(self.batches)
 
 
-def knobs(unet: UNetConfig, weights: bool) -> dict[str, tuple[str, ...]]:
+def digest_of(tensors: Mapping[str, Tensor]) -> str:
+    """A short name for exactly these tensors."""
+    found = hashlib.sha256()
+    for name, value in tensors.items():
+        found.update(name.encode() + value.detach().cpu().contiguous().numpy().tobytes())
+    return found.hexdigest()[:16]
+
+
+def knobs(config: Turnable, weights: bool) -> dict[str, tuple[str, ...]]:
     """Layers of each knob; activations that meet in a concat have one."""
-    shared = unet.shared_activations
+    shared = config.shared_activations
     groups: dict[str, list[str]] = {}
-    for name in unet.activations:
+    for name in config.activations:
         first = name
         while first in shared:
             first = shared[first]
         groups.setdefault(first, []).append(name)
     found = {f"a:{first}": tuple(names) for first, names in groups.items()}
-    return found | ({f"w:{name}": (name,) for name in unet.convolutions} if weights else {})
+    return found | ({f"w:{name}": (name,) for name in config.convolutions} if weights else {})
 
 
-def with_bits(unet: UNetConfig, bits: Mapping[str, int]) -> UNetConfig:
+def with_bits(config: Config, bits: Mapping[str, int]) -> Config:
     """The configuration with the knobs of `bits` turned, the others left."""
-    layers = knobs(unet, weights=True)
-    activations = {name: unet.activation_bits_of(name) for name in unet.activations}
-    weights = {name: unet.weight_bits_of(name) for name in unet.convolutions}
+    layers = knobs(config, weights=True)
+    activations = {name: config.activation_bits_of(name) for name in config.activations}
+    weights = {name: config.weight_bits_of(name) for name in config.convolutions}
     for knob, count in bits.items():
         require(knob in layers, "bits", f"{knob} is no knob of this network", f"knobs are {', '.join(layers)}")
         (activations if knob.startswith("a:") else weights).update(dict.fromkeys(layers[knob], count))
-    return replace(unet, activation_bits=activations, weight_bits=weights)
+    return replace(config, activation_bits=activations, weight_bits=weights)
 
 
 @dataclass(frozen=True)
 class Base:
     """A trained, quantized network in a form that travels between processes."""
 
-    unet: UNetConfig
+    config: UNetConfig
     folded: bool
     state: dict[str, Tensor]
 
@@ -110,14 +163,11 @@ class Base:
     @property
     def digest(self) -> str:
         """A short name for exactly these parameters."""
-        found = hashlib.sha256()
-        for name, value in self.state.items():
-            found.update(name.encode() + value.detach().cpu().contiguous().numpy().tobytes())
-        return found.hexdigest()[:16]
+        return digest_of(self.state)
 
     def network(self, bits: Mapping[str, int]) -> QuantUNet:
         """The same parameters at other bits; clipping thresholds stay where they are."""
-        model = QuantUNet(with_bits(self.unet, bits))
+        model = QuantUNet(with_bits(self.config, bits))
         if self.folded:
             fold_batch_norm(model)
         model.load_state_dict(self.state)
@@ -139,7 +189,7 @@ class Memory:
                 found = json.loads(path.read_text(encoding="utf-8"))
                 same, values = found["key"] == self.key, dict(found["values"])
                 sound = found["sha256"] == self._digest(values)
-            require(same, str(path), "belongs to another network, data or array", "choose another folder")
+            require(same, str(path), "belongs to another network, data or array", "remove it, or choose another folder")
             require(sound, str(path), "was changed since it was written", cure)
             self.values = values
 
@@ -174,18 +224,18 @@ class Memory:
 
 
 def sensitivity(
-    memory: Memory, base: Base, pictures: Set, weights: bool, jobs: int, told: Callable[[str], None]
+    memory: Memory, base: Starting, pictures: Measure, weights: bool, jobs: int, told: Callable[[str], None]
 ) -> dict[str, dict[int, float]]:
     """Loss increase of every knob at every number of bits, never falling as bits are taken away."""
-    names = knobs(base.unet, weights)
+    names = knobs(base.config, weights)
     tasks: dict[str, tuple[Any, ...]] = {"loss": (base, {}, pictures)}
     for knob in names:
-        for bits in range(LOWEST, start(base.unet, knob)):
+        for bits in range(LOWEST, start(base.config, knob)):
             tasks[f"loss {knob} {bits}"] = (base, {knob: bits}, pictures)
     memory.fill(tasks, _loss, jobs, told)
     table: dict[str, dict[int, float]] = {}
     for knob in names:
-        top, worst = start(base.unet, knob), 0.0
+        top, worst = start(base.config, knob), 0.0
         table[knob] = {top: 0.0}
         for bits in reversed(range(LOWEST, top)):
             worst = max(worst, memory.values[f"loss {knob} {bits}"] - memory.values["loss"])
@@ -193,13 +243,13 @@ def sensitivity(
     return table
 
 
-def start(unet: UNetConfig, knob: str) -> int:
+def start(config: Turnable, knob: str) -> int:
     """Bits of a knob to begin with."""
     kind, name = knob.split(":", 1)
-    return unet.activation_bits_of(name) if kind == "a" else unet.weight_bits_of(name)
+    return config.activation_bits_of(name) if kind == "a" else config.weight_bits_of(name)
 
 
-def _loss(base: Base, bits: Mapping[str, int], pictures: Set) -> float:
+def _loss(base: Starting, bits: Mapping[str, int], pictures: Measure) -> float:
     torch.set_num_threads(1)
     return pictures.measure(base.network(bits))[0]
 

@@ -19,7 +19,7 @@ from hwseg.quant.convert.distill import Distillation, DistillConfig, distance, d
 from hwseg.quant.convert.operations import run  # noqa: E402
 from tests.quant.convert import nets  # noqa: E402
 
-PICTURES = nets.pictures(8)
+PICTURES = nets.pictures(4)
 
 
 @pytest.fixture(scope="module")
@@ -30,12 +30,12 @@ def converted() -> Converted:
 
 
 def of(converted: Converted, steps: int) -> Distillation:
-    config = DistillConfig(steps, batch=4, lr=3e-3)
+    config = DistillConfig(steps, batch=2, lr=3e-3)
     return Distillation(deepcopy(converted.quantized), converted.network, PICTURES, config, {"key": "k"})
 
 
 def test_the_quantized_network_comes_closer_to_the_float_one(converted: Converted) -> None:
-    work = of(converted, 50)
+    work = of(converted, 20)
     with torch.no_grad():
         wanted = run(converted.network, PICTURES)[converted.network.output]
         before = float(distance(converted.quantized(PICTURES), wanted))

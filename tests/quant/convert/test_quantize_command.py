@@ -84,6 +84,7 @@ def test_a_callable_and_pictures_alone_are_enough(
         (["--size", "30x31"], "check --size"),
         (["--normalize", "brighter"], "must be"),
         (["--bits", "9"], "--bits: must be from 2 to 8, not 9"),
+        (["--budget", "0.1"], "--budget: has a meaning for --bits mixed, not for --bits 8; add --bits mixed"),
         (["--bits", "nothing.toml"], "--bits: must be a number"),
         (["--resume"], "there is no distillation to go on with"),
         (["--in-channels", "2"], "the network takes 2"),
