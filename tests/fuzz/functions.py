@@ -82,6 +82,15 @@ def rectified(x: Exact | Bent, slopes: Sequence[Fraction]) -> Exact | Bent:
     return x.then(lambda c, number: number if number >= 0 else bent.times(number, slopes[c % len(slopes)]))
 
 
+def ends(e: Executor, node: onnx.NodeProto) -> tuple[Fraction, Fraction]:
+    """Of a Clip of real numbers; an end that is missing is float32's own."""
+    given, farthest = attributes(node), float(np.finfo(np.float32).max)
+    names, found = [*node.input[1:], "", ""], []
+    for name, key, default in zip(names, ("min", "max"), (-farthest, farthest), strict=False):
+        found.append(Fraction(float(np.asarray(e.value(name)).reshape(())) if name else given.get(key, default)))
+    return found[0], found[1]
+
+
 def clipped(x: Exact | Bent, ends: tuple[Fraction, Fraction]) -> Exact | Bent:
     if isinstance(x, Exact):
         return exact.clipped(x, ends)
