@@ -149,6 +149,12 @@ def over_root_2(x: Number) -> Number:
         return digits(x) / Decimal(2).sqrt()
 
 
+def root_2_over_pi() -> Decimal:
+    with localcontext() as context:
+        context.prec = DIGITS
+        return (2 / _pi()).sqrt()
+
+
 def _pi() -> Decimal:
     """Machin: 16 atan(1/5) - 4 atan(1/239)."""
 

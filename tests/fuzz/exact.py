@@ -221,6 +221,16 @@ def multiply_accumulate(
     return sums, unit
 
 
+def apart(weights: np.ndarray, groups: int) -> np.ndarray:
+    """[in, out / groups, ky, kx] as [in, out, ky, kx], 0 between channels of different groups."""
+    (ins, outs), each = weights.shape[:2], len(weights) // groups
+    found = np.zeros((ins, outs * groups, *weights.shape[2:]), weights.dtype)
+    for g in range(groups):
+        rows = slice(g * each, (g + 1) * each)
+        found[rows, g * outs : (g + 1) * outs] = weights[rows]
+    return found
+
+
 def multiply_scatter(
     x: Exact, weights: np.ndarray, strides: Sequence[int], pads: Sequence[int], output_padding: Sequence[int]
 ) -> tuple[np.ndarray, Fraction]:

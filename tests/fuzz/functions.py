@@ -30,6 +30,11 @@ def function(e: Executor, node: onnx.NodeProto) -> Value:
     def elu(x: Number) -> Number:
         return x if x > 0 else bent.times(bent.expm1(x), alpha)
 
+    def near_gelu(x: Number) -> Number:
+        cubed = bent.times(bent.times(x, x), bent.times(x, Fraction("0.044715")))
+        inside = bent.times(bent.plus(x, cubed), bent.root_2_over_pi())
+        return bent.times(bent.times(x, one / 2), bent.plus(one, bent.tanh(inside)))
+
     functions: Mapping[str, Callable[[Number], Number]] = {
         "Tanh": bent.tanh,
         "Erf": bent.erf,
@@ -38,7 +43,9 @@ def function(e: Executor, node: onnx.NodeProto) -> Value:
         "HardSwish": lambda x: bent.times(x, hard(x, Fraction(1, 6), Fraction(1, 2))),
         "Swish": lambda x: bent.times(x, bent.sigmoid(bent.times(x, alpha))),
         "Mish": lambda x: bent.times(x, bent.tanh(bent.softplus(x))),
-        "Gelu": lambda x: bent.times(x, bent.times(bent.plus(bent.erf(bent.over_root_2(x)), one), one / 2)),
+        "Gelu": near_gelu
+        if given.get("approximate") == "tanh"
+        else lambda x: bent.times(x, bent.times(bent.plus(bent.erf(bent.over_root_2(x)), one), one / 2)),
         "Elu": elu,
         "Selu": lambda x: bent.times(elu(x), gamma),
         "Celu": lambda x: x if x > 0 else bent.times(bent.expm1(bent.times(x, 1 / alpha)), alpha),
@@ -73,6 +80,15 @@ def rectified(x: Exact | Bent, slopes: Sequence[Fraction]) -> Exact | Bent:
     if isinstance(x, Exact):
         return exact.relu(x, slopes)
     return x.then(lambda c, number: number if number >= 0 else bent.times(number, slopes[c % len(slopes)]))
+
+
+def ends(e: Executor, node: onnx.NodeProto) -> tuple[Fraction, Fraction]:
+    """Of a Clip of real numbers; an end that is missing is float32's own."""
+    given, farthest = attributes(node), float(np.finfo(np.float32).max)
+    names, found = [*node.input[1:], "", ""], []
+    for name, key, default in zip(names, ("min", "max"), (-farthest, farthest), strict=False):
+        found.append(Fraction(float(np.asarray(e.value(name)).reshape(())) if name else given.get(key, default)))
+    return found[0], found[1]
 
 
 def clipped(x: Exact | Bent, ends: tuple[Fraction, Fraction]) -> Exact | Bent:

@@ -15,7 +15,7 @@ from tests.fuzz import bent, exact
 from tests.fuzz.bent import Bent
 from tests.fuzz.exact import Exact
 from tests.fuzz.executor import Executor, Final, Grid, Levels, Operation, Value, attributes, reference
-from tests.fuzz.functions import FUNCTIONS, affine, clipped, function, moved_map, rectified, together
+from tests.fuzz.functions import FUNCTIONS, affine, clipped, ends, function, moved_map, rectified, together
 from tests.fuzz.order import ORDERS, SHUFFLES, first
 
 
@@ -68,21 +68,12 @@ def _quantize_linear(e: Executor, node: onnx.NodeProto) -> Value:
 def _clip(e: Executor, node: onnx.NodeProto) -> Value:
     x = e.value(node.input[0])
     if isinstance(x, Exact | Bent | Final):
-        return clipped(e.bent(node), _ends(e, node))
+        return clipped(e.bent(node), ends(e, node))
     low, high = (int(np.asarray(e.value(name))) for name in node.input[1:])
     n = x.integers if isinstance(x, Levels) else x
     assert isinstance(n, np.ndarray), node.name
     found = np.minimum(np.maximum(n, low), high)
     return Levels(found) if isinstance(x, Levels) else found.astype(n.dtype)
-
-
-def _ends(e: Executor, node: onnx.NodeProto) -> tuple[Fraction, Fraction]:
-    """Of a Clip of real numbers; an end that is missing is float32's own."""
-    given, farthest = attributes(node), float(np.finfo(np.float32).max)
-    names, found = [*node.input[1:], "", ""], []
-    for name, key, default in zip(names, ("min", "max"), (-farthest, farthest), strict=False):
-        found.append(Fraction(float(np.asarray(e.value(name)).reshape(())) if name else given.get(key, default)))
-    return found[0], found[1]
 
 
 def _dequantize_linear(e: Executor, node: onnx.NodeProto) -> Value:
@@ -136,12 +127,7 @@ def _conv_transpose(e: Executor, node: onnx.NodeProto) -> Value:
     given = attributes(node)
     weights, scales = _weights(e, node, 1)
     groups = given.get("group", 1)
-    if groups > 1:
-        each = len(weights) // groups
-        rows = [weights[g * each : (g + 1) * each] for g in range(groups)]
-        blocks = [[row if g == h else np.zeros_like(row) for h in range(groups)] for g, row in enumerate(rows)]
-        weights, scales = np.block([[np.moveaxis(x, (0, 1), (-2, -1)) for x in row] for row in blocks]), scales * groups
-        weights = np.moveaxis(weights, (-2, -1), (0, 1))
+    weights, scales = exact.apart(weights, groups), scales * groups
     sums, unit = exact.multiply_scatter(
         e.map(node),
         weights,

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from hwseg.curves import Curve, number
+from hwseg.curves import ROOT_8_OVER_PI, Curve, number
 from hwseg.errors import require
 from hwseg.quant.read.attributes import attributes
 from hwseg.quant.read.builder import Builder
@@ -28,18 +28,21 @@ FLOATS = {
     "Selu": {"alpha": 1.67326319217681884765625, "gamma": 1.05070102214813232421875},
 }  # fmt: skip
 """Attributes and what they are if the file does not say."""
+CUBED = Fraction("0.044715")
+"""ONNX: x / 2 * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 * x**3))) is the approximate Gelu."""
 
 
 def function(b: Builder, node: OnnxNode) -> None:
     """An operation of `FUNCTIONS`."""
-    known: dict[str, Any] = {"approximate": ["none"]} if node.op == "Gelu" else {}
+    known: dict[str, Any] = {"approximate": ["none", "tanh"]} if node.op == "Gelu" else {}
     defaults = FLOATS.get(node.op, {})
     found = attributes(node, **known, **dict.fromkeys(defaults, float))
     numbers = {key: Fraction(float(np.float32(found.get(key, default)))) for key, default in defaults.items()}
     good = node.op != "Celu" or numbers["alpha"] > 0
     require(good, node.name, f"alpha of Celu must be positive, is {found.get('alpha')}", "use ELU, or alpha=1")
     value = whole(b, b.value(node), node.name)
-    b.values[node.outputs[0]] = mapped(value, node.name, lambda x: _curve(node.op, x, numbers))
+    op = "GeluTanh" if found.get("approximate") == "tanh" else node.op
+    b.values[node.outputs[0]] = mapped(value, node.name, lambda x: _curve(op, x, numbers))
 
 
 def inside(b: Builder, name: str, value: Value) -> Value:
@@ -73,6 +76,8 @@ def _curve(op: str, x: Curve, numbers: dict[str, Fraction]) -> Curve:
         return x * Curve("tanh", (Curve("softplus", (x,)),))
     if op == "Gelu":
         return x * Curve("normal", (x,))
+    if op == "GeluTanh":  # 1/2 + tanh(z) / 2 is sigmoid(2 z)
+        return x * Curve("sigmoid", ((x + x * x * x * number(CUBED)) * number(ROOT_8_OVER_PI),))
     if op in ("Elu", "Selu"):
         return (above + Curve("expm1", (below,)) * number(alpha)) * number(numbers.get("gamma", Fraction(1)))
     if op == "Celu":
