@@ -22,7 +22,8 @@ REASONS: Mapping[str, str] = {
     r"load: a slope below N wants a quantizer of N bits, this one has N because of its zero point": (
         "both branches of a PReLU above the base of a map of 9 bits"
     ),
-    r"load: N is too near to a tie": "a function that comes as near to a tie as fifty digits tell, as GELU does far out",
+    r"load: N is too near to a tie": "a function nearer to a tie than fifty digits tell, as GELU far out",
+    r"load: inputs must be quantized to at most N bits, TENSOR is not": "a product of a map behind a ReLU",
     r"compile: must not end the network": "bilinear sums without a quantizer as the head",
     r"compile: channel N: N of N requantization steps, .* are not reproduced by": "float scales with many ties",
     r"compile: residual add has N pairs of values that N-bit weights do not reproduce": "float scales of an addition",
