@@ -81,16 +81,18 @@ def picture_last(nodes: Sequence[tuple[str, Sequence[str], Sequence[str], bool]]
 
     nodes: of each its operation, inputs, outputs, and whether it takes such maps.
     """
-    names, readers = {picture}, list(nodes)
-    while readers:
-        found = [node for node in readers if names & set(node[1])]
-        if any(last for *_, last in found):
-            return True
-        readers = [node for node in readers if node not in found]
-        new = {name for op, _, outputs, _ in found if op in KEEPS for name in outputs} - names
-        if not new:
-            break
-        names |= new
+    readers: dict[str, list[int]] = {}
+    for number, (_, inputs, _, _) in enumerate(nodes):
+        for name in filter(None, inputs):
+            readers.setdefault(name, []).append(number)
+    waiting = [picture]
+    while waiting:
+        for number in readers.pop(waiting.pop(), ()):
+            operation, _, outputs, last = nodes[number]
+            if last:
+                return True
+            if operation in KEEPS:
+                waiting += outputs
     return False
 
 
