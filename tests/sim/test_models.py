@@ -17,10 +17,11 @@ from hwseg.sim.simulate import lay_out, simulate_program
 from tests.compile.lower.test_transposed import decoder
 from tests.compile.proof import image_of
 from tests.quant.handmade import Net
+from tests.quant.read.proving import last, leaky, pool, up
 from tests.quant.read.qdq import LinearNet, small
 from tests.quant.read.test_clipping import clip
 from tests.quant.read.test_functions import silu
-from tests.quant.read.test_slopes import block, last, leaky, pool, transposed, up
+from tests.quant.read.test_slopes import block, transposed
 
 pytestmark = [pytest.mark.verilator, pytest.mark.xdist_group("simulator")]
 

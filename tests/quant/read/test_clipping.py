@@ -13,8 +13,8 @@ from hwseg.errors import HwsegError
 from hwseg.ops import Requantize
 from hwseg.quant.read.load import load
 from tests.quant.handmade import Net
+from tests.quant.read.proving import by_channel, last, leaky, pool, proven, up
 from tests.quant.read.qdq import LinearNet
-from tests.quant.read.test_slopes import by_channel, last, leaky, pool, proven, up
 
 
 def clip(net: Net, x: str, low: float | None = 0.0, high: float | None = 6.0) -> str:

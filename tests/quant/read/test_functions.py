@@ -10,15 +10,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hwseg.errors import HwsegError
 from hwseg.ops import Function, macs
 from hwseg.quant.read.functions import FUNCTIONS
 from hwseg.quant.read.load import load
 from hwseg.rtl.config import parse_array
 from tests.compile.proof import compiled
 from tests.quant.handmade import Net
+from tests.quant.read.proving import by_channel, last, leaky, pool, proven, refusal, up
 from tests.quant.read.qdq import LinearNet
-from tests.quant.read.test_slopes import by_channel, last, leaky, pool, proven, up
 
 
 def silu(net: Net, x: str) -> str:
@@ -168,14 +167,6 @@ def test_multiplications_are_those_of_the_model(tmp_path: Path) -> None:
     model = 9 * 12 * 9 * (2 * 2 + 2 * 3)
     assert sum(macs(node.op, [graph.types[x].shape for x in node.inputs]) for node in graph.nodes) == model
     assert sum(layer.macs for layer in compiled(graph, parse_array("8x4x4")).network.layers) == model
-
-
-def refusal(path: Path, compiles: bool = False) -> str:
-    with pytest.raises(HwsegError) as caught:
-        graph = load(path)
-        assert compiles
-        compiled(graph, parse_array("8x4x4"))
-    return str(caught.value)
 
 
 QUANTIZE = "quantize before the activation: put a QuantIdentity of at most 8 bits before it"

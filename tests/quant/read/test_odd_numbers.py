@@ -13,8 +13,8 @@ import pytest
 from hwseg.errors import HwsegError
 from hwseg.quant.read.load import load
 from tests.quant.handmade import Net
+from tests.quant.read.proving import last, proven
 from tests.quant.read.test_functions import silu
-from tests.quant.read.test_slopes import last, proven
 
 Bend = Callable[[Net, str], str]
 

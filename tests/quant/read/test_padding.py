@@ -13,8 +13,8 @@ from hwseg.errors import HwsegError
 from hwseg.ops import ConvTranspose2d, macs
 from hwseg.quant.read.load import load
 from tests.quant.handmade import Net
+from tests.quant.read.proving import last, pool, proven
 from tests.quant.read.qdq import LinearNet
-from tests.quant.read.test_slopes import last, pool, proven
 
 
 def pad(net: Net, x: str, widths: Sequence[int], **given: Any) -> str:

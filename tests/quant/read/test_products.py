@@ -9,15 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hwseg.errors import HwsegError
 from hwseg.ir import Graph
 from hwseg.ops import Product, macs
 from hwseg.quant.read.load import load
 from hwseg.rtl.config import parse_array
 from tests.compile.proof import compiled
 from tests.quant.handmade import Net
+from tests.quant.read.proving import last, leaky, pool, proven, refusal, up
 from tests.quant.read.qdq import LinearNet
-from tests.quant.read.test_slopes import last, leaky, pool, proven, up
 
 Range = tuple[int, bool, bool]
 """Bits, signed, narrow."""
@@ -178,14 +177,6 @@ def test_multiplications_are_those_of_the_model(tmp_path: Path) -> None:
     model = 6 * 8 * 9 * (2 * 6 + 3 * 3)
     assert sum(macs(node.op, [graph.types[x].shape for x in node.inputs]) for node in graph.nodes) == model
     assert sum(layer.macs for layer in compiled(graph, parse_array("8x4x4")).network.layers) == model
-
-
-def refusal(path: Path, compiles: bool = False) -> str:
-    with pytest.raises(HwsegError) as caught:
-        graph = load(path)
-        assert compiles
-        compiled(graph, parse_array("8x4x4"))
-    return str(caught.value)
 
 
 def test_what_is_refused(tmp_path: Path) -> None:

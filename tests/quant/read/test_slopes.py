@@ -10,44 +10,21 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
 import pytest
 
 from hwseg.errors import HwsegError
 from hwseg.ops import PRelu, Requantize, macs
-from hwseg.quant.read import referee
 from hwseg.quant.read.load import load
 from hwseg.rtl.config import parse_array
-from tests.compile.proof import compiled, differences
-from tests.fuzz.checks import Loaded, check_golden, loaded
+from tests.compile.proof import compiled
 from tests.quant.handmade import Net
+from tests.quant.read.proving import by_channel, last, leaky, pool, proven, up
 from tests.quant.read.qdq import LinearNet
 
-EXECUTORS = {"qonnx": referee.run_qonnx, "onnxruntime": referee.run_onnxruntime}
 SLOPES = {
     "by channel": [0.25, -0.5, 1.25, 0, -1], "an eighth": [0.125], "a third": [0.3], "above 1": [1.5],
     "below 0": [-0.25],
 }  # fmt: skip
-
-
-def proven(path: Path, array: str = "8x4x4", executor: str = "qonnx") -> Loaded:
-    """A file that all agree on; scales that are no powers of two may differ from float32 executors at ties."""
-    given = loaded(onnx.load(path), 1)
-    assert isinstance(given, Loaded), given
-    assert check_golden(given) is None
-    verdict = referee.compare(path, given.picture, executor, EXECUTORS[executor])
-    assert verdict.agrees, verdict
-    assert not verdict.exact or verdict.different == verdict.own == 0
-    assert differences(compiled(given.graph, parse_array(array))) == {}
-    return given
-
-
-def leaky(net: Net, x: str, slopes: list[float]) -> str:
-    """LeakyRelu where there is one slope, PRelu of many, or at every other node."""
-    if len(slopes) == 1 and len(net.nodes) % 2:
-        return net.node("LeakyRelu", x, alpha=slopes[0])
-    shape = (len(slopes), 1, 1) if len(slopes) > 1 else (1, 1, 1)
-    return net.node("PRelu", x, net.const(f"slopes{len(net.nodes)}", np.reshape(slopes, shape)))
 
 
 def block(net: Net, x: str, slopes: list[float], name: str = "a", **quantizer: Any) -> str:
@@ -55,28 +32,9 @@ def block(net: Net, x: str, slopes: list[float], name: str = "a", **quantizer: A
     return net.quant(leaky(net, net.conv(x, 2, 5, name=name), slopes), **{"scale": 2**-3, **quantizer})
 
 
-def last(net: Net, x: str, ins: int = 5, kernel: int = 3, **given: Any) -> str:
-    return net.conv(x, ins, 3, kernel, name="last", **given)
-
-
-def pool(net: Net, x: str, kernel: int = 2) -> str:
-    return net.node("MaxPool", x, kernel_shape=[kernel] * 2, strides=[2, 2], pads=[kernel // 3] * 4)
-
-
-def up(net: Net, x: str) -> str:
-    sizes = net.const(f"sizes{len(net.nodes)}", [1, 1, 2, 2])
-    return net.node(
-        "Resize", x, "", sizes, mode="nearest", coordinate_transformation_mode="asymmetric", nearest_mode="floor"
-    )
-
-
 def transposed(net: Net, x: str) -> str:
     w = net.weights("t", (5, 5, 3, 3))
     return net.node("ConvTranspose", x, w, strides=[2, 2], pads=[1] * 4, output_padding=[1, 1])
-
-
-def by_channel(net: Net, x: str) -> str:
-    return net.node("Mul", x, net.const(f"factors{len(net.nodes)}", np.reshape([0.75, 0.5, 1, 2, 0.3], (1, 5, 1, 1))))
 
 
 READERS: dict[str, Callable[[Net, str, list[float]], str]] = {
