@@ -21,13 +21,13 @@ from hwseg.pictures.meaning import Meaning
 from hwseg.power.coefficients import load as load_coefficients
 from hwseg.power.estimate import EnergyReport, estimate
 from hwseg.quant.convert.export import export_network
-from hwseg.quant.convert.network import QuantizedNetwork
+from hwseg.quant.networks.layered import QuantizedNetwork
+from hwseg.quant.networks.unet import QuantUNet
 from hwseg.quant.read.load import load
 from hwseg.quant.read.reshape import parse_size
 from hwseg.quant.train import search
 from hwseg.quant.train.export import export_qonnx
 from hwseg.quant.train.search import Memory, with_bits
-from hwseg.quant.train.unet import QuantUNet
 from hwseg.target.array import choose_array
 
 

@@ -77,10 +77,10 @@ def command(
 
 
 def _new(out: Path, base: Any, options: dict[str, Any]) -> Any:
+    from hwseg.quant.networks.unet import preset
     from hwseg.quant.train.adapt import AdaptConfig, AdaptRun
     from hwseg.quant.train.checkpoint import load_network
     from hwseg.quant.train.config import TrainConfig, meant
-    from hwseg.quant.train.unet import preset
 
     model, meta = load_network(base)
     unet = model.config

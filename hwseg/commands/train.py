@@ -104,8 +104,8 @@ def _with_meaning(given: dict[str, Any], tables: dict[str, dict[str, Any]], sour
 
 
 def _new_run(out: Path, tables: dict[str, dict[str, Any]], given: dict[str, Any]) -> Any:
+    from hwseg.quant.networks.unet import UNetConfig, preset
     from hwseg.quant.train.run import Run, TrainConfig
-    from hwseg.quant.train.unet import UNetConfig, preset
 
     unet, train = dict(tables.get("unet", {})), dict(tables.get("train", {}))
     kind = given.pop("model", None)

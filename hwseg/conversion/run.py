@@ -34,10 +34,10 @@ from hwseg.quant.convert.distill import gathered
 from hwseg.quant.convert.export import export_network
 from hwseg.quant.convert.fit import Fit, Replacement
 from hwseg.quant.convert.from_torch import from_module
-from hwseg.quant.convert.graph import Network
-from hwseg.quant.convert.network import NetworkConfig, QuantizedNetwork
 from hwseg.quant.convert.pictures import Pictures, batches, common_size, depth
 from hwseg.quant.convert.pictures import load as load_pictures
+from hwseg.quant.networks.graph import Network
+from hwseg.quant.networks.layered import NetworkConfig, QuantizedNetwork
 from hwseg.quant.read.load import load
 from hwseg.quant.read.onnx_file import read
 
@@ -182,7 +182,7 @@ def take(options: Options, told: Told) -> Taken:
 
 def _classes(network: Network) -> int:
     """Channels of the network's output."""
-    from hwseg.quant.convert.operations import run
+    from hwseg.quant.networks.operations import run
 
     side = max(network.multiple, 16) * 2
     with torch.no_grad():

@@ -14,7 +14,7 @@ from hwseg.pictures import labels as declared
 from hwseg.pictures import meaning
 from hwseg.pictures.labels import Labels
 from hwseg.pictures.meaning import Meaning
-from hwseg.quant.convert.network import NetworkConfig, QuantizedNetwork
+from hwseg.quant.networks.layered import NetworkConfig, QuantizedNetwork
 from hwseg.quant.train.checkpoint import CONVERTED_FORMAT, load, save
 
 

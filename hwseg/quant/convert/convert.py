@@ -19,9 +19,9 @@ from hwseg.quant.convert import improve, ranges
 from hwseg.quant.convert.distill import likely
 from hwseg.quant.convert.fit import Fit, fit
 from hwseg.quant.convert.from_torch import from_module
-from hwseg.quant.convert.graph import Network, require_finite
-from hwseg.quant.convert.network import NetworkConfig, QuantizedNetwork
-from hwseg.quant.convert.operations import run
+from hwseg.quant.networks.graph import Network, require_finite
+from hwseg.quant.networks.layered import NetworkConfig, QuantizedNetwork
+from hwseg.quant.networks.operations import run
 
 Told = Callable[[str], None]
 Bits = int | Mapping[str, int]

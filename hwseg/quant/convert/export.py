@@ -10,7 +10,7 @@ from hwseg.datasets.seen import SEEN, Seen
 from hwseg.files import write_whole
 from hwseg.pictures.labels import LABELS, Labels
 from hwseg.pictures.meaning import Meaning
-from hwseg.quant.convert.network import QuantizedNetwork
+from hwseg.quant.networks.layered import QuantizedNetwork
 from hwseg.quant.read.reshape import check_size
 from hwseg.quant.train.export import MULTIPLE, to_onnx
 

@@ -16,10 +16,10 @@ import torch
 from torch import Tensor
 
 from hwseg.errors import HwsegError, require
-from hwseg.quant.convert.graph import ACTIVATIONS, INPUT, Layer, Network, unique
-from hwseg.quant.convert.network import CONVOLUTIONS
-from hwseg.quant.convert.operations import run
 from hwseg.quant.convert.taken import refused
+from hwseg.quant.networks.graph import ACTIVATIONS, INPUT, Layer, Network, unique
+from hwseg.quant.networks.layered import CONVOLUTIONS
+from hwseg.quant.networks.operations import run
 
 Told = Callable[[str], None]
 NORMS = ("instance_norm", "group_norm")

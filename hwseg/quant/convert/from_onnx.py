@@ -13,8 +13,8 @@ from torch import Tensor
 
 from hwseg.errors import HwsegError, require
 from hwseg.quant.convert.from_torch import OPERATIONS, one
-from hwseg.quant.convert.graph import INPUT, Layer, Network, unique
-from hwseg.quant.convert.operations import compute
+from hwseg.quant.networks.graph import INPUT, Layer, Network, unique
+from hwseg.quant.networks.operations import compute
 from hwseg.quant.read.fold import folded, slices
 from hwseg.quant.read.onnx_file import OnnxFile, OnnxNode
 

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, fx, nn
 
 from hwseg.errors import HwsegError, require
-from hwseg.quant.convert.graph import INPUT, Layer, Network, unique
 from hwseg.quant.convert.tracing import exported_program
+from hwseg.quant.networks.graph import INPUT, Layer, Network, unique
 
 OPERATIONS = "docs/models.md says which operations there are"
 Node = Any

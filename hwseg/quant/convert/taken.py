@@ -17,8 +17,8 @@ from torch import Tensor
 
 from hwseg.errors import HwsegError
 from hwseg.pictures.meaning import NAMES
-from hwseg.quant.convert.graph import INPUT, Layer, Network
-from hwseg.quant.convert.network import CONVOLUTIONS, NetworkConfig, QuantizedNetwork
+from hwseg.quant.networks.graph import INPUT, Layer, Network
+from hwseg.quant.networks.layered import CONVOLUTIONS, NetworkConfig, QuantizedNetwork
 from hwseg.quant.read.load import load
 
 ALWAYS = frozenset(("relu", "concat", "requantize"))

@@ -23,11 +23,11 @@ from torch.nn.utils import parametrize
 
 from hwseg.borders import given
 from hwseg.errors import HwsegError, require
+from hwseg.quant.networks.unet import QuantUNet, UNetConfig, fold_batch_norm
 from hwseg.quant.train.checkpoint import CURE, RUN_FORMAT, WHAT, load, require_numbers, save_network
 from hwseg.quant.train.config import OLDER, TrainConfig
 from hwseg.quant.train.folder import STATE, digest_of
 from hwseg.quant.train.run import Run
-from hwseg.quant.train.unet import QuantUNet, UNetConfig, fold_batch_norm
 
 FACTORS = ("p", "weight", "q")
 

@@ -22,9 +22,9 @@ from hwseg.pictures import labels as declared
 from hwseg.pictures import meaning
 from hwseg.pictures.labels import Labels
 from hwseg.pictures.meaning import Meaning
-from hwseg.quant.train import layers
+from hwseg.quant.networks import layers
+from hwseg.quant.networks.unet import QuantUNet, UNetConfig, fold_batch_norm
 from hwseg.quant.train.config import TrainConfig
-from hwseg.quant.train.unet import QuantUNet, UNetConfig, fold_batch_norm
 
 NETWORK_FORMAT = "hwseg network 1"
 RUN_FORMAT = "hwseg run 2"

@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from hwseg.quant.train import layers
-from hwseg.quant.train.unet import QuantUNet
+from hwseg.quant.networks import layers
+from hwseg.quant.networks.unet import QuantUNet
 
 
 class Dial:

@@ -29,9 +29,9 @@ from hwseg.errors import HwsegError
 from hwseg.files import read_file, write_whole
 from hwseg.pictures.labels import LABELS, Labels
 from hwseg.pictures.meaning import NAMES, Meaning
+from hwseg.quant.networks.unet import QuantUNet, UNetConfig
 from hwseg.quant.read.onnx_file import MAX_FILE_BYTES
 from hwseg.quant.read.reshape import check_size, with_size
-from hwseg.quant.train.unet import QuantUNet, UNetConfig
 
 OPSET = 11
 MULTIPLE = "hwseg.multiple"

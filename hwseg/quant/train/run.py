@@ -34,7 +34,9 @@ from hwseg.files import write_whole
 from hwseg.interrupts import Asked, deferred, exit_status
 from hwseg.pictures.labels import Labels
 from hwseg.pictures.meaning import Meaning
-from hwseg.quant.train import crops, layers, losses, metrics
+from hwseg.quant.networks import layers
+from hwseg.quant.networks.unet import QuantUNet, UNetConfig, calibrate, fold_batch_norm
+from hwseg.quant.train import crops, losses, metrics
 from hwseg.quant.train.average import Average
 from hwseg.quant.train.checkpoint import (
     CURE,
@@ -54,7 +56,6 @@ from hwseg.quant.train.plots import curves, tensorboard
 from hwseg.quant.train.processes import fabric
 from hwseg.quant.train.progress import Progress, Result
 from hwseg.quant.train.rundata import RunData
-from hwseg.quant.train.unet import QuantUNet, UNetConfig, calibrate, fold_batch_norm
 from hwseg.quant.train.whole import dice
 
 __all__ = ["Progress", "Result", "Run", "TrainConfig", "dice", "load_network", "read_toml", "save_network", "train"]

@@ -18,8 +18,8 @@ from hwseg.files import read_file, write_whole
 from hwseg.pictures import labels as declared
 from hwseg.pictures import meaning
 from hwseg.pictures.labels import Labels
+from hwseg.quant.networks.unet import UNetConfig
 from hwseg.quant.train.config import TrainConfig
-from hwseg.quant.train.unet import UNetConfig
 
 
 class RunData:

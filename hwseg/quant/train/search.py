@@ -26,9 +26,9 @@ from hwseg.datasets.pairs import Pair
 from hwseg.errors import require
 from hwseg.files import write_whole
 from hwseg.pictures.meaning import Meaning
+from hwseg.quant.networks.unet import QuantUNet, UNetConfig, fold_batch_norm
 from hwseg.quant.train import losses, metrics
 from hwseg.quant.train.tensors import whole
-from hwseg.quant.train.unet import QuantUNet, UNetConfig, fold_batch_norm
 
 LOWEST = 2
 Bits = dict[str, int]

@@ -6,9 +6,9 @@ import torch
 
 from hwseg.datasets.pairs import Pair
 from hwseg.pictures.meaning import Meaning
+from hwseg.quant.networks.unet import QuantUNet
 from hwseg.quant.train import metrics
 from hwseg.quant.train.tensors import whole
-from hwseg.quant.train.unet import QuantUNet
 
 
 @torch.no_grad()

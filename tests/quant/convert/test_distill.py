@@ -16,7 +16,7 @@ from torch import nn  # noqa: E402
 from hwseg.errors import HwsegError  # noqa: E402
 from hwseg.quant.convert.convert import Converted, convert  # noqa: E402
 from hwseg.quant.convert.distill import Distillation, DistillConfig, distance, distill, read_state  # noqa: E402
-from hwseg.quant.convert.operations import run  # noqa: E402
+from hwseg.quant.networks.operations import run  # noqa: E402
 from tests.quant.convert import nets  # noqa: E402
 
 PICTURES = nets.pictures(4)

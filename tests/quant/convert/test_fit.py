@@ -14,8 +14,8 @@ from torch import nn  # noqa: E402
 from hwseg.errors import HwsegError  # noqa: E402
 from hwseg.quant.convert.fit import Fit, fit  # noqa: E402
 from hwseg.quant.convert.from_torch import from_module  # noqa: E402
-from hwseg.quant.convert.graph import Network, require_finite  # noqa: E402
-from hwseg.quant.convert.operations import run  # noqa: E402
+from hwseg.quant.networks.graph import Network, require_finite  # noqa: E402
+from hwseg.quant.networks.operations import run  # noqa: E402
 from tests.quant.convert import nets  # noqa: E402
 
 PICTURES = [nets.pictures(4), nets.pictures(4, seed=1)]

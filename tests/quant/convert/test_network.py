@@ -23,9 +23,9 @@ from hwseg.quant.convert import convert, quantize  # noqa: E402
 from hwseg.quant.convert.checkpoint import About, load_converted, save_converted  # noqa: E402
 from hwseg.quant.convert.convert import Converted  # noqa: E402
 from hwseg.quant.convert.export import export_network  # noqa: E402
-from hwseg.quant.convert.graph import INPUT, Layer, Network  # noqa: E402
-from hwseg.quant.convert.network import NetworkConfig, QuantizedNetwork  # noqa: E402
-from hwseg.quant.convert.operations import run  # noqa: E402
+from hwseg.quant.networks.graph import INPUT, Layer, Network  # noqa: E402
+from hwseg.quant.networks.layered import NetworkConfig, QuantizedNetwork  # noqa: E402
+from hwseg.quant.networks.operations import run  # noqa: E402
 from hwseg.quant.read.load import load  # noqa: E402
 from tests.quant.convert import nets  # noqa: E402
 

@@ -15,8 +15,8 @@ from torch import nn  # noqa: E402
 from hwseg.errors import HwsegError  # noqa: E402
 from hwseg.quant.convert.from_onnx import load  # noqa: E402
 from hwseg.quant.convert.from_torch import from_module  # noqa: E402
-from hwseg.quant.convert.graph import Layer  # noqa: E402
-from hwseg.quant.convert.operations import run  # noqa: E402
+from hwseg.quant.networks.graph import Layer  # noqa: E402
+from hwseg.quant.networks.operations import run  # noqa: E402
 from tests.quant.convert import nets  # noqa: E402
 
 MODULES = {
@@ -91,8 +91,8 @@ def test_pictures_of_another_channel_count_are_refused() -> None:
 
 def test_quantized_files_are_sent_to_compile(tmp_path: Path) -> None:
     from hwseg.quant.convert.taken import _read  # noqa: F401
+    from hwseg.quant.networks.unet import QuantUNet, UNetConfig
     from hwseg.quant.train.export import to_onnx
-    from hwseg.quant.train.unet import QuantUNet, UNetConfig
 
     path = tmp_path / "quantized.onnx"
     content = to_onnx(QuantUNet(UNetConfig(depth=1, width=2)).eval(), (1, 1, 16, 16), "q", {})

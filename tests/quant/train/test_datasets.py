@@ -21,13 +21,13 @@ from hwseg.pictures.labels import IGNORE, Labels  # noqa: E402
 from hwseg.pictures.meaning import NAMES, Meaning  # noqa: E402
 from hwseg.pictures.source import choice_of, integers, labels_of, read_input  # noqa: E402
 from hwseg.pictures.table import Quantizer  # noqa: E402
+from hwseg.quant.networks.unet import QuantUNet, UNetConfig, calibrate  # noqa: E402
 from hwseg.quant.read.load import load  # noqa: E402
 from hwseg.quant.train import losses, metrics  # noqa: E402
 from hwseg.quant.train.checkpoint import load_network, save  # noqa: E402
 from hwseg.quant.train.export import export_qonnx  # noqa: E402
 from hwseg.quant.train.run import Run, TrainConfig, train  # noqa: E402
 from hwseg.quant.train.tensors import whole  # noqa: E402
-from hwseg.quant.train.unet import QuantUNet, UNetConfig, calibrate  # noqa: E402
 from tests.pictures import files  # noqa: E402
 
 SIZE = 32

@@ -11,9 +11,9 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("brevitas")
 
+from hwseg.quant.networks.unet import QuantUNet, UNetConfig  # noqa: E402
 from hwseg.quant.train.checkpoint import save_network  # noqa: E402
 from hwseg.quant.train.config import TrainConfig  # noqa: E402
-from hwseg.quant.train.unet import QuantUNet, UNetConfig  # noqa: E402
 
 EXAMPLES = Path(__file__).parents[3] / "examples"
 

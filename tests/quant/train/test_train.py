@@ -21,9 +21,9 @@ from hwseg.datasets import data  # noqa: E402
 from hwseg.datasets.seen import of_parts  # noqa: E402
 from hwseg.errors import HwsegError  # noqa: E402
 from hwseg.pictures.labels import Labels  # noqa: E402
+from hwseg.quant.networks.unet import UNetConfig, preset  # noqa: E402
 from hwseg.quant.train import metrics  # noqa: E402
 from hwseg.quant.train.run import Progress, Run, TrainConfig, dice, load_network, read_toml, train  # noqa: E402
-from hwseg.quant.train.unet import UNetConfig, preset  # noqa: E402
 
 UNET = UNetConfig(depth=1, width=4)
 CONFIG = TrainConfig(steps=6, batch=2, size=16, validate_every=4, calibration_batches=2, threads=1)
@@ -185,7 +185,7 @@ from pathlib import Path
 from hwseg.datasets import data
 from hwseg.quant.train import losses
 from hwseg.quant.train.run import Run, TrainConfig, train
-from hwseg.quant.train.unet import UNetConfig
+from hwseg.quant.networks.unet import UNetConfig
 
 config = TrainConfig(steps=5, batch=4, size=16, float_part=1.0, quantized_part=0.0, threads=1)
 run = Run(Path(sys.argv[1]), UNetConfig(depth=1, width=4, batch_norm=False), config)

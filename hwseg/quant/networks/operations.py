@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from hwseg.quant.convert.graph import INPUT, Layer, Network
+from hwseg.quant.networks.graph import INPUT, Layer, Network
 
 Tensors = Callable[[str], Tensor | None]
 

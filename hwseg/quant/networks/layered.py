@@ -3,7 +3,7 @@
 A value that a convolution, an addition, a mean or a product gives is *raw*: it waits for its quantizer, and only an
 activation function may come before that.  Poolings of maxima, nearest enlargings and concatenations choose among
 integers.  Branches that meet in a concatenation have one quantizer, so that they have one scale by construction.
-Convolutions have biases of 32 bits on their accumulator's scale, as `hwseg.quant.train.layers` has them.
+Convolutions have biases of 32 bits on their accumulator's scale, as `hwseg.quant.networks.layers` has them.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from torch import Tensor, nn
 
 from hwseg.errors import HwsegError, require
 from hwseg.pictures.table import BYTE, Quantizer
-from hwseg.quant.convert.graph import ACTIVATIONS, BENDING, INPUT, MOVES, Layer, Network
-from hwseg.quant.convert.operations import OPERATIONS
-from hwseg.quant.train import layers as kinds
-from hwseg.quant.train.unet import UNetConfig
+from hwseg.quant.networks import layers as kinds
+from hwseg.quant.networks.graph import ACTIVATIONS, BENDING, INPUT, MOVES, Layer, Network
+from hwseg.quant.networks.operations import OPERATIONS
+from hwseg.quant.networks.unet import UNetConfig
 
 CONVOLUTIONS = frozenset(("conv", "conv_transpose"))
 BITS = range(2, 9)

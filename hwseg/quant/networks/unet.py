@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from hwseg.errors import HwsegError, require
 from hwseg.pictures.table import BYTE, Quantizer
-from hwseg.quant.train import layers
+from hwseg.quant.networks import layers
 
 UPSAMPLINGS = ("nearest", "bilinear", "transposed")
 PRESETS = ("w8a8", "w4a4", "mixed")
@@ -148,7 +148,7 @@ class UNetConfig:
 
     @property
     def input_quantizer(self) -> Quantizer:
-        """The first quantizer, as `hwseg.quant.train.layers.pixel_input` makes it."""
+        """The first quantizer, as `hwseg.quant.networks.layers.pixel_input` makes it."""
         return Quantizer(Fraction(self.input_bound, 128), -128, 127) if self.input_bound else BYTE
 
     @classmethod
