@@ -33,7 +33,8 @@ class Network:
     def _export(self, path: Path) -> None:
         import torch
 
-        from hwseg.quant.networks.unet import QuantUNet, UNetConfig, calibrate, fold_batch_norm
+        from hwseg.quant.networks.layers import calibrate
+        from hwseg.quant.networks.unet import QuantUNet, UNetConfig, fold_batch_norm
         from hwseg.quant.train.export import export_qonnx
 
         torch.manual_seed(0)

@@ -28,10 +28,9 @@ from hwseg.pictures.choice import named
 from hwseg.pictures.labels import LABELS, Labels
 from hwseg.pictures.labels import parse as parse_labels
 from hwseg.pictures.meaning import DEFAULT, Meaning
-from hwseg.quant.convert import checkpoint, distill, from_onnx, measure, source
+from hwseg.quant.convert import distill, from_onnx, measure, source
 from hwseg.quant.convert.convert import Bits, Converted, convert
 from hwseg.quant.convert.distill import gathered
-from hwseg.quant.convert.export import export_network
 from hwseg.quant.convert.fit import Fit, Replacement
 from hwseg.quant.convert.from_torch import from_module
 from hwseg.quant.convert.pictures import Pictures, batches, common_size, depth
@@ -40,6 +39,9 @@ from hwseg.quant.networks.graph import Network
 from hwseg.quant.networks.layered import NetworkConfig, QuantizedNetwork
 from hwseg.quant.read.load import load
 from hwseg.quant.read.onnx_file import read
+from hwseg.quant.train.checkpoint import save_network
+from hwseg.quant.train.config import TrainConfig
+from hwseg.quant.train.export import export_qonnx
 
 Told = Callable[[str], None]
 KEPT = ("distill.pt", "search.json")
@@ -227,7 +229,7 @@ def _papers(converted: Converted) -> dict[str, Any]:
 def _converted(state: Mapping[str, Any], network: Network) -> Converted:
     config = NetworkConfig.from_dict(state["config"])
     tensors: dict[str, Tensor] = state["fit"]
-    made = Network(config.layers, config.output, config.channels, tensors)
+    made = Network(config.layers, config.output, config.in_channels, tensors)
     replacements = tuple(Replacement(**one) for one in state["replacements"])
     quantized = QuantizedNetwork(config, tensors)
     return Converted(quantized, network, Fit(made, replacements), tuple(state["helped"]), state["error"])
@@ -242,7 +244,7 @@ def _finish(
     told("exporting")
     content = options.out.with_suffix(".partial.onnx")
     try:
-        export_network(quantized, content, taken.size, pixels, taken.labels, parts.seen, options.out.stem)
+        export_qonnx(quantized, content, taken.size, pixels, taken.labels, options.out.stem, parts.seen)
         graph = load(content)
         found = measure.compare(taken.network, graph, parts.held, pixels, told)
         further = {
@@ -256,8 +258,7 @@ def _finish(
         content.unlink(missing_ok=True)
     told("measuring the noise of layers")
     layers = measure.noise(quantized, converted.fit.network, inputs[:2])
-    about = checkpoint.About(pixels, taken.labels, taken.size, parts.seen)
-    checkpoint.save_converted(options.out.with_suffix(".pt"), quantized, about)
+    _save(options.out.with_suffix(".pt"), quantized, taken)
     report = _report(options, taken, converted, found, layers, price, further) | {"search": search}
     write_whole(options.out.with_suffix(".json"), (json.dumps(report, indent=1) + "\n").encode())
     outcome = Outcome(options.out, report, found, layers, converted)
@@ -267,6 +268,14 @@ def _finish(
     for name in KEPT:
         _kept(options, name).unlink(missing_ok=True)
     return outcome
+
+
+def _save(path: Path, quantized: QuantizedNetwork, taken: Taken) -> None:
+    """A checkpoint that `hwseg train`, `search`, `adapt` and `export` go on with."""
+    side = min(taken.size)
+    scaled = taken.pixels.fit == "resize" and taken.size == (side, side)
+    config = TrainConfig(size=side, resize=side if scaled else 0)
+    save_network(path, quantized, config, taken.pixels, taken.labels, True, taken.pictures.seen, taken.size)
 
 
 def _kept(options: Options, name: str) -> Path:

@@ -8,11 +8,9 @@ Read `hwseg.quant.networks.graph` first, then `convert`.
     source                     a callable of the user's and its weights; nothing in files is executed
     from_torch, from_onnx      modules (by `tracing`) and files as layers
     fit, taken                 what the engine has not is replaced; the compiler's reader is asked what that is
-    export                     a file
     ranges, improve            ranges by error; equalization, bias correction, GPTQ of Brevitas
     pictures, measure          what calibrates, and what measures: masks and noise
     distill                    the quantized network learns the float one's logits and features
-    checkpoint                 the quantized network as a file
 """
 
 from hwseg.quant.convert.convert import Converted, convert, quantize

@@ -17,8 +17,7 @@ from torch import Tensor
 
 from hwseg.errors import HwsegError, require
 from hwseg.quant.convert.taken import refused
-from hwseg.quant.networks.graph import ACTIVATIONS, INPUT, Layer, Network, unique
-from hwseg.quant.networks.layered import CONVOLUTIONS
+from hwseg.quant.networks.graph import ACTIVATIONS, CONVOLUTIONS, INPUT, Layer, Network, unique
 from hwseg.quant.networks.operations import run
 
 Told = Callable[[str], None]

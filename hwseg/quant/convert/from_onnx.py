@@ -262,8 +262,8 @@ def _slice(r: _Reader, node: OnnxNode) -> str:
     ranges = [range(n)[part] for part, n in zip(taken, sizes, strict=True)]
     plain = ranges[1] == range(sizes[1]) and all(part.step == 1 for part in ranges)
     require(plain, node.name, "must crop height and width alone", "leave other slices out")
-    options = {"rows": (ranges[2].start, ranges[2].stop), "columns": (ranges[3].start, ranges[3].stop)}
-    return r.add(node, "crop", (r.value(node),), options)
+    margins = [(part.start, n - part.stop) for part, n in zip(ranges[2:], sizes[2:], strict=True)]
+    return r.add(node, "crop", (r.value(node),), {"rows": margins[0], "columns": margins[1]})
 
 
 def _prelu(r: _Reader, node: OnnxNode) -> str:

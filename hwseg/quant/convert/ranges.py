@@ -14,7 +14,8 @@ from torch import Tensor
 from hwseg.errors import require
 from hwseg.quant.networks import layers
 from hwseg.quant.networks.graph import INPUT, Network
-from hwseg.quant.networks.layered import QuantizedNetwork, plain
+from hwseg.quant.networks.layered import QuantizedNetwork
+from hwseg.quant.networks.layers import plain
 from hwseg.quant.networks.operations import run
 
 SAMPLE = 2048

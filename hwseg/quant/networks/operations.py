@@ -88,7 +88,8 @@ def _product(x: list[Tensor], o: Mapping[str, Any], t: Tensors) -> Tensor:
 
 def _crop(x: list[Tensor], o: Mapping[str, Any], t: Tensors) -> Tensor:
     (top, bottom), (left, right) = o["rows"], o["columns"]
-    return x[0][:, :, top:bottom, left:right]
+    height, width = x[0].shape[2:]
+    return x[0][:, :, top : height - bottom, left : width - right]
 
 
 def _prelu(x: list[Tensor], o: Mapping[str, Any], t: Tensors) -> Tensor:

@@ -15,16 +15,16 @@ pytest.importorskip("joblib")
 from torch import nn  # noqa: E402
 
 from hwseg.cli import main  # noqa: E402
-from hwseg.codesign import Costs, subject_of_network  # noqa: E402
+from hwseg.codesign import Costs, subject_of  # noqa: E402
 from hwseg.compile.program import compile_graph  # noqa: E402
 from hwseg.conversion.bits import Mixed, choose_bits  # noqa: E402
 from hwseg.errors import HwsegError  # noqa: E402
 from hwseg.pictures.meaning import NAMES  # noqa: E402
 from hwseg.quant.convert import Converted, convert  # noqa: E402
-from hwseg.quant.convert.export import export_network  # noqa: E402
 from hwseg.quant.convert.mixed import Agreement, Base  # noqa: E402
 from hwseg.quant.read.load import load  # noqa: E402
 from hwseg.quant.train import search  # noqa: E402
+from hwseg.quant.train.export import export_qonnx  # noqa: E402
 from tests.quant.convert import nets  # noqa: E402
 
 SIZE = (16, 16)
@@ -45,13 +45,13 @@ def test_costs_are_those_of_the_network_exported_at_these_bits(make: Callable[[]
     base = Base.of(converted, inputs, 0)
     knobs = search.knobs(base.config, weights=False)
     assert sorted(name for names in knobs.values() for name in names) == sorted(base.config.quantizers)
-    subject = subject_of_network(converted.quantized, SIZE, NAMES["unit"])
+    subject = subject_of(converted.quantized, SIZE, NAMES["unit"])
     assert set(subject.owners) == set(base.config.quantizers)  # every node has an owner, every quantizer a node
     engine = Costs(subject, "8x2x2", "cycles", "pl_ps")
     assert engine.size == SIZE
     bits = {knob: 3 + i % 4 for i, knob in enumerate(knobs)}
     other = base.network(bits)
-    export_network(other, tmp_path / "other.onnx", SIZE, NAMES["unit"])
+    export_qonnx(other, tmp_path / "other.onnx", SIZE, NAMES["unit"])
     total = compile_graph(load(tmp_path / "other.onnx"), engine.config, engine.board).timing().total
     assert engine.prices(bits, other)["cycles"] == total
     tabulated = any(layer.op == "sigmoid" for layer in base.config.layers)

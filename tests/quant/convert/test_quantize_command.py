@@ -15,8 +15,8 @@ pytest.importorskip("brevitas")
 from hwseg.cli import main  # noqa: E402
 from hwseg.datasets.seen import declared  # noqa: E402
 from hwseg.pictures.source import choice_of  # noqa: E402
-from hwseg.quant.convert.checkpoint import load_converted  # noqa: E402
 from hwseg.quant.read.load import load  # noqa: E402
+from hwseg.quant.train.checkpoint import load_network  # noqa: E402
 from tests.quant.convert import nets  # noqa: E402
 
 CALLABLE = "tests.quant.convert.nets:small"
@@ -54,8 +54,8 @@ def test_a_file_and_a_data_set_become_a_model(
     assert report["costs"]["cycles"] > 0
     assert {row["layer"] for row in report["noise"]} >= {"MaxPool", "Concat"}
     assert "Worst pictures" in out.with_suffix(".html").read_text()
-    network, about = load_converted(out.with_suffix(".pt"))
-    assert about.size == (32, 32)
+    network, about = load_network(out.with_suffix(".pt"))
+    assert about["picture"] == (32, 32)
     assert not network.training
     assert sorted(p.name for p in tmp_path.iterdir()) == ["m.html", "m.json", "m.onnx", "m.pt"]
     with pytest.raises(SystemExit) as end:

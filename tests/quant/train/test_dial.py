@@ -53,7 +53,8 @@ def test_additions_round_once_too() -> None:
 def test_pytorch_and_integers_agree_at_every_number_of_planes(options: dict[str, object], tmp_path: Path) -> None:
     torch = pytest.importorskip("torch")
     pytest.importorskip("brevitas")
-    from hwseg.quant.networks.unet import QuantUNet, UNetConfig, calibrate
+    from hwseg.quant.networks.layers import calibrate
+    from hwseg.quant.networks.unet import QuantUNet, UNetConfig
     from hwseg.quant.read.load import load
     from hwseg.quant.train.dial import Dial
     from hwseg.quant.train.export import export_qonnx
