@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -131,6 +130,7 @@ def _tell(outcome: Any) -> None:
     from rich.table import Table
 
     from hwseg.commands.terminal import console
+    from hwseg.conversion.page import counted
 
     out, report, found = console(), outcome.report, outcome.comparison
     if report["input_assumed"]:
@@ -157,7 +157,7 @@ def _tell(outcome: Any) -> None:
     if search is not None:
         key, row = OBJECTIVES[search["objective"]], search["points"][search["chosen"]]
         out.print(f"bits chosen: {row[key] / search['points'][0][key]:.3f} of the {search['objective']} at 8 bits, "
-                  f"activations with {_counted(row['bits'])}", highlight=False)  # fmt: skip
+                  f"activations with {counted(row['bits'])}", highlight=False)  # fmt: skip
     price = report["costs"]
     out.print(f"{price['cycles']:,} cycles on {price['array']}, {price['frames_per_second']:.1f} frames per second, "
               f"{price['energy_mj']['mid']:.3g} mJ", highlight=False)  # fmt: skip
@@ -165,8 +165,3 @@ def _tell(outcome: Any) -> None:
         out.print(line, style="yellow", highlight=False)
     out.print(f"wrote {outcome.model}; {outcome.model.with_suffix('.html')} tells more", highlight=False)
     out.print(f"next: {report['next']}", highlight=False)
-
-
-def _counted(bits: Mapping[str, int]) -> str:
-    """How many activations have how many bits: `8 bits: 3, 4 bits: 9`."""
-    return ", ".join(f"{count} bits: {list(bits.values()).count(count)}" for count in sorted(set(bits.values()))[::-1])

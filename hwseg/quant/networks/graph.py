@@ -42,8 +42,8 @@ CONVOLUTIONS = frozenset(("conv", "conv_transpose"))
 
 INPUT = "image"
 
-RESERVED = frozenset((*dir(nn.Module()), "config", "folded", "fold", "input", "quantizer", "raw", "settled", "values",
-                      "weight_of"))  # fmt: skip
+RESERVED = frozenset((*dir(nn.Module()), "_module", "config", "folded", "fold", "input", "quantizer", "raw", "settled",
+                      "values", "weight_of"))  # fmt: skip
 """Names that no layer has, since `QuantizedNetwork` has them."""
 
 

@@ -228,8 +228,13 @@ def start(config: Turnable, knob: str) -> int:
 
 
 def _loss(base: Starting, bits: Mapping[str, int], pictures: Measure) -> float:
+    """In one thread, since processes share the cores; what comes afterwards has as many as before."""
+    threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    return pictures.measure(base.network(bits))[0]
+    try:
+        return pictures.measure(base.network(bits))[0]
+    finally:
+        torch.set_num_threads(threads)
 
 
 def front(table: Mapping[str, Mapping[int, float]], cost: Cost) -> list[Point]:

@@ -116,4 +116,8 @@ def test_mixed_bits_cost_least_within_the_budget(
     assert set(report["bits"]["weights"].values()) == {8}
     assert report["costs"]["cycles"] == row["cycles"]
     assert "of the energy at 8 bits" in capsys.readouterr().out
+    page = out.with_suffix(".html").read_text()
+    assert page.count("<td>chosen</td>") == 1
+    assert all(f"{one['dice']:.4f}</td>" in page and f"{one['cycles']:,}</td>" in page for one in rows)
+    assert "Bits that were chosen" in page
     assert sorted(p.name for p in tmp_path.iterdir()) == ["m.html", "m.json", "m.onnx", "m.pt"]

@@ -18,7 +18,7 @@ from hwseg.pictures.labels import Labels  # noqa: E402
 from hwseg.pictures.meaning import NAMES, PIXEL  # noqa: E402
 from hwseg.quant.convert import convert, quantize  # noqa: E402
 from hwseg.quant.convert.convert import Converted  # noqa: E402
-from hwseg.quant.networks.graph import INPUT, Layer, Network  # noqa: E402
+from hwseg.quant.networks.graph import INPUT, RESERVED, Layer, Network  # noqa: E402
 from hwseg.quant.networks.layered import NetworkConfig, QuantizedNetwork  # noqa: E402
 from hwseg.quant.networks.operations import run  # noqa: E402
 from hwseg.quant.read.load import load  # noqa: E402
@@ -113,6 +113,28 @@ def test_a_network_comes_back_from_its_file(converted: Converted, tmp_path: Path
     assert again.config == quantized.config
     with torch.no_grad():
         assert torch.equal(again(PICTURES[0]), quantized(PICTURES[0]))
+
+
+@pytest.mark.parametrize("name", ["input", "raw", "config", "image"])
+def test_layers_may_have_names_that_every_module_has(name: str) -> None:
+    class Named(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self._modules[name], self.head = nn.Conv2d(1, 8, 3, padding=1), nn.Conv2d(8, 1, 1)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.head(torch.relu(self._modules[name](x)))
+
+    module = nets.settled(Named())
+    with torch.no_grad():
+        found, wanted = quantize(module, PICTURES)(PICTURES[0]), module(PICTURES[0])
+    assert float((found - wanted).square().mean()) < 1e-3 * float(wanted.square().mean())
+
+
+def test_no_layer_has_the_name_of_what_a_network_has(converted: Converted) -> None:
+    network = converted.quantized
+    assert {name for name in dir(network) if not hasattr(nn.Module, name)} - set(network._modules) <= RESERVED
+    assert "input" in RESERVED
 
 
 def test_maps_padded_within_the_network_are_refused_by_their_file(tmp_path: Path) -> None:

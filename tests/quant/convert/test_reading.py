@@ -55,6 +55,25 @@ def test_an_onnx_file_computes_the_same_as_layers(name: str, tmp_path: Path) -> 
         assert torch.allclose(run(network, x)[network.output], module(x), atol=1e-5)
 
 
+def test_what_is_cut_off_is_the_same_of_larger_pictures(tmp_path: Path) -> None:
+    class Cut(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = nn.Conv2d(1, 1, 3, padding=3)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.conv(x)[:, :, 1:-3, 4:]
+
+    module, path = Cut().eval(), tmp_path / "float.onnx"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.onnx.export(module, (nets.pictures(1),), path, dynamo=False, opset_version=17)
+    network = load(path)
+    with torch.no_grad():
+        for x in (nets.pictures(1), nets.pictures(1, side=24)):
+            assert torch.allclose(run(network, x)[network.output], module(x), atol=1e-5)
+
+
 def test_what_is_written_in_place_is_read_so() -> None:
     class Twice(nn.Module):
         def __init__(self) -> None:

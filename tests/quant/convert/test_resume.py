@@ -1,0 +1,87 @@
+"""A conversion that was killed, in its search for bits and in its distillation, ends as one that nobody disturbed."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("brevitas")
+pytest.importorskip("joblib")
+
+from hwseg.conversion.bits import Mixed  # noqa: E402
+from hwseg.conversion.run import Options, convert_files  # noqa: E402
+from hwseg.errors import HwsegError  # noqa: E402
+from hwseg.quant.convert import distill  # noqa: E402
+from hwseg.quant.convert.distill import DistillConfig  # noqa: E402
+from hwseg.quant.train import search  # noqa: E402
+
+LOWEST, EVERY, STEPS = 6, 2, 5
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from hwseg.conversion.run import convert_files
+from hwseg.quant.convert import distill
+from hwseg.quant.train import search
+from tests.quant.convert import test_resume as here
+
+search.LOWEST, distill.SAVE_EVERY = here.LOWEST, here.EVERY
+data, out, phrase, step = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3], int(sys.argv[4])
+
+def told(found):
+    if phrase and found.startswith(phrase):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+def learned(number, loss):
+    if number == step:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+convert_files(here.options(data, out), told, learned)
+"""
+
+
+def options(data: Path, out: Path, **changes: object) -> Options:
+    """Two pictures calibrate and two measure, in 16x16."""
+    found = {"pictures": 2, "held": "val", "resize": 16, "array": "8x2x2", "mixed": Mixed(points=2)}
+    return Options("tests.quant.convert.nets:tiny", data, out, distill=DistillConfig(STEPS, batch=1), **found | changes)  # type: ignore[arg-type]
+
+
+def killed(*arguments: object) -> None:
+    done = subprocess.run([sys.executable, "-c", KILLED, *map(str, arguments)], capture_output=True, check=False)
+    assert done.returncode == -signal.SIGKILL, done.stderr.decode()
+
+
+def test_what_was_killed_ends_with_the_same_bits(discs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(search, "LOWEST", LOWEST)
+    monkeypatch.setattr(distill, "SAVE_EVERY", EVERY)
+    whole, out = tmp_path / "whole" / "m.onnx", tmp_path / "parts" / "m.onnx"
+    steps, threads = list[int](), torch.get_num_threads()
+    torch.set_num_threads(2)
+    convert_files(options(discs, whole), learned=lambda step, loss: steps.append(step))
+    assert torch.get_num_threads() == 2  # else what comes after a search would have other bits than what is resumed
+    torch.set_num_threads(threads)
+    assert steps == list(range(STEPS))
+    killed(discs, out, "measuring choices", -1)
+    assert [path.name for path in out.parent.iterdir()] == ["m.search.json"]
+    measured = json.loads(out.with_suffix(".search.json").read_text())["values"]
+    assert {name.split()[0] for name in measured} == {"loss", "cycles"}
+    killed(discs, out, "", 3)  # goes on from what was measured
+    with pytest.raises(HwsegError, match="holds a distillation that was stopped; add --resume"):
+        convert_files(options(discs, out))
+    with pytest.raises(HwsegError, match="belongs to another network, other pictures or options"):
+        convert_files(options(discs, out, resume=True, seed=1))
+    steps.clear()
+    convert_files(options(discs, out, resume=True), learned=lambda step, loss: steps.append(step))
+    assert steps == [2, 3, 4]  # the last file was written after two
+    names = sorted(path.name for path in whole.parent.iterdir())
+    assert names == sorted(path.name for path in out.parent.iterdir()) == ["m.html", "m.json", "m.onnx", "m.pt"]
+    for name in ("m.onnx", "m.pt"):
+        assert (whole.parent / name).read_bytes() == (out.parent / name).read_bytes(), name
+    for name in ("m.json", "m.html"):
+        one, other = ((path.parent / name).read_text().replace(str(path.parent), "") for path in (whole, out))
+        assert one == other, name
