@@ -147,8 +147,9 @@ def take(options: Options, told: Told) -> Taken:
         require(options.weights is None, options.model, rule, "leave --weights out")
         file = read(Path(options.model))
         metadata, channels, size = file.metadata, file.shape[1], (file.shape[2], file.shape[3])
-        rule = f"is {options.size}, and {options.model} is for {size[0]}x{size[1]}"
-        require(options.size in (None, size), "--size", rule, "export it at that size, or leave --size out")
+        asked = options.size or size
+        rule = f"is {asked[0]}x{asked[1]}, and {options.model} is for {size[0]}x{size[1]}"
+        require(asked == size, "--size", rule, "export it at that size, or leave --size out")
         rule = f"is {options.resize}, and {options.model} is for {size[0]}x{size[1]}"
         fits = not options.resize or size == (options.resize,) * 2
         require(fits, "--resize", rule, "scale pictures to the side that the file is for")

@@ -150,7 +150,8 @@ def _require_varied(pictures: Sequence[Tensor]) -> None:
     """Refuse pictures that all are of one value: nothing can be learned of them."""
     count = sum(len(batch) for batch in pictures)
     varied = any(bool((picture != picture.flatten()[0]).any()) for batch in pictures for picture in batch)
-    rule = f"all {count} to calibrate on are of one value each"
+    first = float(pictures[0].flatten()[0])
+    rule = f"all {count} to calibrate on are of one value each, the first of {first:.4g} everywhere"
     require(varied, "pictures", rule, "check the files and --normalize: real pictures are needed")
     for number, batch in enumerate(pictures):
         same = batch.shape[1:] == pictures[0].shape[1:]

@@ -24,6 +24,7 @@ Told = Callable[[str], None]
 NORMS = ("instance_norm", "group_norm")
 MATCHED = 2
 """Batches over which means are matched."""
+DAMAGED = "the network is damaged, or --normalize is not what it was trained with"
 GATES = ("sigmoid", "hardsigmoid")
 _STATISTICS = "it needs statistics of the whole map while the network runs"
 
@@ -335,7 +336,7 @@ def _counterpart(original: Network, name: str) -> str | None:
 
 
 def _check(network: Network, pictures: Sequence[Tensor]) -> None:
-    """What is left must be of kinds that can be quantized, and no layer of weights may always give 0."""
+    """What is left must be of kinds that can be quantized, no layer may always give 0, and masks must differ."""
     for layer in network.layers:
         rule = f"{layer.op.replace('_', ' ')} is not supported"
         unknown = layer.op in ("global_mean", "crop", "pad", *NORMS)
@@ -348,7 +349,12 @@ def _check(network: Network, pictures: Sequence[Tensor]) -> None:
         for name, number in zip(run(network, pictures[0], names), most, strict=True):
             dead = number == 0 and all(float(run(network, b, (name,))[name].abs().max()) == 0 for b in pictures)
             rule = f"gives 0 everywhere, for all {sum(len(b) for b in pictures)} pictures"
-            require(not dead, name, rule, "the network is damaged, or --normalize is not what it was trained with")
+            require(not dead, name, rule, DAMAGED)
+        maps = [run(network, batch)[network.output] for batch in pictures]
+    first = maps[0][:1, :, :1, :1]
+    said = ", ".join(f"{number:.4g}" for number in first.flatten().tolist())
+    rule = f"gives {said} everywhere, for all {sum(len(b) for b in pictures)} pictures"
+    require(any(bool((one != first).any()) for one in maps), network.output, rule, DAMAGED)
 
 
 RULES: Mapping[str, Rule] = {

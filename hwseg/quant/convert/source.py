@@ -11,9 +11,10 @@ import importlib
 import inspect
 import os
 import pickle
+import re
 import sys
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -126,8 +127,8 @@ def state_of(path: Path) -> dict[str, Tensor]:
     except pickle.UnpicklingError as error:
         text = str(error)
         if "GLOBAL" in text or "nsupported" in text:
-            named = [word for word in text.replace("`", " ").split() if "." in word and word[0].isalpha()]
-            what = f" ({named[0].rstrip('.,')})" if named else ""
+            named = re.search(r"GLOBAL ([\w.]*\w)", text)
+            what = f" ({named[1]})" if named else ""
             rule = f"holds code of Python{what} beside numbers, and was not run"
             cure = "save numbers alone, where it was trained: torch.save(model.state_dict(), 'weights.pt')"
             raise HwsegError(str(path), rule, cure) from None
@@ -169,10 +170,8 @@ def load_weights(module: nn.Module, state: Mapping[str, Tensor], place: str) -> 
             ("has beside them", spare, missing or list(wanted)),
         ):
             if keys:
-                near = difflib.get_close_matches(keys[0], others, n=2, cutoff=0.4)
-                like = f" (nearest: {', '.join(near)})" if near else ""
                 more = f" and {len(keys) - NAMED} more" if len(keys) > NAMED else ""
-                told_of.append(f"{word} {', '.join(keys[:NAMED])}{more}{like}")
+                told_of.append(f"{word} {', '.join(_with_nearest(key, others) for key in keys[:NAMED])}{more}")
         cure = "give the weights of this very network, or the callable that made the one they are of"
         raise HwsegError(place, f"does not fit the network: it {'; it '.join(told_of)}", cure)
     for key, value in wanted.items():
@@ -185,6 +184,11 @@ def load_weights(module: nn.Module, state: Mapping[str, Tensor], place: str) -> 
             cure = "give the weights as they were trained: of quantized ones the scales are missing"
             require(kind in FLOATS or not value.is_floating_point(), place, rule, cure)
     module.load_state_dict({**wanted, **found})
+
+
+def _with_nearest(key: str, others: Sequence[str]) -> str:
+    near = difflib.get_close_matches(key, others, n=1, cutoff=0.4)
+    return f"{key} (nearest: {near[0]})" if near else key
 
 
 def _unwrapped(state: Mapping[str, Tensor], wanted: set[str]) -> dict[str, Tensor]:

@@ -130,3 +130,6 @@ def test_damaged_weights_and_dead_layers_are_refused() -> None:
     dead = {**network.tensors, "bottom/1.bias": torch.full((8,), -100.0)}
     with pytest.raises(HwsegError, match=r"bottom/3: gives 0 everywhere, for all 8 pictures"):
         fit(replace(network, tensors=dead), PICTURES)
+    same = {**network.tensors, "head.weight": torch.zeros(1, 6, 1, 1), "head.bias": torch.full((1,), 1.5)}
+    with pytest.raises(HwsegError, match=r"head: gives 1.5 everywhere, for all 8 pictures; the network is damaged"):
+        fit(replace(network, tensors=same), PICTURES)

@@ -95,7 +95,7 @@ def test_bits_are_given_by_layer_and_refused_where_there_is_none(converted: Conv
 
 def test_what_cannot_be_calibrated_on_is_refused() -> None:
     module = nets.small()
-    with pytest.raises(HwsegError, match="all 4 to calibrate on are of one value each"):
+    with pytest.raises(HwsegError, match=r"all 4 to calibrate on are of one value each, the first of 0\.5 everywhere"):
         quantize(module, [torch.full((4, 1, 16, 16), 0.5)])
     with pytest.raises(HwsegError, match="must be at least one"):
         quantize(module, [])

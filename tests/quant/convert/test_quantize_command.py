@@ -102,6 +102,14 @@ def test_bad_input_is_one_sentence_and_leaves_nothing(
     assert not list(tmp_path.iterdir())
 
 
+def test_sizes_that_a_file_is_not_for_are_refused(
+    onnx_file: Path, discs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for option, told in ((("--size", "16x32"), "--size: is 16x32, and "), (("--resize", 16), "--resize: is 16, and ")):
+        assert called(onnx_file, "--data", discs, "-o", tmp_path / "m.onnx", *option) == 2
+        assert told + f"{onnx_file} is for 32x32" in capsys.readouterr().err
+
+
 def test_strict_and_other_ends_are_refused(discs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert called(CALLABLE, "--data", discs, "-o", tmp_path / "m.txt") == 2
     assert "must end in .onnx" in capsys.readouterr().err

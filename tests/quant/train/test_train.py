@@ -75,7 +75,7 @@ def test_it_learns_and_the_kept_network_is_the_folded_one(discs: Path, tmp_path:
     result = train(Run(tmp_path / "run", preset("mixed", depth=1, width=4), config), parts)
     model, meta = load_network(tmp_path / "run" / "best.pt")
     assert model.folded
-    rest = {"size": 24, "excluded": [], "resize": 0, "quantized": True, "seen": of_parts(parts)}
+    rest = {"size": 24, "picture": (24, 24), "excluded": [], "resize": 0, "quantized": True, "seen": of_parts(parts)}
     assert meta == {"input": config.meaning, "labels": Labels(), **rest}
     assert result.best_dice > 0.75
     again = dice(model, parts["val"], config.meaning, torch.device("cpu"))
@@ -295,7 +295,7 @@ def test_the_written_configuration_trains_the_same(discs: Path, tmp_path: Path) 
     ("text", "sentence"),
     [
         ("x = [", "is not readable TOML"),
-        ("[model]\nx = 1", "has tables [data], [unet], [train] only, not 'model'"),
+        ("[model]\nx = 1", "has tables [data], [unet], [network], [train] only, not 'model'"),
         ("[data]\nfolder = 1", "[data] has path only, not folder"),
         ("[train]\nsteps = 1", "--data: is needed; name a folder or a CSV file"),
     ],
