@@ -179,20 +179,17 @@ class NetworkConfig:
 
 
 def _matched(names: tuple[str, ...], wanted: Mapping[str, int]) -> dict[str, int]:
-    for pattern in wanted:
-        known = any(_matches(name, pattern) for name in names)
-        require(known, "--bits", f"{pattern!r} matches no layer", f"layers are {', '.join(names)}")
     found: dict[str, int] = {}
-    for name in names:
-        for pattern, bits in wanted.items():
-            if _matches(name, pattern):
-                found[name] = bits
-    return found
+    for pattern, bits in wanted.items():
+        matching = _matching(names, pattern)
+        require(bool(matching), "--bits", f"{pattern!r} matches no layer", f"layers are {', '.join(names)}")
+        found.update(dict.fromkeys(matching, bits))
+    return {name: found[name] for name in names if name in found}
 
 
-def _matches(name: str, pattern: str) -> bool:
-    """A name matches itself, whatever is in it."""
-    return name == pattern or fnmatchcase(name, pattern)
+def _matching(names: tuple[str, ...], pattern: str) -> list[str]:
+    """A layer's name means that layer, whatever is in it; anything else is a pattern."""
+    return [pattern] if pattern in names else [name for name in names if fnmatchcase(name, pattern)]
 
 
 def _raw(layers: tuple[Layer, ...]) -> set[str]:

@@ -10,10 +10,10 @@ from torch import Tensor
 from hwseg.quant.networks.graph import CONVOLUTIONS, INPUT, RESERVED, Layer, multiple_of
 from hwseg.quant.networks.operations import OPERATIONS
 
-LARGEST = 1 << 31
-"""Numbers of a map of one small picture."""
-SIDE = 32
-"""Sides of that picture, in multiples of what the network needs."""
+LARGEST = 1 << 36
+"""Numbers of a map of one picture: more is no network but a trap."""
+SIDE = 512
+"""Sides of that picture, or the next multiple of what the network needs."""
 MULTIPLES = range(1, 1 << 12)
 
 
@@ -58,6 +58,7 @@ def _map(layer: Layer, inputs: list[Tensor], shape: tuple[int, ...]) -> Tensor:
     outs = shape[0] if layer.op == "conv" else shape[1] * options["groups"] if layer.op == "conv_transpose" else 0
 
     def tensor(role: str) -> Tensor | None:
+        _require(layer.op in CONVOLUTIONS or layer.op == "prelu", f"{layer.op} has no numbers here")
         sizes = {"weight": shape, "bias": (outs,), "slope": (options.get("count", 0),)}[role]
         return torch.empty(sizes, device="meta")
 

@@ -82,7 +82,7 @@ class Run:
         self.fabric = fabric(config)
         self.device = self.fabric.device
         torch.manual_seed(config.seed)
-        with memory_for(f"a network of {architecture.fewest} weights", "lower --width or --depth"):
+        with memory_for(f"a network of {architecture.fewest} weights", "take a smaller one: lower --width or --depth"):
             self.model = architecture.build().to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.calibrated = False
         if config.init:

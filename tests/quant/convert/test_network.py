@@ -89,6 +89,11 @@ def test_bits_are_given_by_layer_and_refused_where_there_is_none(converted: Conv
     found = config.with_bits({"*": 4, "enc/*": 6}, {"*": 3})
     assert found.weight_bits_of("enc/0") == 6
     assert found.weight_bits_of("head") == 4
+    layers = (Layer("a[0]", "relu", (INPUT,)), Layer("b", "max_pool", ("a[0]",)), Layer("a0", "relu", ("b",)))
+    odd = replace(config, layers=layers, output="a0", shapes={}, weight_bits={}, activation_bits={})
+    assert odd.quantizers == ("a[0]", "a0")
+    turned = odd.with_bits({}, {"a*": 5, "a0": 3, "a[0]": 4})  # what is a layer's name is no pattern
+    assert turned.activation_bits == {"a[0]": 4, "a0": 3}
     with pytest.raises(HwsegError, match="'dec9' matches no layer; layers are enc/0"):
         config.with_bits({"dec9": 4}, 8)
 

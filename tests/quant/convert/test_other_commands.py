@@ -241,6 +241,7 @@ HOSTILE: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
     "operation": (lambda c: c["layers"][1].update(op="system"), "'system' is no operation"),
     "order": (lambda c: c["layers"].reverse(), "reads what is not there"),
     "size": (lambda c: c["layers"][2]["options"].update(kernel=2, stride=10**9), "pictures would be multiples of"),
+    "numbers": (lambda c: c["layers"][1].update(op="scale", roles=["weight"]), "scale has no numbers here"),
     "channels": (lambda c: c.update(out_channels=7), "head has 1 channels, not 7"),
     "shapes": (lambda c: c["shapes"].update(no=[1, 1, 1, 1]), "shapes are not those of its convolutions"),
 }  # fmt: skip
