@@ -100,8 +100,9 @@ def test_mixed_bits_cost_least_within_the_budget(
 ) -> None:
     monkeypatch.setattr(search, "LOWEST", 6)
     out, key = tmp_path / "m.onnx", "energy_mj"
-    call = ["quantize", "tests.quant.convert.nets:small", "--data", str(discs), "-o", str(out), "--array", "8x2x2",
-            "--bits", "mixed", "--objective", "energy", "--budget", "0.02", "--pictures", "2"]  # fmt: skip
+    call = ["quantize", "tests.quant.convert.nets:tiny", "--data", str(discs), "-o", str(out), "--array", "8x2x2",
+            "--resize", "16", "--bits", "mixed", "--objective", "energy", "--budget", "0.02", "--pictures",
+            "2"]  # fmt: skip
     with pytest.raises(SystemExit) as end:
         main(call)
     assert end.value.code == 0, capsys.readouterr().err
