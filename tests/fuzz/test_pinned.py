@@ -14,6 +14,7 @@ from tests.fuzz.steps import (
     Bias,
     Conv,
     Enlarge,
+    Gate,
     Interpolate,
     Join,
     Picture,
@@ -158,8 +159,11 @@ DIALS = {
         ),
         1,
     ),
+    "a product of products that loses more planes than a word has": (
+        Recipe(Picture(), (Quantize((0,)), Conv((1,), weights=Weights(fill="zeros")), Gate((2, 2)), Gate((2, 3)))), 2,
+    ),
 }  # fmt: skip
-"""What moved sums of few bits was believed to be in units of 1."""
+"""What moved sums of few bits was believed to be in units of 1, and a product of many as if it wanted all planes."""
 
 
 def given(recipe: Recipe, seed: int) -> Loaded:
