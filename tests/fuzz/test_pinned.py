@@ -7,7 +7,9 @@ from dataclasses import replace
 import pytest
 
 from tests.fuzz.checks import Loaded, check_golden, loaded
+from tests.fuzz.draw import draw
 from tests.fuzz.engine import POLICIES, Way, check_dial, check_machine, compiled
+from tests.fuzz.grants import check_grants
 from tests.fuzz.steps import (
     Affine,
     Average,
@@ -197,3 +199,11 @@ def test_dial(name: str, array: str) -> None:
     recipe, planes = DIALS[name]
     for fewer in {planes, 1, 2, 3}:
         runs(recipe, array, fewer)
+
+
+def test_what_is_dispatched_behind_a_waiting_run_is_known_when_the_memory_is_given_away():
+    """A STORE behind a full queue of RUNs was known only when they had what they waited for: 3 of 81,820 cycles."""
+    seed = 12_001_909
+    program = compiled(given(draw(seed), seed).graph, Way(parse_array("16x4x4-dsp"), board=3))
+    assert isinstance(program, Program), program
+    assert check_grants(program) is None
