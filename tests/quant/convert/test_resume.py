@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -45,15 +45,22 @@ def killed(data: Path, out: Path, when: Callable[[str | int], bool]) -> None:
             convert_files(options(data, out), told, lambda step, loss: told(step))
 
 
+@pytest.fixture
+def two_threads() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.usefixtures("two_threads")
 def test_what_was_killed_ends_with_the_same_bits(discs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(search, "LOWEST", 6)
     monkeypatch.setattr(distill, "SAVE_EVERY", 2)
     whole, out = tmp_path / "whole" / "m.onnx", tmp_path / "parts" / "m.onnx"
-    steps, threads = list[int](), torch.get_num_threads()
-    torch.set_num_threads(2)
+    steps: list[int] = []
     convert_files(options(discs, whole), learned=lambda step, loss: steps.append(step))
     assert torch.get_num_threads() == 2  # else what comes after a search would have other bits than what is resumed
-    torch.set_num_threads(threads)
     assert steps == list(range(STEPS))
     killed(discs, out, lambda what: what == "measuring losses, 4 of 5")
     assert [path.name for path in out.parent.iterdir()] == ["m.search.json"]
