@@ -37,7 +37,9 @@ class Turnable(Protocol):
 
 
 class Architecture(Turnable, Protocol):
-    """table: its name among the tables of a checkpoint.  in_channels, out_channels: of pictures and of logits.
+    """What a network is, but for its numbers: a frozen dataclass with the field `input_bound`.
+
+    table: its name among the tables of a checkpoint.  in_channels, out_channels: of pictures and of logits.
 
     multiple: sides of pictures are multiples of it.  input_bound: 0 for inputs from 0 to 1; a power of two for signed
     ones.  fewest: numbers that a network of it has at least.
