@@ -15,7 +15,7 @@ BENDS: dict[str, tuple[int, dict[str, float]]] = {
     "Sigmoid": (9, {}), "Tanh": (9, {}), "SiLU": (9, {}), "GELU": (9, {}),
     "HardSigmoid": (9, {"alpha": 0.2, "beta": 0.5}),
     "HardSwish": (14, {}), "Elu": (9, {"alpha": 1.0}), "Selu": (9, {}), "Celu": (12, {"alpha": 1.0}), "Erf": (9, {}),
-    "Softplus": (9, {}), "Mish": (18, {}), "Gelu": (20, {}),
+    "Softplus": (9, {}), "Mish": (18, {}), "Gelu": (20, {}), "GeluTanh": (20, {}),
 }  # fmt: skip
 """The oldest operator set that has them, and attributes.  SiLU and GELU are written as exporters of older sets do."""
 
@@ -57,6 +57,8 @@ class Bend(Step):
         if self.op == "HardSwish" and self.alpha != 1:  # by hand
             clipped = net.node("Clip", net.node("Add", x, net.const(3)), net.const(0), net.const(6))
             return net.node("Div", net.node("Mul", x, clipped), net.const(6))
+        if self.op == "GeluTanh":
+            return net.node("Gelu", x, approximate="tanh")
         attributes: dict[str, Any] = {key: value * self.alpha for key, value in given.items()}
         return net.node(self.op, x, **attributes)
 

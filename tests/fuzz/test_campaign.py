@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pytest
 
 from tests.fuzz.campaign import Record, Stages, examine, told
-from tests.fuzz.coverage import MODES, Coverage
+from tests.fuzz.coverage import DETAILS, MODES, Coverage
 from tests.fuzz.draw import PAIRS, THROUGH, draw
 from tests.fuzz.recipe import build
 from tests.fuzz.refusals import ACCEPTED, unknown
@@ -52,7 +52,8 @@ def test_no_pair_of_operations_is_missing() -> None:
 
     def missing() -> list[object]:
         pairs = [pair for pair in PAIRS if pair not in coverage.pairs]
-        return [*pairs, *(pair for pair in THROUGH if pair not in coverage.through)]
+        through = [pair for pair in THROUGH if pair not in coverage.through]
+        return [*pairs, *through, *(detail for detail in DETAILS if not coverage.details[detail])]
 
     for seed in range(DRAWN):
         coverage.see_model(build(draw(seed)))
