@@ -27,7 +27,7 @@ Interval = tuple[int, int]
 
 
 def with_zero(low: int, high: int) -> Interval:
-    """The interval of what is rounded: beyond a map's edge lies 0, even where a Clip lets no number of the map be it."""
+    """The interval of what is rounded: beyond a map's edge lies 0, even where a Clip keeps its numbers above it."""
     return min(low, 0), max(high, 0)
 
 

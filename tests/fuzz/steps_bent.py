@@ -20,6 +20,20 @@ BENDS: dict[str, tuple[int, dict[str, float]]] = {
 """The oldest operator set that has them, and attributes.  SiLU and GELU are written as exporters of older sets do."""
 
 
+GROWING = ("Sigmoid", "Tanh", "HardSigmoid", "Elu", "Selu", "Celu", "Erf", "Softplus")
+"""Functions that may read sums."""
+MOST_CHANNELS, MOST_SUMS = 8, 300
+"""Each of their steps is a channel, and every number is computed to a hundred digits."""
+
+
+def of_sums(x: Map) -> bool:
+    """Is it sums of few channels, to which nothing but factors and addends has happened?"""
+    if len(x.parts) != 1 or not x.open or x.channels > MOST_CHANNELS or x.channels * x.pixels > MOST_SUMS:
+        return False
+    part = x.parts[0]
+    return not (part.relu or part.pooled or part.moved or part.pair or part.bent or part.clipped)
+
+
 @dataclass(frozen=True)
 class Bend(Step):
     """An activation function that is no ReLU.  alpha: what its attributes are multiplied with."""
@@ -30,16 +44,17 @@ class Bend(Step):
 
     @classmethod
     def accepts(cls, x: Map) -> bool:
-        return x.activation
+        return x.activation or of_sums(x)
 
     @classmethod
     def draw(cls, pen: Pen, sketch: Sketch, at: int) -> Bend:
-        known = [op for op, (opset, _) in BENDS.items() if opset <= sketch.opset]
+        possible = BENDS if sketch.maps[at].activation else GROWING
+        known = [op for op in possible if BENDS[op][0] <= sketch.opset]
         return cls((at,), pen.choice(known), pen.choice((1.0, 1.0, 0.5, float(np.float32(1.3)))))
 
     def emit(self, net: Net, *maps: Map) -> Map:
         (x,) = maps
-        build_check(self.accepts(x), "reads no activation")
+        build_check(x.activation or (of_sums(x) and self.op in GROWING), "reads no activation")
         opset, given = BENDS[self.op]
         build_check(opset <= net.opset, "another operator set")
         small = self.op in ("Sigmoid", "Tanh", "HardSigmoid", "Erf")

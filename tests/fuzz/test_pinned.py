@@ -139,6 +139,7 @@ AS_PUBLIC_TOOLS_EXPORT = {
 
 SUMS = Conv((0,), outs=3, weights=Weights(fill="random"))
 MAP = Picture(rows=4, columns=8, channels=3)
+SMALL = replace(MAP, rows=2)
 
 RANGES_WITHOUT_ZERO = {
     "above 0": Recipe(
@@ -197,7 +198,31 @@ ZEROS_AROUND = {
 }  # fmt: skip
 """A Pad, and what it becomes."""
 
+FIVE_BITS = Quantize((1,), bits=5, signed=True)
+TANH = (Bend((3,), "Tanh"), Quantize((4,), 2.0**-5, 6, signed=True), Conv((5,), kernel=3))
+
+OF_SUMS = {
+    f"a function of sums of {what}": Recipe(SMALL, (SUMS, FIVE_BITS, step, *TANH))
+    for what, step in {
+        "an average": Average((2,)),
+        "an enlarging": Interpolate((2,)),
+        "a product": Gate((2, 2)),
+        "a transposed convolution": Transposed((2,), 3, Weights(fill="random"), kernel=4, padding=1, groups=3),
+    }.items()
+} | {
+    f"sums of {what} at the end": Recipe(
+        MAP, (SUMS, Quantize((1,), signed=True), step, Affine((3,), values=(0.5, -3.0)))
+    )
+    for what, step in {
+        "an enlarging": Interpolate((2,)),
+        "a product": Gate((2, 2)),
+        "sixteen phases": Formed((2,), 3, Weights(fill="random"), form=5),
+    }.items()
+}
+"""Only a convolution's, of four phases at most, could end a network or be bent without a quantizer."""
+
 RECIPES = {
+    **OF_SUMS,
     **RANGES_WITHOUT_ZERO,
     **ZEROS_AROUND,
     **AS_PUBLIC_TOOLS_EXPORT,

@@ -38,7 +38,7 @@ def two_slopes(state: State, node: Node) -> None:
 
     def make(branch: Requantize, output: str) -> None:
         if pending is not None:
-            pending.finish(state, pending.node, node.name, branch, output)
+            pending.finish(state, pending.node, node.name, branch, output, 1)
         else:
             state.identity(node.name, source, branch, output=output)
 
