@@ -23,8 +23,8 @@ STRUCTURAL = (
 )  # fmt: skip
 """Operations that are not of every number by itself."""
 CHOSEN, INNER, CONSTANTS = "an output chosen", "an output chosen that others read", "other outputs are constants"
-DETAILS = ("Gelu by tanh", *FUNCTIONS, CHOSEN, INNER, CONSTANTS)
-"""What is counted beside operations that follow each other."""
+DETAILS = ("Gelu by tanh", *(op for op in FUNCTIONS if op != "Swish"), CHOSEN, INNER, CONSTANTS)
+"""What is counted beside operations that follow each other.  Swish is drawn as a sigmoid and a product."""
 NO_WRAP = (1 << 14) - 1
 
 Range = tuple[int, int]

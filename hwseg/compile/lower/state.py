@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from itertools import groupby
 
@@ -138,6 +138,12 @@ class State:
             name += "'"
         self.types[name], self.extras[tensor, what] = kind, name
         return name, True
+
+    def note(self, name: str) -> None:
+        """What is new was made for a node."""
+        for key, layer in self.layers.items():
+            if not layer.made_for:
+                self.layers[key] = replace(layer, made_for=name)
 
     def add(self, layer: Layer) -> None:
         """Keep a layer under the name of what it stores."""
