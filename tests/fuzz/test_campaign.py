@@ -15,13 +15,13 @@ from tests.fuzz.under_test import parse_array
 
 GRAPHS = 300
 AT_ONCE = 15
-DRAWN = 700
+DRAWN = 900
 """Graphs that are only drawn, to see whether operations meet."""
 PROGRAM_OF = 10
 """One graph in ten is compiled, and run on the machine."""
 SLOW_GRAPHS, SLOW_PROGRAM_OF, SLOW_VERILOG_OF, SLOW_AT_ONCE = 3_000, 3, 75, 100
 SLOW_FIRST = 10_000
-SIMULATED = (5, 17, 44, 58)
+SIMULATED = (43, 60, 64, 69)
 """Seeds whose programs are simulated on the array that other tests have a simulator of."""
 
 SHOWING = (15, 21, 43, 48, 53, 171, 4, 18, 23, 111, 150)

@@ -7,9 +7,7 @@
 Rounding half to even is the same on both sides of 0, so that both are exact whatever a is.  s differs from channel to
 channel; most is the largest number that any of them needs, and the 1x1 clamps the others.  Neither map is signed.
 
-What reads y could read P and M instead, and the 1x1 be left out.  It would take twice as many input channels, of every
-tap; the 1x1 reads of each channel two.  It is cheaper from 32 channels on, or where two layers read y, and pooling,
-enlarging and additions read it as any map.
+What reads y may read P and M instead, where that takes fewer cycles (`hwseg.compile.lower.branches`).
 """
 
 from __future__ import annotations
