@@ -5,7 +5,7 @@ The network is a 3x3 convolution of as many channels and a ReLU, at the clock an
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from fractions import Fraction
 
 from benchmarks.graphs import GraphBuilder
@@ -14,9 +14,8 @@ from hwseg.boards import load_board
 from hwseg.compile.program import Program, compile_graph
 from hwseg.curves import Curve, X, number
 from hwseg.ops import Function, PRelu, Product
-from hwseg.rtl.config import PRESETS, EngineConfig, parse_array
+from hwseg.rtl.config import EngineConfig, parse_array
 
-ARRAYS = (parse_array("8x4x4"), PRESETS["zynq7020"])
 SIZE, CHANNELS = 64, 16
 STEP = Fraction(1, 16)
 """What an integer counts before a function: 8 bits are from -8 to 8."""
@@ -85,20 +84,22 @@ def program(name: str, config: EngineConfig, size: int = SIZE) -> Program:
     return compile_graph(b.graph(last), config, load_board("zynq7020"), allow_inexact=True)
 
 
-def measure(name: str, config: EngineConfig, size: int = SIZE) -> tuple[int, int]:
-    """Cycles and passes of the engine that the layer adds."""
-    more, less = program(name, config, size), program("", config, size)
-    return more.timing().total - less.timing().total, len(more.plans) - len(less.plans)
+def measure(config: EngineConfig, names: Sequence[str] = tuple(LAYERS), size: int = SIZE) -> Iterator[list[str]]:
+    """Lines of the table: cycles, passes of the engine that the layer adds, and cycles beside the plain layer's."""
+    less = program("", config, size)
+    plain = 0
+    for name in names:
+        more = program(name, config, size)
+        cycles = more.timing().total - less.timing().total
+        plain = plain or cycles
+        yield [name, f"{cycles:,}", f"{cycles / plain:.1f}", str(len(more.plans) - len(less.plans))]
 
 
 def main() -> None:
-    print(f"{machine()}, {CHANNELS} channels at {SIZE}x{SIZE}")
+    config = parse_array("8x4x4")
+    print(f"{machine()}, array {config.name}, {CHANNELS} channels at {SIZE}x{SIZE}", flush=True)
     print()
-    rows = []
-    for name in LAYERS:
-        found = [measure(name, config) for config in ARRAYS]
-        rows.append([name, *(f"{cycles:,}" for cycles, _ in found), str(found[0][1])])
-    print(table(["one more layer", *(f"cycles on {config.name}" for config in ARRAYS), "layers"], rows))
+    print(table(["one more layer", "cycles", "of the first", "passes"], list(measure(config))))
 
 
 if __name__ == "__main__":
