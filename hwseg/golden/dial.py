@@ -28,8 +28,11 @@ def drops(graph: Graph, planes: int | Mapping[str, int] = MOST) -> dict[str, int
         require(LEAST <= limit <= MOST, "--planes", f"must be from {LEAST} to {MOST}, is {limit}")
     found = {graph.input: 0}
     for node in graph.nodes:
-        rounds = isinstance(node.op, ROUNDING)
-        found[node.output] = max(0, graph.types[node.output].bits - limits[node.output]) if rounds else 2 * MOST
+        if isinstance(node.op, ROUNDING):
+            found[node.output] = max(0, graph.types[node.output].bits - limits[node.output])
+        else:
+            lost = [found[name] for name in node.inputs]
+            found[node.output] = sum(lost) if isinstance(node.op, Product) else min(lost)
     changed = True
     while changed:
         before = dict(found)

@@ -55,7 +55,7 @@ class Pen:
         return float(np.float32(min(max(found, SMALLEST), LARGEST)))
 
     def power_of_two(self, about: float, spread: int = 1) -> float:
-        exponent = round(log2(about)) + self.integer(-spread, spread)
+        exponent = round(log2(min(max(about, SMALLEST), LARGEST))) + self.integer(-spread, spread)
         return 2.0 ** min(max(exponent, -120), 120)
 
     def values(self, count: int, low: float, high: float) -> tuple[float, ...]:
