@@ -45,10 +45,10 @@ def _end(state: State, node: Node, output: str) -> None:
     v = 64 * h + (v - 64 * h) with h = round(v / 64), the rest from -32 to 32.
     """
     kind = state.types[output]
-    ends = [round(Fraction(end, bilinear.COARSE)) for end in kind.interval]
-    coarse, _ = state.extra(output, "coarse", replace(kind, low=min(ends[0], 0), high=ends[1]))
+    least, most = (round(Fraction(end, bilinear.COARSE)) for end in kind.interval)
+    coarse, _ = state.extra(output, "coarse", replace(kind, low=min(least, 0), high=max(most, 0)))
     fine, _ = state.extra(output, "rest", replace(kind, low=-bilinear.COARSE // 2, high=bilinear.COARSE // 2))
-    _pieces(state, node, bilinear.clamping(*ends, factor=Fraction(1, bilinear.COARSE)), coarse, 1)
+    _pieces(state, node, bilinear.clamping(least, most, factor=Fraction(1, bilinear.COARSE)), coarse, 1)
     state.store(coarse)
     channels = kind.shape[2]
     less = -bilinear.COARSE * centred(np.eye(channels, dtype=np.int8)[:, :, None, None])
