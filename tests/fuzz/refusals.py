@@ -24,7 +24,6 @@ REASONS: Mapping[str, str] = {
     ),
     r"load: N is too near to a tie": "a function nearer to a tie than fifty digits tell, as GELU far out",
     r"load: inputs must be quantized to at most N bits, TENSOR is not": "a product of a map behind a ReLU",
-    r"compile: must not end the network": "bilinear sums without a quantizer as the head",
     r"compile: channel N: N of N requantization steps, .* are not reproduced by": "float scales with many ties",
     r"compile: residual add has N pairs of values that N-bit weights do not reproduce": "float scales of an addition",
     r"compile: the smallest strip, N rows of N pixels, (needs N (partial sums|bank words), has N|does not fit N)": (

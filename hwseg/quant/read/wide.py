@@ -55,7 +55,7 @@ def quantized(b: Builder, part: Part, name: str, output: str, quantizer: Quantiz
     if part.curve is not None:
         low, high = reached(b, part, name, low, high, scale)
     if quantizer.bits > MAX_BITS and (part.positive or _never_negative(b, part)):
-        low = 0
+        low = min(max(low, 0), high)
     same = (b.is_activation(part) or b.is_wide(part)) and part.scales[0] == (scale,)
     if same and low <= interval(b, part)[0] and interval(b, part)[1] <= high:
         return part
@@ -66,7 +66,7 @@ def quantized(b: Builder, part: Part, name: str, output: str, quantizer: Quantiz
         return b.quantize_part(part, name, output, narrowed, scale)
     above = high > BASE[1] + 1
     turn = BASE[1] if above else BASE[0]
-    ends = ((low, turn), (0, high - turn)) if above else ((turn, high), (low - turn, 0))
+    ends = ((low, turn), (0, high - turn)) if above else ((turn, max(turn, high)), (low - turn, min(high - turn, 0)))
     moved = _moved(part, turn * scale, name)
     maps: list[str] = []
     for what, source, (least, most) in zip(WIDE, (part, moved), ends, strict=True):
