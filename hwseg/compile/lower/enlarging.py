@@ -48,7 +48,7 @@ def _end(state: State, node: Node, output: str) -> None:
     ends = [round(Fraction(end, bilinear.COARSE)) for end in kind.interval]
     coarse, _ = state.extra(output, "coarse", replace(kind, low=min(ends[0], 0), high=ends[1]))
     fine, _ = state.extra(output, "rest", replace(kind, low=-bilinear.COARSE // 2, high=bilinear.COARSE // 2))
-    _pieces(state, node, bilinear.clamping(*ends, factor=Fraction(1, bilinear.COARSE)), coarse, 1)
+    _pieces(state, node, bilinear.clamping(ends[0], ends[1], factor=Fraction(1, bilinear.COARSE)), coarse, 1)
     state.store(coarse)
     channels = kind.shape[2]
     less = -bilinear.COARSE * centred(np.eye(channels, dtype=np.int8)[:, :, None, None])

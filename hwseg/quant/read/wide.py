@@ -10,8 +10,8 @@ Each is a requantizer of what v was rounded from: the shift is even, so that tie
 convolution of v is that of both, with the same weights twice; beyond the edge both are 0, as v is.  Both grow with v,
 so that maxima of each are those of v.
 
-An addition has no edge: it reads one map, v + k, of 8 bits, and its offset takes k back.  That map is rounded from what
-v was rounded from where k is even or no number lies on a tie, else it is the sum of the base, the rest and k.
+Additions and means have no edge: they read one map, v + k, of 8 bits, and their offset takes k back.  That map is
+rounded from what v was where k is even or no number lies on a tie, else it is the sum of the base, the rest and k.
 """
 
 from __future__ import annotations
@@ -77,8 +77,8 @@ def quantized(b: Builder, part: Part, name: str, output: str, quantizer: Quantiz
     return Part(part.shape, tuple(maps), ((scale,), (scale,)), split=True)
 
 
-def addend(b: Builder, node: OnnxNode, index: int) -> tuple[str, int]:
-    """The map of at most 8 bits that an addition reads, and by what that is more than the operand."""
+def in_8_bits(b: Builder, node: OnnxNode, index: int = 0) -> tuple[str, int]:
+    """A map of at most 8 bits for what has no edge, and by how many integers it is more than what the node reads."""
     name = node.input(index)
     value = b.settle(b.value(node, index), name)
     if not _has_wide(b, value):
@@ -102,10 +102,10 @@ def _shifted(b: Builder, value: Value, name: str, k: int, ends: tuple[int, int])
         whole = joined_value(b, value, f"{name}/sum").parts[0]
         scale = whole.scales[0][0]
         found = Rounded(whole, name, name, Quantizer(np.array(float(scale)), *ends), scale)
-    moved = found.part.affine((Fraction(1),), (k * found.scale,))
+    part = found.part.affine((Fraction(1),), (k * found.scale,))
     quantizer = replace(found.quantizer, low=ends[0], high=ends[1])
     output = b.unused(f"{found.output}/shifted")
-    return b.quantize_part(moved, f"{found.name}/shifted", output, quantizer, found.scale).tensors[0]
+    return b.quantize_part(part, f"{found.name}/shifted", output, quantizer, found.scale).tensors[0]
 
 
 def _shifts(b: Builder, found: Rounded, k: int) -> bool:

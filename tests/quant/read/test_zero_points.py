@@ -75,6 +75,15 @@ def relu(net: LinearNet, x: str) -> str:
     return net.node("Relu", x)
 
 
+def mean(net: LinearNet, x: str) -> str:
+    return net.node("AveragePool", x, kernel_shape=[2, 2], strides=[2, 2])
+
+
+def bilinear(net: LinearNet, x: str) -> str:
+    sizes = net.const(f"sizes{len(net.nodes)}", [1, 1, 2, 2])
+    return net.node("Resize", x, "", sizes, mode="linear", coordinate_transformation_mode="half_pixel")
+
+
 def twice(net: LinearNet, x: str) -> str:
     return net.node("Add", x, x)
 
@@ -133,6 +142,9 @@ READERS: dict[str, Callable[[LinearNet, str, int], str]] = {
     "a sum of the joined": lambda n, x, z: last(
         n, again(n, twice(n, concat(n, first(n, x, z, 3), first(n, x, z, 2, "b"))), z)
     ),
+    "a mean": lambda n, x, z: last(n, again(n, mean(n, first(n, x, z)), z)),
+    "bilinear": lambda n, x, z: last(n, again(n, bilinear(n, first(n, x, z)), z)),
+    "bilinear at the end": lambda n, x, z: bilinear(n, first(n, x, z)),
     "a chain of sums": lambda n, x, z: last(
         n, n.linear(n.node("Add", again(n, both(n, first(n, x, z)), 99), first(n, x, 3, name="c")), 1, np.uint8, z, "y")
     ),
