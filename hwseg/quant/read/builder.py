@@ -33,6 +33,17 @@ class Padded:
     widths: tuple[int, int, int, int]
 
 
+@dataclass(frozen=True)
+class Rounded:
+    """What a quantizer made an activation of: `part`, in units of `scale`.  name, output: of its node."""
+
+    part: Part
+    name: str
+    output: str
+    quantizer: Quantizer
+    scale: Fraction
+
+
 @dataclass
 class Builder:
     """The graph so far: `values` of ONNX tensors, `constants` quantized so far, nodes and types of the result."""
@@ -57,6 +68,8 @@ class Builder:
     """Of the nodes so far."""
     repeated: dict[str, int] = field(default_factory=dict)
     """By name, the smallest number that may be free."""
+    wide: dict[tuple[str, ...], Rounded] = field(default_factory=dict)
+    """By the two maps of an activation of 9 bits: what they were rounded from (`hwseg.quant.read.wide`)."""
     outputs: set[str] = field(init=False)
     """Tensors of the file's nodes."""
 
