@@ -16,8 +16,8 @@ ACCEPTED = 0.9
 REASONS: Mapping[str, str] = {
     r"load: must have a convolution": "the drawer's last operation read an older tensor",
     r"load: input x must be quantized once, alike for all its readers": "a picture without a quantizer of its own",
-    r"load: \S+ must have at most N bits, has N because of its zero point": (
-        "an addition, a mean or a bilinear enlarging of a map with a zero point"
+    r"load: \S+ must have at most N bits, has (N|from N to N) because of its zero points?": (
+        "a product or a shuffle of a map with a zero point; an addition or a mean of joined ones that reach too far"
     ),
     r"load: a slope below N wants a quantizer of N bits, this one has N because of its zero point": (
         "both branches of a PReLU above the base of a map of 9 bits"
