@@ -63,8 +63,8 @@ def arg_max(e: Executor, node: onnx.NodeProto) -> Value:
     pixels = over_channels(x, axis)
     if given.get("keepdims", 1):
         pixels = np.expand_dims(pixels, axis)
-    found = Final("class", x.of, classes(x.of))
-    return Ordered(found, pixels) if isinstance(e.value(node.input[0]), Ordered) else found
+    found, plain = Final("class", x.of, classes(x.of)), not isinstance(e.value(node.input[0]), Ordered)
+    return found if plain and given.get("keepdims", 1) else Ordered(found, pixels)
 
 
 def first(operation: Operation) -> Operation:

@@ -12,7 +12,8 @@ from hwseg.quant.read.builder import Builder
 from hwseg.quant.read.moving import move_map
 from hwseg.quant.read.onnx_file import OnnxNode
 from hwseg.quant.read.sizes import UnfitSizeError
-from hwseg.quant.read.values import Value
+from hwseg.quant.read.values import ONE, Value
+from hwseg.quant.read.wide import in_8_bits
 
 
 def max_pooling(b: Builder, node: OnnxNode) -> None:
@@ -36,11 +37,11 @@ def average_pooling(b: Builder, node: OnnxNode) -> None:
         count_include_pad=[0, 1], auto_pad=["NOTSET", "VALID"],
     )  # fmt: skip
     _require_halves(b, node, "AvgPool2d(2)")
-    x, op = b.activation(node), AveragePool2d()
+    (x, more), op = in_8_bits(b, node), AveragePool2d()
     kind = b.types[x]
     sums = TensorType(op.shape(kind.shape), *op.interval(kind.interval), (kind.scale[0] / op.unit,))
     output = b.emit(node.name, op, (x,), node.outputs[0], sums)
-    b.values[output] = Value((b.part(output),))
+    b.values[output] = Value((b.part(output).affine(ONE, (-more * kind.scale[0],)),))
 
 
 def _require_halves(b: Builder, node: OnnxNode, instead: str) -> None:
