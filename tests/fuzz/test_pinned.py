@@ -223,7 +223,20 @@ OF_SUMS = {
 }
 """Only a convolution's, of four phases at most, could end a network or be bent without a quantizer."""
 
+BRANCHES = {
+    f"{channels} channels of slopes, enlarged": Recipe(
+        Picture(),
+        (
+            Conv((0,), outs=channels), Leaky((1,), (0.5,)), Quantize((2,), signed=True), Interpolate((3,)),
+            Quantize((4,)), Conv((5,)),
+        ),
+    )
+    for channels in (3, 12, 20)
+}  # fmt: skip
+"""Layers of an enlarging read the first channels of a map only."""
+
 RECIPES = {
+    **BRANCHES,
     **OF_SUMS,
     **RANGES_WITHOUT_ZERO,
     **ZEROS_AROUND,
