@@ -15,7 +15,7 @@ from tests.fuzz.under_test import parse_array
 
 GRAPHS = 300
 AT_ONCE = 15
-DRAWN = 900
+DRAWN = 1800
 """Graphs that are only drawn, to see whether operations meet."""
 PROGRAM_OF = 10
 """One graph in ten is compiled, and run on the machine."""
