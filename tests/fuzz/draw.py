@@ -279,7 +279,9 @@ def _fitting(pen: Pen, sketch: Sketch, goal: tuple[str, ...], at: int) -> int:
     grouped = "Conv grouped" in goal or "ConvTranspose grouped" in goal
     wanted = 4 if grouped and wanted == 1 else wanted
     if sketch.maps[at].channels != wanted and pen.chance(0.9):
-        while not sketch.maps[at].activation:
+        for _ in range(8):  # another scale, or narrower, may not make integers of one scale of it
+            if sketch.maps[at].activation:
+                break
             at = sketch.add(Quantize.draw(pen, sketch, at))
         at = sketch.add(replace(Conv.draw(pen, sketch, at, kernel=3, stride=1), outs=wanted))
     return at

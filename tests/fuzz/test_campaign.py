@@ -15,7 +15,7 @@ from tests.fuzz.under_test import parse_array
 
 GRAPHS = 300
 AT_ONCE = 15
-DRAWN = 900
+DRAWN = 1800
 """Graphs that are only drawn, to see whether operations meet."""
 PROGRAM_OF = 10
 """One graph in ten is compiled, and run on the machine."""
@@ -24,7 +24,7 @@ SLOW_FIRST = 10_000
 SIMULATED = (43, 60, 64, 69)
 """Seeds whose programs are simulated on the array that other tests have a simulator of."""
 
-SHOWING = (15, 21, 43, 48, 53, 171, 4, 18, 23, 111, 150)
+SHOWING = (110, 90, 133, 116, 112, 108, 20)
 """Seeds whose programs show every mode of every unit together: a short way, which the drawing may leave behind."""
 
 

@@ -28,6 +28,7 @@ from tests.fuzz.steps import (
     Quantize,
     Recipe,
     Relu,
+    Shuffle,
     Sum,
     Transposed,
     Weights,
@@ -223,7 +224,15 @@ OF_SUMS = {
 }
 """Only a convolution's, of four phases at most, could end a network or be bent without a quantizer."""
 
+BRANCHES = {
+    "slopes, enlarged at the end": Recipe(
+        Picture(2, 2, 3), (Shuffle((0,)), Leaky((1,), (-0.0625,)), Quantize((2,)), Interpolate((3,)))
+    ),
+}
+"""A layer of an enlarging reads the first channels of a map only, and so of its branches."""
+
 RECIPES = {
+    **BRANCHES,
     **OF_SUMS,
     **RANGES_WITHOUT_ZERO,
     **ZEROS_AROUND,

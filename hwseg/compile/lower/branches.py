@@ -66,9 +66,10 @@ def _reading(layer: Layer, join: Layer) -> Layer:
     for operand in layer.operands:
         own, one = np.arange(first, first + operand.channels), np.ones(operand.channels, np.int16)
         first += operand.channels
-        both = ((join.operands[0], one), (join.operands[1], _signs(join).astype(np.int16)))
+        both = ((join.operands[0], one), (join.operands[1], _signs(join)[: operand.channels].astype(np.int16)))
         parts = both if operand.tensor == join.output else ((operand, one),)
-        operands += [replace(part, upsampled=operand.upsampled) for part, _ in parts]
+        # A layer may read the first channels of a map only.
+        operands += [replace(part, channels=operand.channels, upsampled=operand.upsampled) for part, _ in parts]
         channels += [own] * len(parts)
         factors += [factor for _, factor in parts]
     order, factor = np.concatenate(channels), np.concatenate(factors)[:, None, None]
