@@ -24,13 +24,13 @@ import numpy as np
 
 from hwseg.errors import require
 from hwseg.ir import Node, TensorType
-from hwseg.ops import Concat, Conv2d
+from hwseg.ops import AveragePool2d, Bilinear2d, Concat, Conv2d
 from hwseg.quant.read.builder import Builder, Rounded
 from hwseg.quant.read.curves import reached
 from hwseg.quant.read.integers import SYMMETRIC
 from hwseg.quant.read.onnx_file import MAX_ELEMENTS, OnnxNode
 from hwseg.quant.read.quantizer import Quantizer
-from hwseg.quant.read.values import ZERO, Part, Value, zipped
+from hwseg.quant.read.values import ONE, ZERO, Part, Value, zipped
 
 BASE = -128, 126
 """Ends of the base; both are even."""
@@ -94,6 +94,15 @@ def in_8_bits(b: Builder, node: OnnxNode, index: int = 0) -> tuple[str, int]:
     if key not in b.made:
         b.made[key] = _shifted(b, value, name, k, (low + k, high + k))
     return b.made[key], k
+
+
+def sums_of_8_bits(b: Builder, node: OnnxNode, op: AveragePool2d | Bilinear2d) -> None:
+    """The node as sums of a map of at most 8 bits, whatever the node reads has."""
+    x, more = in_8_bits(b, node)
+    kind = b.types[x]
+    sums = TensorType(op.shape(kind.shape), *op.interval(kind.interval), (kind.scale[0] / op.unit,))
+    output = b.emit(node.name, op, (x,), node.outputs[0], sums)
+    b.values[output] = Value((b.part(output).affine(ONE, (-more * kind.scale[0],)),))
 
 
 def _shifted(b: Builder, value: Value, name: str, k: int, ends: tuple[int, int]) -> str:
