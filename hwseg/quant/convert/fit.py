@@ -16,8 +16,9 @@ import torch
 from torch import Tensor
 
 from hwseg.errors import HwsegError, require
+from hwseg.quant.convert.ends import BOUNDED, require_logits
 from hwseg.quant.convert.taken import refused
-from hwseg.quant.networks.graph import ACTIVATIONS, CONVOLUTIONS, INPUT, Layer, Network, unique
+from hwseg.quant.networks.graph import ACTIVATIONS, CONVOLUTIONS, INPUT, MOVES, Layer, Network, unique
 from hwseg.quant.networks.operations import run
 
 Told = Callable[[str], None]
@@ -59,7 +60,9 @@ def fit(network: Network, pictures: Sequence[Tensor], strict: bool = False, told
     strict: raise HwsegError instead of any replacement that is not exact.
     """
     done: list[Replacement] = []
-    network = _without_end(network.pruned(), done)
+    network = network.pruned()
+    require_logits(network, pictures[0][:1])
+    network = _without_end(network, done)
     network = folded(joined_silu(network), done)
     original = network
     for name in [layer.name for layer in network.layers]:
@@ -109,9 +112,10 @@ def _spread(network: Network, layer: Layer, picture: Tensor) -> bool:
 
 def _without_end(network: Network, done: list[Replacement]) -> Network:
     last = network[network.output]
-    if last.op not in GATES:
+    if last.op not in BOUNDED:
         return network
-    why = "the mask is where the logit is above 0, which is where the probability is above 1/2"
+    half = "it is" if last.op == "tanh" else "the probability is above 1/2"
+    why = f"the mask is where the logit is above 0, which is where {half}"
     done.append(Replacement(last.name, last.op, "nothing", why, exact=True))
     return replace(network, output=last.inputs[0]).pruned()
 
@@ -179,7 +183,8 @@ def _fold(network: Network, layer: Layer, done: list[Replacement]) -> Network:
 
 def _padded(network: Network, layer: Layer) -> Network:
     pads, readers = set(layer.options["pads"]), network.readers(layer.name)
-    fits = len(pads) == 1 and all(r.op == "conv" and r.options["padding"] == 0 for r in readers)
+    behind = bool(readers) and layer.name != network.output
+    fits = behind and len(pads) == 1 and all(r.op == "conv" and r.options["padding"] == 0 for r in readers)
     rule = f"padding {list(layer.options['pads'])} must be that of the convolution behind it"
     require(fits, layer.name, rule, "use padding of the convolutions")
     for reader in readers:
@@ -189,14 +194,23 @@ def _padded(network: Network, layer: Layer) -> Network:
 
 
 def _fresh_picture(network: Network) -> Network:
-    """The picture's quantizer is fixed; where it meets other maps in a concatenation, it gets one of theirs."""
+    """The picture's quantizer is fixed; where it meets other maps in a concatenation, even with its pixels moved, it
+    gets one of theirs.
+    """
+    pictures = {INPUT}
     for layer in network.layers:
-        moves = layer.op == "concat" and INPUT in layer.inputs
-        if moves:
-            name = unique(f"{layer.name}/picture", (x.name for x in network.layers))
-            again = Layer(name, "requantize", (INPUT,))
-            inputs = tuple(name if x == INPUT else x for x in layer.inputs)
-            network = network.with_layer(layer.name, [again, replace(layer, inputs=inputs)])
+        if layer.op != "concat":
+            if layer.op in MOVES and layer.inputs[0] in pictures:
+                pictures.add(layer.name)
+            continue
+        renamed, made = dict[str, str](), list[Layer]()
+        for source in dict.fromkeys(name for name in layer.inputs if name in pictures):
+            name = unique(f"{layer.name}/picture", (x.name for x in (*network.layers, *made)))
+            made.append(Layer(name, "requantize", (source,)))
+            renamed[source] = name
+        if made:
+            inputs = tuple(renamed.get(name, name) for name in layer.inputs)
+            network = network.with_layer(layer.name, [*made, replace(layer, inputs=inputs)])
     return network
 
 
@@ -224,6 +238,9 @@ def _corners(
 ) -> tuple[Network, Replacement]:
     """Enlarging: by 4 in two steps, pixel centres at halves."""
     factor, corners = layer.options["factor"], layer.options.get("align_corners", False)
+    if factor == 1:
+        made = Replacement(layer.name, f"{layer.op} enlarging by 1", "nothing", error.rule, exact=True)
+        return network.without(layer.name), made
     halves = factor.bit_length() - 1
     require(factor == 1 << halves, layer.name, f"must enlarge by a power of two, not {factor}", "use scale_factor=2")
     options = {"factor": 2} | ({"align_corners": False} if layer.op == "bilinear" else {})

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from hwseg.errors import HwsegError, require
-from hwseg.quant.convert.from_torch import OPERATIONS, one
+from hwseg.quant.convert.torch_reader import OPERATIONS, one
 from hwseg.quant.networks.graph import INPUT, Layer, Network, unique
 from hwseg.quant.networks.operations import compute
 from hwseg.quant.read.fold import folded, slices

@@ -118,6 +118,9 @@ def test_padding_with_zeros_is_that_of_the_convolution() -> None:
     assert far(network, found.network) < 1e-10
     with pytest.raises(HwsegError, match=r"padding .* must be that of the convolution"):
         made(nn.Sequential(nn.Conv2d(1, 2, 1), nn.ZeroPad2d(1), nn.MaxPool2d(2), nn.Conv2d(2, 1, 1)))
+    for last in (nn.ZeroPad2d(1), nn.Sequential(nn.ZeroPad2d((1, 1, 0, 0)), nn.Conv2d(2, 1, 3))):
+        with pytest.raises(HwsegError, match=r"padding .* must be that of the convolution"):
+            made(nn.Sequential(nn.Conv2d(1, 2, 1), last))
 
 
 def test_damaged_weights_and_dead_layers_are_refused() -> None:

@@ -71,6 +71,21 @@ def test_a_picture_beside_maps_gets_a_quantizer_of_theirs(tmp_path: Path) -> Non
     agrees_with_its_file(quantize(nets.settled(Skip()), PICTURES, pixels=PIXEL), PICTURES, tmp_path)
 
 
+@pytest.mark.parametrize("first", [True, False])
+def test_a_picture_whose_pixels_moved_gets_one_of_theirs_too(first: bool, tmp_path: Path) -> None:
+    class Pyramid(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.a, self.head = nn.Conv2d(1, 4, 3, padding=1), nn.Conv2d(5, 1, 1)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            y = nn.functional.max_pool2d(x, 2)
+            parts = [y, torch.relu(self.a(y))]
+            return self.head(torch.cat(parts if first else parts[::-1], 1))
+
+    agrees_with_its_file(quantize(nets.settled(Pyramid()), PICTURES, pixels=PIXEL), PICTURES, tmp_path)
+
+
 def test_a_quantized_network_is_close_to_the_float_one(converted: Converted) -> None:
     found = converted
     with torch.no_grad():
