@@ -138,9 +138,8 @@ def folded(network: Network, done: list[Replacement]) -> Network:
             network = _as_scale(network, layer)
         elif layer.op == "pad":
             network = _padded(network, layer)
-    for layer in network.layers:
-        if layer.op == "scale":
-            network = _fold(network, layer, done)
+    for name in [layer.name for layer in network.layers if layer.op == "scale"]:
+        network = _fold(network, network[name], done)  # as it is now: what it reads may have been folded, too
     return network
 
 
@@ -171,6 +170,13 @@ def _fold(network: Network, layer: Layer, done: list[Replacement]) -> Network:
         shift = network.tensor(source, "bias").double() if "bias" in source.roles else torch.zeros_like(bias)
         tensors = {f"{source.name}.weight": new.float(), f"{source.name}.bias": (shift * weight + bias).float()}
         made = replace(source, roles=("weight", "bias"))
+        return network.with_layer(source.name, [made], tensors).without(layer.name).pruned()
+    if source is not None and alone and source.op in NORMS:
+        factor = network.tensor(source, "weight").double() if "weight" in source.roles else torch.ones_like(weight)
+        shift = network.tensor(source, "bias").double() if "bias" in source.roles else torch.zeros_like(bias)
+        made = replace(source, roles=("weight", "bias"))
+        tensors = {f"{source.name}.weight": (factor * weight).float(),
+                   f"{source.name}.bias": (shift * weight + bias).float()}  # fmt: skip
         return network.with_layer(source.name, [made], tensors).without(layer.name).pruned()
     why = "no convolution alone comes before it"
     done.append(Replacement(layer.name, "factors of channels", "a 1x1 convolution of each channel", why, exact=True))

@@ -41,6 +41,20 @@ def test_batch_normalization_and_dropout_are_folded_exactly() -> None:
     assert far(network, fit(network, PICTURES, strict=True).network) < 1e-10
 
 
+def test_factors_behind_factors_are_folded_exactly() -> None:
+    class Twice(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.a, self.norm, self.head = nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.Conv2d(4, 1, 1)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return -self.head(torch.relu(1 - self.norm(self.a(x)) * 2)) / 3
+
+    network, found = made(Twice())
+    assert [layer.op for layer in found.network.layers] == ["conv", "relu", "conv"]
+    assert far(network, found.network) < 1e-10
+
+
 def test_the_sigmoid_at_the_end_and_factors_before_convolutions_are_exact() -> None:
     network, found = made(nets.Residual())
     assert [one.exact for one in found.replacements] == [True] * len(found.replacements)
