@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from hwseg.commands.follow import follow
+from hwseg.commands.follow import follow, require_new_run
 from hwseg.commands.options import chosen_labels, label_options
 from hwseg.errors import HwsegError, require
 from hwseg.files import write_whole
@@ -64,6 +64,7 @@ def command(
         require(
             not (out / "last.pt").exists(), str(out), "already holds a run", "add --resume, or choose another folder"
         )
+        require_new_run(out, [base, against])
         run = _new(out, base, {k: v for k, v in options.items() if v is not None})
     labels = chosen_labels(data, run.architecture.out_channels, *labelled, run.labels if resume else _labels(base))
     result = follow(run, data, train, labels, split)

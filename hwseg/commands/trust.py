@@ -11,6 +11,7 @@ import click
 from hwseg.commands.doubts import progress_bar
 from hwseg.commands.options import chosen_labels, input_option, label_options, output_option, say_input
 from hwseg.errors import HwsegError, require
+from hwseg.files import require_unread
 
 if TYPE_CHECKING:
     from hwseg.trust.fitting.fit import Fit
@@ -59,6 +60,8 @@ def command(
     if model.is_dir():
         model = model / "model.onnx"
     require(model.is_file(), str(model), "does not exist", "give a .onnx file of `hwseg export`, or a run's folder")
+    if out is not None:
+        require_unread(out, [model, data], "choose another -o, or give --in-place instead")
     warnings.filterwarnings("ignore", "fast_hadamard_transform")  # Brevitas, on import
     try:
         from hwseg.commands.eval import pictures_of

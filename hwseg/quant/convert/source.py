@@ -21,9 +21,12 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from hwseg.borders import given, install, told
 from hwseg.errors import HwsegError, require
+from hwseg.quant.convert.from_torch import from_module
+from hwseg.quant.networks.graph import CONVOLUTIONS, Network
 
 NESTED = ("state_dict", "model_state_dict", "network_weights", "model", "net", "weights", "network")
 """Keys under which trainers keep a state dict beside other things."""
@@ -31,6 +34,7 @@ PREFIXES = ("module.", "model.", "net.", "network.", "_orig_mod.", "_forward_mod
 """What wrappers put before every key."""
 NAMED = 5
 LARGEST = 1 << 33
+GUARD = "leave that out: put what a script does under if __name__ == '__main__'"
 FLOATS = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
 """What weights may be: smaller ones have scales beside them, which nothing here reads."""
 
@@ -41,6 +45,28 @@ def module_of(text: str, weights: Path | None) -> nn.Module:
     if weights is not None:
         load_weights(module, state_of(weights), str(weights))
     return module.eval()
+
+
+def read_module(module: nn.Module, shape: tuple[int, int, int, int]) -> Network:
+    """The layers of a module; HwsegError also where it has no numbers yet, ends the program, or has no layer at all."""
+    name = type(module).__name__
+    _require_numbers(module, name)
+    try:
+        network = from_module(module, shape)
+    except SystemExit as error:
+        raise HwsegError(name, f"ends the program (SystemExit: {error.code}) when it is called", GUARD) from error
+    some = any(layer.op in CONVOLUTIONS for layer in network.layers)
+    require(some, name, "has no convolution between picture and output", "give the network itself")
+    return network
+
+
+def _require_numbers(module: nn.Module, place: str) -> None:
+    """Refuse parameters that have no numbers, or are made at the first call."""
+    for name, tensor in (*module.named_parameters(), *module.named_buffers()):
+        rule = f"{name} has no numbers yet: it is made at the first call (a lazy module)"
+        require(not is_lazy(tensor), place, rule, "let the callable call the network once before it returns it")
+        rule = f"{name} has no numbers: it is on the device meta"
+        require(not tensor.is_meta, place, rule, "let the callable make the network on the CPU")
 
 
 def _called(text: str) -> nn.Module:
@@ -60,6 +86,9 @@ def _called(text: str) -> nn.Module:
             missing = error.name or name
             rule = f"needs the module {missing}, which is neither in this folder nor installed"
             raise HwsegError(text, rule, "check the name, or install it") from None
+        except SystemExit as error:
+            rule = f"importing {name} ends the program (SystemExit: {error.code})"
+            raise HwsegError(text, rule, GUARD) from error
         except Exception as error:
             raise HwsegError(
                 text, f"importing {name} raised {told(error)}", f"python -c 'import {name}' shows it"
@@ -76,6 +105,8 @@ def _called(text: str) -> nn.Module:
         _require_no_arguments(text, found)
         try:
             made = found()
+        except SystemExit as error:
+            raise HwsegError(text, f"ends the program (SystemExit: {error.code})", GUARD) from error
         except Exception as error:
             raise HwsegError(text, f"raised {told(error)}", f"call {attribute}() yourself to see where") from error
     rule = f"must give a torch.nn.Module, gives {type(made).__name__}"

@@ -19,7 +19,7 @@ from hwseg.quant.read.load import load  # noqa: E402
 from hwseg.quant.train.checkpoint import load_network  # noqa: E402
 from tests.quant.convert import nets  # noqa: E402
 
-CALLABLE = "tests.quant.convert.nets:small"
+CALLABLE = "tests.quant.convert.nets:masked"
 
 
 def called(*arguments: object) -> int:
@@ -34,7 +34,7 @@ def onnx_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("float") / "float.onnx"
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        torch.onnx.export(nets.small(), (torch.zeros(1, 1, 32, 32),), path, dynamo=False, opset_version=17)
+        torch.onnx.export(nets.masked(), (torch.zeros(1, 1, 32, 32),), path, dynamo=False, opset_version=17)
     return path
 
 
