@@ -35,7 +35,7 @@ from hwseg.locks import in_use
 @click.option("--batch", type=int, help="Crops per step.  [8]")
 @click.option("--lr", type=float, help="Highest learning rate.  [0.004]")
 @click.option("--ema", type=float, help="Decay of averaged weights; 0 for none.  [0]")
-@click.option("--seed", type=int, help="Seed of adapters, crops and split.  [0]")
+@click.option("--seed", type=click.IntRange(0), help="Seed of adapters, crops and split.  [0]")
 @click.option("--device", help="cpu, cuda, or auto.  [cpu]")
 @click.option("--threads", type=int, help="Processor threads; 0 for all.  [0]")
 @click.option("--split", multiple=True, default=["test"], show_default=True, help="Part to report; may be repeated.")

@@ -44,7 +44,7 @@ from hwseg.errors import HwsegError, require
 @click.option("--ema", type=float, help="Decay of averaged weights; 0 for none.  [0]")
 @click.option("--patience", type=int, help="Validations without a better Dice before stopping; 0: never.  [0]")
 @click.option("--rounding", type=int, help="Fewest planes of random rounding, so that the dial degrades gently.  [0]")
-@click.option("--seed", type=int, help="Seed of weights, crops and split.  [0]")
+@click.option("--seed", type=click.IntRange(0), help="Seed of weights, crops and split.  [0]")
 @click.option("--normalize", help="What pixels are: unit, imagenet, 'range LOW HIGH', 'window CENTRE WIDTH', "
               "'percentile LOW HIGH', or a JSON or TOML file.  [what the data says; percentile 0.5 99.5]")  # fmt: skip
 @label_options

@@ -28,7 +28,9 @@ if TYPE_CHECKING:
 @click.option("--defer", type=float, metavar="SHARE", help="Share of the pixels to defer to a person.  [0.12]")
 @click.option("--error", type=float, metavar="SHARE", help="Instead: share of wrong ones among the pixels kept.")
 @click.option("--dice", type=float, default=0.8, show_default=True, help="Pictures below it are to be reviewed.")
-@click.option("--seed", type=int, help="Of the split, where neither the data nor the model's run has one.  [0]")
+@click.option(
+    "--seed", type=click.IntRange(0), help="Of the split, where neither the data nor the model's run has one.  [0]"
+)
 @click.option("--fit", "scaling", type=click.Choice(["resize"]), help="Scale pictures of another size to the model's.")
 @input_option()
 @output_option()

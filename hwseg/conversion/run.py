@@ -23,7 +23,7 @@ from hwseg.conversion.costs import costs
 from hwseg.conversion.outputs import SEARCH, STATE, require_free
 from hwseg.conversion.page import Outcome, page
 from hwseg.datasets.data import meaning_of
-from hwseg.errors import require
+from hwseg.errors import HwsegError, require
 from hwseg.files import write_whole
 from hwseg.pictures import meaning as meanings
 from hwseg.pictures.choice import named
@@ -122,6 +122,9 @@ def convert_files(options: Options, told: Told = lambda _: None, learned: Any = 
         cure = "begin without --resume"
         require(state_file.is_file(), str(state_file), "does not exist: there is no distillation to go on with", cure)
         state = distill.read_state(state_file, key)
+        replaced = [one["layer"] for one in state["replacements"] if not one["exact"]]
+        rule = f"allows no replaced layers, and the distillation began with {len(replaced)}: {', '.join(replaced[:3])}"
+        require(not (options.strict and replaced), "--strict", rule, "leave it out")
         converted, search = _converted(state, logits_of(taken.network)[0]), state.get("search")
     else:
         converted, choice = _at_bits(options, taken, inputs, told)
@@ -167,6 +170,8 @@ def take(options: Options, told: Told) -> Taken:
         require(options.weights is None, options.model, rule, "leave --weights out")
         file = read(Path(options.model))
         metadata, channels, size = file.metadata, file.shape[1], (file.shape[2], file.shape[3])
+        rule = f"is {options.in_channels}, and {options.model} takes {channels}"
+        require(options.in_channels in (0, channels), "--in-channels", rule, "leave it out")
         asked = options.size or size
         rule = f"is {asked[0]}x{asked[1]}, and {options.model} is for {size[0]}x{size[1]}"
         require(asked == size, "--size", rule, "export it at that size, or leave --size out")
@@ -177,6 +182,9 @@ def take(options: Options, told: Told) -> Taken:
     else:
         module = source.module_of(options.model, options.weights)
         channels = options.in_channels or source.channels_of(module)
+        rule = f"is {options.resize}, and --size says otherwise"
+        fits = not options.resize or options.size in (None, (options.resize,) * 2)
+        require(fits, "--resize", rule, "give one of both: --resize scales whole pictures to squares, --size cuts")
         size = options.size or ((options.resize, options.resize) if options.resize else None)
     pixels = _meaning(options, metadata)
     assumed = pixels is None
@@ -191,7 +199,13 @@ def take(options: Options, told: Told) -> Taken:
             probe = load_pictures(options.data, channels, Labels(1), options.seed, options.pictures, options.held)
             size = common_size(probe.calibrate + probe.held)
         told("tracing the network")
-        network, own = source.read_module(module, (1, channels, *size)), OfModule(module)
+        first = source.channels_of(module)
+        try:
+            network, own = source.read_module(module, (1, channels, *size)), OfModule(module)
+        except HwsegError:
+            rule = f"is {channels}, and the network's first convolution takes {first}"
+            require(channels == first, "--in-channels", rule, "leave it out")
+            raise
     assert network is not None
     assert size is not None
     classes = _classes(network)
@@ -214,7 +228,7 @@ def _classes(network: Network) -> int:
 
 def _meaning(options: Options, metadata: Mapping[str, str]) -> Meaning | None:
     if options.normalize:
-        return named(options.normalize)
+        return named(options.normalize, "--normalize")
     found = meanings.declared(metadata, options.model)
     return found or (meaning_of(options.data) if options.data.exists() else None)
 
@@ -257,7 +271,7 @@ def _converted(state: Mapping[str, Any], network: Network) -> Converted:
 
 
 def _finish(
-    options: Options, taken: Taken, converted: Converted, further_told: Mapping[str, Any], inputs: list[Tensor],
+    options: Options, taken: Taken, converted: Converted, told_of: dict[str, Any], inputs: list[Tensor],
     told: Told,
 ) -> Outcome:  # fmt: skip
     parts, pixels = taken.pictures, taken.pixels
@@ -278,7 +292,7 @@ def _finish(
     told("measuring the noise of layers")
     layers = measure.noise(quantized, converted.fit.network, inputs[:2])
     _save(options.out.with_suffix(".pt"), quantized, taken)
-    report = _report(options, taken, converted, found, layers, price, further) | further_told
+    report = _report(options, taken, converted, found, layers, price, further) | told_of
     write_whole(options.out.with_suffix(".json"), (json.dumps(report, indent=1) + "\n").encode())
     outcome = Outcome(options.out, report, found, layers, converted)
     shown = {picture.name: picture for picture in parts.held}

@@ -247,7 +247,7 @@ def require_masks(network: Network, pictures: Sequence[Tensor]) -> None:
     """Refuse a network whose mask is one class everywhere: nothing that is measured of it would say anything."""
     found: set[int] = set()
     for batch in pictures:
-        found.update(metrics.labels(run(network, batch)[network.output]).unique().tolist())
+        found.update(np.unique(metrics.labels(run(network, batch)[network.output]).numpy()).tolist())
         if len(found) > 1:
             return
     count = sum(len(batch) for batch in pictures)

@@ -96,7 +96,7 @@ def test_other_commands_do_not_write_over_what_they_read(tmp_path: Path, capsys:
         ("golden", model, "--image", tmp_path / "p.png", "--out", other),
         ("golden", tmp_path / "n.onnx", "--image", model, "--out", model),
         ("trust", model, "--data", tmp_path, "-o", other),
-        ("train", model, "--data", tmp_path, "-o", tmp_path, "--init", tmp_path / "best.pt"),
+        ("train", "--data", tmp_path, "-o", tmp_path, "--init", tmp_path / "best.pt"),
     ]
     (tmp_path / "best.pt").write_bytes(b"a checkpoint")
     for call in calls:
