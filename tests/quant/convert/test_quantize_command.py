@@ -68,7 +68,7 @@ def test_a_callable_and_pictures_alone_are_enough(
 ) -> None:
     folder = tmp_path / "pictures"
     shutil.copytree(discs / "images", folder)
-    torch.save(nets.small().state_dict(), tmp_path / "w.pt")
+    torch.save(nets.masked().state_dict(), tmp_path / "w.pt")
     out = tmp_path / "m.onnx"
     assert called(CALLABLE, "--weights", tmp_path / "w.pt", "--data", folder, "-o", out) == 0
     told = capsys.readouterr()
