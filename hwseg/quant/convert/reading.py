@@ -67,8 +67,9 @@ class Unchecked(Exception):
 
 
 class Own(Protocol):
-    """The network itself.  name: of what computes it.  other: in what other form it could be given."""
+    """The network itself.  place: what the user gave.  name: of what computes it.  other: how else to give it."""
 
+    place: str
     name: str
     other: str
 
@@ -86,6 +87,7 @@ class OfModule:
 
     def __init__(self, module: nn.Module) -> None:
         self.module, self.name = module.eval(), type(module).__name__
+        self.place = self.name
 
     def output(self, picture: Tensor) -> Tensor:
         """The one tensor that the module gives, perhaps in a list or a table."""
@@ -129,7 +131,7 @@ class OfFile:
     other = "the module that it was exported from"
 
     def __init__(self, file: OnnxFile) -> None:
-        self.file, self.name = file, ""
+        self.file, self.place, self.name = file, file.path.name, ""
 
     def output(self, picture: Tensor) -> Tensor:
         """Raises `Unchecked` where no executor can."""
@@ -199,12 +201,12 @@ def check(network: Network, own: Own, pictures: Iterable[Tensor]) -> Reading:
     for value in wanted:
         bad = int((~value.isfinite()).sum())
         rule = f"gives NaN or infinity, in {bad} of {value.numel()} numbers of its output"
-        require(not bad, own.name, rule, "training has diverged, or --normalize is another: take an earlier checkpoint")
+        require(not bad, own.place, rule, "training has diverged, or --normalize is wrong: take an earlier checkpoint")
     spread = _range(wanted)
     chance = _largest([again], wanted[:1]) / spread
     rule = f"gives two outputs for one picture, which differ by {chance:.1e} of their range"
     cure = "take out what is random in evaluation, such as dropout with training=True"
-    require(chance <= ROUNDING, own.name, rule, cure)
+    require(chance <= ROUNDING, own.place, rule, cure)
     found = [run(network, picture)[network.output] for picture in some]
     forms = [found]
     if found[0].shape[1] > 1:
@@ -232,7 +234,7 @@ def _refuse(network: Network, own: Own, picture: Tensor, difference: float) -> N
     """Name the first layer that has other values than the network itself."""
     taps = [layer.name for layer in network.layers]
     ours, theirs = run(network, picture, taps), own.values(picture)
-    place, part = own.name, ""
+    place, part = own.place, ""
     for name in taps:
         if name in theirs and not _largest([ours[name]], [theirs[name]]) / _range([theirs[name]]) <= ROUNDING:
             place, part = name, " here or just before"
