@@ -22,6 +22,7 @@ from hwseg.compile.lower.building import build
 from hwseg.compile.lower.layers import Operand
 from hwseg.compile.lower.state import Pending, State
 from hwseg.errors import require
+from hwseg.golden.functions import changes_of
 from hwseg.ir import Node, accumulator_interval
 from hwseg.ops import Function, Requantize
 
@@ -64,7 +65,7 @@ def function(state: State, node: Node) -> None:
             lows, highs = accumulator_interval(place, state.types[place.inputs[0]])
     firsts, pieces = [], []
     for c, (low, high) in enumerate(zip(lows.tolist(), highs.tolist(), strict=True)):
-        first, changes = op.changes(low, high, c)
+        first, changes = changes_of(node, low, high, c)
         before = [first, *(y for _, y in changes)]
         steps = [(x, y - old) for (x, y), old in zip(changes, before, strict=False)]
         firsts.append(Fraction(first))
