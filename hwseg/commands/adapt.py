@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from hwseg.commands.follow import follow
+from hwseg.commands.follow import follow, require_new_run
 from hwseg.commands.options import chosen_labels, label_options
 from hwseg.errors import HwsegError, require
 from hwseg.files import write_whole
@@ -35,7 +35,7 @@ from hwseg.locks import in_use
 @click.option("--batch", type=int, help="Crops per step.  [8]")
 @click.option("--lr", type=float, help="Highest learning rate.  [0.004]")
 @click.option("--ema", type=float, help="Decay of averaged weights; 0 for none.  [0]")
-@click.option("--seed", type=int, help="Seed of adapters, crops and split.  [0]")
+@click.option("--seed", type=click.IntRange(0), help="Seed of adapters, crops and split.  [0]")
 @click.option("--device", help="cpu, cuda, or auto.  [cpu]")
 @click.option("--threads", type=int, help="Processor threads; 0 for all.  [0]")
 @click.option("--split", multiple=True, default=["test"], show_default=True, help="Part to report; may be repeated.")
@@ -64,6 +64,7 @@ def command(
         require(
             not (out / "last.pt").exists(), str(out), "already holds a run", "add --resume, or choose another folder"
         )
+        require_new_run(out, [base, against])
         run = _new(out, base, {k: v for k, v in options.items() if v is not None})
     labels = chosen_labels(data, run.architecture.out_channels, *labelled, run.labels if resume else _labels(base))
     result = follow(run, data, train, labels, split)

@@ -11,6 +11,7 @@ import click
 
 from hwseg.commands.options import tool_option
 from hwseg.errors import HwsegError, require
+from hwseg.files import require_unread
 
 Size = tuple[int, int]
 
@@ -56,6 +57,8 @@ def command(
     if out is None:
         require(source.is_dir(), "-o", "is needed", "name the .onnx file to write")
         out = source / "model.onnx"
+    checkpoint = source / "best.pt" if source.is_dir() else source
+    require_unread(out, [checkpoint])
     rule, cure = "goes with --size auto alone", "leave it out"
     require(picture is None or size == "auto", "--picture", rule, cure)
 

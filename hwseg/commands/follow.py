@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,9 +10,13 @@ from typing import Any
 from hwseg.commands.looking import looking, show_faults
 from hwseg.commands.terminal import console as plain_console
 from hwseg.errors import require
+from hwseg.files import require_unread
 
 REMARKS = 8
 """Most remarks about a data set that are shown before training."""
+WRITTEN = ("config.toml", "last.pt", "best.pt", "float.pt", "metrics.csv", "curves.png", "result.json", "adapt.json",
+           "model.onnx")  # fmt: skip
+"""Files of a run."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +48,13 @@ class Wanted:
             0 if config.resize else config.size, run.data.before,
             Path(config.init).parent if config.init else None, run.data.split, scored,
         )  # fmt: skip
+
+
+def require_new_run(out: Path, sources: Iterable[str | Path | None]) -> None:
+    """Refuse a folder for a new run in which it would write over what it begins with."""
+    read = [source for source in sources if source is not None]
+    for name in WRITTEN:
+        require_unread(out / name, read, "choose another folder")
 
 
 def side_of(meta: Any, place: Path) -> int:

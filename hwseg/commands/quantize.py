@@ -45,7 +45,7 @@ from hwseg.power.band import OBJECTIVES
 @click.option("--lr", type=float, default=1e-3, show_default=True, help="Highest learning rate of --distill.")
 @click.option("--resume", is_flag=True, help="Go on with a distillation that was stopped.")
 @click.option("--array", default="auto", show_default=True, help="Array of the engine, as in `hwseg compile`.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Of samples, splits and steps.")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of samples, splits and steps.")
 @label_options
 def command(model: str, out: Path, **options: Any) -> int:
     """Quantize MODEL, a float ONNX file or module:callable, on pictures, and tell what that costs.
@@ -131,6 +131,7 @@ def _tell(outcome: Any) -> None:
 
     from hwseg.commands.terminal import console
     from hwseg.conversion.page import counted
+    from hwseg.quant.convert.reading import Reading
 
     out, report, found = console(), outcome.report, outcome.comparison
     if report["input_assumed"]:
@@ -147,6 +148,8 @@ def _tell(outcome: Any) -> None:
             named = layers[0] + (f" and {len(layers) - 1} more" if len(layers) > 1 else "")
             table.add_row(named, what, instead, why)
         out.print(table)
+    reading = Reading(**report["reading"])
+    out.print(reading.sentence(), style="" if reading.against else "yellow", highlight=False)
     out.print(f"Dice between float and integer masks: {found.agree}", highlight=False)
     for who in ("float", "integer"):
         for name in ("dice", "hd95"):

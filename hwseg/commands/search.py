@@ -47,7 +47,9 @@ from hwseg.power.band import BOUNDARIES, OBJECTIVES
 @click.option("--ema", type=float, default=0.0, help="Decay of averaged weights; 0 for none.  [0]")
 @click.option("--points", type=click.IntRange(2, 64), default=16, show_default=True, help="Of the front to measure.")
 @click.option("--jobs", type=int, default=1, show_default=True, help="Processes that measure.")
-@click.option("--seed", type=int, default=0, help="Of the split, where the data has none, and of fine-tuning.  [0]")
+@click.option(
+    "--seed", type=click.IntRange(0), default=0, help="Of the split, where the data has none, and of fine-tuning.  [0]"
+)
 @label_options
 def command(base: Path, data: Path, out: Path, **options: Any) -> int:
     """Choose bits for the quantized network BASE and fine-tune it with them.

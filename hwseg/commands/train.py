@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from hwseg.commands.follow import follow, side_of
+from hwseg.commands.follow import follow, require_new_run, side_of
 from hwseg.commands.options import chosen_labels, label_options
 from hwseg.errors import HwsegError, require
 
@@ -44,7 +44,7 @@ from hwseg.errors import HwsegError, require
 @click.option("--ema", type=float, help="Decay of averaged weights; 0 for none.  [0]")
 @click.option("--patience", type=int, help="Validations without a better Dice before stopping; 0: never.  [0]")
 @click.option("--rounding", type=int, help="Fewest planes of random rounding, so that the dial degrades gently.  [0]")
-@click.option("--seed", type=int, help="Seed of weights, crops and split.  [0]")
+@click.option("--seed", type=click.IntRange(0), help="Seed of weights, crops and split.  [0]")
 @click.option("--normalize", help="What pixels are: unit, imagenet, 'range LOW HIGH', 'window CENTRE WIDTH', "
               "'percentile LOW HIGH', or a JSON or TOML file.  [what the data says; percentile 0.5 99.5]")  # fmt: skip
 @label_options
@@ -76,8 +76,11 @@ def command(config: Path | None, data: Path | None, out: Path, resume: bool, **o
     except ModuleNotFoundError as error:
         raise HwsegError("hwseg train", f"needs the package {error.name}", "pip install 'hwseg[train]'") from error
     tables = training.read_toml(config) if config else {}
+    begun = given.get("init", tables.get("train", {}).get("init"))
+    if not resume:
+        require_new_run(out, [config, begun])
     source = data or _data_of(config, tables)
-    base = None if resume else _converted(given.get("init", tables.get("train", {}).get("init")))
+    base = None if resume else _converted(begun)
     run = training.Run.resume(out) if resume else _new_run(out, tables, _with_meaning(given, tables, source), base)
     known = base.meta["labels"] if base else None
     labels = run.labels if resume else chosen_labels(source, run.architecture.out_channels, *labelled, known)

@@ -18,6 +18,7 @@ from hwseg.power.band import OBJECTIVES
 from hwseg.quant.convert.convert import Converted
 from hwseg.quant.convert.measure import Comparison, Noise
 from hwseg.quant.convert.pictures import Picture
+from hwseg.quant.convert.reading import Reading
 from hwseg.quant.train.plots import agreement
 
 SHOWN = 4
@@ -51,7 +52,8 @@ def page(outcome: Outcome, pictures: Mapping[str, Picture], meaning: Meaning, si
     template = Environment(autoescape=True).from_string(TEMPLATE.read_text(encoding="utf-8"))
     found_bits = _search(outcome.report["search"]) if outcome.report["search"] else None
     return template.render(
-        r=outcome.report, means=means, worst=worst, pictures=len(found.pictures), bits=found_bits
+        r=outcome.report, means=means, worst=worst, pictures=len(found.pictures), bits=found_bits,
+        reading=Reading(**outcome.report["reading"]),
     )  # fmt: skip
 
 

@@ -7,6 +7,7 @@ Read `hwseg.quant.networks.graph` first, then `convert`.
 
     source                     a callable of the user's and its weights; nothing in files is executed
     from_torch, from_onnx      modules (by `tracing`) and files as layers
+    reading                    what was read, beside the module or the file itself
     fit, taken                 what the engine has not is replaced; the compiler's reader is asked what that is
     ranges, improve            ranges by error; equalization, bias correction, GPTQ of Brevitas
     pictures, measure          what calibrates, and what measures: masks and noise

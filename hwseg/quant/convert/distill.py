@@ -174,6 +174,7 @@ def distill(
                     one.grade()
                     if path is not None:
                         one.save(path)
+            asked.check()  # in the last step, too: what comes behind takes as long
         except KeyboardInterrupt:
             if path is not None:
                 one.save(path)

@@ -42,7 +42,7 @@ def model(discs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("converted") / "m.onnx"
     bits = out.with_name("bits.toml")
     bits.write_text('[weights]\n"*" = 6\n[activations]\n"*" = 6\n')
-    call = ["quantize", "tests.quant.convert.nets:small", "--data", discs, "-o", out, "--array", "8x2x2", "--resize",
+    call = ["quantize", "tests.quant.convert.nets:masked", "--data", discs, "-o", out, "--array", "8x2x2", "--resize",
             "16", "--normalize", "range 0 255", "--bits", bits, "--pictures", "4"]  # fmt: skip
     assert called(*call) == 0
     return out
