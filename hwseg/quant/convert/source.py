@@ -285,9 +285,11 @@ def _with_tied(module: nn.Module, found: dict[str, Tensor], place: str) -> dict[
         there = [key for key in same if key in found]
         for key in same if there else ():
             made.setdefault(key, found[there[0]])
+        for key in there[1:]:
+            one, other = made[key].double(), made[there[0]].double()
             rule = f"{there[0]} and {key} are one tensor in the network, and differ in the file"
-            alike = made[key].shape == made[there[0]].shape and torch.equal(made[key], made[there[0]])
-            require(len(there) < 2 or alike, place, rule, "give the weights of this very network")
+            alike = one.shape == other.shape and torch.equal(one, other)
+            require(alike, place, rule, "give the weights of this very network")
     return made
 
 
