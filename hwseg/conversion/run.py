@@ -31,9 +31,9 @@ from hwseg.pictures.labels import LABELS, Labels
 from hwseg.pictures.labels import parse as parse_labels
 from hwseg.pictures.meaning import DEFAULT, Meaning
 from hwseg.quant.convert import distill, from_onnx, measure, source
-from hwseg.quant.convert.convert import Bits, Converted, convert, logits_of
+from hwseg.quant.convert.convert import Bits, Converted, convert
 from hwseg.quant.convert.distill import gathered
-from hwseg.quant.convert.fit import Fit, Replacement
+from hwseg.quant.convert.fit import Fit, Replacement, logits_of
 from hwseg.quant.convert.pictures import Pictures, batches, common_size, depth
 from hwseg.quant.convert.pictures import load as load_pictures
 from hwseg.quant.convert.reading import OfFile, OfModule, Own, check, require_masks
@@ -116,7 +116,8 @@ def convert_files(options: Options, told: Told = lambda _: None, learned: Any = 
     inputs = batches(parts.calibrate, taken.pixels, taken.size, told)
     told("comparing with the network itself")
     reading = check(taken.network, taken.own, inputs)
-    require_masks(logits_of(taken.network)[0], inputs)
+    logits = logits_of(taken.network, inputs[0][:1])[0]
+    require_masks(logits, inputs)
     key = _key(options, taken)
     if options.resume:
         cure = "begin without --resume"
@@ -125,7 +126,7 @@ def convert_files(options: Options, told: Told = lambda _: None, learned: Any = 
         replaced = [one["layer"] for one in state["replacements"] if not one["exact"]]
         rule = f"allows no replaced layers, and the distillation began with {len(replaced)}: {', '.join(replaced[:3])}"
         require(not (options.strict and replaced), "--strict", rule, "leave it out")
-        converted, search = _converted(state, logits_of(taken.network)[0]), state.get("search")
+        converted, search = _converted(state, logits), state.get("search")
     else:
         converted, choice = _at_bits(options, taken, inputs, told)
         search = choice.to_dict() if choice else None

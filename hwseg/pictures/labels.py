@@ -127,7 +127,8 @@ class Labels:
         shown = ", ".join(map(str, others[:6])) + (", ..." if len(others) > 6 else "")
         cure = (
             "declare what they are with --labels: 'instances' where each object has its number, 'nonzero', 'from 128' "
-            "for blurred masks, or 'values A B'; with --ignore N where nobody knows; or train with --out-channels"
+            "for blurred masks, or 'values A B'; with --ignore N where N means that nobody knows; or train with "
+            "--out-channels"
         )
         require(len(others) <= 1, place, f"must mark the foreground with one value, has {shown} beside 0", cure)
 

@@ -17,7 +17,7 @@ from hwseg.errors import require
 from hwseg.pictures.meaning import NAMES, Meaning
 from hwseg.quant.convert import improve, ranges, reading
 from hwseg.quant.convert.distill import likely
-from hwseg.quant.convert.fit import GATES, Fit, Replacement, fit
+from hwseg.quant.convert.fit import Fit, fit, logits_of
 from hwseg.quant.convert.source import read_module
 from hwseg.quant.networks.graph import Network, require_finite
 from hwseg.quant.networks.layered import NetworkConfig, QuantizedNetwork
@@ -96,7 +96,7 @@ def convert(
     rule = f"must have {network.channels} channels, have {shape[1]}"
     require(network.channels == shape[1], "pictures", rule, "give pictures of the network's channels")
     require_finite(network)
-    network, ended = logits_of(network)
+    network, ended = logits_of(network, pictures[0][:1])
     with torch.no_grad():
         classes = run(network, pictures[0][:1])[network.output].shape[1]
     made = fit(network, some(pictures, FITTED), strict, lambda name: told(f"replacing {name}"))
@@ -136,16 +136,6 @@ def convert(
                 best, least = tried, now
                 helped.append(name)
     return Converted(best.eval(), network, made, tuple(helped), least)
-
-
-def logits_of(network: Network) -> tuple[Network, tuple[Replacement, ...]]:
-    """The network without a sigmoid at its end, and what is to be told of that."""
-    last = network[network.output]
-    if last.op not in GATES:
-        return network, ()
-    why = "the mask is where the logit is above 0, which is where the probability is above 1/2"
-    said = Replacement(last.name, last.op, "nothing", why, exact=True)
-    return replace(network, output=last.inputs[0]).pruned(), (said,)
 
 
 def some(pictures: Sequence[Tensor], count: int) -> list[Tensor]:

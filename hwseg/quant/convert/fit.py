@@ -61,8 +61,8 @@ def fit(network: Network, pictures: Sequence[Tensor], strict: bool = False, told
     """
     done: list[Replacement] = []
     network = network.pruned()
-    require_logits(network, pictures[0][:1])
-    network = _without_end(network, done)
+    network, ended = logits_of(network, pictures[0][:1])
+    done += ended
     network = folded(joined_silu(network), done)
     original = network
     for name in [layer.name for layer in network.layers]:
@@ -110,14 +110,19 @@ def _spread(network: Network, layer: Layer, picture: Tensor) -> bool:
     return len({found[name].shape for name in layer.inputs}) > 1
 
 
-def _without_end(network: Network, done: list[Replacement]) -> Network:
+def logits_of(network: Network, picture: Tensor) -> tuple[Network, tuple[Replacement, ...]]:
+    """The network without a sigmoid, hardsigmoid or tanh at its end, and what is to be told of that.
+
+    picture: [1, C, H, W].  Raises HwsegError where something is computed with what such an end gives (`ends`).
+    """
+    require_logits(network, picture)
     last = network[network.output]
     if last.op not in BOUNDED:
-        return network
+        return network, ()
     half = "it is" if last.op == "tanh" else "the probability is above 1/2"
     why = f"the mask is where the logit is above 0, which is where {half}"
-    done.append(Replacement(last.name, last.op, "nothing", why, exact=True))
-    return replace(network, output=last.inputs[0]).pruned()
+    said = Replacement(last.name, last.op, "nothing", why, exact=True)
+    return replace(network, output=last.inputs[0]).pruned(), (said,)
 
 
 def joined_silu(network: Network) -> Network:
