@@ -37,7 +37,7 @@ class Ring:
             self._wrap()
 
     def reserve_apart(self, sizes: Sequence[int]) -> None:
-        """The next spaces, of these sizes, will not meet.  They would where one that goes back to 0 reaches the first."""
+        """The next spaces, of these sizes, will not meet; they would where one behind 0 reaches the first."""
         assert sum(sizes) <= self.capacity, "the plan fits the memory"
         at, wrapped = self.next, False
         for size in sizes:
