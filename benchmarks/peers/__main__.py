@@ -1,0 +1,120 @@
+"""Other people's tools on the networks that hwseg exports: what they refuse, what they estimate, and ours beside it.
+
+    python -m benchmarks.peers
+
+Each tool has a virtual environment of its own (build/peers/finn, build/peers/hls4ml), installed at first use from the
+list of versions beside this file; `--finn` and `--hls4ml` name interpreters that have them already.  Every network in
+every tool is a process of its own with a time limit.  No vendor's tool is run: finn-plus goes as far as its estimates,
+hls4ml as far as its C++ and g++.  What is in --json is not done again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from benchmarks.measure import machine
+from benchmarks.peers import environment, ours
+from benchmarks.peers.finding import Finding, read, report
+from benchmarks.peers.networks import NETWORKS
+from hwseg.boards import load_board
+
+FOLDER = Path(__file__).parents[2] / "build" / "peers"
+SECONDS = 1800
+
+
+@dataclass(frozen=True)
+class Tool:
+    """How a tool is run.  home: the environment it lives in.  script: beside this file."""
+
+    name: str
+    home: str
+    script: str
+    steps: str = ""
+
+
+TOOLS = (
+    Tool("finn-plus", "finn", "finn_estimate.py", "default"),
+    Tool("finn-plus, U-Net steps", "finn", "finn_estimate.py", "unet"),
+    Tool("hls4ml", "hls4ml", "hls4ml_convert.py"),
+)
+
+
+def request(tool: Tool) -> str:
+    """What the script is told of the part."""
+    board = load_board("zynq7020")
+    told = {"part": board.part, "clock_ns": round(1e3 / board.clock_mhz, 3), "steps": tool.steps}
+    return json.dumps(told | {name: board.resources[name] for name in ("lut", "bram36", "dsp")})
+
+
+def run(tool: Tool, interpreter: Path, network: str, model: Path, folder: Path, seconds: int) -> Finding:
+    """One network in one tool, in a process of its own; its output is kept in `folder`/output.txt."""
+    folder.mkdir(parents=True, exist_ok=True)
+    told = folder / "told.json"
+    told.unlink(missing_ok=True)
+    script = Path(__file__).parent / tool.script
+    command = [str(interpreter), str(script), str(model.resolve()), str(folder), request(tool)]
+    surroundings = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    surroundings["FINN_BUILD_DIR"] = str(folder / "work")
+    started = time.perf_counter()
+    with (folder / "output.txt").open("w") as output:
+        try:
+            status: int | None = subprocess.run(
+                command, cwd=folder, env=surroundings, stdout=output, stderr=subprocess.STDOUT,
+                stdin=subprocess.DEVNULL, timeout=seconds, check=False,
+            ).returncode  # fmt: skip
+        except subprocess.TimeoutExpired:
+            status = None
+    return read(told, network, tool.name, status, time.perf_counter() - started)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", action="append", choices=[network.name for network in NETWORKS])
+    parser.add_argument("--tool", action="append", choices=[tool.name for tool in TOOLS])
+    parser.add_argument("--seconds", type=int, default=SECONDS, help=f"for one network in one tool [{SECONDS}]")
+    parser.add_argument("--json", type=Path, default=FOLDER / "findings.json")
+    for home in dict.fromkeys(tool.home for tool in TOOLS):
+        parser.add_argument(f"--{home}", type=Path, metavar="PYTHON", help=f"an interpreter that has {home}")
+    options = parser.parse_args()
+    chosen = [tool for tool in TOOLS if tool.name in (options.tool or [t.name for t in TOOLS])]
+    homes = dict.fromkeys(tool.home for tool in chosen)
+    interpreters = {home: getattr(options, home) or environment.python(home, FOLDER) for home in homes}
+    known = json.loads(options.json.read_text()) if options.json.is_file() else []
+    findings = [Finding(**row) for row in known]
+    options.json.parent.mkdir(parents=True, exist_ok=True)
+    for network in NETWORKS:
+        if options.only and network.name not in options.only:
+            continue
+        model = network.file(FOLDER / "networks")
+        for tool in chosen:
+            if any((f.network, f.tool) == (network.name, tool.name) for f in findings):
+                continue
+            folder = FOLDER / "runs" / network.name / tool.name.replace(", ", "-").replace(" ", "-")
+            print(f"{network.name}: {tool.name}", file=sys.stderr, flush=True)
+            found = run(tool, interpreters[tool.home], network.name, model, folder, options.seconds)
+            findings.append(found)
+            options.json.write_text(json.dumps([asdict(f) for f in findings], indent=1) + "\n")
+    names = [network.name for network in NETWORKS if any(f.network == network.name for f in findings)]
+    files = {network.name: network.file(FOLDER / "networks") for network in NETWORKS}
+    rows = [row for name in names for row in [ours.measure(name, files[name]), *of(findings, name)]]
+    versions = sorted({f"{f.tool.split(',')[0]} {f.version}" for f in findings if f.version})
+    print(", ".join([machine(), *versions]))
+    print()
+    print(report(rows))
+
+
+def of(findings: list[Finding], network: str) -> list[Finding]:
+    """One network's, in the order of the tools."""
+    order = [tool.name for tool in TOOLS]
+    return sorted((f for f in findings if f.network == network), key=lambda f: order.index(f.tool))
+
+
+if __name__ == "__main__":
+    main()
