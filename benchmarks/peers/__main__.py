@@ -36,13 +36,14 @@ class Tool:
     name: str
     home: str
     script: str
-    steps: str = ""
+    steps: str = "default"
 
 
 TOOLS = (
     Tool("finn-plus", "finn", "finn_estimate.py", "default"),
     Tool("finn-plus, U-Net steps", "finn", "finn_estimate.py", "unet"),
-    Tool("hls4ml", "hls4ml", "hls4ml_convert.py"),
+    Tool("hls4ml", "hls4ml", "hls4ml_convert.py", "default"),
+    Tool("hls4ml, U-Net steps", "hls4ml", "hls4ml_convert.py", "unet"),
 )
 
 

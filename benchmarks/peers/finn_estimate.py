@@ -156,6 +156,13 @@ def best(model: Any, cfg: Any, folder: Path, request: dict[str, Any]) -> dict[st
     return {**kept, "fits": True}
 
 
+def without_vivado() -> None:
+    """finn-plus's steps import the simulator that Vivado's libraries make; estimates never simulate, so a name will do."""
+    import finn.xsi
+
+    finn.xsi.SimEngine = type("SimEngine", (), {})
+
+
 def estimate(path: str, folder: Path, request: dict[str, Any]) -> dict[str, Any]:
     """What `finding.read` takes."""
     told: dict[str, Any] = {"version": metadata.version("finn-plus"), "outcome": "refused", "stage": "import"}
@@ -165,6 +172,7 @@ def estimate(path: str, folder: Path, request: dict[str, Any]) -> dict[str, Any]
         from qonnx.core.modelwrapper import ModelWrapper
 
         initialize_dummy_settings()
+        without_vivado()
         cfg = DataflowBuildConfig(
             output_dir=str(folder),
             synth_clk_period_ns=request["clock_ns"],
