@@ -16,12 +16,12 @@ import os
 import subprocess
 import sys
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from benchmarks.measure import machine
 from benchmarks.peers import environment, ours
-from benchmarks.peers.finding import Finding, read, report
+from benchmarks.peers.finding import COMPILER, Finding, compiler_error, read, report
 from benchmarks.peers.networks import NETWORKS
 from hwseg.boards import load_board
 
@@ -72,7 +72,11 @@ def run(tool: Tool, interpreter: Path, network: str, model: Path, folder: Path, 
             ).returncode  # fmt: skip
         except subprocess.TimeoutExpired:
             status = None
-    return read(told, network, tool.name, status, time.perf_counter() - started)
+    found = read(told, network, tool.name, status, time.perf_counter() - started)
+    if found.stage == COMPILER:
+        said = compiler_error((folder / "output.txt").read_text(errors="replace"))
+        found = replace(found, said=said or found.said)
+    return found
 
 
 def main() -> None:

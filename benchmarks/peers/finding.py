@@ -12,6 +12,8 @@ from benchmarks.measure import table
 
 SHORT = 160
 """Characters of a refusal that are told."""
+COMPILER = "g++"
+"""The stage whose refusal is in the compiler's words."""
 OUTCOMES = ("estimated", "converted", "refused", "crashed", "unfinished")
 
 
@@ -74,11 +76,17 @@ def first_line(text: str, most: int = SHORT) -> str:
     return line[: most - 3].rsplit(" ", 1)[0] + "..."
 
 
+def compiler_error(output: str) -> str:
+    """What a compiler said first, without the place; empty if it said no error."""
+    lines = (line.partition(" error: ")[2] for line in output.splitlines())
+    return next((f"error: {line.strip()}" for line in lines if line), "")
+
+
 def report(findings: Sequence[Finding]) -> str:
     """Markdown: a line for each network and tool, and the words of the refusals below."""
     notes: dict[str, int] = {}
     rows = [[f.network, f.tool, _outcome(f, notes), *_figures(f)] for f in findings]
-    head = ["network", "tool", "outcome", "cycles", "latency", "LUT", "BRAM36", "DSP", "fits", "against QONNX", "s"]
+    head = ["network", "tool", "outcome", "cycles", "latency", "LUT", "BRAM36", "DSP", "fits", "against QONNX"]
     text = table(head, rows)
     if notes:
         text += "\n\n" + table(["", "in these words"], [[str(n), said] for said, n in notes.items()])
@@ -95,4 +103,4 @@ def _outcome(found: Finding, notes: dict[str, int]) -> str:
 def _figures(found: Finding) -> list[str]:
     numbers = [found.cycles, found.latency, found.lut, found.bram36, found.dsp]
     fits = "" if found.fits is None else "yes" if found.fits else "no"
-    return [*("" if n is None else f"{n:,}" for n in numbers), fits, found.exact, f"{found.seconds:.0f}"]
+    return [*("" if n is None else f"{n:,}" for n in numbers), fits, found.exact]

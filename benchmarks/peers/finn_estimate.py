@@ -6,7 +6,8 @@ REQUEST: JSON with `part`, `clock_ns`, `steps` ("default" or "unet") and what th
 
 default  `estimate_only_dataflow_steps`, as they come.
 unet     the same with what the tool has beside them for branches: its larger streamlining, its conversions of
-         transposed convolutions and resizing; pixels arrive as integers, since a picture has bytes.
+         transposed convolutions and resizing; pixels arrive as integers, since a picture has bytes; quantizers' lone
+         numbers as vectors, which qonnx asks for.
 
 After conversion it is folded for ever fewer cycles, from one multiplier a layer on, until the part is full or folding
 ends; what fits last is told.  FIFOs are not in these estimates: their sizes come from a simulation by Vivado.
@@ -48,6 +49,17 @@ def bytes_in(model: Any, cfg: Any) -> Any:
     del quant.input[2:]
     del quant.attribute[:]
     model.set_tensor_datatype(entry, DataType[f"UINT{bits}"])
+    return model
+
+
+def scalars(model: Any, cfg: Any) -> Any:
+    """Scales and zero points of no dimension get one, which qonnx's `ExtractBiasFromConv` asks for."""
+    for node in model.graph.node:
+        if node.op_type == "Quant":
+            for name in node.input[1:3]:
+                value = model.get_initializer(name)
+                if value is not None and value.shape == ():
+                    model.set_initializer(name, value.reshape(1))
     return model
 
 
@@ -111,7 +123,7 @@ def steps_of(name: str) -> list[Step]:
         place = {step.__name__: i for i, step in enumerate(found)}
         found[place["step_streamline"]] = branches
         found.insert(place["step_convert_to_hw"], resizing)
-        found.insert(0, bytes_in)
+        found[:0] = [bytes_in, scalars]
     return found
 
 
@@ -157,7 +169,7 @@ def best(model: Any, cfg: Any, folder: Path, request: dict[str, Any]) -> dict[st
 
 
 def without_vivado() -> None:
-    """finn-plus's steps import the simulator that Vivado's libraries make; estimates never simulate, so a name will do."""
+    """finn-plus's steps import a simulator that Vivado's libraries make; estimates never simulate: a name will do."""
     import finn.xsi
 
     finn.xsi.SimEngine = type("SimEngine", (), {})

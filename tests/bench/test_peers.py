@@ -10,7 +10,7 @@ import pytest
 
 from benchmarks.peers import environment, ours
 from benchmarks.peers.__main__ import TOOLS, Tool, of, request, run
-from benchmarks.peers.finding import SHORT, Finding, first_line, read, report
+from benchmarks.peers.finding import SHORT, Finding, compiler_error, first_line, read, report
 from benchmarks.peers.networks import NETWORKS
 
 TOLD = {
@@ -55,6 +55,23 @@ def test_refusals_are_short_and_fit_a_cell() -> None:
     assert long.endswith(" word...") or long.endswith("word...")
 
 
+def test_a_compiler_is_heard_past_its_warnings() -> None:
+    output = "a.h:1:2: warning: deprecated\nm.cpp:160:48: error: no matching function\nm.cpp:161:1: error: other\n"
+    assert compiler_error(output) == "error: no matching function"
+    assert compiler_error("all well") == ""
+
+
+def test_a_project_that_does_not_compile_is_told_in_the_compilers_words(tmp_path: Path) -> None:
+    told = {"outcome": "converted", "stage": "g++", "said": "Exception: Failed to compile"}
+    script = tmp_path / "script.py"
+    script.write_text(
+        f"import pathlib, sys; print('m.cpp:1:1: error: no such thing'); "
+        f"pathlib.Path(sys.argv[2], 'told.json').write_text({json.dumps(told)!r})"
+    )
+    found = run(Tool("t", "hls4ml", str(script)), Path(sys.executable), "n", tmp_path / "m.onnx", tmp_path / "run", 60)
+    assert (found.outcome, found.said) == ("converted", "error: no such thing")
+
+
 def test_the_table_has_a_line_for_each_and_says_each_refusal_once() -> None:
     findings = [
         Finding("a", "hwseg 8x8x8", "estimated", cycles=5, lut=1000, bram36=1.5, dsp=0, fits=True),
@@ -64,7 +81,7 @@ def test_the_table_has_a_line_for_each_and_says_each_refusal_once() -> None:
     ]
     lines = report(findings).splitlines()
     head, rows, notes = lines[0], lines[2:6], lines[9:]
-    assert {line.count("|") for line in [head, *rows]} == {12}
+    assert {line.count("|") for line in [head, *rows]} == {11}
     assert "| 1,000 | 1.5 | 0 | yes |" in rows[0]
     assert "refused (1)" in rows[1]
     assert "refused (1)" in rows[2]
