@@ -55,11 +55,11 @@ class Network:
 
 NETWORKS = (
     Network("tiny", "w4a4", 32, 1, 4),
-    Network("nearest", "w8a8"),
+    Network("nuclei-w8a8", "w8a8", shipped="nuclei-w8a8"),
     Network("nearest-4bit", "w4a4"),
+    Network("transposed", "w8a8", upsampling="transposed"),
+    Network("nuclei-mixed", "mixed", upsampling="transposed", shipped="nuclei-mixed"),
     Network("transposed-4bit", "w4a4", upsampling="transposed"),
     Network("bilinear", "w8a8", upsampling="bilinear"),
     Network("residual", "w8a8", residual=True),
-    Network("nuclei-w8a8", "w8a8", upsampling="transposed", shipped="nuclei-w8a8"),
-    Network("nuclei-mixed", "mixed", upsampling="transposed", shipped="nuclei-mixed"),
 )

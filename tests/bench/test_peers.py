@@ -6,6 +6,7 @@ import json
 import sys
 from pathlib import Path
 
+import onnx
 import pytest
 
 from benchmarks.peers import environment, ours
@@ -145,6 +146,19 @@ def test_ours_has_every_figure() -> None:
     assert found.cycles == found.latency
     assert found.fits
     assert None not in (found.cycles, found.lut, found.bram36, found.dsp)
+
+
+def test_shipped_networks_are_what_the_list_says() -> None:
+    """Their own configuration, in the file, has the list's upsampling, depth and width."""
+    for network in NETWORKS:
+        if network.shipped:
+            told = {p.key: p.value for p in onnx.load(network.file(Path("unused"))).metadata_props}
+            config = json.loads(told["hwseg.config"])
+            assert (config["upsampling"], config["depth"], config["width"]) == (
+                network.upsampling,
+                network.depth,
+                network.width,
+            )
 
 
 def test_findings_come_in_the_order_of_the_tools() -> None:
