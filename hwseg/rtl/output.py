@@ -83,7 +83,8 @@ class OutputSet(Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        masked = Signal(data.ArrayLayout(8, self.config.pixels))
+        row = data.ArrayLayout(8, self.config.pixels)
+        masked = Signal(row)
         # In a split layer a step makes an even and an odd word column, each in a set of its own.
         token = Signal(TOKEN)
         split = self._configuration(m, self.token, "incoming").split
@@ -96,7 +97,7 @@ class OutputSet(Component):
             ]
         self._token: Any = later(m, token, "token_in")
         self._row = delayed(m, self.row, 1, "row_in")
-        values = data.View(masked.shape(), delayed(m, masked.as_value(), 1, "masked_in"))
+        values = data.View(row, delayed(m, masked.as_value(), 1, "masked_in"))
         writes = self._full(m, values)
         pool_write = self._pool(m, values)
         raw_writes = self._raw(m, self._dot(m, values))
