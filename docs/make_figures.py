@@ -15,7 +15,7 @@ from html import escape
 from pathlib import Path
 
 from hwseg import models
-from hwseg.boards import board_names, load_board
+from hwseg.boards import board_names, load_board, part_names
 from hwseg.clock import constants as clock
 from hwseg.compile.program import compile_graph
 from hwseg.power.coefficients import load as load_coefficients
@@ -135,13 +135,15 @@ def boards() -> str:
     rows = []
     for name in board_names():
         board = load_board(name)
-        if not board.pins.leds:
+        if name in part_names():
             continue
         fclk = board.ps.fclk
         clock = f"{fclk.pll.upper()} PLL {fclk.pll_mhz:g} / {fclk.divisors[0]} = {fclk.mhz:.1f} MHz"
         memory = f"{board.ddr_bits}-bit, {board.ddr_bytes_per_second / 1e9:.2f} GB/s"
-        rows.append((f"`{name}`", board.title, board.part, memory, f"{board.ps.crystal_mhz:.2f} MHz", clock))
-    return markdown(("name", "board", "part", "DDR3, sustained (assumed)", "crystal", "clock of the engine"), rows)
+        array = choose_array("auto", "table", board).name
+        rows.append((f"`{name}`", board.title, board.part, memory, f"{board.ps.crystal_mhz:.2f} MHz", clock, array))
+    heads = ("name", "board", "part", "DDR3, sustained (assumed)", "crystal", "clock of the engine", "`auto`")
+    return markdown(heads, rows)
 
 
 def addresses() -> str:

@@ -36,6 +36,9 @@ FULL = ("No space left on device", "Disk quota exceeded")
 SCARCE = ("can't allocate memory", "out of memory", "bad allocation", "bad_alloc")
 """What libraries say where Python would raise MemoryError."""
 
+CRASHES = ("SIGABRT", "SIGSEGV", "SIGBUS", "SIGFPE", "SIGILL", "SIGSYS", "SIGTRAP")
+"""Signals by which a program ends for want of its own sense."""
+
 _MACHINE = (
     *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.EIO),
     *(errno.EACCES, errno.EPERM),
@@ -82,7 +85,7 @@ def tool(name: str, doing: str, cure: str) -> Iterator[None]:
 
 
 def finished(name: str, doing: str, status: int, log: str, cure: str, blame: str = BLAMELESS) -> None:
-    """Raise HwsegError unless a tool's process ended with status 0.  log: all that it printed."""
+    """Raise HwsegError unless a tool's process ended with status 0, and tell a crash as one.  log: all it printed."""
     if status == 0:
         return
     if any(full in log for full in FULL):
@@ -91,10 +94,20 @@ def finished(name: str, doing: str, status: int, log: str, cure: str, blame: str
         cure = "end other programs, or choose something smaller"
         raise HwsegError(name, f"was killed {doing}, perhaps because memory was short", cure)
     lines = [line.strip() for line in log.splitlines() if line.strip()]
+    if crash := crash_of(status):
+        words = lines[-1][:_TOLD] if lines else "it printed nothing"
+        raise HwsegError(name, f"crashed ({crash}) {doing}, and {BLAMELESS}; its last words: {words}", cure)
     errors = [line for line in lines if "error" in line.lower()]
     ended = signal.Signals(-status).name if -status in set(signal.Signals) else f"exit status {status}"
     quoted = " | ".join((errors or lines)[-_LINES:]) or ended
     raise HwsegError(name, f"must not fail {doing}, and {blame}: {quoted}", cure)
+
+
+def crash_of(status: int) -> str:
+    """The signal by which a program crashed, also one that a shell around it tells; empty where it did not."""
+    number = -status if status < 0 else status - 128
+    name = next((one.name for one in signal.Signals if one == number), "")
+    return name if name in CRASHES else ""
 
 
 def told(error: BaseException) -> str:

@@ -22,6 +22,7 @@ from hwseg.interrupts import Terminated, exit_status, terminable
 COMMANDS: Mapping[str, str] = {
     "data": "Look at a data set: sizes, labels, shares, copies, all that is wrong, a contact sheet.",
     "train": "Train a quantized U-Net on a folder of pictures and masks.",
+    "quantize": "Turn a trained float network into integers, without training it again.",
     "adapt": "Adapt a trained network to other pictures with few parameters, then quantize it.",
     "search": "Choose the bits of every layer against predicted cycles.",
     "export": "Write a trained network as QONNX.",

@@ -59,6 +59,13 @@ class Rounding:
     high: int
 
 
+Axes = tuple[str, ...]
+"""What each axis of an ONNX tensor counts, of C, H and W; "" has size 1."""
+
+AXES: Axes = ("", "C", "H", "W")
+"""Those of a map."""
+
+
 @dataclass(frozen=True)
 class Head:
     """The network's result: value[c] = tensor[c] * scale[c] + offset[c], then `activation`; the mask compares integers.
@@ -66,7 +73,7 @@ class Head:
     `activation`: "none", "sigmoid", "softmax", or, where the model itself gives the mask, "threshold" or "argmax".  One
     channel: mask = value > threshold before the activation (probability 1/2 is value 0).  Several: mask = argmax over
     channels, the smallest index first among equals.  `rounding`: of the probabilities that the model gives; the mask is
-    that of the probabilities before it.
+    that of the probabilities before it.  `axes`: of what the model gives; classes have no channels, C is 1.
     """
 
     tensor: str
@@ -75,6 +82,7 @@ class Head:
     activation: str = "none"
     threshold: Fraction = Fraction(0)
     rounding: Rounding | None = None
+    axes: Axes = AXES
 
 
 @dataclass(frozen=True)

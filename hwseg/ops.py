@@ -2,8 +2,7 @@
 
 An operation is a frozen dataclass.  `shape` and `interval` say what its result is from what its inputs are (a
 convolution's interval is that of its weights: `hwseg.ir.accumulator_interval`), `macs` what it costs.  `loops` gives a
-`LoopNest`: parallel loops (one output element each), reduction loops, one affine map per operand, and a scalar body
-(the structured-op form of MLIR's linalg).  Tensors are indexed [row, column, channel]; convolution weights [output
+`hwseg.nests.LoopNest`.  Tensors are indexed [row, column, channel]; convolution weights [output
 channel, input channel, kernel row, kernel column] as in ONNX.  Reads outside the input give the integer 0 (zero point
 0).
 """
@@ -12,72 +11,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from enum import Enum
 from fractions import Fraction
 from itertools import product
-from math import lcm, prod
-from typing import Any, ClassVar
+from math import lcm
+from typing import ClassVar
+
+from hwseg.curves import Staircase
+from hwseg.nests import AffineIndex, Body, LoopNest, unit
 
 Shape = tuple[int, int, int]
 """(height, width, channels)."""
 
 Interval = tuple[int, int]
 """Smallest and largest value of a tensor."""
-
-
-class Body(Enum):
-    """The scalar operation inside the loops."""
-
-    MULTIPLY_ADD = "acc += x * w"
-    MAXIMUM = "acc = max(acc, x)"
-    SUM = "acc += x"
-    COPY = "y = x"
-    ADD = "y = a + b"
-
-
-@dataclass(frozen=True)
-class AffineIndex:
-    """One index, floor((sum coefficients[i] * loop[i] + offset) / divisor); integers, NumPy grids and signals alike."""
-
-    coefficients: tuple[int, ...]
-    offset: int = 0
-    divisor: int = 1
-
-    def __call__(self, *loops: Any) -> Any:
-        total: Any = self.offset
-        for coefficient, loop in zip(self.coefficients, loops, strict=True):
-            if coefficient:
-                total = total + (loop if coefficient == 1 else coefficient * loop)
-        return total if self.divisor == 1 else total // self.divisor
-
-    def interval(self, *ranges: tuple[int, int]) -> tuple[int, int]:
-        """Smallest and largest value over inclusive loop ranges: the halo of a tile."""
-        ends = [sorted((c * a, c * b)) for c, (a, b) in zip(self.coefficients, ranges, strict=True)]
-        low, high = (sum(e[k] for e in ends) + self.offset for k in (0, 1))
-        return low // self.divisor, high // self.divisor
-
-
-AffineMap = tuple[AffineIndex, ...]
-
-
-@dataclass(frozen=True)
-class LoopNest:
-    """Loop bounds, operand maps over (parallel..., reduction...) loops, and the body."""
-
-    parallel: tuple[int, ...]
-    reduction: tuple[int, ...]
-    reads: tuple[AffineMap, ...]
-    write: AffineMap
-    body: Body
-
-    @property
-    def points(self) -> int:
-        """Executions of the body; for MULTIPLY_ADD the MAC count."""
-        return prod(self.parallel) * prod(self.reduction)
-
-    @property
-    def macs(self) -> int:
-        return self.points if self.body is Body.MULTIPLY_ADD else 0
 
 
 @dataclass(frozen=True)
@@ -275,6 +221,9 @@ class Requantize:
     low: int
     high: int
 
+    slope: ClassVar[tuple[Fraction, ...]] = (Fraction(1),)
+    """Of numbers below 0: see `PRelu`."""
+
     def shape(self, x: Shape) -> Shape:
         return x
 
@@ -303,13 +252,55 @@ class Requantize:
 
 
 @dataclass(frozen=True)
+class PRelu:
+    """y = clamp(round_half_even(v if v >= 0 else slope[c] * v), low, high) with v = acc * multiplier[c] + offset[c].
+
+    Exact rationals; length 1 means the same for every channel.  A slope may be anything, below 0 and above 1 too.
+    """
+
+    multiplier: tuple[Fraction, ...]
+    offset: tuple[Fraction, ...]
+    slope: tuple[Fraction, ...]
+    low: int
+    high: int
+
+    def shape(self, x: Shape) -> Shape:
+        return x
+
+    def interval(self, _x: Interval) -> Interval:
+        return (self.low if max(self.slope) > 0 else 0), self.high
+
+    @property
+    def above(self) -> Requantize:
+        """What y is where v >= 0."""
+        return Requantize(self.multiplier, self.offset, self.low, self.high)
+
+    def below(self, slopes: tuple[Fraction, ...]) -> Requantize:
+        """y = clamp(round(slopes[c] * v), low, high) in place of both."""
+        count = max(len(slopes), len(self.multiplier), len(self.offset))
+        factors, addends = (
+            tuple(_channel(slopes, c) * _channel(values, c) for c in range(count))
+            for values in (self.multiplier, self.offset)
+        )
+        return replace(self.above, multiplier=factors, offset=addends)
+
+    def __call__(self, acc: int, channel: int = 0) -> int:
+        """One output, by definition."""
+        v = acc * _channel(self.multiplier, channel) + _channel(self.offset, channel)
+        return min(max(round(v if v >= 0 else v * _channel(self.slope, channel)), self.low), self.high)
+
+
+@dataclass(frozen=True)
 class Add:
-    """y = clamp(round_half_even(m1 * a + m2 * b + c), low, high): residual addition, both operands at most 8 bits."""
+    """y = clamp(round_half_even(v if v >= 0 else slope * v), low, high) with v = m1 * a + m2 * b + c: residual
+    addition, both operands at most 8 bits.
+    """
 
     multipliers: tuple[Fraction, Fraction]
     offset: Fraction
     low: int
     high: int
+    slope: Fraction = Fraction(1)
 
     def shape(self, a: Shape, b: Shape) -> Shape:
         return a
@@ -319,28 +310,53 @@ class Add:
 
     def __call__(self, a: int, b: int) -> int:
         """One output, by definition."""
-        y = round(self.multipliers[0] * a + self.multipliers[1] * b + self.offset)
-        return min(max(y, self.low), self.high)
+        v = self.multipliers[0] * a + self.multipliers[1] * b + self.offset
+        return min(max(round(v if v >= 0 else v * self.slope), self.low), self.high)
 
 
-Op = Conv2d | ConvTranspose2d | Bilinear2d | MaxPool2d | AveragePool2d | Upsample2d | Concat | Requantize | Add
+@dataclass(frozen=True)
+class Function(Staircase):
+    """y = clamp(round_half_even(curve(x * unit) / scale), low, high): a function of every integer, perhaps another one
+    in every channel.
+
+    Of more than `TABLE` integers it must be monotone.
+    """
+
+    def shape(self, x: Shape) -> Shape:
+        return x
+
+    def interval(self, _x: Interval) -> Interval:
+        return self.low, self.high
+
+
+@dataclass(frozen=True)
+class Product:
+    """z = x * g, number by number; g has as many channels as x, or one for all of them."""
+
+    def shape(self, x: Shape, g: Shape) -> Shape:
+        return x
+
+    def interval(self, x: Interval, g: Interval) -> Interval:
+        ends = [a * b for a in x for b in g]
+        return min(ends), max(ends)
+
+
+Op = (
+    Conv2d | ConvTranspose2d | Bilinear2d | MaxPool2d | AveragePool2d | Upsample2d | Concat | Requantize | PRelu
+    | Function | Add | Product
+)  # fmt: skip
 WEIGHTED = (Conv2d, ConvTranspose2d)
 """Operations with weights of their own: their multiplications are what is counted as MACs."""
 
-SUMS = (Conv2d, ConvTranspose2d, Bilinear2d, AveragePool2d)
+SUMS = (Conv2d, ConvTranspose2d, Bilinear2d, AveragePool2d, Product)
 """Operations whose results wait for a requantizer."""
 
-ROUNDING = (Requantize, Add)
+ROUNDING = (Requantize, PRelu, Function, Add)
 """Operations that round to a word of their own; all but these and `SUMS` only move values."""
 
 
 def _channel(values: tuple[Fraction, ...], channel: int) -> Fraction:
     return values[channel if len(values) > 1 else 0]
-
-
-def unit(loop: int, loops: int) -> AffineIndex:
-    """The index that is loop variable number `loop` of `loops`."""
-    return AffineIndex(tuple(int(i == loop) for i in range(loops)))
 
 
 def shape(op: Op, inputs: Sequence[Shape]) -> Shape:

@@ -17,7 +17,8 @@ from math import ceil, lcm
 
 from hwseg.errors import HwsegError, require
 from hwseg.ir import Graph, Node
-from hwseg.ops import Add, AffineIndex, Concat, LoopNest, Requantize, shape
+from hwseg.nests import AffineIndex, LoopNest
+from hwseg.ops import ROUNDING, Concat, Product, shape
 from hwseg.pictures.tiles import Reach, Size
 
 Interval = tuple[int, int]
@@ -89,7 +90,7 @@ def _up(length: Fraction, multiple: int) -> int:
 
 def _nest(graph: Graph, node: Node) -> LoopNest | None:
     """The loops of an operation that moves pixels; none where each pixel comes from the same one."""
-    if isinstance(node.op, Concat | Requantize | Add):
+    if isinstance(node.op, (Concat, Product, *ROUNDING)):
         return None
     return node.op.loops(graph.types[node.inputs[0]].shape)
 

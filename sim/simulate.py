@@ -10,7 +10,6 @@ Maps are compared where they lie in memory, and all maps once more as they leave
 from __future__ import annotations
 
 import json
-import sys
 import tempfile
 import threading
 import time
@@ -31,7 +30,8 @@ from hwseg.machine.activity import skipping
 from hwseg.ops import MaxPool2d
 from hwseg.rtl.cells import sim_cells
 from hwseg.rtl.registers import STATUS_ERROR
-from hwseg.sim.build import Simulator, build, run_child, run_cocotb
+from hwseg.sim import serve
+from hwseg.sim.build import build, run_child
 from hwseg.sim.taps import maps
 from hwseg.target.engine_text import engine_verilog
 
@@ -279,22 +279,9 @@ def _words(lines: np.ndarray) -> bytes:
 
 def _start(simulator: Path, work: Path, plusargs: list[str]) -> None:
     """cocotb's runner in a process of its own, so that its signals and its output stay there."""
-    order = {"simulator": str(simulator), "work": str(work), "plusargs": plusargs}
-    (work / "order.json").write_text(json.dumps(order))
-    run_child("hwseg.sim.simulate", work / "order.json", work / "run.log")
-
-
-def _serve(order: Path) -> None:
-    job = json.loads(order.read_text())
-    work = Path(job["work"])
-    run_cocotb(
-        Simulator(Path(job["simulator"]), False),
-        "bench",
-        "hwseg.sim.run_bench",
-        work,
-        job["plusargs"],
-        HWSEG_RUN=str(work / "job.json"),
-    )
+    names = {"HWSEG_RUN": str(work / "job.json")}
+    order = serve.ordered(simulator, "bench", "hwseg.sim.run_bench", work, plusargs, names)
+    run_child(serve.MODULE, order, work / "run.log")
 
 
 def _watch(path: Path, names: list[str], predicted: int, progress: Progress | None, stop: threading.Event) -> None:
@@ -380,7 +367,3 @@ def _difference(
         return 0, None
     y, x, c = (int(i) for i in wrong[0])
     return len(wrong), Mismatch(layer, name, y, x, c, int(expected[y, x, c]), int(found[y, x, c]))
-
-
-if __name__ == "__main__":
-    _serve(Path(sys.argv[1]))

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Mapping
@@ -25,13 +24,13 @@ import numpy as np
 from hwseg.errors import HwsegError, require
 from hwseg.runtime.backend import Buffer
 from hwseg.runtime.package import Package
+from hwseg.sim import serve
 from hwseg.sim.build import (
     Simulator,
     build_bench,
     end_child,
     engine_sources,
     log2_words,
-    run_cocotb,
     start_child,
 )
 
@@ -123,11 +122,11 @@ class SimulatedBoard:
         socket = str(work / "socket")
         job = {"registers": REGISTERS, "exchange": str(self._exchange), "socket": socket}
         (work / "job.json").write_text(json.dumps(job))
-        order = {"simulator": str(simulator.folder), "work": str(work), "plusargs": plusargs}
-        (work / "order.json").write_text(json.dumps(order))
+        names = {"HWSEG_BOARD": str(work / "job.json")}
+        order = serve.ordered(simulator.folder, "hwseg_zynq", "hwseg.sim.zynq_bench", work, plusargs, names)
         with Listener(socket, "AF_UNIX") as listener:
             listener._listener._socket.settimeout(1)  # type: ignore[attr-defined]  # it has no option for this
-            self._process = start_child("hwseg.sim.zynq", work / "order.json", work / "run.log")
+            self._process = start_child(serve.MODULE, order, work / "run.log")
             end = time.monotonic() + START_SECONDS
             while self._connection is None:
                 try:
@@ -269,16 +268,3 @@ class SimulatedBuffer:
 
     def free(self) -> None:
         """Simulated memory is given back when the board is closed."""
-
-
-def _serve(order: Path) -> None:
-    job = json.loads(order.read_text())
-    work = Path(job["work"])
-    simulator = Simulator(Path(job["simulator"]), False)
-    run_cocotb(
-        simulator, "hwseg_zynq", "hwseg.sim.zynq_bench", work, job["plusargs"], HWSEG_BOARD=str(work / "job.json")
-    )
-
-
-if __name__ == "__main__":
-    _serve(Path(sys.argv[1]))

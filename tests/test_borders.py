@@ -9,7 +9,7 @@ import zipfile
 
 import pytest
 
-from hwseg.borders import finished, given, install, told, tool
+from hwseg.borders import crash_of, finished, given, install, told, tool
 from hwseg.errors import LONGEST_PLACE, LONGEST_TEXT, HwsegError, printable
 
 CAUSES = (
@@ -103,7 +103,7 @@ def test_a_tool_that_exits_does_not_end_this_process() -> None:
             "must not fail doing x, and your files are not to blame: two | three | four; cure",
         ),
         (3, "", "must not fail doing x, and your files are not to blame: exit status 3; cure"),
-        (-signal.SIGSEGV, "", "must not fail doing x, and your files are not to blame: SIGSEGV; cure"),
+        (-signal.SIGTERM, "", "must not fail doing x, and your files are not to blame: SIGTERM; cure"),
         (-signal.SIGKILL, "", "was killed doing x, perhaps because memory was short; end other programs"),
         (1, "cc1plus: error: No space left on device", "the disk is full; free space"),
     ],
@@ -113,6 +113,17 @@ def test_how_a_process_ended(status: int, log: str, sentence: str) -> None:
         finished("yosys", "doing x", status, log, "cure")
     assert str(error.value).startswith(f"yosys: {sentence}")
     finished("yosys", "doing x", 0, log, "cure")
+
+
+def test_a_crash_is_told_as_one_also_by_a_shell() -> None:
+    for status in (-11, 139):
+        with pytest.raises(HwsegError) as error:
+            finished("yosys", "doing x", status, "error: a\nInfo: b\n", "cure")
+        said = "crashed (SIGSEGV) doing x, and your files are not to blame; its last words: Info: b; cure"
+        assert str(error.value) == f"yosys: {said}"
+    with pytest.raises(HwsegError, match=r"crashed \(SIGABRT\) doing x, .*: it printed nothing"):
+        finished("yosys", "doing x", -6, "\n", "cure")
+    assert [crash_of(status) for status in (0, 1, 2, -9, -15, 137, 143, 255)] == [""] * 8
 
 
 def test_a_sentence_is_one_printable_line_of_bounded_length() -> None:

@@ -83,6 +83,7 @@ DOTTED = re.compile(r"(?<![\w./-])hwseg(?:\.[A-Za-z_]\w*)+")
 NOT_MODULES = {
     "hwseg.fit",
     "hwseg.input",
+    "hwseg.output",
     "hwseg.labels",
     "hwseg.seen",
     "hwseg.normalize",

@@ -13,6 +13,7 @@ import pytest
 
 from hwseg import golden
 from hwseg.compile.lower.lowering import LOWERINGS
+from hwseg.curves import Curve, X
 from hwseg.ir import Node
 from hwseg.ops import (
     ROUNDING,
@@ -22,9 +23,12 @@ from hwseg.ops import (
     AveragePool2d,
     Bilinear2d,
     Concat,
+    Function,
     Interval,
     MaxPool2d,
     Op,
+    PRelu,
+    Product,
     Requantize,
     Upsample2d,
 )
@@ -65,7 +69,11 @@ PLAIN = [
     (Bilinear2d(), 1),
     (Concat(), 3),
     (Requantize(THIRDS[:1], (Fraction(1, 2),), -2, 2), 1),
+    (PRelu(THIRDS[:1], (Fraction(1, 2),), (THIRDS[0],), -2, 2), 1),
+    (PRelu(THIRDS[:1], (Fraction(1, 2),), (THIRDS[1],), 0, 2), 1),
+    (Function(Curve("tanh", (X,)), Fraction(1, 3), -3, 3), 1),
     (Add(THIRDS, Fraction(1), -1, 1), 2),
+    (Product(), 2),
 ]
 
 

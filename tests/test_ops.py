@@ -8,22 +8,19 @@ from itertools import product
 import numpy as np
 import pytest
 
+from hwseg.nests import AffineIndex, Body, LoopNest, unit
 from hwseg.ops import (
     Add,
-    AffineIndex,
     AveragePool2d,
     Bilinear2d,
-    Body,
     Concat,
     Conv2d,
     ConvTranspose2d,
-    LoopNest,
     MaxPool2d,
     Requantize,
     Upsample2d,
     macs,
     shape,
-    unit,
 )
 
 

@@ -68,7 +68,7 @@ packages = ["hwseg", "hwseg.pictures", "hwseg.pictures.formats", "hwseg.runtime"
 README = """# hwseg on the {title}
 
 Array {array}, {mhz:.3f} MHz, {part}. Models: {models}.
-
+{note}
 1. Make the bitstream where the tools are: `cd hardware && vivado -mode batch -source vivado.tcl`, or `hardware/open.sh`
    with the open tools. Either ends with an error if timing is not met, and else leaves `bitstream/hwseg.bit`.
 2. Copy this folder to the board and there run `pip install --no-index python/{wheel}`; it needs NumPy, no internet.
@@ -92,8 +92,9 @@ pydicom; nothing for .npy), and goes on after an interruption with `--resume`.
 """
 
 
-def readme(board: Board, models: Sequence[str], array: str) -> str:
-    fields = {"title": board.title, "array": array, "part": board.part, "models": ", ".join(models)}
+def readme(board: Board, models: Sequence[str], array: str, note: str = "") -> str:
+    note = f"\n{note}.\n" if note else ""
+    fields = {"note": note, "title": board.title, "array": array, "part": board.part, "models": ", ".join(models)}
     return README.format(mhz=board.ps.fclk.mhz, wheel=wheel.FILE, **fields)
 
 

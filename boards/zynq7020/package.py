@@ -5,7 +5,8 @@
                             vivado.tcl, synth.ys, open.sh
     models/NAME/            program.bin, weights.bin, model.json, memory.json, graph.json, report.*
     linux/                  hwseg.dts (device-tree overlay), 99-hwseg.rules (udev)
-    bitstream/              hwseg.bit, hwseg.bit.bin, where a tool made them
+    bitstream/              hwseg.bit, hwseg.bit.bin, where a tool made them; routed.json: how, with which clock and why
+    reports/                the tools' logs
     python/                 the driver, for a board without the rest of hwseg: its modules, and as a wheel
     notebooks/segment.ipynb the example
     licences/, versions.json, manifest.json (SHA-256 of each file)
@@ -27,7 +28,7 @@ from typing import Any
 import numpy as np
 
 from hwseg import golden
-from hwseg.boards import CLOCK_TOLERANCE, Board, board_names, load_board
+from hwseg.boards import CLOCK_TOLERANCE, GENERIC, Board, board_names, load_board, own_board, part_names
 from hwseg.boards.zynq7020 import scripts
 from hwseg.boards.zynq7020.contents import licences, notebook, python_files, readme, versions
 from hwseg.boards.zynq7020.linux import device_tree, udev_rule
@@ -53,6 +54,8 @@ from hwseg.trust.judge import KEY as TRUSTED
 from hwseg.trust.judge import packed
 
 OWNER = "hwseg-package"
+ROUTED, REPORTS = "bitstream/routed.json", "reports"
+"""How a bitstream was made: seeds, clocks and why; and the folder of the tools' logs."""
 AGAIN = "run hwseg compile again"
 RENAME = "rename the model's file and compile it again"
 CELLS = "sim_cells.v"
@@ -73,6 +76,7 @@ class Build:
     name: str
     folder: Path
     board: str
+    board_file: bytes
     clock_mhz: float
     array: str
     cycles: int
@@ -95,13 +99,18 @@ def package(builds: Sequence[Path], board: Board, folder: Path) -> Board:
     Raises HwsegError for a build that was changed, is for another part, DDR width, clock or array, or needs too much
     memory, and while another process writes the same package.
     """
-    read = [read_build(build) for build in builds]
-    _require_fit(read, board)
-    clocked = board.at(read[0].clock_mhz, str(read[0].folder))
-    contents = files(read, clocked)
+    contents, clocked = packaged(builds, board)
     with build_folder(folder, OWNER) as scratch:
         write(scratch, contents | _bitstreams(folder, contents, clocked))
     return clocked
+
+
+def packaged(builds: Sequence[Path], board: Board, note: str = "") -> tuple[dict[str, bytes], Board]:
+    """Every file of the package of some builds by its path, and the board at their clock.  note: for its read-me."""
+    read = [read_build(build) for build in builds]
+    _require_fit(read, board)
+    clocked = board.at(read[0].clock_mhz, str(read[0].folder))
+    return files(read, clocked, note), clocked
 
 
 def write(folder: Path, contents: Mapping[str, bytes]) -> None:
@@ -129,11 +138,24 @@ def _bitstreams(folder: Path, contents: Mapping[str, bytes], board: Board) -> di
         content = read_regular(bit, LARGEST)
         require_part(content, board.part, str(bit))
         made = {BIT: content, BINARY: bit_to_bin(content, str(bit))}
-        return {name: made[name] for name in made if (folder / name).is_file()}
+        return {name: made[name] for name in made if (folder / name).is_file()} | _reports(folder, content)
     if not binary.is_file():
         return {}
     listed = Sealed.of(folder, f"remove {binary} or put hwseg.bit beside it")
     return {BINARY: listed.read(BINARY, LARGEST) if BINARY in listed.digests else read_regular(binary, LARGEST)}
+
+
+def _reports(folder: Path, bit: bytes) -> dict[str, bytes]:
+    """What is known of how this very bitstream was made, and the tools' logs."""
+    sealed = Sealed.of(folder, CURE)
+    if ROUTED not in sealed.digests:
+        return {}
+    told = sealed.read(ROUTED, LARGEST)
+    found = parsed_json(told, str(folder / ROUTED), CURE)
+    if not isinstance(found, dict) or found.get("sha256") != hashlib.sha256(bit).hexdigest():
+        return {}
+    logs = {name: sealed.read(name, LARGEST) for name in sealed.digests if name.startswith(f"{REPORTS}/")}
+    return {ROUTED: told} | logs
 
 
 def read_build(folder: Path) -> Build:
@@ -162,6 +184,7 @@ def read_build(folder: Path) -> Build:
         name=name,
         folder=folder,
         board=report["board"].text(),
+        board_file=sealed.read(GENERIC) if GENERIC in sealed.digests or os.path.lexists(folder / GENERIC) else b"",
         clock_mhz=report["clock_mhz"].number(1, 1000),
         array=array,
         cycles=report["totals"]["cycles"].integer(1, MOST_CYCLES),
@@ -214,11 +237,10 @@ def _tensor_type(entry: Mapping[str, Any]) -> TensorType:
 
 def _require_fit(builds: Sequence[Build], board: Board) -> None:
     first = builds[0]
+    require_bought(board)
     for build in builds:
-        place, cure = str(build.folder), f"compile again with --board {board.name}"
-        known = build.board in board_names()
-        require(known, place, f"was compiled for {build.board}, which is no board any more", cure)
-        own = load_board(build.board)
+        place, cure = str(build.folder), f"compile again with {board.choice}"
+        own = _compiled_for(build, cure)
         require(
             own.device == board.device, place, f"was compiled for {own.device}, {board.name} has {board.device}", cure
         )
@@ -226,6 +248,13 @@ def _require_fit(builds: Sequence[Build], board: Board) -> None:
             own.ddr_bits == board.ddr_bits,
             place,
             f"was compiled for {own.ddr_bits}-bit DDR ({own.name}), {board.name} has {board.ddr_bits}-bit",
+            cure,
+        )
+        rate, granted = own.ddr_bytes_per_second / 1e9, board.ddr_bytes_per_second / 1e9
+        require(
+            own.ddr_bytes_per_second == board.ddr_bytes_per_second,
+            place,
+            f"was compiled for a DDR of {rate:g} GB/s ({own.name}), {board.name} has {granted:g}",
             cure,
         )
         need = int(build.memory["total_bytes"])
@@ -252,12 +281,27 @@ def _require_fit(builds: Sequence[Build], board: Board) -> None:
     require(twice is None, "builds", f"must have different names, {twice} comes twice", "rename the model's file")
 
 
-def files(builds: Sequence[Build], board: Board) -> dict[str, bytes]:
+def require_bought(board: Board) -> None:
+    """Refuse what is any board with a part: it has no pins of its own, and perhaps other memory."""
+    names = [name for part in part_names() if part == board.name for name in board_names(part)]
+    rule = f"must be a board that there is, {board.name} is any with an {board.device}"
+    require(not names, "--board", rule, f"use {', '.join(names)}, or a board file of your own")
+
+
+def _compiled_for(build: Build, cure: str) -> Board:
+    if build.board_file:
+        return own_board(build.board_file, str(build.folder / GENERIC))
+    known = build.board in board_names()
+    require(known, str(build.folder), f"was compiled for {build.board}, which is no board any more", cure)
+    return load_board(build.board)
+
+
+def files(builds: Sequence[Build], board: Board, note: str = "") -> dict[str, bytes]:
     """Every file of the package by its path."""
     first = builds[0]
     top = first.top.decode()
     texts = {
-        "README.md": readme(board, [build.name for build in builds], first.array),
+        "README.md": readme(board, [build.name for build in builds], first.array, note),
         PACKAGE: _json(_package_json(builds, board)),
         "versions.json": _json(versions()),
         "hardware/hwseg_zynq.v": zynq_verilog(top, board),

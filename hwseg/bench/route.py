@@ -23,7 +23,7 @@ from importlib import metadata, util
 from pathlib import Path
 
 from hwseg.bench.floorplan import Bits, Tile, fix
-from hwseg.borders import FULL, REPORT, finished
+from hwseg.borders import FULL, REPORT, crash_of, finished
 from hwseg.caches import kept
 from hwseg.errors import HwsegError
 from hwseg.rtl.cells import ACCUMULATOR
@@ -199,8 +199,9 @@ def run_tool(
     except subprocess.TimeoutExpired as error:
         cure = "allow more time or choose a smaller design"
         raise HwsegError(name, f"took more than {timeout:g} s", cure) from error
-    if done.returncode < 0 or any(full in done.stdout + done.stderr for full in FULL):
-        finished(name, "placing and routing", done.returncode or 1, done.stdout + done.stderr, REPORT)
+    told = done.stdout + done.stderr
+    if done.returncode < 0 or crash_of(done.returncode) or any(full in told for full in FULL):
+        finished(name, "placing and routing", done.returncode or 1, told, REPORT)
     return done.stdout + done.stderr
 
 

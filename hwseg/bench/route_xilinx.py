@@ -57,6 +57,9 @@ def fmax(log: str) -> float:
     """The last clock that the tool tells is the one after routing."""
     found = re.findall(r"Max frequency for clock\s+'[^']*':\s+([0-9.]+) MHz", log)
     if not found:
-        errors = [line for line in log.splitlines() if line.startswith("ERROR")] or log.splitlines()[-1:]
+        errors = [line for line in log.splitlines() if line.startswith("ERROR")]
+        if errors:
+            raise HwsegError(TOOL, f"must not fail placing and routing: {' / '.join(errors)}")
+        errors = log.splitlines()[-1:]
         raise HwsegError(TOOL, f"must tell a clock: {' / '.join(errors) or 'it printed nothing'}")
     return float(found[-1])

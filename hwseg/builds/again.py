@@ -10,10 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from hwseg import golden
-from hwseg.boards import load_board
 from hwseg.builds.energy import CALIBRATION, energy_of, pictures_in, read_fitting, stored_picture
 from hwseg.builds.files import json_bytes
-from hwseg.builds.read import load_graph, read_report
+from hwseg.builds.read import board_of, load_graph, read_report
 from hwseg.builds.simulation import SIMULATION, simulation
 from hwseg.clock.spans import record
 from hwseg.clock.timeline import timeline
@@ -58,7 +57,7 @@ class Report:
         program = self.build / "program.bin"
         with file_errors(program):
             words = program.read_bytes()
-        latency = load_board(str(self.report["board"])).ddr_latency
+        latency = board_of(self.build, self.report).ddr_latency
         names = [row["name"] for row in self.report["layers"] if row["op"] != STARTUP]
         found = timeline(record(words, parse_array(str(self.report["array"])), latency), names)
         pictures = list(self.pictures)

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from hwseg import golden
-from hwseg.boards import load_board
+from hwseg.boards import GENERIC, find_board
 from hwseg.builds.energy import CALIBRATION, npy_bytes, read_fitting
 from hwseg.builds.files import graph_json, json_bytes
 from hwseg.compile.lower.dial import turned
@@ -26,7 +28,7 @@ from hwseg.report.figures import build_report
 from hwseg.report.html import CALIBRATED, html, segmented, timeline_svg
 from hwseg.report.text import csv_text, markdown
 from hwseg.rtl.cells import sim_cells
-from hwseg.target.array import choose_array, require_fit
+from hwseg.target.array import beyond, choose_array, doubt, require_fit
 from hwseg.target.engine_text import in_background
 from hwseg.trust.graph import trust_of
 
@@ -51,37 +53,50 @@ def compile_model(
     core: str = "table",
     progress: Progress = silent,
     planes: int = 8,
-    calibrate: str | Path | None = None,
+    calibrate: str | Path | np.ndarray | None = None,
     meaning: str = "",
     size: tuple[int, int] | None = None,
     page: int | None = None,
+    output: str = "",
+    tool: str | None = None,
+    measured: Mapping[str, float] | None = None,
+    note: str = "",
 ) -> Build:
     """Read a QONNX file, compile it and write the build folder (default: the model's name with `.hwseg`).
 
-    planes: the accuracy dial, the most digit planes that an activation is written with.  calibrate: a picture whose
-    activity the energy report counts, stored in the build; page: which one of a file that holds several.  meaning: what
+    board: a name, or the path of a board file, of which the build then has a copy.  planes: the accuracy dial, the most
+    digit planes that an activation is written with.  calibrate: a picture whose activity the energy report counts,
+    stored in the build, or the integers [H, W, C] of one; page: which one of a file that holds several.  meaning: what
     pixels are to a model whose file does not say, as of `hwseg.pictures.choice.named`; it is remembered in the report
     and the graph.  size: (height, width) of pictures, if another than the file's; the build holds the file for it.
+    output: the tensor that the network gives, of a file with several outputs; the build's file has no other.
+    tool: the one for place and route that `auto` is for (the board's), or that another array is judged for.  measured:
+    resources, where they were synthesized before.  note: a warning for the report.
     """
     from hwseg.quant.read.load import load
     from hwseg.quant.read.onnx_file import self_contained
+    from hwseg.quant.read.outputs import CHOSEN as CHOSEN_OUTPUT
     from hwseg.quant.read.reshape import reshaped_file
 
-    target = load_board(board)
-    config = choose_array(array, core, target)
+    target = find_board(board)
+    config = choose_array(array, core, target, tool)
+    known = doubt(target, tool) if array == "auto" else beyond(config, target, tool) if tool else ""
     clock = target.clock_mhz if clock_mhz is None else clock_mhz
     require(1 <= clock <= 1000, "--clock-mhz", f"must be from 1 to 1000, is {clock:g}", f"use {target.clock_mhz:g}")
     require_fit(config, target)
     top = in_background(config)
     progress(f"reading {Path(path).name}")
     if size is None:
-        read, copied = load(path), self_contained(path)
+        read, copied = load(path, output), self_contained(path, output)
     else:
-        copied, read = reshaped_file(Path(path), size)
+        copied, read = reshaped_file(Path(path), size, output)
     fitted = trust_of(read)
     graph = turned(chosen(read, meaning), planes)
     pixels = choice_of(graph)
-    picture = None if calibrate is None else read_fitting(Path(calibrate), graph, page=page)
+    if isinstance(calibrate, np.ndarray):
+        picture: np.ndarray | None = calibrate
+    else:
+        picture = None if calibrate is None else read_fitting(Path(calibrate), graph, page=page)
     program = compile_graph(graph, config, target, allow_inexact, progress, clock)
     folder = Path(path).with_suffix(".hwseg") if out is None else Path(out)
     with build_folder(folder) as scratch:
@@ -92,7 +107,7 @@ def compile_model(
             (scratch / "sim_cells.v").write_text(cells)
         if synth:
             progress(f"synthesizing {config.name}: minutes")
-        measured = measure(scratch / "top.v") if synth else None
+        measured = measure(scratch / "top.v") if synth else measured
         progress("predicting cycles")
         found = program.timeline()
         report = build_report(
@@ -107,7 +122,10 @@ def compile_model(
             program.inexact,
         )
         report["planes"] = planes
+        report["warnings"] += [said for said in (note, known) if said]
         report["input"] = pixels.json(graph.name)
+        if CHOSEN_OUTPUT in graph.metadata:
+            report["output"] = graph.metadata[CHOSEN_OUTPUT]
         report["warnings"] += [report["input"]["sentence"]] if pixels.origin == ASSUMED else []
         if fitted is not None and trust_of(graph) is None:
             report["warnings"].append(f"trust was fitted to all planes, so a build of {planes} has none")
@@ -127,6 +145,8 @@ def compile_model(
             "timeline.svg": timeline_svg(report, found).encode(),
             "model.onnx": copied,
         }
+        if target.file:
+            contents[GENERIC] = target.file
         if picture is not None:
             contents[CALIBRATION] = npy_bytes(picture)
         for name, content in contents.items():

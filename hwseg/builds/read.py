@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from hwseg.boards import load_board
+from hwseg.boards import GENERIC, LARGEST, Board, load_board, own_board
 from hwseg.borders import given
 from hwseg.compile.lower.dial import turned
 from hwseg.compile.program import Program, compile_graph
 from hwseg.errors import HwsegError, require
-from hwseg.files import verify_manifest
+from hwseg.files import read_file, verify_manifest
 from hwseg.ir import Graph
 from hwseg.pictures.choice import CHOSEN
 from hwseg.pictures.source import chosen
@@ -27,6 +27,7 @@ CALIBRATION = "calibration.npy"
 USED = (
     *("report.json", "model.onnx", "program.bin", "weights.bin", "memory.json", "graph.json", "top.v", "sim_cells.v"),
     CALIBRATION,
+    GENERIC,
 )
 """What is read of a build folder, by any command."""
 
@@ -46,10 +47,17 @@ def load_build(folder: Path, *, verify: bool = True) -> tuple[Graph, Program, Ma
     with given(folder / "report.json", "a report of hwseg compile", "compile the model again"):
         report = json.loads((folder / "report.json").read_bytes())
         planes, config = int(report.get("planes", 8)), parse_array(report["array"])
-        board, clock = load_board(report["board"]), float(report["clock_mhz"])
+        clock = float(report["clock_mhz"])
+    board = board_of(folder, report)
     graph = turned(_graph(folder, report), planes)
     program = compile_graph(graph, config, board, bool(report.get("inexact")), clock_mhz=clock)
     return graph, program, report
+
+
+def board_of(folder: Path, report: Mapping[str, Any]) -> Board:
+    """What a build was compiled for: the board file that it has a copy of, else one of hwseg's boards by its name."""
+    own = folder / GENERIC
+    return own_board(read_file(own, LARGEST), str(own)) if own.is_file() else load_board(str(report["board"]))
 
 
 def load_graph(folder: Path) -> Graph:

@@ -6,17 +6,20 @@ from pathlib import Path
 
 import click
 
-from hwseg.commands.options import input_option, page_option
+from hwseg.commands.options import input_option, output_option, page_option, tool_option
 
 
 @click.command("compile")
 @click.argument("model", type=click.Path(path_type=Path))
 @click.option("-o", "--out", type=click.Path(path_type=Path), required=True, help="Build folder to write.")
-@click.option("--board", default="zynq7020", show_default=True, help="Board to compile for.")
+@click.option(
+    "--board", default="zynq7020", show_default=True, help="Board to compile for: a name, or a board file (.toml)."
+)
 @click.option("--clock-mhz", type=float, help="Clock of the engine; default: the board's.")
 @click.option(
     "--array", default="auto", show_default=True, help="auto, a preset, or output channels x pixels x input channels."
 )
+@tool_option()
 @click.option(
     "--core",
     type=click.Choice(["table", "table_dsp", "merged"]),
@@ -38,6 +41,7 @@ from hwseg.commands.options import input_option, page_option
 )
 @page_option()
 @input_option()
+@output_option()
 @click.option("--size", help="Height x width of pictures, such as 512x512, if another than the file's; weights stay.")
 @click.option("--explain", "explained", is_flag=True, help="Say where each layer's cycles go and what would help.")
 @click.option("--synth", is_flag=True, help="Measure resources with yosys (minutes).")
@@ -48,11 +52,13 @@ def command(
     board: str,
     clock_mhz: float | None,
     array: str,
+    tool: str | None,
     core: str,
     planes: int,
     calibrate: Path | None,
     page: int | None,
     meaning: str,
+    output: str,
     size: str | None,
     explained: bool,
     synth: bool,
@@ -80,8 +86,10 @@ def command(
             calibrate=calibrate,
             page=page,
             meaning=meaning,
+            output=output,
             size=None if size is None else parse_size(size),
             progress=phases,
+            tool=tool,
         )
     show(build.report)
     show_energy_of_frame(build.report)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from hwseg.commands.options import chosen_labels, input_option, label_options, say_input
+from hwseg.commands.options import chosen_labels, input_option, label_options, output_option, say_input
 from hwseg.commands.terminal import visible
 from hwseg.errors import HwsegError, require
 
@@ -47,6 +47,7 @@ if TYPE_CHECKING:
               "others have the --planes.")  # fmt: skip
 @click.option("--fit", type=click.Choice(["resize"]), help="Scale pictures of another size to the model's.")
 @input_option()
+@output_option()
 @label_options
 @click.option("--execute", metavar="ARRAY", help="Compile for this array and let the program's instructions compute "
               "every mask, all maps compared with the golden model.")  # fmt: skip
@@ -68,6 +69,7 @@ def command(
     layer_planes: tuple[str, ...],
     fit: str | None,
     meaning: str,
+    output: str,
     labels: str,
     ignore: int | None,
     execute: str | None,
@@ -94,7 +96,7 @@ def command(
         from hwseg.quant.train.evaluate import evaluate
     except ModuleNotFoundError as error:
         raise HwsegError("hwseg eval", f"needs the package {error.name}", "pip install 'hwseg[train]'") from error
-    graph = chosen(load(model), meaning)
+    graph = chosen(load(model, output), meaning)
     say_input(graph)
     channels = graph.types[graph.input].shape[2]
     classes = graph.types[graph.head.tensor].shape[2]

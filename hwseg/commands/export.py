@@ -9,6 +9,7 @@ from tempfile import TemporaryDirectory
 
 import click
 
+from hwseg.commands.options import tool_option
 from hwseg.errors import HwsegError, require
 
 Size = tuple[int, int]
@@ -23,11 +24,19 @@ Size = tuple[int, int]
     "pixel of the picture are near the lowest.  [that of the training crops]",
 )
 @click.option("--picture", help="Height x width of the pictures that --size auto is for.  [large ones]")
-@click.option("--board", default="zynq7020", show_default=True, help="Board that --size auto is for.")
+@click.option("--board", default="zynq7020", show_default=True, help="Board that --size auto is for: a name or a file.")
 @click.option("--array", default="auto", show_default=True, help="Array that --size auto is for, as of hwseg compile.")
+@tool_option()
 @click.option("--name", help="Name of the network in the file; default: the file's.")
 def command(
-    source: Path, out: Path | None, size: str | None, picture: str | None, board: str, array: str, name: str | None
+    source: Path,
+    out: Path | None,
+    size: str | None,
+    picture: str | None,
+    board: str,
+    array: str,
+    tool: str | None,
+    name: str | None,
 ) -> None:
     """Write SOURCE as QONNX: a run of `hwseg train`, a checkpoint, or an exported .onnx file (for another size).
 
@@ -56,7 +65,8 @@ def command(
         return _export(source, target, wanted, name or out.stem)
 
     if size == "auto":
-        chosen: Size | None = _cheapest(write, source, None if picture is None else parse_size(picture), board, array)
+        pictures = None if picture is None else parse_size(picture)
+        chosen: Size | None = _cheapest(write, source, pictures, board, array, tool)
     else:
         chosen = parse_size(size) if size else None
     found = write(out, chosen)
@@ -64,19 +74,24 @@ def command(
 
 
 def _cheapest(
-    write: Callable[[Path, Size | None], Size], source: Path, picture: Size | None, board: str, array: str
+    write: Callable[[Path, Size | None], Size],
+    source: Path,
+    picture: Size | None,
+    board: str,
+    array: str,
+    tool: str | None,
 ) -> Size:
     """The size that is proposed; every size that was tried is printed with its costs."""
     from rich.table import Table
 
-    from hwseg.boards import load_board
+    from hwseg.boards import find_board
     from hwseg.commands.terminal import Phases, console
     from hwseg.quant.read.load import load
     from hwseg.target.array import choose_array
     from hwseg.tile_size import candidates, proposed
 
-    part = load_board(board)
-    config = choose_array(array, "table", part)
+    part = find_board(board)
+    config = choose_array(array, "table", part, tool)
     with TemporaryDirectory(prefix="hwseg-size-") as folder, Phases("reading the network") as phases:
         path = source
         if source.suffix != ".onnx":

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from math import isinf
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import click
 
-from hwseg.commands.options import input_option, page_option, say_input
+from hwseg.commands.options import input_option, output_option, page_option, say_input
+from hwseg.errors import require
 
 if TYPE_CHECKING:
     import numpy as np
@@ -32,6 +36,7 @@ if TYPE_CHECKING:
 )
 @click.option("--fit", type=click.Choice(["crop", "resize"]), default=None, help="Bring a picture to the model's size.")
 @input_option()
+@output_option()
 @page_option()
 @click.option("--verbose", "-v", is_flag=True, help="Show every tensor, not only those that differ.")
 def command(
@@ -42,6 +47,7 @@ def command(
     checkpoint: Path | None,
     fit: str | None,
     meaning: str,
+    output: str,
     page: int | None,
     verbose: bool,
 ) -> int:
@@ -55,7 +61,9 @@ def command(
     from hwseg.pictures.source import chosen, is_tensor, read_input
     from hwseg.quant.read.load import load
 
-    graph = chosen(load(model), meaning)
+    trained = compare == "brevitas" and output != ""
+    require(not trained, "--compare brevitas", "runs the whole network, without --output", "use --compare qonnx")
+    graph = chosen(load(model, output), meaning)
     q = read_input(image, graph, fit or "", page)
     if not is_tensor(image):
         say_input(graph)
@@ -71,7 +79,8 @@ def command(
         _write(out, result.output)
     if compare is None:
         return 0
-    verdict = _compare(model, q, compare, checkpoint)
+    with _only(model, output) as alone:
+        verdict = _compare(alone, q, compare, checkpoint)
     _print(verdict, verbose)
     return 0 if verdict.agrees else 1
 
@@ -86,6 +95,20 @@ def _write(out: Path, array: np.ndarray) -> None:
     buffer = io.BytesIO()
     np.save(buffer, array)
     write_whole(out, buffer.getvalue())
+
+
+@contextmanager
+def _only(model: Path, output: str) -> Iterator[Path]:
+    """A file that gives the chosen output and no other; the model itself where none is chosen."""
+    from hwseg.quant.read.onnx_file import self_contained
+
+    if not output:
+        yield model
+        return
+    with TemporaryDirectory(prefix="hwseg-output-") as folder:
+        path = Path(folder) / model.name
+        path.write_bytes(self_contained(model, output))
+        yield path
 
 
 def _compare(model: Path, q: np.ndarray, executor: str, checkpoint: Path | None) -> Verdict:

@@ -29,6 +29,27 @@ def input_option() -> Decorator:
     )
 
 
+def output_option() -> Decorator:
+    """--output NAME."""
+    return click.option(
+        "--output",
+        metavar="NAME",
+        default="",
+        help="Which of a model file's outputs, or of all tensors that it computes.  [its only one]",
+    )
+
+
+def tool_option() -> Decorator:
+    """--for TOOL, as `tool`."""
+    return click.option(
+        "--for",
+        "tool",
+        type=click.Choice(["vivado", "nextpnr-xilinx"]),
+        help="Tool for place and route: --array auto takes no more than it is known to route, and another array that "
+        "is more is told.  [the board's, for auto]",
+    )
+
+
 def page_option() -> Decorator:
     """--page N."""
     return click.option("--page", type=click.IntRange(0), help="Which picture of a file that holds several, from 0.")

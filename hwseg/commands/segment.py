@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from hwseg.commands.options import input_option, page_option
+from hwseg.commands.options import input_option, output_option, page_option
 
 
 @click.command("segment")
@@ -34,6 +34,7 @@ from hwseg.commands.options import input_option, page_option
 @click.option("--trust", is_flag=True, help="Write NAME.confidence.png, hatch deferred pixels, say what to review.")
 @click.option("--resume", is_flag=True, help="Go on with a run that was interrupted.")
 @input_option()
+@output_option()
 @page_option()
 def command(
     source: Path,
@@ -49,6 +50,7 @@ def command(
     trust: bool,
     resume: bool,
     meaning: str,
+    output: str,
     page: int | None,
 ) -> None:
     """Segment pictures of any size by tiles that give the same as the whole picture computed at once.
@@ -73,7 +75,7 @@ def command(
     with ExitStack() as stack:
         if os.path.isdir(source):
             stack.enter_context(in_use(source, shared=True))
-        engine = open_engine(source, on or "", meaning, size, model, trust)
+        engine = open_engine(source, on or "", meaning, size, model, trust, output)
         stack.callback(engine.close)
         if engine.network.said:
             click.echo(visible(engine.network.said), err=True)

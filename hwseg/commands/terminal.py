@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 from rich.console import Console
@@ -41,3 +42,27 @@ class Phases:
 
     def __call__(self, phrase: str) -> None:
         self._status.update(Text(visible(phrase)))
+
+
+class Steps:
+    """The steps of hours of work, each a line on standard error, and on a terminal what its tool says last."""
+
+    def __init__(self) -> None:
+        self._console = console(stderr=True)
+        self._status: Status = self._console.status(Text(""))
+        self._step, self._begun = "", 0.0
+
+    def __enter__(self) -> Steps:
+        self._status.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._status.stop()
+
+    def __call__(self, step: str, said: str) -> None:
+        if step != self._step:
+            self._step, self._begun = step, time.monotonic()
+            self._console.print(Text(visible(step)))
+        minutes, seconds = divmod(int(time.monotonic() - self._begun), 60)
+        told = f"{minutes}:{seconds:02d}  {visible(said)}"
+        self._status.update(Text(told[: max(20, self._console.width - 4)]))

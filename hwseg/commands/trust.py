@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from hwseg.commands.doubts import progress_bar
-from hwseg.commands.options import chosen_labels, input_option, label_options, say_input
+from hwseg.commands.options import chosen_labels, input_option, label_options, output_option, say_input
 from hwseg.errors import HwsegError, require
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 @click.option("--seed", type=int, help="Of the split, where neither the data nor the model's run has one.  [0]")
 @click.option("--fit", "scaling", type=click.Choice(["resize"]), help="Scale pictures of another size to the model's.")
 @input_option()
+@output_option()
 @label_options
 def command(
     model: Path,
@@ -43,6 +44,7 @@ def command(
     seed: int | None,
     scaling: str | None,
     meaning: str,
+    output: str,
     labels: str,
     ignore: int | None,
 ) -> None:
@@ -52,6 +54,8 @@ def command(
     as it is, byte for byte.
     """
     require((out is None) == in_place, "-o", "or --in-place must be given, and not both", "for example -o OUT.onnx")
+    rule = "is fitted to one output of the file, so that the file must have no other"
+    require(not (in_place and output), "--output", rule, "write another file: -o OUT.onnx")
     if model.is_dir():
         model = model / "model.onnx"
     require(model.is_file(), str(model), "does not exist", "give a .onnx file of `hwseg export`, or a run's folder")
@@ -67,7 +71,7 @@ def command(
     except ModuleNotFoundError as missing:
         raise HwsegError("hwseg trust", f"needs the package {missing.name}", "pip install 'hwseg[train]'") from missing
     wanted = Wanted(DEFER if defer is None and error is None else defer, error, dice)
-    graph = chosen(load(model), meaning)
+    graph = chosen(load(model, output), meaning)
     say_input(graph)
     channels, classes = graph.types[graph.input].shape[2], graph.types[graph.head.tensor].shape[2]
     meant = chosen_labels(data, classes, labels, ignore, labels_of(graph))
@@ -81,7 +85,7 @@ def command(
     with progress_bar() as progress:
         found = fit(graph, pairs, wanted, scaling or "", progress)
     target = model if out is None else out
-    write_whole(target, with_trust(model, found.trust, in_place))
+    write_whole(target, with_trust(model, found.trust, in_place, output))
     show(found)
     from hwseg.commands.terminal import visible
 

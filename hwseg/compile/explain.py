@@ -33,6 +33,9 @@ INSTEAD = {
     "conv5x5/2": "a kernel of 3x3",
     "conv7x7/2": "a kernel of 3x3",
     "maxpool3x3": "max pooling of 2x2, which takes no time",
+    "leaky": "ReLU, which takes no time: a LeakyReLU or PReLU makes the layer before it run twice, too",
+    "function": "ReLU, which takes no time, HardSigmoid instead of Sigmoid, or fewer bits before and behind it",
+    "product": "fewer bits in the gate, a gate of one channel, or none: a concatenation takes no time",
     "avgpool": "max pooling, which takes no time, or a convolution of stride 2",
 }
 """What helps layers that do a model's cheap operation with few of the array's lanes."""

@@ -21,9 +21,12 @@ from hwseg.golden.concatenation import concatenation
 from hwseg.golden.convolution import convolution, exact_float
 from hwseg.golden.dial import drops, rounded
 from hwseg.golden.enlarging import bilinear, nearest
+from hwseg.golden.functions import function
 from hwseg.golden.head import head_integers, mask, output, values
 from hwseg.golden.pooling import average_pooling, max_pooling
+from hwseg.golden.products import product
 from hwseg.golden.requantization import requantization, requantize
+from hwseg.golden.slopes import two_slopes
 from hwseg.golden.types import Integer, storage
 from hwseg.ir import Graph, Node
 from hwseg.ops import (
@@ -34,8 +37,11 @@ from hwseg.ops import (
     Concat,
     Conv2d,
     ConvTranspose2d,
+    Function,
     MaxPool2d,
     Op,
+    PRelu,
+    Product,
     Requantize,
     Upsample2d,
 )
@@ -64,7 +70,10 @@ RULES: Mapping[type[Op], Callable[[Node, list[np.ndarray], type[Integer]], np.nd
     AveragePool2d: average_pooling,
     Concat: concatenation,
     Requantize: requantization,
+    PRelu: two_slopes,
+    Function: function,
     Add: addition,
+    Product: product,
 }
 """How each operation is computed: from the planes of its inputs to planes of a type that holds its values."""
 
@@ -73,7 +82,7 @@ RULES: Mapping[type[Op], Callable[[Node, list[np.ndarray], type[Integer]], np.nd
 class Result:
     """`tensors`: integers [H, W, C] by name (int32 accumulators, int8 or uint8 activations), those that were asked for.
 
-    `mask`: uint8 [H, W], 0/1 or the class; `output`: float32 [1, C, H, W], what the model gives.
+    `mask`: uint8 [H, W], 0/1 or the class; `output`: float32 [1, C, H, W], or as `Head.axes` say: what the model gives.
     """
 
     tensors: Mapping[str, np.ndarray]

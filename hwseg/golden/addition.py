@@ -28,7 +28,10 @@ def add_table(op: Add, a: range, b: range) -> np.ndarray:
     table = np.empty((len(a), len(b)), np.int16)
     for i, x in enumerate(a):
         for j, z in enumerate(b):
-            quotient, rest = divmod(ma * x + mb * z + c, d)
-            quotient += 2 * rest > d or (2 * rest == d and quotient & 1)
+            v, unit = ma * x + mb * z + c, d
+            if v < 0:
+                v, unit = v * op.slope.numerator, d * op.slope.denominator
+            quotient, rest = divmod(v, unit)
+            quotient += 2 * rest > unit or (2 * rest == unit and quotient & 1)
             table[i, j] = min(max(quotient, op.low), op.high)
     return table

@@ -12,7 +12,8 @@ import numpy as np
 from hwseg.golden.nest import Fixed, columns, kernel_loops, moved, pad, points, rows, selected, shifted, strips
 from hwseg.golden.types import Integer, largest
 from hwseg.ir import Node
-from hwseg.ops import Conv2d, ConvTranspose2d, LoopNest, Shape
+from hwseg.nests import LoopNest
+from hwseg.ops import Conv2d, ConvTranspose2d, Shape
 
 
 def convolution(node: Node, inputs: list[np.ndarray], dtype: type[Integer]) -> np.ndarray:

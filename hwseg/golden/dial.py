@@ -13,7 +13,7 @@ from fractions import Fraction
 
 from hwseg.errors import require
 from hwseg.ir import Graph, Node
-from hwseg.ops import ROUNDING, Add
+from hwseg.ops import ROUNDING, Add, Function, Product
 
 LEAST, MOST = 1, 8
 
@@ -29,16 +29,26 @@ def drops(graph: Graph, planes: int | Mapping[str, int] = MOST) -> dict[str, int
     found = {graph.input: 0}
     for node in graph.nodes:
         rounds = isinstance(node.op, ROUNDING)
-        found[node.output] = max(0, graph.types[node.output].bits - limits[node.output]) if rounds else MOST
+        found[node.output] = max(0, graph.types[node.output].bits - limits[node.output]) if rounds else 2 * MOST
     changed = True
     while changed:
         before = dict(found)
         for node in graph.nodes:
-            if not isinstance(node.op, ROUNDING):
+            if isinstance(node.op, Product):
+                found |= _product_drops(found, node)
+            elif not isinstance(node.op, ROUNDING):
                 least = min(found[name] for name in (*node.inputs, node.output))
                 found |= dict.fromkeys((*node.inputs, node.output), least)
         changed = found != before
     return found
+
+
+def _product_drops(found: Mapping[str, int], node: Node) -> dict[str, int]:
+    """A product is without the planes of both factors; where its reader wants it with more, both keep all of theirs."""
+    total = sum(found[name] for name in node.inputs)
+    if found[node.output] < total:
+        return dict.fromkeys((*node.inputs, node.output), 0)
+    return {node.output: total}
 
 
 def rounded(node: Node, drop: int) -> Node:
@@ -51,9 +61,13 @@ def rounded(node: Node, drop: int) -> Node:
         return node
     op, unit = node.op, Fraction(1, 1 << drop)
     assert isinstance(op, ROUNDING), node.name
-    bounds = {"low": -(-op.low >> drop), "high": op.high >> drop}
+    if isinstance(op, Function):
+        return replace(node, op=replace(op, scale=op.scale / unit, low=-(-op.low >> drop), high=op.high >> drop))
+    low, high = -(-op.low >> drop), op.high >> drop
     if isinstance(op, Add):
         a, b = op.multipliers
-        return replace(node, op=replace(op, multipliers=(a * unit, b * unit), offset=op.offset * unit, **bounds))
+        return replace(
+            node, op=replace(op, multipliers=(a * unit, b * unit), offset=op.offset * unit, low=low, high=high)
+        )
     multiplier, offset = (tuple(m * unit for m in values) for values in (op.multiplier, op.offset))
-    return replace(node, op=replace(op, multiplier=multiplier, offset=offset, **bounds))
+    return replace(node, op=replace(op, multiplier=multiplier, offset=offset, low=low, high=high))

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from fractions import Fraction
-from math import lcm
+from math import lcm, prod
 
 import numpy as np
 
-from hwseg.ir import Head
+from hwseg.ir import Axes, Head
 
 
 def mask(head: Head, q: np.ndarray) -> np.ndarray:
@@ -37,9 +37,9 @@ def values(scale: tuple[Fraction, ...], offset: tuple[Fraction, ...], q: np.ndar
 
 
 def output(head: Head, q: np.ndarray) -> np.ndarray:
-    """The model's own output, float32 [1, C, H, W]: real values, then the activation."""
+    """The model's own output, float32, [1, C, H, W] or as the head's axes say: real values, then the activation."""
     if head.activation in ("argmax", "threshold"):
-        return mask(head, q)[None, None].astype(np.float32)
+        return _arranged(mask(head, q)[None].astype(np.float32), head.axes)
     x = values(head.scale, head.offset, q)
     if head.activation == "sigmoid":
         x = np.where(x < 0, np.exp(np.minimum(x, 0)), 1) / (1 + np.exp(-np.abs(x)))
@@ -49,4 +49,11 @@ def output(head: Head, q: np.ndarray) -> np.ndarray:
     if head.rounding is not None:
         scale = float(head.rounding.scale)
         x = np.clip(np.rint(x / scale), head.rounding.low, head.rounding.high) * scale
-    return np.ascontiguousarray(x.transpose(2, 0, 1)[None].astype(np.float32))
+    return _arranged(x.transpose(2, 0, 1).astype(np.float32), head.axes)
+
+
+def _arranged(planes: np.ndarray, axes: Axes) -> np.ndarray:
+    """Channel planes [C, H, W] in the order of the model's axes."""
+    sizes = dict(zip("CHW", planes.shape, strict=True))
+    ordered = planes.transpose(["CHW".index(letter) for letter in "".join(axes)])
+    return np.ascontiguousarray(ordered.reshape([prod(sizes[letter] for letter in axis) for axis in axes]))

@@ -8,7 +8,7 @@ from itertools import product
 
 import numpy as np
 
-from hwseg.ops import AffineIndex, LoopNest
+from hwseg.nests import AffineIndex, LoopNest
 
 STRIP_BYTES = 1 << 22
 """Patches gathered at a time: a strip of rows that stays in the cache."""

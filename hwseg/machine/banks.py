@@ -53,12 +53,14 @@ class Banks:
         found: np.ndarray = self.words[bank if isinstance(bank, int) else bank[..., None], at]
         return found
 
-    def values(self, bank: int | np.ndarray, address: np.ndarray, config: Fields) -> np.ndarray:
+    def values(
+        self, bank: int | np.ndarray, address: np.ndarray, config: Fields, channels: slice = slice(None)
+    ) -> np.ndarray:
         """float64 [..., pixel, channel] whose planes stand at `address` and behind it, as a CONFIG reads them."""
         b = config["planes"]
         words = self.planes(bank, address, b)
         bits = np.unpackbits(np.ascontiguousarray(words, "<u8").view(np.uint8), axis=-1, bitorder="little")
-        bits = bits.reshape(*words.shape, 8, 8)
+        bits = bits.reshape(*words.shape, 8, 8)[..., channels]
         weight = 2.0 ** np.arange(b - 1, -1, -1)
         if config["signed_in"]:
             weight[0] = -weight[0]

@@ -13,6 +13,8 @@ from hwseg.rtl.config import TAPS, EngineConfig
 from hwseg.rtl.isa import Mode
 
 PIXEL = np.arange(8)
+STEP = np.arange(-1, 2)[:, None]
+"""From a window's centre to its lines and to the words of a line."""
 
 
 def scale(run: Run) -> int:
@@ -73,55 +75,55 @@ class Window:
         along = np.arange(run.columns) * run.config["planes"]
         address = first[:, None] + i["column_address"] + along[None, :]
         for tap in range(TAPS - 1):
-            lanes[:, :, :, tap] = self.banks.values(tap, address, run.config)[..., self._channels(run)]
+            lanes[:, :, :, tap] = self.banks.values(tap, address, run.config, self._channels(run))
         return lanes
 
     def _square(self, run: Run) -> tuple[np.ndarray, np.ndarray | None]:
         """[row, word column, pixel, tap, channel] of 3x3; of a split layer those of the upper rows too."""
-        channels = self._channels(run)
         lanes = np.zeros((run.rows, run.columns, 8, TAPS, self.config.channels))
         upper = np.zeros_like(lanes) if run.config["split"] else None
-        for ky in range(3):
-            line = self._line(run, ky)
+        for ky, line in enumerate(self._lines(run)):
             for kx in range(3):
-                lanes[:, :, :, 3 * ky + kx] = _taken(run, line, kx)[..., channels]
+                lanes[:, :, :, 3 * ky + kx] = _taken(run, line, kx)
             if upper is not None:
                 # Left of the left word: the last pixel of the step before's centre word.
                 before = np.zeros_like(line[:, :, :1])
                 before[:, 1:, 0] = line[:, :-1, 15]
                 whole = np.concatenate([before, line[:, :, :9]], axis=2)
                 for kx in range(3):
-                    upper[:, :, :, 3 * ky + kx] = whole[:, :, PIXEL + kx][..., channels]
+                    upper[:, :, :, 3 * ky + kx] = whole[:, :, kx : kx + 8]
         return lanes, upper
 
-    def _line(self, run: Run, ky: int) -> np.ndarray:
-        """[row, word column, 24 pixels, channel]: three words in row `ky` of each window, zero beyond the picture."""
-        i = run.fields
+    def _lines(self, run: Run) -> np.ndarray:
+        """[ky, row, word column, 24 pixels, channel of the slice]: the nine words of each window, line by line, zero
+        beyond the picture.
+        """
+        i, rows, columns = run.fields, run.rows, run.columns
         rho, kappa = centres(run)
-        row = rho + ky - 1
+        row = rho + STEP
         if run.mode == Mode.NEAREST:
-            row = i["row_phase"] + (i["odd_row"] + np.arange(run.rows) + ky - 1 >> 1)
-        line = np.zeros((run.rows, run.columns, 24, 8))
-        for kx in range(3):
-            bank, address = places(run, row, kappa + kx - 1, run.config["planes"])
-            word = self.banks.values(bank, address, run.config)
-            if kx == 0 and i["left"] and not run.config["split"]:
-                word[:, 0] = 0
-            if kx == 2 and i["right"]:
-                word[:, -1] = 0
-            line[:, :, 8 * kx : 8 * kx + 8] = word
-        if ky == 0 and i["top"]:
-            line[0] = 0
-        if ky == 2 and i["bottom"]:
-            line[-1] = 0
-        return line
+            row = i["row_phase"] + (i["odd_row"] + np.arange(rows) + STEP >> 1)
+        bank, address = places(run, row.ravel(), (kappa + STEP).ravel(), run.config["planes"])
+        words = self.banks.values(bank, address, run.config, self._channels(run))
+        # [ky, row, kx, word column, pixel, channel] to [ky, row, word column, kx, pixel, channel]
+        lines = np.ascontiguousarray(words.reshape(3, rows, 3, columns, 8, -1).swapaxes(2, 3))
+        if i["left"] and not run.config["split"]:
+            lines[:, :, 0, 0] = 0
+        if i["right"]:
+            lines[:, :, -1, 2] = 0
+        if i["top"]:
+            lines[0, 0] = 0
+        if i["bottom"]:
+            lines[2, -1] = 0
+        return lines.reshape(3, rows, columns, 24, -1)
 
 
 def _taken(run: Run, line: np.ndarray, kx: int) -> np.ndarray:
     """[row, word column, pixel, channel]: the pixels of a line that are tap `kx` of the eight output pixels."""
     if run.mode != Mode.NEAREST:
-        found: np.ndarray = line[:, :, 7 + scale(run) * PIXEL + kx]
-        return found
+        step, first = scale(run), 7 + kx
+        return line[:, :, first : first + 7 * step + 1 : step]
     half = 4 * ((run.fields["odd_column"] + np.arange(run.columns)) & 1)
     at = 8 + half[:, None] + (PIXEL + kx - 1 >> 1)[None, :]
-    return np.take_along_axis(line, at[None, :, :, None].repeat(run.rows, 0).repeat(8, 3), axis=2)
+    taken: np.ndarray = line[:, np.arange(run.columns)[:, None], at]
+    return taken

@@ -18,6 +18,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntEnum
+from functools import cached_property
 from itertools import accumulate
 
 from hwseg.errors import HwsegError
@@ -75,7 +76,7 @@ class Format:
     name: str
     fields: Mapping[str, int]
 
-    @property
+    @cached_property
     def offsets(self) -> dict[str, int]:
         return dict(zip(self.fields, accumulate(self.fields.values(), initial=0), strict=False))
 

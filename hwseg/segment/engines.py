@@ -105,20 +105,32 @@ class Simulated(Compiled):
 
 
 def open_engine(
-    source: Path, on: str = "", meaning: str = "", tile: Size | None = None, model: str = "", trust: bool = False
+    source: Path,
+    on: str = "",
+    meaning: str = "",
+    tile: Size | None = None,
+    model: str = "",
+    trust: bool = False,
+    output: str = "",
 ) -> Engine:
     """What computes, from a model file, a build or a package.
 
     on: one of `TARGETS`; by default the golden model, of a package the board.  meaning: as of --input.  tile: of the
-    golden model, else chosen.  model: of a package, else its first.  trust: whether confidence is wanted, too.
+    golden model, else chosen.  model: of a package, else its first.  trust: whether confidence is wanted, too.  output:
+    of a model file with several.
     """
     place, rule = str(source), "must be a model, a build or a package, but there is none"
     require(os.path.exists(source), place, rule, "check the path")
     if os.path.isfile(source / PACKAGE):
-        _require_none({"--tile": tile, "--input": meaning}, "a package's models have what they were compiled with")
+        _require_none(
+            {"--tile": tile, "--input": meaning, "--output": output},
+            "a package's models have what they were compiled with",
+        )
         return open_package(source, on or BOARD, model, trust)
     _require_none({"--model": model}, "a model or a build is one model")
     build, on = os.path.isdir(source), on or "golden"
+    if build:
+        _require_none({"--output": output}, "a build has the output that it was compiled with")
     rule, cure = f"needs a package, {source} is a {'build' if build else 'model file'}", "make one with hwseg package"
     require(on != BOARD, f"--on {on}", rule, cure)
     rule = f"needs a build, {source} is a model file"
@@ -127,7 +139,7 @@ def open_engine(
         tile is None or on == "golden", "--tile", f"goes with --on golden alone, not with {on}", "compile another size"
     )
     if on == "golden":
-        graph, digest = _graph(source, meaning)
+        graph, digest = _graph(source, meaning, output)
         return Golden(graph, network_of(graph, digest, trust), tile)
     from hwseg.builds.read import load_build
 
@@ -144,12 +156,13 @@ def _require_none(options: Mapping[str, object], reason: str) -> None:
         require(not value, name, f"does not go with this: {reason}", "leave it out")
 
 
-def _graph(source: Path, meaning: str) -> tuple[Graph, str]:
+def _graph(source: Path, meaning: str, output: str) -> tuple[Graph, str]:
     """The integer graph of a file or a build; of a build, with the planes that it was compiled with."""
     if not os.path.isdir(source):
         from hwseg.quant.read.load import load
 
-        return chosen(load(source), meaning), sha256(source)
+        digest = sha256(source)
+        return chosen(load(source, output), meaning), f"{digest} {output}" if output else digest
     from hwseg.builds.read import load_graph, read_report
     from hwseg.compile.lower.dial import turned
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from hwseg.borders import REPORT, finished, tool
 from hwseg.errors import HwsegError, file_errors
 from hwseg.toolchain.plain import plain_folder
+from hwseg.toolchain.running import Heard, Limit, run_logged
 
 CURE = "pip install 'hwseg[synth]'"
 
@@ -94,6 +95,16 @@ def run_script(commands: Sequence[str], folder: Path | None = None, timeout: flo
         text = log.read_text(errors="replace") if log.is_file() else ""
     finished("yosys", "in its script", done.returncode, text + done.stderr, REPORT)
     return text
+
+
+def run_followed(commands: Sequence[str], folder: Path, log: Path, heard: Heard, limit: Limit) -> None:
+    """The same for minutes: what Yosys prints is heard, and goes to `log`.  Raises `TimeOver` at the limit."""
+    if version() is None:
+        raise HwsegError("yosys", "pyosys must be installed", CURE)
+    command = [sys.executable, "-P", "-c", _RUNNER]
+    status = run_logged(command, folder, log, heard, limit, json.dumps(list(commands)))
+    text = log.read_text(errors="replace")
+    finished("yosys", "in its script", status, text, REPORT)
 
 
 def synth_xilinx(

@@ -18,6 +18,7 @@ from hwseg.errors import HwsegError
 from hwseg.ops import Requantize
 from hwseg.rtl.cores import CORES
 from hwseg.toolchain import yosys
+from tests.faults.cache import empty_but_for_yosys
 
 
 @pytest.fixture
@@ -53,7 +54,7 @@ def test_the_synthesized_netlist_computes_the_dot_product_and_gating_saves_toggl
     family, layer, tmp_path, monkeypatch
 ):
     """`measure` refuses a netlist that computes anything else."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(empty_but_for_yosys(tmp_path)))
     work = Work.of(layer, 9, 4)
     figures = measure(CORES[family], work)
     assert figures.initiation_interval == (1 if family == "bit_parallel" else 4 + CORES[family].drain(9, 4))
@@ -67,7 +68,7 @@ def test_the_synthesized_netlist_computes_the_dot_product_and_gating_saves_toggl
 
 @pytest.mark.skipif(yosys.version() is None, reason="needs pyosys (extra synth)")
 def test_documents_are_complete(layer, tmp_path, monkeypatch):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(empty_but_for_yosys(tmp_path)))
     figures = Figures("merged", 9, 4, 98, 80, 5, 97, 19, 0, 0, 9, 4, 4.0, 3.2, 2.5, 23.0, 16.1, 14.3, 0.0)
     routed = replace(figures, core="bit_parallel", fmax_mhz=180.5, slowest_path="1 ns from a to b", dsp=9, lut=40)
     both = [figures, routed, replace(figures, core="table", lut=46)]

@@ -53,7 +53,21 @@ def test_what_is_missing_is_a_sentence(tool, monkeypatch):
         route_xilinx.route(ADDER, "part")
 
 
-@pytest.mark.parametrize("log", ["", "ERROR: no way\n"])
-def test_a_run_without_a_clock_is_a_sentence(log):
-    with pytest.raises(HwsegError, match="must tell a clock"):
+@pytest.mark.parametrize(
+    ("log", "sentence"),
+    [
+        ("", "must tell a clock: it printed nothing"),
+        ("Info: done\n", "must tell a clock: Info: done"),
+        ("ERROR: no way\nInfo: 1 error\n", "must not fail placing and routing: ERROR: no way"),
+    ],
+)
+def test_a_run_without_a_clock_is_a_sentence(log, sentence):
+    with pytest.raises(HwsegError, match=sentence):
         route_xilinx.fmax(log)
+
+
+@pytest.mark.skipif(yosys.version() is None, reason="needs pyosys (extra synth)")
+def test_a_crash_is_told_as_one(tool):
+    (tool / route_xilinx.TOOL).write_text("#!/bin/sh\necho Info: placing\nkill -SEGV $$\n")
+    with pytest.raises(HwsegError, match=r"crashed \(SIGSEGV\) placing and routing, .*last words: Info: placing"):
+        route_xilinx.route(ADDER, "part")

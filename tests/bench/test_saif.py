@@ -18,6 +18,7 @@ from hwseg.errors import HwsegError
 from hwseg.rtl.config import parse_array
 from hwseg.rtl.cores import CORES
 from hwseg.toolchain import yosys
+from tests.faults.cache import empty_but_for_yosys
 
 NETS = (Net("sum[3]", 3000, 7000, 4), Net("valid", 10000, 0, 0))
 SAIF = Saif(10000, Instance("hwseg", (), (Instance("array", NETS, (Instance("core_0", NETS[:1]),)),)))
@@ -89,7 +90,7 @@ def test_a_counters_toggles_by_net_and_by_class(tmp_path):
 
 @pytest.mark.skipif(yosys.version() is None, reason="needs pyosys (extra synth)")
 def test_a_cores_activity_reaches_every_core_of_the_array(tmp_path, monkeypatch):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(empty_but_for_yosys(tmp_path)))
     config = replace(parse_array("8x2x1"), core="merged")
     generator = np.random.default_rng(0)
     values = generator.integers(0, 16, (64, 4, 9)).astype(np.uint8)

@@ -13,7 +13,7 @@ from hwseg.builds.build import compile_model
 from hwseg.builds.energy import energy_of
 from hwseg.errors import HwsegError
 from hwseg.toolchain import yosys
-from tests.energy.test_build import MODEL
+from tests.faults.small import model
 
 pytestmark = pytest.mark.skipif(yosys.version() is None, reason="needs pyosys (extra synth)")
 
@@ -40,14 +40,15 @@ def picture(tmp_path: Path) -> Path:
     import numpy as np
     from PIL import Image
 
-    pixels = np.random.default_rng(0).integers(0, 256, (128, 128)).astype(np.uint8)
+    pixels = np.random.default_rng(0).integers(0, 256, (16, 16)).astype(np.uint8)
     Image.fromarray(pixels).save(tmp_path / "picture.png")
     return tmp_path / "picture.png"
 
 
 @pytest.fixture(scope="module")
 def build(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return compile_model(MODEL, array="8x8x1-merged", out=tmp_path_factory.mktemp("vivado") / "build").path
+    folder = tmp_path_factory.mktemp("vivado")
+    return compile_model(model(folder / "model.onnx"), array="8x1x1-merged", out=folder / "build").path
 
 
 def test_both_figures_stand_side_by_side(build, picture, tmp_path, monkeypatch):

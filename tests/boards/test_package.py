@@ -21,10 +21,13 @@ import pytest
 from click.testing import CliRunner
 
 from hwseg import models
-from hwseg.boards import load_board
+from hwseg.boards import board_names, load_board
 from hwseg.boards.zynq7020.package import archive, package
 from hwseg.builds.build import compile_model
+from hwseg.builds.read import load_build
+from hwseg.commands.compile import command as compile_command
 from hwseg.commands.package import command
+from hwseg.commands.report import command as report_command
 from hwseg.errors import HwsegError
 from hwseg.files import Sealed, extract_zip, manifest_text, sha256, verify_manifest
 from hwseg.rtl.registers import REGISTERS
@@ -290,4 +293,87 @@ def test_the_command_writes_folder_and_archive(builds, tmp_path):
     assert (tmp_path / "out.zip").is_file()
     verify_manifest(tmp_path / "out")
     done = CliRunner().invoke(command, [str(builds[0]), "--board", "zed", "-o", str(tmp_path / "zed")])
-    assert "'zed' is not a board; use zynq7020, arty-z7-20, pynq-z1, pynq-z2, zedboard" in str(done.exception)
+    assert "'zed' is not a board; use zynq7010, zynq7020, arty-z7-10, arty-z7-20" in str(done.exception)
+
+
+def test_any_board_with_the_part_is_no_board_to_package_for(builds, tmp_path):
+    for name in ("zynq7020", "zynq7010"):
+        done = CliRunner().invoke(command, [str(builds[0]), "--board", name, "-o", str(tmp_path / "out")])
+        assert isinstance(done.exception, HwsegError)
+        assert not (tmp_path / "out").exists()
+        said = str(done.exception)
+        assert f"--board: must be a board that there is, {name} is any with an xc7" in said
+    assert "use arty-z7-10, cora-z7-10, microzed-7010, zybo-z7-10, or a board file of your own" in said
+
+
+OWN = """name = "bench-rig"
+part = "xc7z010clg400-1"
+clock_mhz = 125.0
+
+[ddr]
+bytes_per_second = 1.1e9
+
+[ps.fclk]
+pll = "io"
+divisors = [8, 1]
+
+[pins]
+leds = ["G14"]
+"""
+
+
+def test_a_board_of_ones_own_travels_from_compile_to_report_and_package(tmp_path, monkeypatch):
+    """Everything after `compile` reads the build's copy: the file that it was given may be gone or changed."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "rig.toml").write_text(OWN)
+    model = str(models.path("nuclei-w8a8"))
+    options = [model, "-o", "build", "--board", "rig.toml", "--array", "8x1x1"]
+    done = CliRunner().invoke(compile_command, options)
+    assert done.exit_code == 0, done.exception
+    build = tmp_path / "build"
+    assert (build / "board.toml").read_text() == OWN
+    report = json.loads((build / "report.json").read_text())
+    assert (report["board"], report["clock_mhz"]) == ("bench-rig", 125)
+    assert report["resources"]["lut"]["available"] == 17600
+    done = CliRunner().invoke(command, ["build", "--board", "rig.toml"])
+    assert done.exit_code == 0, done.exception
+    found = read_package(tmp_path / "build-bench-rig")
+    assert (found.board.name, found.board.clock_mhz, found.board.part) == ("bench-rig", 125, "xc7z010clg400-1")
+    assert "PACKAGE_PIN G14" in (tmp_path / "build-bench-rig" / "hardware" / "pins.xdc").read_text()
+
+    (tmp_path / "rig.toml").write_text(OWN.replace("1.1e9", "1.2e9"))
+    done = CliRunner().invoke(command, ["build", "--board", "rig.toml"])
+    assert "compiled for a DDR of 1.1 GB/s (bench-rig), bench-rig has 1.2; compile again with the same --board" in str(
+        done.exception
+    )
+    (tmp_path / "rig.toml").unlink()
+    _, program, _ = load_build(build)
+    assert (program.board.name, program.board.ddr_bytes_per_second) == ("bench-rig", 1.1e9)
+    assert program.program == (build / "program.bin").read_bytes()
+    done = CliRunner().invoke(report_command, ["build", "-o", "again"])
+    assert done.exit_code == 0, done.exception
+    done = CliRunner().invoke(command, ["build", "--board", "cora-z7-10"])
+    assert "was compiled for a DDR of 1.1 GB/s (bench-rig), cora-z7-10 has 1.47" in str(done.exception)
+    (build / "board.toml").write_text(OWN.replace("125.0", "125.00"))
+    for broken in (lambda: load_build(build), lambda: package([build], BOARD, tmp_path / "p")):
+        with pytest.raises(HwsegError, match=r"board.toml: was changed"):
+            broken()
+
+
+def test_a_board_file_that_nobody_listed_is_no_part_of_a_build(builds, tmp_path):
+    copy = shutil.copytree(builds[0], tmp_path / "copy")
+    (copy / "board.toml").write_text(OWN)
+    for broken in (lambda: load_build(copy), lambda: package([copy], BOARD, tmp_path / "p")):
+        with pytest.raises(HwsegError, match=r"board.toml: is not listed"):
+            broken()
+
+
+@pytest.mark.parametrize("name", board_names("zynq7010"))
+def test_the_smaller_part_has_packages_too(name, tmp_path):
+    board = load_board(name)
+    build = compile_model(models.path("nuclei-w8a8"), board=name, out=tmp_path / "build")
+    assert build.report["array"] == "8x2x8-dsp"
+    assert any("is not known to have routed any array on the xc7z010" in said for said in build.report["warnings"])
+    package([build.path], board, tmp_path / "package")
+    assert read_package(tmp_path / "package").board.part == "xc7z010clg400-1"
+    assert f"-part {board.part} " in (tmp_path / "package" / "hardware" / "vivado.tcl").read_text()

@@ -12,7 +12,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from hwseg import golden, models
+from hwseg import golden
 from hwseg.boards import CLOCK_TOLERANCE, board_names, load_board
 from hwseg.boards.zynq7020.package import package, read_build
 from hwseg.builds.build import compile_model
@@ -115,7 +115,7 @@ def test_every_boards_own_clock_and_every_clock_of_its_plls_is_one_of_its(name):
 
 
 def test_builds_of_different_clocks_are_refused(plain, tmp_path):
-    slow = compile_model(models.path("nuclei-w8a8"), array="8x1x1", clock_mhz=100, out=tmp_path / "slow").path
+    slow = compile_model(random_unet(7, tmp_path), array="8x1x1", clock_mhz=100, out=tmp_path / "slow").path
     with pytest.raises(
         HwsegError, match=r"was compiled for 100 MHz, .* for 150; compile again with --clock-mhz 150: a"
     ):

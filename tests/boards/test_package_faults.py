@@ -42,7 +42,7 @@ def quick(builds, monkeypatch):
         *(f"models/{n}/{f}" for n in NAMES for f in ("model", "program", "wei")),
     )
     ready = {count: {n: c for n, c in files.items() if n.startswith(parts)} for count, files in whole.items()}
-    monkeypatch.setattr(packages, "files", lambda builds, board: ready[len(builds)])
+    monkeypatch.setattr(packages, "files", lambda builds, board, note: ready[len(builds)])
 
 
 def models(folder):
@@ -83,7 +83,7 @@ def killed_after(seconds, work):
     os.waitpid(child, 0)
 
 
-@pytest.mark.parametrize("kills", [12, pytest.param(600, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("kills", [6, pytest.param(600, marks=pytest.mark.slow)])
 def test_kill_9_at_random_moments_leaves_nothing_half_written(builds, tmp_path, kills):
     """The whole command, reading and archive included."""
     target, zipped, moments = tmp_path / "package", tmp_path / "package.zip", random.Random(1)

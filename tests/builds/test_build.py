@@ -111,7 +111,7 @@ def refused(*arguments: str) -> str:
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        (("--board", "zedd"), "--board: 'zedd' is not a board; use zynq7020"),
+        (("--board", "zedd"), "--board: 'zedd' is not a board; use zynq7010"),
         (("--array", "7x8x8"), "output channels must be a multiple of 8"),
         (
             ("--array", "zynq7000"),

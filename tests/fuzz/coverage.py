@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import onnx
 
 from tests.fuzz.executor import attributes
+from tests.fuzz.functions import FUNCTIONS
 from tests.fuzz.operations import execute
 from tests.fuzz.under_test import FORMATS, PARAMETER, Mode, Opcode, Program, Scatter, Target
 
@@ -17,7 +18,7 @@ PICTURE = "picture"
 STRUCTURAL = (
     "Conv 3x3", "Conv 3x3/2", "Conv 1x1", "Conv 1x1/2", "Conv 5x5", "Conv 5x5/2", "Conv 7x7/2", "Conv grouped",
     "ConvTranspose", "ConvTranspose larger", "MaxPool", "MaxPool 3x3", "AveragePool", "Resize nearest", "Resize linear",
-    "Concat", "Add", "ArgMax",
+    "Concat", "Add", "Mul", "Function", "ArgMax",
 )  # fmt: skip
 """Operations that are not of every number by itself."""
 NO_WRAP = (1 << 14) - 1
@@ -44,7 +45,13 @@ def label(node: onnx.NodeProto, maps: set[str]) -> str:
     if node.op_type in ("Add", "Sub", "Mul", "Div"):
         both = sum(name in maps for name in node.input[:2]) == 2
         return node.op_type if both else f"{node.op_type} constant"
-    return str(node.op_type)
+    return "Function" if node.op_type in FUNCTIONS else str(node.op_type)
+
+
+def inner(nodes: Sequence[onnx.NodeProto], output: str) -> set[str]:
+    """Sigmoids that do not end the network."""
+    made = {node.output[0] for node in nodes if node.op_type == "Sigmoid" and node.output[0] != output}
+    return made & {name for node in nodes if node.op_type != "Greater" for name in node.input}
 
 
 def sequences(model: onnx.ModelProto) -> tuple[set[tuple[str, str]], set[tuple[str, str]]]:
@@ -54,14 +61,16 @@ def sequences(model: onnx.ModelProto) -> tuple[set[tuple[str, str]], set[tuple[s
     behind: dict[str, set[tuple[str, bool]]] = {executor.input.name: {(PICTURE, True)}}
     pairs: set[tuple[str, str]] = set()
     through: set[tuple[str, str]] = set()
-    for node in executor.live():
+    nodes = executor.live()
+    bending = inner(nodes, model.graph.output[0].name)
+    for node in nodes:
         sources = [name for name in node.input if name in labels]
         if not sources or node.op_type == "Shape":
             continue
         if node.op_type in ("QuantizeLinear", "Clip"):  # the first of three nodes, counted at the last
             labels[node.output[0]], behind[node.output[0]] = labels[sources[0]], behind[sources[0]]
             continue
-        this = label(node, set(labels))
+        this = "Function" if node.output[0] in bending else label(node, set(labels))
         pairs |= {(labels[name], this) for name in sources}
         before = {found for name in sources for found in behind[name]}
         if this in STRUCTURAL or this == "Quant":

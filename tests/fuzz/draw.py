@@ -14,10 +14,12 @@ from tests.fuzz.growth import Maker, attempt, built, computes, finish, gather, g
 from tests.fuzz.net import Unbuildable, word
 from tests.fuzz.pen import Pen, Sketch
 from tests.fuzz.recipe import Picture, Recipe, Step
+from tests.fuzz.steps_bent import Bend, Gate
 from tests.fuzz.steps_heads import ArgMax, Greater, Sigmoid, Softmax
 from tests.fuzz.steps_moves import Average, Enlarge, Interpolate, Join, Pool, Sum
-from tests.fuzz.steps_points import Affine, Normalize, Quantize, Relu, Same
+from tests.fuzz.steps_points import Affine, Leaky, Normalize, Quantize, Relu, Same
 from tests.fuzz.steps_sums import Conv, Transposed
+from tests.fuzz.steps_tails import Tail
 
 OPSETS = {13: 4.0, 11: 1.0, 17: 2.0, 9: 0.4, 10: 0.4, 12: 0.4, 21: 0.6}
 
@@ -32,6 +34,10 @@ def _transposed(larger: bool) -> tuple[type[Step], Maker]:
 
 def _pool(kernel: int) -> tuple[type[Step], Maker]:
     return Pool, lambda pen, sketch, at: Pool.draw(pen, sketch, at, kernel)
+
+
+def _leaky(alpha: bool) -> tuple[type[Step], Maker]:
+    return Leaky, lambda pen, sketch, at: Leaky.draw(pen, sketch, at, alpha)
 
 
 def _affine(op: str) -> tuple[type[Step], Maker]:
@@ -56,6 +62,8 @@ OPERATIONS: Mapping[str, tuple[type[Step], Maker]] = {
     "ConvTranspose larger": _transposed(larger=True),
     "BatchNormalization": (Normalize, Normalize.draw),
     "Relu": (Relu, Relu.draw),
+    "LeakyRelu": _leaky(True),
+    "PRelu": _leaky(False),
     "MaxPool": _pool(2),
     "MaxPool 3x3": _pool(3),
     "AveragePool": (Average, Average.draw),
@@ -63,6 +71,8 @@ OPERATIONS: Mapping[str, tuple[type[Step], Maker]] = {
     "Resize linear": (Interpolate, Interpolate.draw),
     "Concat": (Join, Join.draw),
     "Add": (Sum, Sum.draw),
+    "Function": (Bend, Bend.draw),
+    "Mul": (Gate, Gate.draw),
     "Add constant": _affine("Add"),
     "Sub constant": _affine("Sub"),
     "Mul constant": _affine("Mul"),
@@ -82,20 +92,22 @@ ENDS = ("Sigmoid", "Softmax", "ArgMax", "Greater")
 NEEDS_INTEGERS = (
     "Conv 3x3", "Conv 3x3/2", "Conv 1x1", "Conv 1x1/2", "Conv 5x5", "Conv 5x5/2", "Conv 7x7/2", "Conv grouped",
     "ConvTranspose", "ConvTranspose larger", "AveragePool", "Resize linear", "Add",
+    "Function", "Mul",
 )  # fmt: skip
 
 
 def supported(first: str, second: str) -> bool:
     """May `second` read the result of `first`?
 
-    Nothing follows the end but a comparison with a probability.  The sum of two activations wants its quantizer: it is
-    no activation, and it does not end a network.  Groups make several channels, of which a comparison takes one.
+    Nothing follows the end but a comparison with a probability.  The sum of two activations wants its quantizer, and so
+    does a function: it is no activation, and it does not end a network.  Groups make several channels, of which a
+    comparison takes one.
     """
     if first in ENDS:
         return (first, second) == ("Sigmoid", "Greater")
     if (first, second) == ("Conv grouped", "Greater"):
         return False
-    return first != "Add" or second not in (*NEEDS_INTEGERS, *ENDS)
+    return first not in ("Add", "Function") or second not in (*NEEDS_INTEGERS, *ENDS)
 
 
 ENLARGING = ("ConvTranspose", "ConvTranspose larger", "Resize nearest", "Resize linear")
@@ -146,6 +158,11 @@ def draw(seed: int) -> Recipe:
     if pen.chance(0.95):
         pursue(pen, sketch, last)
     finish(pen, sketch)
+    tail, at = Pen(seed, 2), len(sketch.maps) - 1
+    if isinstance(sketch.steps[-1], Softmax | ArgMax) and tail.chance(0.5):
+        at = sketch.steps[-1].inputs[0]  # it may end the network in another order
+    if Tail.accepts(sketch.maps[at]) and tail.chance(0.2):
+        attempt(tail, sketch, Tail.draw, at)
     order = pen.weighted({0: 4.0, 1: 0.5, 7: 0.5})
     dead = tuple(pen.integer(0, len(sketch.maps) - 1) for _ in range(pen.weighted({0: 6.0, 1: 1.0, 2: 0.3})))
     return sketch.recipe(order, dead, inline=pen.chance(0.1), qdq=pen.chance(0.3))

@@ -15,12 +15,14 @@ from tests.fuzz import exact
 from tests.fuzz.checks import Finding, Loaded, Refusal, crash
 from tests.fuzz.recipe import cycled
 from tests.fuzz.under_test import (
+    ROUNDING,
     Add,
     Board,
     Concat,
     EngineConfig,
     Graph,
     HwsegError,
+    PRelu,
     Program,
     Requantize,
     compile_graph,
@@ -101,11 +103,11 @@ def _check_roundings(
     """
     joined = {name for node in graph.nodes if isinstance(node.op, Concat) for name in node.inputs}
     for node in reversed(graph.nodes):
-        if node.output in joined and not isinstance(node.op, Requantize | Add):
+        if node.output in joined and not isinstance(node.op, ROUNDING):
             joined |= set(node.inputs)
     for node in graph.nodes:
         op, unit, kind = node.op, units[node.output], graph.types[node.output]
-        if not isinstance(op, Requantize | Add):
+        if not isinstance(op, Requantize | PRelu | Add):
             continue
         channels = kind.shape[2]
         most = max(0, kind.bits - planes)
@@ -119,6 +121,8 @@ def _check_roundings(
         ]
         x = terms[0] if len(terms) == 1 else exact.added(terms[0], terms[1])
         x = exact.affine(x, [Fraction(1)] * channels, cycled(offset, channels))
+        slopes = op.slope if isinstance(op.slope, tuple) else (op.slope,)
+        x = x if slopes == (1,) else exact.relu(x, slopes)
         y = exact.quantized(x, [Fraction(unit)] * channels, -(-op.low // unit), op.high // unit)
         if not np.array_equal(y.integers.transpose(1, 2, 0) * unit, tensors[node.output]):
             return Finding("dial", "rounding", f"{planes} planes: {node.output}")

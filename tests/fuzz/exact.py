@@ -112,8 +112,26 @@ def added(a: Exact, b: Exact) -> Exact:
     return Exact(_stacked(maps), tuple(units))
 
 
-def relu(x: Exact) -> Exact:
-    return Exact(np.maximum(x.integers, 0), x.units)
+def multiplied(a: Exact, b: Exact) -> Exact:
+    """a * b, channel by channel; one of them may have one channel for all of the other."""
+    maps, units = [], []
+    for channel in range(max(len(a.integers), len(b.integers))):
+        (n, u), (m, v) = ((x.integers[channel % len(x.integers)], x.units[channel % len(x.integers)]) for x in (a, b))
+        small = max(largest(n), 1) * max(largest(m), 1) < ROOM
+        maps.append(n * m if small else n.astype(object) * m)
+        units.append(u * v)
+    return Exact(_stacked(maps), tuple(units))
+
+
+def relu(x: Exact, slopes: Sequence[Fraction] = (Fraction(0),)) -> Exact:
+    """x where it is above 0, slopes[c] * x elsewhere."""
+    maps, units = [], []
+    for channel, (n, unit) in enumerate(zip(x.integers, x.units, strict=True)):
+        slope = slopes[channel % len(slopes)]
+        below, above = n * (n < 0), n * (n > 0)
+        maps.append(plus(times(above, slope.denominator), times(below, slope.numerator)))
+        units.append(unit / slope.denominator)
+    return Exact(_stacked(maps), tuple(units))
 
 
 def concatenated(maps: Sequence[Exact]) -> Exact:
@@ -171,7 +189,9 @@ def multiply_accumulate(
     outs, ins, height, width = weights.shape
     reach = int(np.abs(weights).reshape(outs, -1).sum(1).max()) * largest(n) if weights.size else 0
     kind = np.int64 if reach < ROOM and n.dtype != object else object
-    padded = np.pad(n.astype(kind), ((0, 0), (pads[0], pads[2]), (pads[1], pads[3])))
+    # NumPy pads arrays of Python's integers with its own, which overflow.
+    padded = np.zeros((len(n), n.shape[1] + pads[0] + pads[2], n.shape[2] + pads[1] + pads[3]), kind)
+    padded[:, pads[0] : pads[0] + n.shape[1], pads[1] : pads[1] + n.shape[2]] = n
     count = [
         (size - dilation * (k - 1) - 1) // stride + 1
         for size, dilation, k, stride in zip(padded.shape[1:], dilations, (height, width), strides, strict=True)

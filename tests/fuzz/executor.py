@@ -25,6 +25,7 @@ import onnx
 from onnx import helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
+from tests.fuzz.bent import Bent, sigmoid, straight
 from tests.fuzz.exact import Exact
 
 
@@ -55,7 +56,15 @@ class Levels:
     integers: np.ndarray
 
 
-Value = Exact | Grid | Final | Levels | np.ndarray
+@dataclass(frozen=True)
+class Ordered:
+    """A map, or what ends a network, in an order of its own: `places` of the tensor's shape are numbers of elements."""
+
+    of: Value
+    places: np.ndarray
+
+
+Value = Exact | Bent | Grid | Final | Levels | Ordered | np.ndarray
 """What a tensor of the file holds; an array is a constant of floats or integers."""
 
 QUANTIZERS = ("Quant", "IntQuant", "QuantizeLinear", "Clip", "DequantizeLinear")
@@ -128,13 +137,22 @@ class Executor:
 
     def mask(self) -> np.ndarray:
         """The class of every pixel: of one channel, whether its value before a sigmoid is above 0."""
-        result = self.value(self.graph.output[0].name)
+        result = self.value(self._unrounded(self.graph.output[0].name))
+        if isinstance(result, Ordered):
+            result = result.of
         if isinstance(result, Final):
             if result.mask is not None:
                 return np.asarray(result.mask, np.uint8)
             result = result.x
         assert isinstance(result, Exact)
         return classes(result)
+
+    def _unrounded(self, name: str) -> str:
+        """A last sigmoid, where a quantizer follows it; else the same tensor."""
+        found = name
+        while found in self.makers and self.makers[found].op_type in QUANTIZERS:
+            found = self.makers[found].input[0]
+        return found if found in self.makers and self.makers[found].op_type == "Sigmoid" else name
 
     def value(self, name: str) -> Value:
         if name not in self.values:
@@ -144,6 +162,15 @@ class Executor:
             else:
                 self.values[name] = self.operations[node.op_type](self, node)
         return self.values[name]
+
+    def bent(self, node: onnx.NodeProto, index: int = 0) -> Exact | Bent:
+        """A map that a function may have bent; a sigmoid that is not the last operation is one."""
+        found = self.value(node.input[index])
+        if isinstance(found, Final):
+            assert found.kind == "sigmoid", found.kind
+            return straight(found.x).then(lambda channel, number: sigmoid(number))
+        assert isinstance(found, Exact | Bent), (node.name, index)
+        return found
 
     def map(self, node: onnx.NodeProto, index: int = 0) -> Exact:
         found = self.value(node.input[index])

@@ -8,13 +8,15 @@ from dataclasses import replace
 from tests.fuzz.net import Unbuildable
 from tests.fuzz.pen import Pen, Sketch
 from tests.fuzz.recipe import Step
+from tests.fuzz.steps_bent import Bend, Gate
 from tests.fuzz.steps_heads import ArgMax, Greater, Sigmoid, Softmax
 from tests.fuzz.steps_moves import Average, Enlarge, Interpolate, Join, Pool, Sum
-from tests.fuzz.steps_points import Affine, Normalize, Quantize, Relu, Same, far
+from tests.fuzz.steps_points import Affine, Leaky, Normalize, Quantize, Relu, Same, far
 from tests.fuzz.steps_sums import Conv, Transposed
 
 STEPS: tuple[type[Step], ...] = (
-    Conv, Transposed, Quantize, Affine, Normalize, Relu, Same, Pool, Average, Enlarge, Interpolate, Join, Sum,
+    Conv, Transposed, Quantize, Affine, Normalize, Relu, Leaky, Same, Pool, Average, Enlarge, Interpolate, Join, Sum,
+    Bend, Gate,
 )  # fmt: skip
 FINALS: tuple[type[Step], ...] = (Sigmoid, Softmax, ArgMax, Greater)
 
@@ -47,7 +49,7 @@ def grow(pen: Pen, sketch: Sketch) -> None:
     if loose and pen.chance(0.4):
         built(pen, sketch, lambda pen, sketch: rejoin(pen, sketch, pen.choice(loose)))
         return
-    block = pen.weighted({None: 0.76, residual: 0.16, skip: 0.08})
+    block = pen.weighted({None: 0.72, residual: 0.16, skip: 0.08, attention: 0.04})
     if block is not None:
         built(pen, sketch, block)
         return
@@ -98,6 +100,16 @@ def skip(pen: Pen, sketch: Sketch) -> None:
     while sketch.maps[bottom].rows < sketch.maps[at].rows:
         bottom = sketch.add(Enlarge.draw(pen, sketch, bottom))
     sketch.add(Join((at, bottom)))
+
+
+def attention(pen: Pen, sketch: Sketch) -> None:
+    """A map times a gate of one channel, a bent convolution of it or its sigmoid without a quantizer before it."""
+    at = len(sketch.maps) - 1
+    if not sketch.maps[at].activation:
+        at = sketch.add(Quantize.draw(pen, sketch, at))
+    gate = sketch.add(replace(Conv.draw(pen, sketch, at, kernel=1, stride=1), outs=1))
+    gate = sketch.add(Bend.draw(pen, sketch, sketch.add(Quantize.draw(pen, sketch, gate))))
+    sketch.add(Gate((at, sketch.add(Quantize.draw(pen, sketch, gate)))))
 
 
 def quantize_far(pen: Pen, sketch: Sketch, at: int) -> None:

@@ -37,7 +37,7 @@ class Part:
 
     scale: of an activation, integers in [low, high] times it; None while the numbers wait for a quantizer.  spread: a
     typical magnitude; grain: about the distance between neighbouring numbers.  relu, pooled, moved: happened since the
-    last quantizer.  pair: a sum of two activations.
+    last quantizer.  leaky: what the relu leaves may be below 0.  pair: a sum of two activations.  bent: by a function.
     """
 
     channels: int
@@ -50,6 +50,8 @@ class Part:
     pooled: bool = False
     moved: bool = False
     pair: bool = False
+    leaky: bool = False
+    bent: bool = False
 
     @property
     def bits(self) -> int:
@@ -110,7 +112,7 @@ class Map:
     def ends(self) -> bool:
         """Can it be the network's output, before sigmoid and the like?"""
         part = self.parts[0]
-        waiting = part.relu or part.moved or part.pair
+        waiting = part.relu or part.moved or part.pair or part.bent
         return self.activation or (len(self.parts) == 1 and not waiting)
 
     def called(self, name: str, **changes: Any) -> Map:

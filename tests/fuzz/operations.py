@@ -11,9 +11,12 @@ from typing import Any
 import numpy as np
 import onnx
 
-from tests.fuzz import exact
+from tests.fuzz import bent, exact
+from tests.fuzz.bent import Bent
 from tests.fuzz.exact import Exact
-from tests.fuzz.executor import Executor, Final, Grid, Levels, Operation, Value, attributes, classes, reference
+from tests.fuzz.executor import Executor, Final, Grid, Levels, Operation, Value, attributes, reference
+from tests.fuzz.functions import FUNCTIONS, affine, function, moved_map, rectified, together
+from tests.fuzz.order import ORDERS, first
 
 
 def execute(model: onnx.ModelProto, picture: np.ndarray | None = None) -> Executor:
@@ -22,8 +25,10 @@ def execute(model: onnx.ModelProto, picture: np.ndarray | None = None) -> Execut
 
 
 def _quant(e: Executor, node: onnx.NodeProto) -> Value:
-    quantizer, x = e.quantizer(node), e.value(node.input[0])
+    quantizer, x = e.quantizer(node), _numbers(e, node)
     scale = quantizer.scale
+    if isinstance(x, Bent):
+        return x.quantized(Fraction(float(scale.reshape(()))), quantizer.low, quantizer.high)
     if isinstance(x, Exact):
         scales = [Fraction(float(s)) for s in np.broadcast_to(scale.reshape(-1), (len(x.units),))]
         return exact.quantized(x, scales, quantizer.low, quantizer.high)
@@ -33,8 +38,18 @@ def _quant(e: Executor, node: onnx.NodeProto) -> Value:
     return Grid(np.array(numbers, np.int64).reshape(quotients.shape), scale)
 
 
+def _numbers(e: Executor, node: onnx.NodeProto) -> Value:
+    """What a quantizer reads."""
+    found = e.value(node.input[0])
+    return e.bent(node) if isinstance(found, Final | Bent) else found
+
+
 def _quantize_linear(e: Executor, node: onnx.NodeProto) -> Value:
-    x = e.value(node.input[0])
+    x = _numbers(e, node)
+    if isinstance(x, Bent):
+        scale, zero, kind = e.linear(node, 3)
+        z, limits = int(zero.reshape(())), np.iinfo(kind)
+        return Levels(x.quantized(Fraction(float(scale.reshape(()))), limits.min - z, limits.max - z).integers + z)
     if isinstance(x, Exact):
         scale, zero, kind = e.linear(node, 3)
         z, limits = int(zero.reshape(())), np.iinfo(kind)
@@ -120,26 +135,26 @@ def _conv_transpose(e: Executor, node: onnx.NodeProto) -> Value:
 
 
 def _batch_normalization(e: Executor, node: onnx.NodeProto) -> Value:
-    x = e.map(node)
-    gammas, betas, means, variances = (e.rationals(node, index, len(x.units)) for index in (1, 2, 3, 4))
+    x = e.bent(node)
+    gammas, betas, means, variances = (e.rationals(node, index, x.shape[0]) for index in (1, 2, 3, 4))
     epsilon = float(np.float32(attributes(node).get("epsilon", 1e-5)))
     factors = [
         Fraction(float(gamma) / math.sqrt(float(variance) + epsilon))
         for gamma, variance in zip(gammas, variances, strict=True)
     ]
     addends = [beta - mean * factor for beta, mean, factor in zip(betas, means, factors, strict=True)]
-    return exact.affine(x, factors, addends)
+    return affine(x, factors, addends)
 
 
 def _max_pool(e: Executor, node: onnx.NodeProto) -> Value:
-    given, x = attributes(node), e.map(node)
+    given, x = attributes(node), e.bent(node)
     kernel, strides = given["kernel_shape"], given.get("strides", (1, 1))
     pads = given.get("pads", (0, 0, 0, 0))
     extra = [0, 0]
     if given.get("ceil_mode", 0):
         sizes = [size + pads[axis] + pads[axis + 2] for axis, size in enumerate(x.shape[1:])]
         extra = [-(size - k) % s for size, k, s in zip(sizes, kernel, strides, strict=True)]
-    return exact.pooled(x, kernel, strides, pads, extra)
+    return moved_map(x, lambda y: exact.pooled(y, kernel, strides, pads, extra))
 
 
 def _average_pool(e: Executor, node: onnx.NodeProto) -> Value:
@@ -158,7 +173,7 @@ def _average_pool(e: Executor, node: onnx.NodeProto) -> Value:
 
 
 def _resize(e: Executor, node: onnx.NodeProto) -> Value:
-    given, x = attributes(node), e.map(node)
+    given, x = attributes(node), e.bent(node)
     old = node.op_type == "Upsample" or e.opset == 10
     sizes = _new_sizes(e, node, given, x)
     coordinates = given.get("coordinate_transformation_mode", "asymmetric" if old else "half_pixel")
@@ -168,8 +183,10 @@ def _resize(e: Executor, node: onnx.NodeProto) -> Value:
         if given.get("mode", "nearest") == "nearest":
             rows = np.array([_nearest_of(place, rounding, x.shape[axis + 1]) for place in places])
             every = np.arange(x.shape[2 - axis])
-            x = exact.gathered(x, *((rows, every) if axis == 0 else (every, rows)))
+            both = (rows, every) if axis == 0 else (every, rows)
+            x = moved_map(x, lambda y, both=both: exact.gathered(y, *both))  # type: ignore[misc]
         else:
+            assert isinstance(x, Exact), node.name
             x = _interpolated(x, axis, places)
     return x
 
@@ -223,31 +240,43 @@ def _interpolated(x: Exact, axis: int, places: list[Fraction]) -> Exact:
 
 
 def _concat(e: Executor, node: onnx.NodeProto) -> Value:
+    maps = [e.bent(node, index) for index in range(len(node.input))]
+    if any(isinstance(x, Bent) for x in maps):
+        return bent.concatenated(maps)
     return exact.concatenated([e.map(node, index) for index in range(len(node.input))])
 
 
 def _arithmetic(e: Executor, node: onnx.NodeProto) -> Value:
     """Of two maps, or a map and constants that stand for every pixel."""
     values = [e.value(node.input[index]) for index in (0, 1)]
-    if all(isinstance(value, Exact) for value in values):
-        assert node.op_type == "Add", node.op_type
-        return exact.added(e.map(node, 0), e.map(node, 1))
-    index = 0 if isinstance(values[0], Exact) else 1
-    x = e.map(node, index)
-    numbers = e.rationals(node, 1 - index, len(x.units))
+    maps = [isinstance(value, Exact | Bent | Final) for value in values]
+    if all(maps):
+        return together(e, node)
+    index = maps.index(True)
+    x = e.bent(node, index)
+    numbers = e.rationals(node, 1 - index, x.shape[0])
     same = [Fraction(0)] * len(numbers)
     if node.op_type == "Add":
-        return exact.affine(x, [Fraction(1)] * len(numbers), numbers)
+        return affine(x, [Fraction(1)] * len(numbers), numbers)
     if node.op_type == "Mul":
-        return exact.affine(x, numbers, same)
+        return affine(x, numbers, same)
     assert index == 0, "a constant less, or divided by, a map"
     if node.op_type == "Sub":
-        return exact.affine(x, [Fraction(1)] * len(numbers), [-number for number in numbers])
-    return exact.affine(x, [1 / number for number in numbers], same)
+        return affine(x, [Fraction(1)] * len(numbers), [-number for number in numbers])
+    return affine(x, [1 / number for number in numbers], same)
 
 
 def _relu(e: Executor, node: onnx.NodeProto) -> Value:
-    return exact.relu(e.map(node))
+    return rectified(e.bent(node), [Fraction(0)])
+
+
+def _leaky_relu(e: Executor, node: onnx.NodeProto) -> Value:
+    return rectified(e.bent(node), [Fraction(float(np.float32(attributes(node).get("alpha", 0.01))))])
+
+
+def _p_relu(e: Executor, node: onnx.NodeProto) -> Value:
+    x = e.bent(node)
+    return rectified(x, e.rationals(node, 1, x.shape[0]))
 
 
 def _same(e: Executor, node: onnx.NodeProto) -> Value:
@@ -256,7 +285,7 @@ def _same(e: Executor, node: onnx.NodeProto) -> Value:
 
 def _whole(e: Executor, node: onnx.NodeProto) -> Value:
     """Slice or Pad that leaves everything as it is, by ONNX's own reference on the numbers of the pixels."""
-    x = e.map(node)
+    x = e.bent(node)
     numbers = np.arange(np.prod(x.shape), dtype=np.float32).reshape(1, *x.shape)
     given = {name: np.asarray(e.value(name)) for name in node.input[1:] if name}
     given[node.input[0]] = numbers
@@ -266,14 +295,14 @@ def _whole(e: Executor, node: onnx.NodeProto) -> Value:
 
 
 def _final(kind: str) -> Operation:
-    return lambda e, node: Final(kind, e.map(node))
+    def final(e: Executor, node: onnx.NodeProto) -> Value:
+        x = e.bent(node)
+        if isinstance(x, Bent):
+            assert kind == "sigmoid", kind
+            return x.then(lambda channel, number: bent.sigmoid(number))
+        return Final(kind, x)
 
-
-def _arg_max(e: Executor, node: onnx.NodeProto) -> Value:
-    x = e.map(node)
-    n, unit = x.in_one_unit()
-    pair = Exact(np.concatenate([n, n[:1]]), (unit,) * (len(n) + 1))  # of one channel too the class is its number
-    return Final("class", x, classes(pair))
+    return final
 
 
 def _greater(e: Executor, node: onnx.NodeProto) -> Value:
@@ -324,6 +353,9 @@ OPERATIONS: Mapping[str, Operation] = {
     "ConvTranspose": _conv_transpose,
     "BatchNormalization": _batch_normalization,
     "Relu": _relu,
+    "LeakyRelu": _leaky_relu,
+    "PRelu": _p_relu,
+    **dict.fromkeys(FUNCTIONS, function),
     "MaxPool": _max_pool,
     "AveragePool": _average_pool,
     "Resize": _resize,
@@ -338,7 +370,6 @@ OPERATIONS: Mapping[str, Operation] = {
     "Slice": _whole,
     "Pad": _whole,
     "Greater": _greater,
-    "Sigmoid": _final("sigmoid"),
-    "Softmax": _final("softmax"),
-    "ArgMax": _arg_max,
+    "Sigmoid": first(_final("sigmoid")),
+    **ORDERS,
 }

@@ -19,6 +19,9 @@ REASONS: Mapping[str, str] = {
     r"load: \S+ must have at most N bits, has N because of its zero point": (
         "an addition, a mean or a bilinear enlarging of a map with a zero point"
     ),
+    r"load: a slope below N wants a quantizer of N bits, this one has N because of its zero point": (
+        "both branches of a PReLU above the base of a map of 9 bits"
+    ),
     r"compile: must not end the network": "bilinear sums without a quantizer as the head",
     r"compile: channel N: N of N requantization steps, .* are not reproduced by": "float scales with many ties",
     r"compile: residual add has N pairs of values that N-bit weights do not reproduce": "float scales of an addition",

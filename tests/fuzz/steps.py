@@ -1,21 +1,26 @@
 """All that a printed recipe consists of."""
 
 from tests.fuzz.recipe import Picture, Recipe, build
+from tests.fuzz.steps_bent import Bend, Gate
 from tests.fuzz.steps_heads import ArgMax, Greater, Sigmoid, Softmax
 from tests.fuzz.steps_moves import Average, Enlarge, Interpolate, Join, Pool, Sum
-from tests.fuzz.steps_points import Affine, Normalize, Quantize, Relu, Same
+from tests.fuzz.steps_points import Affine, Leaky, Normalize, Quantize, Relu, Same
 from tests.fuzz.steps_sums import Bias, Conv, Transposed, Weights
+from tests.fuzz.steps_tails import Tail
 
 __all__ = [
     "Affine",
     "ArgMax",
     "Average",
+    "Bend",
     "Bias",
     "Conv",
     "Enlarge",
+    "Gate",
     "Greater",
     "Interpolate",
     "Join",
+    "Leaky",
     "Normalize",
     "Picture",
     "Pool",
@@ -26,6 +31,7 @@ __all__ = [
     "Sigmoid",
     "Softmax",
     "Sum",
+    "Tail",
     "Transposed",
     "Weights",
     "build",

@@ -30,7 +30,7 @@ class Quantize(Step):
     def draw(cls, pen: Pen, sketch: Sketch, at: int) -> Quantize:
         x = sketch.maps[at]
         bits = pen.weighted({8: 5.0, 7: 0.6, 6: 0.6, 5: 0.8, 4: 2.0, 3: 0.8, 2: 0.8, 1: 0.5})
-        signed = bits > 1 and pen.chance(0.5 if x.low < 0 and not x.parts[0].relu else 0.15)
+        signed = bits > 1 and pen.chance(0.5 if x.low < 0 and (x.parts[0].leaky or not x.parts[0].relu) else 0.15)
         narrow = pen.chance(0.25) and bits > 1
         fitting = x.spread * 2.0 ** (2 - bits)
         known = [scale for scale in sketch.scales() if 0.2 < scale / fitting < 5]
@@ -54,7 +54,7 @@ class Quantize(Step):
         parts = []
         for part in x.parts:
             same = part.scale == scale and low <= part.low and part.high <= high
-            bounds = (part.low, part.high) if same else (max(low, 0) if part.relu else low, high)
+            bounds = (part.low, part.high) if same else (max(low, 0) if part.relu and not part.leaky else low, high)
             # rounding may leave nothing but the ends of the range
             parts.append(Part(part.channels, *bounds, scale, float(scale) * max(-low, high) / 2, float(scale)))
         return Map(net.quant(x.name, self.scale, self.bits, self.signed, self.narrow, self.style), *_size(x), (*parts,))
@@ -169,12 +169,53 @@ class Relu(Step):
         (x,) = maps
         build_check(not x.final, "after the end")
         parts = tuple(
-            replace(p, relu=True)
+            replace(p, relu=True, leaky=False)
             if p.scale is None or p.bits > 8
             else replace(p, low=max(p.low, 0), high=max(p.high, 0))
             for p in x.parts
         )
         return Map(net.node("Relu", x.name), *_size(x), parts)
+
+
+@dataclass(frozen=True)
+class Leaky(Step):
+    """A ReLU that multiplies what is below 0: LeakyRelu with one slope, PRelu with one or many."""
+
+    weight: ClassVar[float] = 1.2
+    slopes: tuple[float, ...] = (0.5,)
+    alpha: bool = True
+
+    @classmethod
+    def draw(cls, pen: Pen, sketch: Sketch, at: int, alpha: bool | None = None) -> Leaky:
+        x = sketch.maps[at]
+        alpha = pen.chance(0.5) if alpha is None else alpha
+        count = 1 if alpha or pen.chance(0.3) or any(part.pair for part in x.parts) else x.channels
+        least = 0 if any(part.pooled for part in x.parts) or pen.chance(0.6) else -1
+        kind = pen.weighted({"power": 2.0, "float": 3.0})
+        if kind == "power":
+            signs = (1,) if least == 0 else (1, -1)
+            return cls((at,), tuple(pen.choice(signs) * 2.0 ** pen.integer(-5, 1) for _ in range(count)), alpha)
+        return cls((at,), tuple(float(np.float32(pen.uniform(least, 1.5))) for _ in range(count)), alpha)
+
+    def emit(self, net: Net, *maps: Map) -> Map:
+        (x,) = maps
+        build_check(not x.final, "after the end")
+        slopes = cycled(self.slopes, x.channels) if len(self.slopes) > 1 else list(self.slopes)
+        build_check(not self.alpha or len(slopes) == 1, "one slope")
+        build_check(min(slopes) >= 0 or not any(part.pooled for part in x.parts), "no longer monotone")
+        build_check(len(slopes) == 1 or not any(part.pair for part in x.parts), "an addition has one slope")
+        parts = tuple(self._leaking(part) for part in x.parts)
+        if self.alpha:
+            return Map(net.node("LeakyRelu", x.name, alpha=slopes[0]), *_size(x), parts)
+        shape = (len(slopes), 1, 1) if len(slopes) > 1 else (1,)
+        return Map(net.node("PRelu", x.name, net.const(np.reshape(slopes, shape))), *_size(x), parts)
+
+    def _leaking(self, part: Part) -> Part:
+        if part.scale is not None and part.low >= 0 and part.bits <= 8:
+            return part
+        leaky = (part.leaky or not part.relu) and max(self.slopes) > 0
+        least = max(min(abs(slope) for slope in self.slopes), 2.0**-6)
+        return replace(part, scale=None, relu=True, leaky=leaky, grain=max(part.grain * least, SMALLEST))
 
 
 @dataclass(frozen=True)

@@ -17,8 +17,8 @@ GRAPHS = 300
 AT_ONCE = 15
 DRAWN = 700
 """Graphs that are only drawn, to see whether operations meet."""
-PROGRAM_OF = 5
-"""One graph in five is compiled, and run on the machine."""
+PROGRAM_OF = 10
+"""One graph in ten is compiled, and run on the machine."""
 SLOW_GRAPHS, SLOW_PROGRAM_OF, SLOW_VERILOG_OF, SLOW_AT_ONCE = 3_000, 3, 75, 100
 SLOW_FIRST = 10_000
 SIMULATED = (5, 17, 44, 58)
@@ -49,10 +49,16 @@ def test_all_ways_agree(start: int) -> None:
 
 def test_no_pair_of_operations_is_missing() -> None:
     coverage = Coverage()
+
+    def missing() -> list[object]:
+        pairs = [pair for pair in PAIRS if pair not in coverage.pairs]
+        return [*pairs, *(pair for pair in THROUGH if pair not in coverage.through)]
+
     for seed in range(DRAWN):
         coverage.see_model(build(draw(seed)))
-    assert [pair for pair in PAIRS if pair not in coverage.pairs] == []
-    assert [pair for pair in THROUGH if pair not in coverage.through] == []
+        if seed % 20 == 19 and not missing():
+            break
+    assert missing() == []
 
 
 def test_no_mode_of_a_unit_is_missing() -> None:

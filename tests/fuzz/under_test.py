@@ -10,7 +10,7 @@ from hwseg.errors import HwsegError
 from hwseg.ir import Graph
 from hwseg.machine.activity import skipping
 from hwseg.machine.execute import execute
-from hwseg.ops import Add, Concat, MaxPool2d, Requantize, Upsample2d
+from hwseg.ops import ROUNDING, Add, Concat, MaxPool2d, PRelu, Requantize, Upsample2d
 from hwseg.quant.read.load import RULES, load_with_origins
 from hwseg.quant.read.values import Part, Value
 from hwseg.rtl.config import PRESETS, EngineConfig, parse_array
@@ -22,6 +22,7 @@ __all__ = [
     "FORMATS",
     "PARAMETER",
     "PRESETS",
+    "ROUNDING",
     "RULES",
     "Add",
     "Board",
@@ -32,6 +33,7 @@ __all__ = [
     "MaxPool2d",
     "Mode",
     "Opcode",
+    "PRelu",
     "Part",
     "Program",
     "Requantize",

@@ -28,7 +28,7 @@ def small(config: EngineConfig) -> EngineConfig:
     return replace(config, bank_words=256, psum_steps=64, out_words=64, pool_words=64, param_slots=16)
 
 
-@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("seed", [*range(8), *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(8, 12))])
 def test_random_unets(seed: int, tmp_path: Path) -> None:
     models = pytest.importorskip("tests.quant.models")
     graph = load(models.random_unet(seed, tmp_path))

@@ -10,10 +10,12 @@
 from __future__ import annotations
 
 import random
+import tempfile
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -110,8 +112,16 @@ def draw(seed: int, **choices: Any) -> Recipe:
 
 def random_unet(seed: int, folder: Path, **choices: Any) -> Path:
     """The QONNX file of a random network."""
-    recipe = draw(seed, **choices)
-    return export(build(recipe), recipe, Path(folder) / f"unet{seed}.onnx")
+    path = Path(folder) / f"unet{seed}.onnx"
+    path.write_bytes(exported(draw(seed, **choices)))
+    return path
+
+
+@cache
+def exported(recipe: Recipe) -> bytes:
+    """Its file, which takes Brevitas seconds to write and many tests begin with."""
+    with tempfile.TemporaryDirectory() as folder:
+        return export(build(recipe), recipe, Path(folder) / "unet.onnx").read_bytes()
 
 
 @contextmanager

@@ -16,7 +16,10 @@ from hwseg.rtl.config import parse_array
 from hwseg.sim.simulate import lay_out, simulate_program
 from tests.compile.lower.test_transposed import decoder
 from tests.compile.proof import image_of
+from tests.quant.handmade import Net
 from tests.quant.read.qdq import LinearNet, small
+from tests.quant.read.test_functions import silu
+from tests.quant.read.test_slopes import block, last, leaky, pool, transposed, up
 
 pytestmark = [pytest.mark.verilator, pytest.mark.xdist_group("simulator")]
 
@@ -51,6 +54,32 @@ def test_a_qdq_file_with_zero_points(tmp_path: Path) -> None:
 def test_transposed_convolutions_in_four_phases(tmp_path: Path, kernel: int, padding: int, array: str) -> None:
     b = decoder(6, 20, 9, kernel, padding, signed=kernel == 4)
     simulated(tmp_path, b.graph(b.nodes[-1].output), array)
+
+
+@pytest.mark.parametrize("slopes", [[0.125], [0.25, -0.5, 1.25, 0, -1]])
+def test_leaky_relu(tmp_path: Path, slopes: list[float]) -> None:
+    """LeakyReLU and a depthwise convolution, a transposed 3x3, slopes below 0 and above 1, a residual addition."""
+    net = Net((1, 2, 12, 20))
+    a = block(net, net.image(), slopes)
+    b = net.conv(pool(net, a), 5, 5, group=5, name="depthwise", weights=net.weights("d", (5, 1, 3, 3)))
+    b = net.quant(b, 2**-3)
+    c = net.quant(leaky(net, transposed(net, b), slopes), 2**-3)
+    total = net.quant(leaky(net, net.node("Add", a, c), slopes[:1]), 2**-3)
+    simulated(tmp_path, load(net.save(tmp_path / "net.onnx", last(net, net.node("Concat", total, c, axis=1), 10))))
+
+
+@pytest.mark.parametrize("quantizer", [True, False])
+def test_an_attention_gate(tmp_path: Path, quantizer: bool) -> None:
+    """A sigmoid of a convolution's sums, or of a quantized map; a product joined before its quantizer; SiLU."""
+    net = Net((1, 2, 8, 12))
+    x = net.image()
+    skip = net.quant(net.node("Relu", net.conv(x, 2, 4, name="skip")), 2**-5, signed=0)
+    low = silu(net, net.quant(net.conv(pool(net, skip), 4, 5, name="low"), 2**-4))
+    raised = up(net, net.quant(low, 2**-5))
+    sums = net.conv(raised, 5, 1, 1, name="gate")
+    gate = net.quant(net.node("Sigmoid", net.quant(sums, 2**-5) if quantizer else sums), 2**-6, 6, signed=0)
+    joined = net.quant(net.node("Concat", net.node("Mul", skip, gate), raised, axis=1), 2**-5)
+    simulated(tmp_path, load(net.save(tmp_path / "net.onnx", last(net, joined, 9))))
 
 
 def test_averages(tmp_path: Path) -> None:

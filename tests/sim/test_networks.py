@@ -11,7 +11,7 @@ from tests.quant.models import random_image, random_unet
 
 pytestmark = [pytest.mark.verilator, pytest.mark.xdist_group("simulator")]
 
-SEEDS = range(20)
+SEEDS = [*range(8), *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(8, 20))]
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +63,13 @@ def test_cycles_are_predicted_for_other_latencies(compiled, latency):
 
 
 @pytest.mark.parametrize(
-    ("array", "core"), [("8x2x2", "table"), ("8x2x2", "table_dsp"), ("8x4x4", "merged"), ("zynq7020", "table")]
+    ("array", "core"),
+    [
+        ("8x2x2", "table"),
+        ("8x4x4", "merged"),
+        ("zynq7020", "table"),
+        pytest.param("8x2x2", "table_dsp", marks=pytest.mark.slow),
+    ],
 )
 @pytest.mark.parametrize("seed", [5, 6])
 def test_other_arrays_compute_the_same(compiled, array, core, seed):

@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import pytest
 
-from hwseg.boards import load_board
+from hwseg.boards import NEXTPNR, load_board
 from hwseg.errors import HwsegError
 from hwseg.rtl.config import PRESETS, parse_array
-from hwseg.target.array import candidates, choose_array, leaves_room, require_fit, warnings
+from hwseg.target.array import candidates, choose_array, leaves_room, require_fit, smaller_that_fits, warnings
 from hwseg.target.resources import estimate, memory
 
 BOARD = load_board("zynq7020")
@@ -92,3 +92,12 @@ def test_crowded_boards_are_told() -> None:
 )
 def test_block_rams(words: int, bits: int, blocks: float) -> None:
     assert memory(words, bits) == blocks
+
+
+def test_a_smaller_array_that_fits_is_slower_and_leaves_room() -> None:
+    config = parse_array("16x8x8-dsp")
+    assert smaller_that_fits(config, BOARD, NEXTPNR) == "8x4x4"
+    smaller = parse_array(smaller_that_fits(config, BOARD))
+    assert smaller.peak_macs < config.peak_macs
+    assert leaves_room(smaller, BOARD)
+    assert smaller_that_fits(parse_array("8x1x1"), BOARD) == ""

@@ -72,7 +72,7 @@ def test_a_script_that_takes_too_long_is_stopped() -> None:
 
 
 @needs_yosys
-@pytest.mark.parametrize("name", ["a b", "größe", 'a"b', "a;b", "a'b"])
+@pytest.mark.parametrize("name", ["a größe", "a\"b;c'd"])
 def test_any_path_will_do(tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = tmp_path / name
     folder.mkdir()

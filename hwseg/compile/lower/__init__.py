@@ -17,6 +17,9 @@ be put into another form of the same meaning, where the planner finds that cheap
     pooling          MaxPool2d: stored by the layer that makes the map, of 3x3 from four of 2x2; AveragePool2d: a 3x3
     concatenation    Concat: a view
     requantization   Requantize: a layer of the sums that waited, or a 1x1 of what is stored
+    slopes           PRelu: two layers, one of each branch, and a 1x1 over both
+    functions        Function: layers of straight pieces, and a 1x1 over them
+    products         Product: the bits of one factor, gates for the other, and a 1x1 over them
     addition         Add: a 1x1 over both operands
     head             what the network gives: planes or sums, perhaps computed in the layer before
 

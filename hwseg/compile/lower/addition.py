@@ -9,12 +9,13 @@ from fractions import Fraction
 
 import numpy as np
 
-from hwseg.compile.lower.building import SUM_BITS, build
+from hwseg.compile.lower.building import build
+from hwseg.compile.lower.slopes import join_branches
 from hwseg.compile.lower.state import State
 from hwseg.errors import require
-from hwseg.golden import add_table
+from hwseg.golden import add_table, execute
 from hwseg.ir import Node, TensorType
-from hwseg.ops import Add, Requantize
+from hwseg.ops import Add, PRelu, Requantize
 
 WIDE = 32639
 """Largest weight that is 256 * high + low of two signed bytes."""
@@ -33,13 +34,28 @@ def addition(state: State, node: Node) -> None:
     if max(map(abs, wide)) > 127:
         low = ((weights + 128) % 256 - 128).astype(np.int8)
         high = (weights - low) // 256
-    requantize = Requantize((factor,), (op.offset,), op.low, op.high)
-    state.store(node.output)
-    layer = build(
-        state.types, state.fresh(node.name), "add", 1, views[0] + views[1], high.astype(np.int8), low_weights=low,
-        requantize=requantize, output=node.output,
-    )  # fmt: skip
-    state.add(layer)
+
+    def make(requantize: Requantize, output: str) -> None:
+        layer = build(
+            state.types, state.fresh(node.name), "add", 1, views[0] + views[1], high.astype(np.int8), low_weights=low,
+            requantize=requantize, output=output,
+        )  # fmt: skip
+        state.add(layer)
+
+    requantize = _requantize(op, factor)
+    if isinstance(requantize, Requantize):
+        state.store(node.output)
+        make(requantize, node.output)
+    else:
+        join_branches(state, node, requantize, make)
+
+
+def _requantize(op: Add, factor: Fraction) -> Requantize | PRelu:
+    """What makes the operation of factor * sum."""
+    whole = Requantize((factor,), (op.offset,), op.low, op.high)
+    if op.slope == 1:
+        return whole
+    return PRelu(whole.multiplier, whole.offset, (op.slope,), op.low, op.high)
 
 
 def _weights(state: State, node: Node, op: Add) -> tuple[tuple[int, int], Fraction]:
@@ -72,10 +88,7 @@ def _differing_pairs(op: Add, w: tuple[int, int], factor: Fraction, kinds: list[
     a, b = (range(kind.low, kind.high + 1) for kind in kinds)
     exact = add_table(op, a, b)
     acc = w[0] * np.array(a, np.int64)[:, None] + w[1] * np.array(b, np.int64)[None, :]
-    far = 1 << SUM_BITS  # no sum lies there
-    steps = Requantize((abs(factor),), (op.offset,), op.low, op.high).steps(0)
-    within = np.array([min(max(step, -far), far) for step in steps], np.int64)
-    near = np.searchsorted(within, acc if factor > 0 else -acc, side="right") + op.low
+    near = execute(Node("sum", _requantize(op, factor), ("a, b",), "y"), [acc[None]], np.int16)[0]
     return int((exact != near).sum())
 
 

@@ -16,7 +16,7 @@ from fractions import Fraction
 
 from hwseg.golden.dial import drops, rounded
 from hwseg.ir import Graph, Node, TensorType
-from hwseg.ops import ROUNDING, SUMS, Add, Requantize
+from hwseg.ops import ROUNDING, SUMS, Add, Function, PRelu, Requantize
 from hwseg.trust.fitted import TRUST
 
 
@@ -45,8 +45,10 @@ def _node(node: Node, units: Mapping[str, int]) -> Node:
     """The node with inputs and result in their new units."""
     op = node.op
     factors = [Fraction(1 << units[name]) for name in node.inputs]
-    if isinstance(op, Requantize):
+    if isinstance(op, Requantize | PRelu):
         op = replace(op, multiplier=tuple(m * factors[0] for m in op.multiplier))
+    elif isinstance(op, Function):
+        op = replace(op, unit=op.unit * (1 << units[node.inputs[0]]))
     elif isinstance(op, Add):
         a, b = op.multipliers
         op = replace(op, multipliers=(a * factors[0], b * factors[1]))

@@ -9,6 +9,9 @@ Upsample2d move no data: they are a *view*, a list of operands.  The rest is bro
     ConvTranspose2d beyond 2x2                   four 3x3, one for each phase
     Bilinear2d                                   a 3x3 on an enlarged operand, the edges apart
     Add                                          a 1x1 over both operands, two weights per channel
+    PRelu                                        two maps, one of each branch, and a 1x1 over both
+    Function                                     maps of straight pieces, and a 1x1 over them
+    Product                                      maps of the bits of one factor, which open and close the other
     Requantize or MaxPool2d of stored planes     a 1x1 with weight 1
     Upsample2d of Upsample2d, and the like       the inner one is stored
 """
@@ -22,10 +25,13 @@ from hwseg.compile.lower.addition import addition
 from hwseg.compile.lower.concatenation import concatenation
 from hwseg.compile.lower.convolution import convolution
 from hwseg.compile.lower.enlarging import bilinear_sums, nearest
+from hwseg.compile.lower.functions import function
 from hwseg.compile.lower.head import store_head
 from hwseg.compile.lower.layers import Layer, Network
 from hwseg.compile.lower.pooling import average_pooling, max_pooling
+from hwseg.compile.lower.products import product
 from hwseg.compile.lower.requantization import requantization
+from hwseg.compile.lower.slopes import two_slopes
 from hwseg.compile.lower.state import MAX_PLANES, State
 from hwseg.errors import HwsegError
 from hwseg.ir import Graph, Node
@@ -37,8 +43,11 @@ from hwseg.ops import (
     Concat,
     Conv2d,
     ConvTranspose2d,
+    Function,
     MaxPool2d,
     Op,
+    PRelu,
+    Product,
     Requantize,
     Upsample2d,
 )
@@ -52,7 +61,10 @@ LOWERINGS: Mapping[type[Op], Callable[[State, Node], None]] = {
     AveragePool2d: average_pooling,
     Concat: concatenation,
     Add: addition,
+    Product: product,
     Requantize: requantization,
+    PRelu: two_slopes,
+    Function: function,
 }
 """How the engine does each operation: a view, sums that wait, or layers."""
 

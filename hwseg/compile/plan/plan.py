@@ -17,10 +17,14 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from hwseg.compile.lower.layers import Layer, Network
+from hwseg.compile.lower.slopes import JOIN
 from hwseg.layout import groups
 from hwseg.rtl.config import EngineConfig
 from hwseg.rtl.isa import Mode, Scatter
 from hwseg.rtl.skip import PLANES
+
+TOGETHER = ("add", JOIN)
+"""1x1 layers of which each output reads the same channel of several operands."""
 
 MIN_INTERVAL = 4
 MIN_LAST_INTERVAL = 8
@@ -250,7 +254,7 @@ def sources_of(layer: Layer, network: Network) -> tuple[Source, ...]:
         merged.setdefault(key, []).append(members)
     result = []
     for key, lists in merged.items():
-        members = interleaved(lists) if layer.op == "add" else [group for part in lists for group in part]
+        members = interleaved(lists) if layer.op in TOGETHER else [group for part in lists for group in part]
         result += [Source(*key, tuple(members[i : i + 8])) for i in range(0, len(members), 8)]
     return tuple(result)
 

@@ -9,6 +9,9 @@ Read `load` first; an operation's rule has the stem that it has in `hwseg.golden
     onnx_file        the file as checked records: everything that is wrong in form ends there
     values           what a tensor is between two Quant nodes: an exact affine function of integer tensors
     builder          the graph so far, which the rules share: values, constants, nodes; quantizing and settling them
+    picture          which integers the input is
+    axes             where a tensor has channels, rows and columns; `layout`: rules on channels-last maps
+    outputs          which tensor the network gives, of several
     quantizer        what a Quant node says
     integers         what QuantizeLinear, Clip and DequantizeLinear say, and what waits between them
     attributes       what other nodes say, checked
@@ -19,13 +22,16 @@ Read `load` first; an operation's rule has the stem that it has in `hwseg.golden
     requantization   Quant
     quantize_linear  QuantizeLinear, Clip, DequantizeLinear
     convolution      Conv, ConvTranspose
-    affine           BatchNormalization, Sub, Mul, Div
+    affine           BatchNormalization, Sub, Div
     addition         Add
-    relu             Relu
+    slopes           Relu, LeakyRelu, PRelu
+    functions        Sigmoid within the network, Tanh, HardSwish, Gelu ... (`curves`: parts that are such functions)
+    products         Mul
     pooling          MaxPool, AveragePool    (`moving`: pooling and enlarging of what is not quantized yet)
     enlarging        Resize, Upsample
     concatenation    Concat
     unchanged        Identity, Dropout, and Slice and Pad that take and add nothing
+    tail             Transpose, Reshape, Flatten, Squeeze, Unsqueeze, Cast: the order of what the model gives
     head             Sigmoid, Softmax, ArgMax, Greater, and what the model gives
 
     referee          tensor by tensor, the golden integers against an executor of floats

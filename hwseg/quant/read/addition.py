@@ -6,6 +6,7 @@ from hwseg.errors import require
 from hwseg.quant.read.affine import with_constant
 from hwseg.quant.read.attributes import attributes
 from hwseg.quant.read.builder import Builder
+from hwseg.quant.read.curves import together
 from hwseg.quant.read.onnx_file import OnnxNode
 from hwseg.quant.read.sizes import UnfitSizeError
 from hwseg.quant.read.values import Part, Value
@@ -17,7 +18,12 @@ def addition(b: Builder, node: OnnxNode) -> None:
     if any(node.input(i) in b.constants or node.input(i) in b.quantized for i in (0, 1)):
         with_constant(b, node)
         return
-    shapes = [b.value(node, i).shape for i in (0, 1)]
+    values = [b.value(node, i) for i in (0, 1)]
+    found = together(values[0], values[1], node.name, lambda x, y: x + y)
+    if found is not None:
+        b.values[node.outputs[0]] = found
+        return
+    shapes = [value.shape for value in values]
     rule = f"both operands must have one shape, have {shapes[0]} and {shapes[1]}"
     if shapes[0][:2] != shapes[1][:2]:
         raise UnfitSizeError(node.name, rule, "pool or enlarge one of them before it")

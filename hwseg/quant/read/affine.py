@@ -54,7 +54,7 @@ def batch_normalization(b: Builder, node: OnnxNode) -> None:
 
 
 def scaling(b: Builder, node: OnnxNode) -> None:
-    """Sub, Mul and Div, with one constant operand."""
+    """Sub and Div, with one constant operand."""
     attributes(node, axis=int, broadcast=int)
     constant = any(node.input(i) in b.constants or node.input(i) in b.quantized for i in (0, 1))
     require(constant, node.name, f"{node.op} of two activations is not supported", "use Add, or one constant operand")

@@ -5,21 +5,22 @@ The rules of all operations (`hwseg.quant.read.load`) share it.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 
 import numpy as np
 
 from hwseg.errors import HwsegError, require
-from hwseg.ir import Node, TensorType
-from hwseg.ops import Add, Concat, Op, Requantize, shape
-from hwseg.quant.read.integers import SYMMETRIC, Integers, read_integers
+from hwseg.ir import AXES, Node, TensorType
+from hwseg.ops import Add, Concat, Function, Op, PRelu, Requantize, shape
+from hwseg.quant.read.axes import LAST, channels_first, lengths
+from hwseg.quant.read.instead import RESHAPED
+from hwseg.quant.read.integers import SYMMETRIC, Integers
 from hwseg.quant.read.onnx_file import EXPORT, MAX_ELEMENTS, OnnxFile, OnnxNode
-from hwseg.quant.read.quantizer import Quantized, Quantizer, one_scale, read_quantizer
+from hwseg.quant.read.picture import picture_range
+from hwseg.quant.read.quantizer import Quantized, Quantizer, read_quantizer
 from hwseg.quant.read.values import ZERO, Move, Part, Rationals, Value, rationals, show, zipped
-
-INPUT_SCALE = Fraction(1, 256)
-"""Without an input quantizer the image is an 8-bit pixel / 256."""
 
 
 @dataclass
@@ -27,6 +28,8 @@ class Builder:
     """The graph so far: `values` of ONNX tensors, `constants` quantized so far, nodes and types of the result."""
 
     file: OnnxFile
+    inside: Callable[[Builder, str, Value], Value]
+    """Makes of a Sigmoid, by its output, what others than the head read."""
     values: dict[str, Value] = field(default_factory=dict)
     quantized: dict[str, Quantized] = field(default_factory=dict)
     integers: dict[str, Integers] = field(default_factory=dict)
@@ -36,6 +39,8 @@ class Builder:
     types: dict[str, TensorType] = field(default_factory=dict)
     made: dict[tuple[object, ...], str] = field(default_factory=dict)
     input_quantizer: bool = True
+    inner: dict[str, Value] = field(default_factory=dict)
+    """What a Sigmoid gives that others than the head read."""
     names: set[str] = field(default_factory=set)
     """Of the nodes so far."""
     repeated: dict[str, int] = field(default_factory=dict)
@@ -47,49 +52,29 @@ class Builder:
         self.constants.update(self.file.constants)
         self.outputs = {output for node in self.file.nodes for output in node.outputs}
         _, channels, height, width = self.file.shape
-        low, high, scale = self._input_range()
+        low, high, scale, self.input_quantizer = picture_range(self.file, self.constant)
         self.types[self.file.input] = TensorType((height, width, channels), low, high, (scale,))
-        self.values[self.file.input] = Value((self.part(self.file.input),))
-
-    def _input_range(self) -> tuple[int, int, Fraction]:
-        """From the Quant nodes that read the input, or the convention."""
-        names, readers = {self.file.input}, []
-        for node in self.file.nodes:
-            if names & set(node.inputs) and node.op != "Shape":
-                if node.op in ("Identity", "Dropout"):
-                    names.add(node.outputs[0])
-                else:
-                    readers.append(node)
-        found = [(node, self._first_quantizer(node)) for node in readers if node.op in ("Quant", "QuantizeLinear")]
-        self.input_quantizer = bool(found)
-        if not found:
-            return 0, 255, _metadata_scale(self.file)
-        place = found[0][0].name
-        for node, q in found:
-            rule = f"the picture must have at most 8 bits, has 9: around its zero point from {q.low} to {q.high}"
-            require(q.bits != 9 or node.op == "Quant", node.name, rule, SYMMETRIC)
-        ranges = {(q.low, q.high, one_scale(node, q)) for node, q in found}
-        same = len(ranges) == 1 and len(found) == len(readers)
-        require(
-            same,
-            place,
-            f"input {self.file.input} must be quantized once, alike for all its readers",
-            "share one quantizer",
-        )
-        return ranges.pop()
-
-    def _first_quantizer(self, node: OnnxNode) -> Quantizer:
-        """Of a node that reads the input; Clip nodes behind a QuantizeLinear count where nothing else reads it."""
-        if node.op == "Quant":
-            return self.quantizer(node)
-        clips, readers = [], [node]
-        while len(readers) == 1 and readers[0].op in ("QuantizeLinear", "Clip"):
-            clips += readers if readers[0].op == "Clip" else []
-            readers = [other for other in self.file.nodes if readers[0].outputs[0] in other.inputs]
-        return read_integers(node, self.constant, clips).quantizer(node.name)
+        axes = LAST if self.file.channels_last else AXES
+        self.values[self.file.input] = Value((self.part(self.file.input),), axes=axes)
 
     def value(self, node: OnnxNode, index: int = 0) -> Value:
-        """The activation a node reads."""
+        """The map [1, C, H, W] a node reads."""
+        value, name = self.ordered(node, index), node.input(index)
+        if value.activation == "sigmoid":
+            if name not in self.inner:
+                self.inner[name] = self.inside(self, name, value)
+            value = self.inner[name]
+        late = value.activation.capitalize()
+        require(
+            value.activation == "none", node.name, f"nothing may follow the final {late}", f"end the model with {late}"
+        )
+        shape = list(lengths(value.axes, value.given))
+        first = channels_first(value.axes, value.given)
+        require(first, node.name, f"{node.op} must read a map [1, C, H, W], not {shape} of other axes", RESHAPED)
+        return value
+
+    def ordered(self, node: OnnxNode, index: int = 0) -> Value:
+        """What a node reads of the picture, in any order of axes, perhaps behind the final activation."""
         name = node.input(index)
         if name in self.integers:
             rule = f"input {index} must be an activation, {name!r} is integers of {self.integers[name].node.name}"
@@ -99,12 +84,11 @@ class Builder:
             what = "a constant" if constant else "no first output of a node" if name else "missing"
             cure = "compute it before the export" if constant else "read a node's first output" if name else EXPORT
             raise HwsegError(node.name, f"input {index} must be an activation, {name or 'it'!r} is {what}", cure)
-        value = self.values[name]
-        late = value.activation.capitalize()
-        require(
-            value.activation == "none", node.name, f"nothing may follow the final {late}", f"end the model with {late}"
-        )
-        return value
+        return self.values[name]
+
+    def keep(self, name: str, value: Value) -> None:
+        """From now on `name` is the same in another form.  The head has its own of a last Sigmoid."""
+        (self.inner if name in self.inner else self.values)[name] = value
 
     def numbers(self, node: OnnxNode, index: int, what: str) -> Rationals:
         """The same exactly: what floats say, and of a quantized constant each integer times its scale."""
@@ -169,7 +153,9 @@ class Builder:
     def is_activation(self, part: Part) -> bool:
         """Is the part exactly one integer tensor of at most 8 bits?"""
         kind = self.types[part.tensors[0]]
-        plain = len(part.tensors) == 1 and part.offset == ZERO and not part.relu and not part.moves
+        plain = (
+            part.curve is None and len(part.tensors) == 1 and part.offset == ZERO and not part.relu and not part.moves
+        )
         return plain and part.scales[0] == kind.scale and len(kind.scale) == 1 and kind.bits <= 8
 
     def is_wide(self, part: Part) -> bool:
@@ -179,13 +165,15 @@ class Builder:
 
     def settle_part(self, part: Part, output: str) -> Part:
         """Apply a ReLU to a tensor that is quantized already; other parts stay as they are."""
+        kind = self.types[part.tensors[0]]
+        if part.relu and not part.moves and kind.low >= 0 and self.is_activation(without_relu(part)):
+            return without_relu(part)
+        if part.slope != ZERO:
+            return part
         if part.relu and self.is_wide(without_relu(part)):
             return self._settle_wide(part, output)
         if not part.relu or part.moves or not self.is_activation(without_relu(part)):
             return part
-        kind = self.types[part.tensors[0]]
-        if kind.low >= 0:
-            return without_relu(part)
         return self.quantize_part(
             part, part.relu, output, Quantizer(np.ones(1, np.float32), 0, max(kind.high, 0)), kind.scale[0]
         )
@@ -215,13 +203,13 @@ class Builder:
             rule = f"concatenated branches must fit 8 bits together, [{kind.low}, {kind.high}] needs {kind.bits}"
             require(kind.bits <= 8, value.concat, rule, "make all branches signed or all unsigned")
             self.made[key] = self.emit(value.concat, Concat(), inputs, output, kind)
-        return Value((self.part(self.made[key]),))
+        return Value((self.part(self.made[key]),), axes=value.axes)
 
     def activation(self, node: OnnxNode, index: int = 0) -> str:
         """The integer tensor of at most 8 bits a node computes with, or the reason why there is none."""
         name = node.input(index)
         value = self.settle(self.value(node, index), name)
-        self.values[name] = value
+        self.keep(name, value)
         part = value.parts[0]
         whole = all(self.is_activation(part) or self.is_wide(part) for part in value.parts)
         if whole and any(p.scales[0] != part.scales[0] for p in value.parts):
@@ -239,25 +227,18 @@ class Builder:
 
     def quantize_part(self, part: Part, name: str, output: str, quantizer: Quantizer, scale: Fraction) -> Part:
         """The Quant of one part: nothing, `Requantize` or `Add`, then the poolings that waited."""
-        low, high = (max(quantizer.low, 0) if part.relu else quantizer.low), quantizer.high
+        low, high = (max(quantizer.low, 0) if part.positive else quantizer.low), quantizer.high
         key = (part, low, high, scale)
         if key in self.made:
             return self.part(self.made[key])
         kind = self.types[part.tensors[0]]
-        if self.is_activation(without_relu(part)) and kind.scale == (scale,) and low <= kind.low and kind.high <= high:
+        plain = part.slope == ZERO or kind.low >= 0
+        same = plain and self.is_activation(without_relu(part)) and kind.scale == (scale,)
+        if same and low <= kind.low and kind.high <= high:
             return without_relu(part)
         at_source = self.types[part.tensors[0]].shape
         target = output if not part.moves else f"{output}/unmoved"
-        factors = tuple(zipped(lambda s, _: s / scale, s, ZERO) for s in part.scales)
-        offset = zipped(lambda o, _: o / scale, part.offset, ZERO)
-        op: Op
-        if len(part.tensors) == 2:
-            uniform = all(len(f) == 1 for f in (*factors, offset))
-            cure = "quantize the sum before normalizing it"
-            require(uniform, name, "an addition must have one scale for all channels", cure)
-            op = Add((factors[0][0], factors[1][0]), offset[0], low, high)
-        else:
-            op = Requantize(factors[0], offset, low, high)
+        op = _rounding(part, scale, low, high, name)
         tensor = self.emit(name, op, part.tensors, target, TensorType(at_source, low, high, (scale,)))
         for number, move in enumerate(part.moves, 1):
             target = output if number == len(part.moves) else f"{output}/unmoved{number}"
@@ -273,21 +254,22 @@ class Builder:
 
 
 def without_relu(part: Part) -> Part:
-    return replace(part, relu="")
+    return replace(part, relu="", slope=ZERO)
 
 
-def _metadata_scale(file: OnnxFile) -> Fraction:
-    text = file.metadata.get("hwseg.input_scale")
-    if text is None:
-        return INPUT_SCALE
-    try:
-        scale = Fraction(text) if len(text) < 64 and "e" not in text.lower() else Fraction(float(text))
-    except (ValueError, OverflowError, ZeroDivisionError):
-        scale = Fraction(0)
-    require(
-        0 < scale < 1 << 64,
-        file.path.name,
-        f"metadata hwseg.input_scale must be a positive number, is {text[:40]!r}",
-        "write a number such as 1/256, or remove the entry",
-    )
-    return scale
+def _rounding(part: Part, scale: Fraction, low: int, high: int, name: str) -> Op:
+    """What rounds a part to integers times `scale`, in [low, high]."""
+    factors = tuple(zipped(lambda s, _: s / scale, s, ZERO) for s in part.scales)
+    offset = zipped(lambda o, _: o / scale, part.offset, ZERO)
+    if part.curve is not None:
+        return Function(part.curve, scale, low, high)
+    slope = part.slope if low < 0 or min(part.slope) < 0 else ZERO  # what is below 0 anyway is 0
+    if len(part.tensors) == 2:
+        uniform = all(len(f) == 1 for f in (*factors, offset, slope))
+        cure = "quantize the sum before normalizing it, or before a PReLU of many slopes"
+        require(uniform, name, "an addition must have one scale for all channels", cure)
+        plain = Add((factors[0][0], factors[1][0]), offset[0], low, high)
+        return plain if slope == ZERO else replace(plain, slope=slope[0])
+    if slope == ZERO:
+        return Requantize(factors[0], offset, low, high)
+    return PRelu(factors[0], offset, slope, low, high)

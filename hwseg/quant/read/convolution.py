@@ -11,16 +11,13 @@ from hwseg.ir import Node, TensorType, accumulator_interval
 from hwseg.ops import Conv2d, ConvTranspose2d, shape
 from hwseg.quant.read.attributes import attributes
 from hwseg.quant.read.builder import Builder
+from hwseg.quant.read.instead import FLOATS, all_floats
 from hwseg.quant.read.onnx_file import EXPORT, MAX_ELEMENTS, OnnxNode
 from hwseg.quant.read.sizes import UnfitSizeError
 from hwseg.quant.read.values import ZERO, Part, Rationals, Value, rationals, zipped
 from hwseg.quant.read.wide import operand
 
 ACCUMULATOR_BITS = 32
-FLOATS = (
-    "quantize it: with Brevitas while it is trained, or with onnxruntime's quantize_static and symmetric activations "
-    "(docs/models.md)"
-)
 TRANSPOSED = (
     "stride 2 with kernel_size=2, or 3 and padding=1, output_padding=1, or 4 and padding=1, or 5 and padding=2, "
     "output_padding=1, or 6 and padding=2"
@@ -84,7 +81,7 @@ def _weights(b: Builder, node: OnnxNode, transposed: bool) -> tuple[int, np.ndar
     if name not in b.quantized:
         what = "float constants" if name in b.constants else f"a computed tensor {name!r}"
         cure = "use QuantConv2d with a weight quantizer"
-        if not any(other.op in ("Quant", "QuantizeLinear", "DequantizeLinear") for other in b.file.nodes):
+        if all_floats(other.op for other in b.file.nodes):
             what, cure = f"{what}, as everything in this network", FLOATS
         raise HwsegError(node.name, f"weights must be quantized, are {what}", cure)
     found = b.quantized[name]

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 _STATISTICS = "it needs statistics of the whole map while the network runs"
 _NORMALIZE = f"use BatchNorm2d: {_STATISTICS}"
 _POOLED = f"leave squeeze-and-excitation and global pooling out: {_STATISTICS}"
 _RELU = "use ReLU, and train the network on"
-_PRODUCT = "use Conv2d with a kernel of 1x1, which is a product of channels with constants; leave attention out"
+_PRODUCT = "use Conv2d with a kernel of 1x1, or Mul for the gate of an attention gate; leave attention of pixels out"
 _QDQ = "quantize with quant_format=QuantFormat.QDQ"
 _BIPOLAR = "use a quantizer of 2 bits, narrow and signed: -1, 0 and 1"
-_TAIL = "let the network give [1, C, H, W], and change its shape outside"
+RESHAPED = "change shapes and the order of axes at the network's end only"
 
 INSTEAD: Mapping[str, str] = {
     **dict.fromkeys(
@@ -19,10 +19,7 @@ INSTEAD: Mapping[str, str] = {
          "RMSNormalization", "LpNormalization"), _NORMALIZE
     ),
     **dict.fromkeys(("GlobalAveragePool", "GlobalMaxPool", "ReduceMean", "ReduceMax", "ReduceSum"), _POOLED),
-    **dict.fromkeys(
-        ("LeakyRelu", "PRelu", "Elu", "Selu", "Celu", "Gelu", "HardSwish", "Swish", "Mish", "HardSigmoid", "Tanh",
-         "Erf", "Softplus", "ThresholdedRelu"), _RELU
-    ),
+    **dict.fromkeys(("ThresholdedRelu", "Softsign", "Shrink", "LogSoftmax", "Hardmax"), _RELU),
     **dict.fromkeys(("MatMul", "Gemm", "Einsum", "Attention"), _PRODUCT),
     **dict.fromkeys(
         ("QLinearConv", "QLinearMatMul", "QLinearAdd", "QLinearConcat", "QLinearSigmoid", "QLinearMul",
@@ -31,7 +28,6 @@ INSTEAD: Mapping[str, str] = {
     **dict.fromkeys(("BipolarQuant", "Sign"), _BIPOLAR),
     "Trunc": "use Quant, which rounds",
     "FloatQuant": "use integers: Quant",
-    **dict.fromkeys(("Reshape", "Transpose", "Flatten", "Squeeze", "Unsqueeze"), _TAIL),
     **dict.fromkeys(
         ("DepthToSpace", "GridSample", "MaxUnpool"),
         "use ConvTranspose2d(2, stride=2), or nearest or bilinear upsampling",
@@ -39,7 +35,6 @@ INSTEAD: Mapping[str, str] = {
     "SpaceToDepth": "use a convolution of stride 2",
     "LpPool": "use AvgPool2d(2) or MaxPool2d(2)",
     "Split": "use a convolution for each part",
-    "Cast": "let the model compute with float32",
     "DeformConv": "use Conv2d",
     "Pow": "use Mul with a constant",
     **dict.fromkeys(("Less", "LessOrEqual", "GreaterOrEqual"), "use Greater with a constant, at the network's end"),
@@ -48,7 +43,17 @@ INSTEAD: Mapping[str, str] = {
 }  # fmt: skip
 
 OTHERWISE = "use another operation: docs/models.md says which there are"
-CHANNELS_LAST = "give the file as it was before qonnx-to-channels-last"
+FLOATS = (
+    "quantize it: hwseg quantize MODEL.onnx --data PICTURES -o OUT.onnx needs no training; or with Brevitas while it "
+    "is trained (docs/models.md)"
+)
+"""The cure of a network without any quantizer."""
+CHANNELS_LAST = "use Conv, MaxPool and BatchNormalization of that domain, as qonnx-to-channels-last does"
+
+
+def all_floats(operations: Iterable[str]) -> bool:
+    """Whether none of a network's operations is a quantizer."""
+    return not any(op in ("Quant", "QuantizeLinear", "DequantizeLinear") for op in operations)
 
 
 def instead_of(op: str, domain: str = "") -> str:

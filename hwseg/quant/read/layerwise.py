@@ -17,8 +17,9 @@ from fractions import Fraction
 import numpy as np
 
 from hwseg import golden
-from hwseg.ir import Graph, Head
-from hwseg.ops import Add, Concat, MaxPool2d, Requantize, Upsample2d
+from hwseg.curves import approximate, enclosed
+from hwseg.ir import AXES, Graph, Head
+from hwseg.ops import Add, Concat, Function, MaxPool2d, PRelu, Requantize, Upsample2d
 from hwseg.quant.read.values import ZERO, Part, Value
 
 Context = Mapping[str, np.ndarray]
@@ -28,6 +29,9 @@ ULPS = 2.0**-21
 """Of a number's terms: what some roundings of float32 make of their sum."""
 SUM_ULPS = 2.0**-18
 """Of the largest sum that a layer may have: likewise, for a sum of thousands of terms."""
+
+CURVE_ULPS = 2.0**-16
+"""Of the largest number of a function, before its quantizer."""
 
 Place = tuple[np.ndarray, ...]
 """Channel, row and column of some elements."""
@@ -129,9 +133,11 @@ class Layerwise:
         """The exact numbers that were rounded to some elements of a tensor, and the size of their terms."""
         node = self.graph.producer.get(name)
         op = node.op if node is not None else None
-        if node is None or not isinstance(op, Requantize | Add | Upsample2d | MaxPool2d | Concat):
+        if node is None or not isinstance(op, Requantize | PRelu | Function | Add | Upsample2d | MaxPool2d | Concat):
             return self._integers(self.exact[name][at])
-        if isinstance(op, Requantize | Add):
+        if isinstance(op, Function):
+            return self._curve(op, self.seen[node.inputs[0]][at].tolist(), at[0].tolist())
+        if isinstance(op, Requantize | PRelu | Add):
             return self._sums(op, [self.seen[x][at].tolist() for x in node.inputs], at[0].tolist())
         if isinstance(op, Upsample2d):
             return self._before(node.inputs[0], (at[0], at[1] // 2, at[2] // 2))
@@ -165,8 +171,17 @@ class Layerwise:
         return numbers, np.zeros(len(n))
 
     @staticmethod
-    def _sums(op: Requantize | Add, inputs: list[list[int]], channels: list[int]) -> tuple[np.ndarray, np.ndarray]:
-        """multiplier * input + ... + offset, exactly, each distinct one once."""
+    def _curve(op: Function, inputs: list[int], channels: list[int]) -> tuple[np.ndarray, np.ndarray]:
+        """Numbers of a function, to fifty digits."""
+        numbers = np.empty(len(inputs), object)
+        numbers[:] = [enclosed(op.curve, x * op.unit, c)[0] / op.scale for x, c in zip(inputs, channels, strict=True)]
+        return numbers, np.array([abs(float_of(n)) for n in numbers])
+
+    @staticmethod
+    def _sums(
+        op: Requantize | PRelu | Add, inputs: list[list[int]], channels: list[int]
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """multiplier * input + ... + offset, times the slope below 0, exactly, each distinct one once."""
         known: dict[tuple[int, ...], tuple[Fraction, float]] = {}
         keys = list(zip(channels, *inputs, strict=True))
         for key in set(keys):
@@ -174,7 +189,9 @@ class Layerwise:
             factors, offset = op.multipliers if isinstance(op, Add) else (_of(op.multiplier, channel),), op.offset
             b = offset if isinstance(offset, Fraction) else _of(offset, channel)
             terms = [m * n for m, n in zip(factors, x, strict=True)]
-            known[key] = sum(terms, b), float_of(sum(map(abs, terms), abs(b)))
+            v, slope = sum(terms, b), (op.slope,) if isinstance(op, Add) else op.slope
+            factor = _of(slope, channel) if v < 0 else Fraction(1)
+            known[key] = v * factor, float_of(sum(map(abs, terms), abs(b)) * abs(factor))
         numbers = np.empty(len(keys), object)
         numbers[:] = [known[key][0] for key in keys]
         return numbers, np.array([known[key][1] for key in keys])
@@ -183,6 +200,10 @@ class Layerwise:
         """Half a step is another integer, unless float32 cannot hold it."""
         tensors = {name: self.seen[name].transpose(1, 2, 0) for name in part.tensors}
         expected = part_values(part, tensors).transpose(2, 0, 1)
+        if part.curve is not None:
+            room = np.full((part.shape[2], 1, 1), CURVE_ULPS * max(1.0, float(np.abs(expected).max())))
+            wrong = ~(np.abs(found - expected) < room)
+            return Own(int(wrong.sum()), float("inf") if wrong.any() else 0.0)
         room = np.maximum(_steps(part) / 2, SUM_ULPS * float_of(magnitude(self.graph, part)))[:, None, None]
         with np.errstate(invalid="ignore", over="ignore"):
             same = found == expected.astype(np.float32)
@@ -193,7 +214,7 @@ class Layerwise:
         """What arises behind the head's numbers; classes that two equal numbers decide are float32's."""
         kind = self.graph.types[head.tensor]
         q = self.seen[head.tensor].transpose(1, 2, 0)
-        expected = golden.output(replace(head, rounding=None), q).astype(np.float64)
+        expected = golden.output(replace(head, rounding=None, axes=AXES), q).astype(np.float64)
         room = np.zeros_like(expected)
         if head.activation in ("sigmoid", "softmax"):  # differences of logits are off by twice that at most
             room = np.minimum(expected, 1 - expected) * np.expm1(min(2 * self._room(), 32))
@@ -227,7 +248,7 @@ class Layerwise:
 def is_activation(graph: Graph, part: Part) -> bool:
     """Is the part one tensor of at most 8 bits, and nothing more?"""
     kind = graph.types.get(part.tensors[0])
-    if kind is None or len(part.tensors) > 1 or part.moves or (part.relu and kind.low < 0):
+    if kind is None or part.curve is not None or len(part.tensors) > 1 or part.moves or (part.relu and kind.low < 0):
         return False
     return part.offset == ZERO and part.scales[0] == kind.scale and len(kind.scale) == 1 and kind.bits <= 8
 
@@ -238,7 +259,7 @@ def magnitude(graph: Graph, part: Part) -> Fraction:
     for tensor, scale in zip(part.tensors, part.scales, strict=True):
         kind = graph.types.get(tensor)
         largest += max(abs(s) for s in scale) * (max(-kind.low, kind.high) if kind else 0)
-    return largest
+    return largest * max(Fraction(1), *(abs(slope) for slope in part.slope))
 
 
 def step_of(value: Value) -> np.ndarray:
@@ -252,11 +273,20 @@ def _steps(part: Part) -> np.ndarray:
 
 def part_values(part: Part, tensors: Mapping[str, np.ndarray]) -> np.ndarray:
     """The real numbers [H, W, C] of a part, in float64."""
+    if part.curve is not None:
+        q = tensors[part.tensors[0]]
+        planes = [approximate(part.curve, q[:, :, c], c) for c in range(q.shape[2])]
+        return moved(part, np.stack(planes, axis=2))
     x = np.array([float_of(o) for o in part.offset])
     for tensor, scale in zip(part.tensors, part.scales, strict=True):
         x = x + tensors[tensor] * np.array([float_of(s) for s in scale])
     if part.relu:
-        x = np.maximum(x, 0)
+        x = np.where(x >= 0, x, x * np.array([float_of(a) for a in part.slope]))
+    return moved(part, x)
+
+
+def moved(part: Part, x: np.ndarray) -> np.ndarray:
+    """Numbers [H, W, C] behind the poolings and enlargings of a part."""
     for move in part.moves:
         x = _maxima(x, move.op) if isinstance(move.op, MaxPool2d) else x.repeat(2, 0).repeat(2, 1)
     return x

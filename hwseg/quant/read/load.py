@@ -23,19 +23,24 @@ from hwseg.ir import Graph, Node
 from hwseg.quant.read.addition import addition
 from hwseg.quant.read.affine import batch_normalization, scaling
 from hwseg.quant.read.attributes import attributes
+from hwseg.quant.read.axes import lengths
 from hwseg.quant.read.builder import Builder
 from hwseg.quant.read.concatenation import concatenation
 from hwseg.quant.read.convolution import convolution, transposed_convolution
 from hwseg.quant.read.enlarging import enlarging
 from hwseg.quant.read.fold import folded
+from hwseg.quant.read.functions import FUNCTIONS, function, inside
 from hwseg.quant.read.head import comparison, final, head_of
-from hwseg.quant.read.instead import instead_of
+from hwseg.quant.read.instead import FLOATS, all_floats, instead_of
+from hwseg.quant.read.layout import in_order
 from hwseg.quant.read.onnx_file import OnnxFile, OnnxNode, read
 from hwseg.quant.read.pooling import average_pooling, max_pooling
+from hwseg.quant.read.products import product
 from hwseg.quant.read.quantize_linear import clip, dequantize_linear, quantize_linear
-from hwseg.quant.read.relu import relu
 from hwseg.quant.read.requantization import requantization
 from hwseg.quant.read.sizes import UnfitSizeError, nearest_sizes
+from hwseg.quant.read.slopes import leaky_relu, p_relu, relu
+from hwseg.quant.read.tail import cast, flatten, reshape, squeeze, transpose, unsqueeze
 from hwseg.quant.read.unchanged import crop, identity, pad
 from hwseg.quant.read.values import Value
 
@@ -48,6 +53,8 @@ RULES: Mapping[str, Callable[[Builder, OnnxNode], None]] = {
     "ConvTranspose": transposed_convolution,
     "BatchNormalization": batch_normalization,
     "Relu": relu,
+    "LeakyRelu": leaky_relu,
+    "PRelu": p_relu,
     "MaxPool": max_pooling,
     "AveragePool": average_pooling,
     "Resize": enlarging,
@@ -55,7 +62,7 @@ RULES: Mapping[str, Callable[[Builder, OnnxNode], None]] = {
     "Concat": concatenation,
     "Add": addition,
     "Sub": scaling,
-    "Mul": scaling,
+    "Mul": product,
     "Div": scaling,
     "Identity": identity,
     "Dropout": identity,
@@ -65,18 +72,29 @@ RULES: Mapping[str, Callable[[Builder, OnnxNode], None]] = {
     "Sigmoid": final,
     "Softmax": final,
     "ArgMax": final,
+    "Transpose": transpose,
+    "Reshape": reshape,
+    "Flatten": flatten,
+    "Squeeze": squeeze,
+    "Unsqueeze": unsqueeze,
+    "Cast": cast,
+    **dict.fromkeys(FUNCTIONS, function),
 }
 """What each ONNX operation means.  A module has the same stem here, in `hwseg.golden` and in `hwseg.compile.lower`."""
 
 
-def load(path: str | Path) -> Graph:
-    """The integer graph of a QONNX or QDQ file, or `HwsegError`."""
-    return load_with_origins(path)[0]
+def load(path: str | Path, output: str = "") -> Graph:
+    """The integer graph of a QONNX or QDQ file, or `HwsegError`.
+
+    output: the tensor that the network shall give, of a file with several outputs, or any that the file computes; what
+    it does not need is left out.
+    """
+    return load_with_origins(path, output)[0]
 
 
-def load_with_origins(path: str | Path) -> tuple[Graph, dict[str, Value]]:
+def load_with_origins(path: str | Path, output: str = "") -> tuple[Graph, dict[str, Value]]:
     """The graph, and what every tensor of the ONNX file is in terms of the graph's tensors, for comparing executors."""
-    file = read(path)
+    file = read(path, output)
     try:
         return _graph(file)
     except UnfitSizeError as error:
@@ -95,14 +113,18 @@ def _fits(file: OnnxFile, height: int, width: int) -> bool:
 
 def _graph(file: OnnxFile) -> tuple[Graph, dict[str, Value]]:
     """What `load_with_origins` gives, of a checked file."""
-    builder = Builder(file)
+    builder = Builder(file, inside)
     for node in file.nodes:
         if _fold(builder, node):
             continue
-        rule = RULES.get(node.op)
-        if rule is None:
-            raise HwsegError(node.name, f"operation {node.op} is not supported", instead_of(node.op))
-        rule(builder, node)
+        how = RULES.get(node.op)
+        if how is None:
+            cure = FLOATS if all_floats(other.op for other in file.nodes) else instead_of(node.op)
+            raise HwsegError(node.name, f"operation {node.op} is not supported", cure)
+        in_order(how, builder, node)
+    rule = "the output must be what a DequantizeLinear gives, is integers that wait for one"
+    waits = file.output in builder.integers
+    require(not waits, file.output, rule, "end the model with DequantizeLinear, or name its output")
     constant = "the output must depend on the image, is a constant"
     require(file.output in builder.values, file.output, constant, "give what the convolutions compute")
     head = head_of(builder, file.output)
@@ -112,15 +134,27 @@ def _graph(file: OnnxFile) -> tuple[Graph, dict[str, Value]]:
     kept = {file.input} | {node.output for node in nodes}
     types = {name: kind for name, kind in builder.types.items() if name in kept}
     name, metadata = os.fsencode(file.path.stem).decode("utf-8", "replace"), dict(file.metadata)
-    return Graph(name, file.input, nodes, types, head, metadata, builder.input_quantizer), builder.values
+    values = _origins(builder, file.output)
+    return Graph(name, file.input, nodes, types, head, metadata, builder.input_quantizer), values
+
+
+def _origins(b: Builder, output: str) -> dict[str, Value]:
+    """What every tensor is; a Sigmoid that is not the last one, what it is within the network."""
+    found = dict(b.values)
+    for name, value in b.values.items():
+        if value.activation == "sigmoid" and name != output and value.parts != b.values[output].parts:
+            del found[name]
+            if name in b.inner or value.rounding is None:
+                found[name] = replace(b.inner.get(name) or b.inside(b, name, value), axes=value.axes)
+    return found
 
 
 def _fold(b: Builder, node: OnnxNode) -> bool:
     """Is the node arithmetic on constants?  Then its result is one."""
     if node.op == "Shape":
         attributes(node, start=int, end=int)
-        height, width, channels = b.value(node).shape
-        sizes = np.array([1, channels, height, width], np.int64)
+        value = b.ordered(node)
+        sizes = np.array(lengths(value.axes, value.given), np.int64)
         b.constants[node.outputs[0]] = sizes[node.attributes.get("start", 0) : node.attributes.get("end")]
         return True
     names = [name for name in node.inputs if name]

@@ -19,13 +19,17 @@ import onnx
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
 from hwseg.errors import HwsegError, file_errors, require
+from hwseg.quant.read.axes import picture_last
 from hwseg.quant.read.instead import instead_of
+from hwseg.quant.read.outputs import CHOSEN, chosen, give
 
 MAX_FILE_BYTES = (1 << 31) - 1
 MAX_ELEMENTS = 1 << 28
 """Elements of one tensor: 256 Mi is 64 channels at 2048 x 2048."""
 
 MAX_NODES = 5_000
+CHANNELS_LAST = "Conv", "MaxPool", "BatchNormalization"
+"""Operations that qonnx has for maps [1, H, W, C]."""
 EXPORT = "export the model again with brevitas.export.export_qonnx(model, args=x, export_path=f, dynamo=False)"
 
 _DTYPES: Mapping[int, tuple[str, str]] = {
@@ -50,6 +54,8 @@ class OnnxNode:
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     attributes: Mapping[str, Any] = field(default_factory=dict, compare=False)
+    channels_last: bool = False
+    """Its maps are [1, H, W, C]: of qonnx's domain for those."""
 
     def input(self, index: int) -> str:
         return self.inputs[index] if index < len(self.inputs) else ""
@@ -64,7 +70,7 @@ class Unreadable:
 
 @dataclass(frozen=True)
 class OnnxFile:
-    """One image in, [1, C, H, W] = `shape`, one tensor out; `nodes` are those the output needs, in order."""
+    """One image in, of sizes [1, C, H, W] = `shape`, one tensor out; `nodes` are those the output needs, in order."""
 
     path: Path
     nodes: tuple[OnnxNode, ...]
@@ -74,22 +80,29 @@ class OnnxFile:
     output: str
     opset: int
     metadata: Mapping[str, str]
+    channels_last: bool = False
+    """Whether the file's own picture is [1, H, W, C], as qonnx may make it."""
 
 
-def read(path: str | Path) -> OnnxFile:
-    """Read and check the file; raises `HwsegError` whatever its bytes are."""
+def read(path: str | Path, output: str = "") -> OnnxFile:
+    """Read and check the file; raises `HwsegError` whatever its bytes are.  output: the tensor that it shall give."""
     path = Path(path)
     model = _decode(path)
     try:
-        return _convert(path, model)
+        return _convert(path, model, output)
     except UnicodeDecodeError:
         raise HwsegError(path.name, "a text in it is not UTF-8: the file is damaged", EXPORT) from None
 
 
-def self_contained(path: str | Path) -> bytes:
-    """The file's bytes; external data is moved inside, so that the copy needs no other file."""
+def self_contained(path: str | Path, output: str = "") -> bytes:
+    """The file's bytes; external data is moved inside, so that the copy needs no other file.
+
+    output: the tensor that the copy gives, and no other, if it is chosen.
+    """
     path = Path(path)
     model = _decode(path)
+    if output:
+        give(model, output)
     tensors = [*model.graph.initializer, *(a.t for node in model.graph.node for a in node.attribute if a.HasField("t"))]
     outside = [tensor for tensor in tensors if tensor.data_location == onnx.TensorProto.EXTERNAL]
     for tensor in outside:
@@ -97,7 +110,7 @@ def self_contained(path: str | Path) -> bytes:
         tensor.ClearField("external_data")
         tensor.ClearField("data_location")
         tensor.raw_data = data
-    if not outside:
+    if not outside and not output:
         with file_errors(path):
             return path.read_bytes()
     size = model.ByteSize()
@@ -125,7 +138,7 @@ def _decode(path: Path) -> onnx.ModelProto:
     return model
 
 
-def _convert(path: Path, model: onnx.ModelProto) -> OnnxFile:
+def _convert(path: Path, model: onnx.ModelProto, wanted: str) -> OnnxFile:
     place = path.name
     graph = model.graph
     most = f"must have at most {MAX_NODES} nodes, has {len(graph.node)}"
@@ -156,21 +169,20 @@ def _convert(path: Path, model: onnx.ModelProto) -> OnnxFile:
     many = f"must have one input, has {len(inputs)}: {', '.join(inputs)}"
     require(len(inputs) == 1 and "" not in inputs, place, many, "export one image input")
     ((input_name, image),) = inputs.items()
-    outputs = [_text(value.name) for value in graph.output]
-    many = f"must have one output, has {len(outputs)}: {', '.join(outputs)}"
-    computed = {_text(output) for proto in graph.node for output in proto.output if _text(proto.op_type) != "Constant"}
-    leaked = len(outputs) > 1 and not all(name in computed for name in outputs)
-    value = "return y.value, not the QuantTensor y, whose scale and zero point become outputs"
-    require(len(outputs) == 1, place, many, value if leaked else "export one output")
+    names = [_text(value.name) for value in graph.output]
+    output = chosen(place, names, ((node.inputs, node.outputs) for node in nodes), input_name, wanted)
+    last = picture_last([(n.op, n.inputs, n.outputs, _takes_last(n)) for n in nodes], input_name)
+    metadata = {_text(entry.key): _text(entry.value) for entry in model.metadata_props}
     return OnnxFile(
         path=path,
-        nodes=_live_in_order(place, nodes, constants.keys() | {input_name}, outputs[0]),
+        nodes=_live_in_order(place, nodes, constants.keys() | {input_name}, output),
         constants=constants,
         input=input_name,
-        shape=_image_shape(input_name, image),
-        output=outputs[0],
+        shape=_image_shape(input_name, image, last),
+        output=output,
         opset=opset,
-        metadata={_text(entry.key): _text(entry.value) for entry in model.metadata_props},
+        metadata=metadata | ({CHOSEN: wanted} if wanted else {}),
+        channels_last=last,
     )
 
 
@@ -192,7 +204,8 @@ def _node(number: int, proto: onnx.NodeProto, path: Path) -> OnnxNode:
     name = _text(proto.name) or next((output for output in outputs if output), f"{op}_{number}")
     require(outputs[:1] not in ((), ("",)), name, "must have an output", EXPORT)
     standard = domain in ("", "ai.onnx")
-    known = standard or op in ("Quant", "IntQuant")
+    last = domain.endswith("channels_last") and op in CHANNELS_LAST
+    known = standard or last or op in ("Quant", "IntQuant")
     require(known, name, f"operation {domain}.{op} is not supported", instead_of(op, domain))
     attributes: dict[str, Any] = {}
     for attribute in proto.attribute:
@@ -200,7 +213,7 @@ def _node(number: int, proto: onnx.NodeProto, path: Path) -> OnnxNode:
         key = _text(attribute.name)
         require(key not in attributes, name, f"attribute {key} must stand once", EXPORT)
         attributes[key] = value
-    return OnnxNode(name, "Quant" if op == "IntQuant" else op, inputs, outputs, attributes)
+    return OnnxNode(name, "Quant" if op == "IntQuant" else op, inputs, outputs, attributes, last)
 
 
 def _attribute(name: str, attribute: onnx.AttributeProto, path: Path) -> Any:
@@ -285,7 +298,12 @@ def _external(name: str, tensor: onnx.TensorProto, path: Path, size: int) -> byt
     return data
 
 
-def _image_shape(place: str, value: onnx.ValueInfoProto) -> tuple[int, int, int, int]:
+def _takes_last(node: OnnxNode) -> bool:
+    """Does it read maps [1, H, W, C]?"""
+    return node.channels_last or (node.op == "Transpose" and node.attributes.get("perm") == (0, 3, 1, 2))
+
+
+def _image_shape(place: str, value: onnx.ValueInfoProto, last: bool) -> tuple[int, int, int, int]:
     kind = value.type.tensor_type
     require(
         kind.elem_type == onnx.TensorProto.FLOAT, place, f"input must be float32, not type {kind.elem_type}", EXPORT
@@ -294,7 +312,7 @@ def _image_shape(place: str, value: onnx.ValueInfoProto) -> tuple[int, int, int,
     dims = kind.shape.dim
     require(len(dims) == 4, place, f"input must be [1, C, H, W], has {len(dims)} dimensions", EXPORT)
     sizes = []
-    for letter, dim in zip("NCHW", dims, strict=True):
+    for letter, dim in zip("NHWC" if last else "NCHW", dims, strict=True):
         what = (
             f"dynamic ({_text(dim.dim_param)})" if dim.dim_param else "dynamic" if not dim.HasField("dim_value") else ""
         )
@@ -303,7 +321,7 @@ def _image_shape(place: str, value: onnx.ValueInfoProto) -> tuple[int, int, int,
         sizes.append(int(dim.dim_value))
     require(sizes[0] == 1, place, f"batch must be 1, not {sizes[0]}", "export with one image")
     require(prod(sizes) <= MAX_ELEMENTS, place, f"size {sizes} must have at most {MAX_ELEMENTS} elements", "use a crop")
-    return sizes[0], sizes[1], sizes[2], sizes[3]
+    return (1, sizes[3], sizes[1], sizes[2]) if last else (1, sizes[1], sizes[2], sizes[3])
 
 
 def _live_in_order(place: str, nodes: list[OnnxNode], given: Iterable[str], output: str) -> tuple[OnnxNode, ...]:

@@ -59,7 +59,7 @@ def dequantize_linear(b: Builder, node: OnnxNode) -> None:
         require(same, node.name, rule, "give QuantizeLinear and DequantizeLinear the same ones")
         quantizer = waiting.quantizer(node.name)
         source = b.values.get(waiting.source)
-        if source is not None and all(part.relu for part in source.parts):
+        if source is not None and all(part.positive for part in source.parts):
             quantizer = replace(quantizer, low=max(quantizer.low, 0))  # nothing is below
         quantize_value(b, waiting.node, quantizer, output, 8 + (linear.kind.itemsize == 1))
         return

@@ -14,6 +14,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -22,8 +23,9 @@ import onnx
 from hwseg import golden
 from hwseg.borders import tool
 from hwseg.errors import HwsegError, require
-from hwseg.ir import Graph, Head
+from hwseg.ir import AXES, Graph, Head
 from hwseg.pictures.source import to_floats
+from hwseg.quant.read.axes import LAST, lengths, planes
 from hwseg.quant.read.layerwise import NOTHING, Context, Layerwise, Own, is_activation, magnitude, part_values, step_of
 from hwseg.quant.read.load import load_with_origins
 from hwseg.quant.read.onnx_file import read, self_contained
@@ -92,7 +94,10 @@ def compare(
 ) -> Verdict:
     """Execute the model both ways on the integers `image_q` [H, W, C]."""
     graph, origins = load_with_origins(path)
-    context = run(Path(path), to_floats(graph, image_q))
+    x = to_floats(graph, image_q)
+    if origins[graph.input].axes == LAST:
+        x = np.ascontiguousarray(x.transpose(0, 2, 3, 1))
+    context = run(Path(path), x)
     return judge(graph, origins, image_q, executor, context)
 
 
@@ -100,6 +105,7 @@ def judge(graph: Graph, origins: Mapping[str, Value], image_q: np.ndarray, execu
     """Compare every tensor that the executor shows."""
     result = golden.run(graph, image_q)
     exact = is_exact(graph, origins)
+    context = _channels_first(origins, context, executor)
     layerwise = Layerwise(graph, origins, image_q, context)
     rows = []
     for name, value in origins.items():
@@ -108,7 +114,9 @@ def judge(graph: Graph, origins: Mapping[str, Value], image_q: np.ndarray, execu
             continue
         if value.activation != "none":
             # A model that ends with classes may show its probabilities before them.
-            last = replace(graph.head, activation=value.activation, threshold=value.threshold, rounding=value.rounding)
+            last = replace(
+                graph.head, activation=value.activation, threshold=value.threshold, rounding=value.rounding, axes=AXES
+            )
             rows.append(_compare_output(name, last, result, context[name], layerwise))
             continue
         expected = np.concatenate([part_values(part, result.tensors) for part in value.parts], axis=2)
@@ -120,6 +128,18 @@ def judge(graph: Graph, origins: Mapping[str, Value], image_q: np.ndarray, execu
         different = int(np.count_nonzero(steps if strict else ~(steps < 0.5)))
         rows.append(Comparison(name, kind, steps.size, different, layerwise.own(name, value), float(steps.max())))
     return Verdict(executor, exact, tuple(rows))
+
+
+def _channels_first(origins: Mapping[str, Value], context: Context, executor: str) -> Context:
+    """What the executor shows, every map of it as [1, C, H, W]."""
+    found = dict(context)
+    for name, value in origins.items():
+        if name in context:
+            sizes = lengths(value.axes, value.given)
+            rule = f"{executor} gives {list(context[name].shape)}, the graph {list(sizes)}"
+            require(context[name].shape == sizes, name, rule, "report this line")
+            found[name] = planes(context[name], value.axes, value.given)
+    return found
 
 
 def _differences(found: np.ndarray, expected: np.ndarray) -> np.ndarray:
@@ -144,7 +164,11 @@ def is_exact(graph: Graph, origins: Mapping[str, Value]) -> bool:
     """Can float32 hold every intermediate value: scales are powers of two in its range, and sums fit 24 bits?"""
     for value in origins.values():
         for part in value.parts:
-            numbers = [number for values in (*part.scales, part.offset) for number in values]
+            if part.curve is not None:
+                return False
+            numbers = [
+                n * s for values in (*part.scales, part.offset) for n in values for s in (Fraction(1), *part.slope)
+            ]
             if not all(_power_of_two(number.denominator) for number in numbers):
                 return False
             unit = max(number.denominator for number in numbers)
@@ -198,14 +222,21 @@ def run_onnxruntime(path: Path, x: np.ndarray) -> Context:
 
 
 def tidied(path: Path) -> onnx.ModelProto:
-    """The model as executors take it: the nodes that hwseg reads, in order, its data inside, shapes to be inferred."""
+    """The model as executors take it: the nodes that hwseg reads, in order, its data inside, shapes to be inferred.
+
+    Of channels-last files the shapes that qonnx wrote.
+    """
     file, model = read(path), onnx.ModelProto()
     model.ParseFromString(self_contained(path))
     graph = model.graph
     by_output = {node.output[0]: node for node in graph.node}
     nodes = [node for node in graph.node if node.op_type == "Constant"]
     nodes += [by_output[node.outputs[0]] for node in file.nodes]
-    for stale in (graph.node, graph.value_info):
+    outputs = [value for value in graph.output if value.name == file.output]
+    for stale in (graph.node, graph.output):
         del stale[:]
+    if not any(node.channels_last for node in file.nodes):  # qonnx infers no shapes behind those
+        del graph.value_info[:]
     graph.node.extend(nodes)
+    graph.output.extend(outputs)
     return model

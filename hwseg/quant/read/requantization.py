@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from fractions import Fraction
 
 import numpy as np
 
@@ -11,6 +12,7 @@ from hwseg.ir import Rounding
 from hwseg.quant.read.builder import Builder
 from hwseg.quant.read.onnx_file import OnnxNode
 from hwseg.quant.read.quantizer import Quantized, Quantizer, one_scale
+from hwseg.quant.read.values import Value
 from hwseg.quant.read.wide import quantized
 
 
@@ -37,19 +39,19 @@ def quantize_value(b: Builder, node: OnnxNode, quantizer: Quantizer, output: str
     if value is not None and value.activation in ("sigmoid", "softmax") and value.rounding is None:
         b.values[output] = replace(value, rounding=Rounding(scale, quantizer.low, quantizer.high))
         return
-    value = b.value(node)
+    value = b.ordered(node)
+    value = value if value.activation == "none" else b.value(node)  # or says why not
+    b.values[output] = quantized_value(b, value, node.name, output, quantizer, scale)
+
+
+def quantized_value(b: Builder, value: Value, name: str, output: str, quantizer: Quantizer, scale: Fraction) -> Value:
+    """A value behind a quantizer; what it makes is named after `output`, its nodes after `name`."""
+    many = len(value.parts) > 1
     parts = tuple(
-        quantized(
-            b,
-            part,
-            node.name if len(value.parts) == 1 else f"{node.name}/{i}",
-            output if len(value.parts) == 1 else f"{output}/{i}",
-            quantizer,
-            scale,
-        )
+        quantized(b, part, f"{name}/{i}" if many else name, f"{output}/{i}" if many else output, quantizer, scale)
         for i, part in enumerate(value.parts)
     )
-    b.values[output] = b.settle(replace(value, parts=parts), output)
+    return b.settle(replace(value, parts=parts), output)
 
 
 def rounded(node: OnnxNode, x: np.ndarray, scale: np.ndarray, low: int, high: int) -> np.ndarray:

@@ -13,19 +13,23 @@ from hwseg.errors import HwsegError, require
 from hwseg.ir import Graph
 from hwseg.pictures.tiles import Size
 from hwseg.quant.read.load import load
-from hwseg.quant.read.onnx_file import self_contained
+from hwseg.quant.read.onnx_file import read, self_contained
 from hwseg.reach import reshaped
 
 
-def reshaped_file(path: Path, size: Size) -> tuple[bytes, Graph]:
-    """The file's bytes and graph for pictures of `size`, whether its own size is fixed or open.
+def reshaped_file(path: Path, size: Size, output: str = "") -> tuple[bytes, Graph]:
+    """The file's bytes and graph for pictures of `size`, whether its own size is fixed or open.  output: the only one
+    that they have, if it is chosen.
 
     HwsegError where the file does not load at that size, or is then another network than it was.
     """
     require(path.is_file(), str(path), "must be an ONNX file, but there is no such file", "check the path")
-    known = None if is_open(path) else load(path)
+    known = None if is_open(path) else load(path, output)
+    last = known is not None and read(path, output).channels_last
+    rule = "the picture must be [1, C, H, W] to be of another size, is [1, H, W, C]"
+    require(not last, path.name, rule, "leave make_input_channels_last out where it is made, or compile its own size")
     model = onnx.ModelProto()
-    model.ParseFromString(self_contained(path))
+    model.ParseFromString(self_contained(path, output))
     old = None if known is None else known.types[known.input].shape[:2]
     content = with_size(model, old, size).SerializeToString(deterministic=True)
     with tempfile.TemporaryDirectory(prefix="hwseg-size-") as folder:

@@ -14,7 +14,8 @@ from fractions import Fraction
 
 import numpy as np
 
-from hwseg.ir import Rounding
+from hwseg.curves import Curve, number
+from hwseg.ir import AXES, Axes, Rounding
 from hwseg.ops import MaxPool2d, Shape, Upsample2d
 
 Rationals = tuple[Fraction, ...]
@@ -33,27 +34,38 @@ class Move:
 
 @dataclass(frozen=True)
 class Part:
-    """moves(max(0 if `relu`, sum of scales[i] * tensors[i] + offset)); `shape` is that of the result."""
+    """moves(relu(sum of scales[i] * tensors[i] + offset)); `shape` is that of the result."""
 
     shape: Shape
     tensors: tuple[str, ...]
     scales: tuple[Rationals, ...]
     offset: Rationals = ZERO
     relu: str = ""
-    """Name of the Relu node, if there was one."""
+    """Name of the Relu, LeakyRelu or PRelu node, if there was one."""
+    slope: Rationals = ZERO
+    """What it multiplies numbers below 0 with."""
+    curve: Curve | None = None
+    """Then it is moves(curve(tensors[0])), and scales, offset and relu say nothing."""
     moves: tuple[Move, ...] = ()
     split: bool = False
     """The tensors are one activation of 9 bits: what 8 of them hold, and the rest (`hwseg.quant.read.wide`)."""
 
+    @property
+    def positive(self) -> bool:
+        """Whether the activation function leaves no number below 0."""
+        return bool(self.relu) and max(self.slope) <= 0
+
     def affine(self, factor: Rationals, addend: Rationals) -> Part:
         """factor * self + addend, for a part without ReLU."""
+        if self.curve is not None:
+            return replace(self, curve=self.curve * number(*factor) + number(*addend))
         scales = tuple(zipped(lambda s, f: s * f, scale, factor) for scale in self.scales)
         moved = zipped(lambda o, f: o * f, self.offset, factor)
         return replace(self, scales=scales, offset=zipped(lambda o, a: o + a, moved, addend))
 
     def digits(self) -> int:
         """Length of the longest numerator or denominator."""
-        numbers = [number for values in (*self.scales, self.offset) for number in values]
+        numbers = [n for values in (*self.scales, self.offset, self.slope) for n in values]
         return max(max(n.numerator.bit_length(), n.denominator.bit_length()) for n in numbers)
 
 
@@ -68,11 +80,18 @@ class Value:
     threshold: Fraction = Fraction(0)
     rounding: Rounding | None = None
     """The quantizer behind the activation."""
+    axes: Axes = AXES
+    """Of the ONNX tensor; parts have channels, rows and columns wherever these are in it."""
 
     @property
     def shape(self) -> Shape:
         height, width, _ = self.parts[0].shape
         return height, width, sum(part.shape[2] for part in self.parts)
+
+    @property
+    def given(self) -> Shape:
+        """Of what the model would give: classes have no channels."""
+        return (*self.shape[:2], 1) if self.activation in ("argmax", "threshold") else self.shape
 
 
 def zipped(function: Callable[[Fraction, Fraction], Fraction], a: Rationals, b: Rationals) -> Rationals:

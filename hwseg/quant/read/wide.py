@@ -22,6 +22,8 @@ from hwseg.errors import require
 from hwseg.ir import Node, TensorType
 from hwseg.ops import Concat, Conv2d
 from hwseg.quant.read.builder import Builder
+from hwseg.quant.read.curves import reached
+from hwseg.quant.read.integers import SYMMETRIC
 from hwseg.quant.read.onnx_file import MAX_ELEMENTS, OnnxNode
 from hwseg.quant.read.quantizer import Quantizer
 from hwseg.quant.read.values import ZERO, Part, Value, zipped
@@ -43,19 +45,22 @@ def interval(b: Builder, part: Part) -> tuple[int, int]:
 def quantized(b: Builder, part: Part, name: str, output: str, quantizer: Quantizer, scale: Fraction) -> Part:
     """A part behind a quantizer of up to 9 bits; its maps are named after `output`, their nodes after `name`."""
     low, high = quantizer.low, quantizer.high
-    if quantizer.bits > MAX_BITS and (part.relu or _never_negative(b, part)):
+    if part.curve is not None:
+        low, high = reached(b, part, name, low, high, scale)
+    if quantizer.bits > MAX_BITS and (part.positive or _never_negative(b, part)):
         low = 0
     same = (b.is_activation(part) or b.is_wide(part)) and part.scales[0] == (scale,)
     if same and low <= interval(b, part)[0] and interval(b, part)[1] <= high:
         return part
     if part.split:
         part = joined(b, part, f"{name}/sum")
-    if replace(quantizer, low=low).bits <= MAX_BITS:
-        return b.quantize_part(part, name, output, replace(quantizer, low=low), scale)
+    narrowed = replace(quantizer, low=low, high=high)
+    if narrowed.bits <= MAX_BITS:
+        return b.quantize_part(part, name, output, narrowed, scale)
     above = high > BASE[1] + 1
     turn = BASE[1] if above else BASE[0]
     ends = ((low, turn), (0, high - turn)) if above else ((turn, high), (low - turn, 0))
-    moved = replace(part, offset=zipped(lambda o, _: o - turn * scale, part.offset, ZERO))
+    moved = _moved(part, turn * scale, name)
     maps: list[str] = []
     for what, source, (least, most) in zip(WIDE, (part, moved), ends, strict=True):
         clamped = replace(quantizer, low=least, high=most)
@@ -64,8 +69,25 @@ def quantized(b: Builder, part: Part, name: str, output: str, quantizer: Quantiz
     return Part(part.shape, tuple(maps), ((scale,), (scale,)), split=True)
 
 
+def _moved(part: Part, by: Fraction, name: str) -> Part:
+    """What is beyond `by`: the part less that, as far as it is on the same side of 0.
+
+    Behind a PReLU that is one branch: numbers above 0 are those of v, numbers below 0 those of slope * v.
+    """
+    if part.curve is not None:
+        return part.affine((Fraction(1),), (-by,))
+    if part.slope != ZERO:
+        rule = "a slope below 0 wants a quantizer of 8 bits, this one has 9 because of its zero point"
+        require(min(part.slope) >= 0, name, rule, SYMMETRIC)
+        if by < 0:
+            part = part.affine(part.slope, ZERO)
+    return replace(part, offset=zipped(lambda o, _: o - by, part.offset, ZERO), relu="", slope=ZERO)
+
+
 def _never_negative(b: Builder, part: Part) -> bool:
     """Then nor is what a quantizer makes of it."""
+    if part.curve is not None:
+        return False
     factors = [scale for scales in part.scales for scale in scales]
     return min(*factors, *part.offset) >= 0 and all(b.types[tensor].low >= 0 for tensor in part.tensors)
 
@@ -114,7 +136,7 @@ def operand(b: Builder, node: OnnxNode) -> tuple[str, np.ndarray]:
     if not _has_wide(b, value):
         tensor = b.activation(node)
         return tensor, np.arange(b.types[tensor].shape[2])
-    b.values[name] = value
+    b.keep(name, value)
     tensors, channels = _maps(value.parts)
     return _beside(b, tensors, f"{name}/both"), channels
 

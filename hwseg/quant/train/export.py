@@ -34,6 +34,8 @@ from hwseg.quant.read.reshape import check_size, with_size
 from hwseg.quant.train.unet import QuantUNet, UNetConfig
 
 OPSET = 11
+MULTIPLE = "hwseg.multiple"
+"""Key of the metadata of a converted network: sides of pictures must be multiples of it."""
 _SCOPES = {"export_handler", "act_quant", "activation_impl"}
 _KEPT_OPERATIONS = {"Relu": "relu", "Add": "add"}
 _QUANT_INPUTS = ("scale", "zero_point", "bits")
@@ -94,6 +96,7 @@ def clean(raw: onnx.ModelProto, name: str, metadata: Mapping[str, str]) -> onnx.
         for i, output in enumerate(node.output):
             tensors.setdefault(output, new if i == 0 else f"{new}:{i}")
     kept: dict[str, onnx.TensorProto] = {}
+    origin: dict[str, str] = {}
     nodes = []
     for node, new in zip(graph.node, renamed, strict=True):
         names = []
@@ -102,6 +105,8 @@ def clean(raw: onnx.ModelProto, name: str, metadata: Mapping[str, str]) -> onnx.
             if source in initializers:
                 parameter = node.op_type == "Quant" and i > 0
                 target = f"{new}/{_QUANT_INPUTS[i - 1]}" if parameter else _constant_name(source, new)
+                if origin.setdefault(target, source) != source and not parameter:
+                    target = f"{target}~{i}"
                 kept[target] = onnx.TensorProto()
                 kept[target].CopyFrom(initializers[source])
                 kept[target].name = target
@@ -132,6 +137,10 @@ def infer_shapes(model: onnx.ModelProto) -> onnx.ModelProto:
 def resize(model: onnx.ModelProto, size: tuple[int, int]) -> onnx.ModelProto:
     """The same exported network for pictures of another size; its weights do not depend on it."""
     metadata = {p.key: p.value for p in model.metadata_props}
+    if MULTIPLE in metadata:
+        with given(MULTIPLE, "a number that hwseg wrote", "convert the network again"):
+            check_size(size, int(metadata[MULTIPLE]))
+        return infer_shapes(with_size(model, None, size))
     if "hwseg.config" not in metadata:
         raise HwsegError("--size", "only works on files that hwseg exported", "export again from the training code")
     with given("hwseg.config", "what hwseg exports", "export again from the training code"):

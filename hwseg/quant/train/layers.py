@@ -113,10 +113,17 @@ def signed_identity(bits: int, scales: str) -> nn.Module:
     return layer
 
 
+def unsigned_identity(bits: int, scales: str) -> nn.Module:
+    """`bits` unsigned bits, for what is never negative."""
+    quantizer = _PowerOfTwoUnsigned if scales == "power_of_two" else _FloatUnsigned
+    layer: nn.Module = qnn.QuantIdentity(act_quant=quantizer, bit_width=bits, return_quant_tensor=True)
+    return layer
+
+
 def conv(in_channels: int, out_channels: int, kernel: int, bits: int, scales: str, per_channel: bool) -> nn.Module:
     """Convolution of stride 1 that keeps the size, weights in `bits` bits."""
     layer: nn.Module = qnn.QuantConv2d(
-        in_channels, out_channels, kernel, padding=kernel // 2, bias=True, **_parameters(bits, scales, per_channel)
+        in_channels, out_channels, kernel, padding=kernel // 2, bias=True, **parameters(bits, scales, per_channel)
     )
     return layer
 
@@ -124,12 +131,13 @@ def conv(in_channels: int, out_channels: int, kernel: int, bits: int, scales: st
 def up_conv(in_channels: int, out_channels: int, bits: int, scales: str, per_channel: bool) -> nn.Module:
     """2x2 transposed convolution of stride 2, weights in `bits` bits."""
     layer: nn.Module = qnn.QuantConvTranspose2d(
-        in_channels, out_channels, 2, stride=2, bias=True, **_parameters(bits, scales, per_channel)
+        in_channels, out_channels, 2, stride=2, bias=True, **parameters(bits, scales, per_channel)
     )
     return layer
 
 
-def _parameters(bits: int, scales: str, per_channel: bool) -> dict[str, Any]:
+def parameters(bits: int, scales: str, per_channel: bool) -> dict[str, Any]:
+    """How a convolution of Brevitas quantizes its weights and its bias."""
     return {
         "weight_quant": _PowerOfTwoWeight if scales == "power_of_two" else _FloatWeight,
         "weight_bit_width": bits,

@@ -13,12 +13,12 @@ from hwseg.quant.read.onnx_file import MAX_FILE_BYTES, self_contained
 from hwseg.trust.fitted import TRUST, Trust
 
 
-def with_trust(path: Path, trust: Trust, in_place: bool) -> bytes:
-    """The file's bytes with what was fitted, in place of what was.
+def with_trust(path: Path, trust: Trust, in_place: bool, output: str = "") -> bytes:
+    """The file's bytes with what was fitted, in place of what was; with a chosen output, and no other.
 
     External data is moved inside, unless the file stays where it is.
     """
-    content = read_file(path, MAX_FILE_BYTES) if in_place else self_contained(path)
+    content = read_file(path, MAX_FILE_BYTES) if in_place else self_contained(path, output)
     with given(path, "an ONNX file", "export the model again"):
         model = onnx.ModelProto.FromString(content)
     graph = model.graph.SerializeToString(deterministic=True)

@@ -53,7 +53,7 @@ def test_signs_word_lengths_and_orders(policy: str, bits: int, signed: bool) -> 
     assert differences(compiled(b.graph(b.nodes[-1].output), parse_array("8x8x8")), policy) == {}
 
 
-@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("seed", [*range(5), *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(5, 8))])
 def test_random_unets(seed: int, tmp_path: Path) -> None:
     models = pytest.importorskip("tests.quant.models")
     graph = load(models.random_unet(seed, tmp_path, upsampling="bilinear"))

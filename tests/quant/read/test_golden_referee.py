@@ -20,7 +20,7 @@ from tests.quant import models
 pytest.importorskip("qonnx")
 
 
-@pytest.mark.parametrize("seed", range(16))
+@pytest.mark.parametrize("seed", [*range(10), *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(10, 16))])
 def test_power_of_two_networks_are_equal_in_every_tensor(seed: int, tmp_path: Path) -> None:
     recipe = models.draw(seed)
     model = models.build(recipe)

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from onnx import TensorProto, helper
 
 from hwseg.errors import HwsegError
 from hwseg.quant.read.instead import CHANNELS_LAST, INSTEAD, instead_of
@@ -35,8 +34,7 @@ def test_no_answer_is_a_list_of_all(op: str) -> None:
         ("LayerNormalization", "use BatchNorm2d"),
         ("MatMul", "use Conv2d with a kernel of 1x1"),
         ("GlobalAveragePool", "leave squeeze-and-excitation"),
-        ("LeakyRelu", "use ReLU"),
-        ("Transpose", r"let the network give \[1, C, H, W\]"),
+        ("ThresholdedRelu", "use ReLU"),
         ("NoSuchThing", "docs/models.md says which there are"),
     ],
 )
@@ -53,7 +51,7 @@ def test_operations(tmp_path: Path, op: str, said: str) -> None:
         ("BipolarQuant", DOMAIN, "use a quantizer of 2 bits, narrow and signed"),
         ("Trunc", DOMAIN, "use Quant, which rounds"),
         ("QLinearConcat", "com.microsoft", "quantize with quant_format=QuantFormat.QDQ"),
-        ("Conv", "qonnx.custom_op.channels_last", CHANNELS_LAST),
+        ("Resize", "qonnx.custom_op.channels_last", CHANNELS_LAST),
         ("Conv", "my", "use operations of ONNX, and Quant of QONNX"),
     ],
 )
@@ -67,29 +65,10 @@ def test_operations_of_other_domains(tmp_path: Path, op: str, domain: str, said:
 def test_a_network_of_floats(tmp_path: Path) -> None:
     error = refusal(float_unet(tmp_path / "net.onnx"))
     assert str(error) == (
-        "Conv_0: weights must be quantized, are float constants, as everything in this network; quantize it: with "
-        "Brevitas while it is trained, or with onnxruntime's quantize_static and symmetric activations (docs/models.md)"
+        "Conv_0: weights must be quantized, are float constants, as everything in this network; quantize it: "
+        "hwseg quantize MODEL.onnx --data PICTURES -o OUT.onnx needs no training; or with Brevitas while it is trained "
+        "(docs/models.md)"
     )
-
-
-def test_scale_and_zero_point_that_a_quant_tensor_leaks(tmp_path: Path) -> None:
-    net = Net()
-    y = net.quant(net.conv(net.image(), 2, 3), name="last")
-    net.nodes.append(
-        helper.make_node("Constant", [], ["zero"], value=helper.make_tensor("z", TensorProto.FLOAT, (), [0]))
-    )
-    error = refusal(net.save(tmp_path / "net.onnx", y, outputs=("last.scale", "zero")))
-    assert error.rule.startswith("must have one output, has 3")
-    assert error.cure.startswith("return y.value, not the QuantTensor y")
-
-
-def test_several_outputs_that_are_computed(tmp_path: Path) -> None:
-    net = Net()
-    x = net.image()
-    error = refusal(
-        net.save(tmp_path / "net.onnx", net.conv(x, 2, 3, name="a"), outputs=(net.conv(x, 2, 3, name="b"),))
-    )
-    assert error.cure == "export one output"
 
 
 @pytest.mark.parametrize("mode", ["reflect", "edge"])

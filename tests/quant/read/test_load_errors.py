@@ -352,7 +352,10 @@ NODES = {
         lambda n, x: n.node("Relu", n.node("Sigmoid", n.conv(x, 2, 2)), name="r"),
         "r: nothing may follow the final Sigmoid; end the model with Sigmoid",
     ),
-    "softmax over rows": (lambda n, x: n.node("Softmax", n.conv(x, 2, 2), name="s", axis=2), "attribute axis of Soft"),
+    "softmax over rows": (
+        lambda n, x: n.node("Softmax", n.conv(x, 2, 2), name="s", axis=2),
+        "Softmax must be over channels",
+    ),
     "training": (
         lambda n, x: n.node("Dropout", x, "", n.const("t", True, bool), name="d"),
         "d: training_mode must be false; call model.eval() before the export",

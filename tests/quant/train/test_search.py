@@ -140,7 +140,7 @@ def test_choices() -> None:
 def test_a_search_from_checkpoint_to_fine_tuned_network(
     objective: str, discs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(search, "LOWEST", 6)
+    monkeypatch.setattr(search, "LOWEST", 7)
     model, _ = small(tmp_path)
     save_network(tmp_path / "base.pt", model, TrainConfig(size=16, resize=16))
     out = tmp_path / "search"
