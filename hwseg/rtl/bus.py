@@ -67,7 +67,8 @@ class Bursts(Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        run_start, stride, run_words = Signal(32, name="run_start"), Signal(24, name="stride"), Signal(16)
+        run_start, stride = Signal(32, name="run_start", reset_less=True), Signal(24, name="stride", reset_less=True)
+        run_words = Signal(16, name="run_words", reset_less=True)
         left, runs_left = Signal(16, name="left"), Signal(12, name="runs_left")
         rest, ending = Signal(5, name="rest"), Signal(name="ending")
         to_boundary, last_burst, within_grant, empty = Signal(5), Signal(), Signal(), Signal(name="empty")

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from amaranth.hdl import Module, Mux, Signal, Value, unsigned
+from amaranth.hdl import Array, Module, Mux, Signal, Value, unsigned
 from amaranth.lib import data, stream
 from amaranth.lib.wiring import Component, In, Out
 from amaranth.utils import exact_log2
@@ -110,11 +110,11 @@ class Compute(Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        run, configuration = Signal(RUN_LAYOUT), Signal(CONFIG_LAYOUT)
+        run, configuration = Signal(RUN_LAYOUT, reset_less=True), Signal(CONFIG_LAYOUT, reset_less=True)
         self._configuration = configuration
         half, mark = Signal(), Signal(COUNTER_BITS)
         self._half = half
-        held = Signal(256)
+        held = Signal(256, reset_less=True)
         begin, step_end, walk_end = Signal(), Signal(), Signal()
         issued, drained = Signal(COUNTER_BITS), Signal()
         timer = Signal(range(max(self.reload, 2) + 1))
@@ -186,6 +186,9 @@ class Compute(Component):
             step_end.eq(self.walking & (cycle == last_cycle)),
             block.eq(cfg.planes),
         ]
+        # Subtracted beforehand: the count comes late in its cycle.
+        shorter = [Signal(6, name=f"shorter_{saved}") for saved in range(MOST + 1)]
+        m.d.sync += [signal.eq(longest - saved) for saved, signal in enumerate(shorter)]
         next_row = advance(m, row, cfg.mode, cfg.pitch, "row_next", run)
         after_pair = advance(m, pair_row, cfg.mode, cfg.pitch, "row_after_pair", run)
         column_mode = Mux(cfg.split, Mode.STRIDE2, cfg.mode)
@@ -212,7 +215,7 @@ class Compute(Component):
                 cycle.eq(0),
                 plane.eq(saved),
                 first_plane.eq(following),
-                last_cycle.eq(longest - saved),
+                last_cycle.eq(Array(shorter)[saved]),
                 substep.eq(substep + 1),
             ]
             with m.If(last_substep):
@@ -245,7 +248,7 @@ class Compute(Component):
         turn = Mux(run.pair, after_pair.as_value(), next_row.as_value())
         beside = Mux(last_second, row.as_value(), next_row.as_value())
         upper = Mux(last_substep, ~last_second, second)
-        ahead = Signal(AHEAD)
+        ahead = Signal(AHEAD, reset_less=True)
         m.d.sync += [
             ahead.row.eq(Mux(ends_row, turn, Mux(last_substep, beside, current.as_value()))),
             ahead.column.eq(
@@ -268,7 +271,8 @@ class Compute(Component):
             last_plane.eq(executed & (plane == cfg.planes - 1)),
             self.skipped.eq(Mux(step_end, first_plane, 0)),
         ]
-        held, held_column, held_plane, held_point = Signal(ROW), Signal(ROW), Signal(4), Signal()
+        held, held_column = Signal(ROW, reset_less=True), Signal(ROW, reset_less=True)
+        held_plane, held_point = Signal(4), Signal()
         held_beat, held_token = Signal(BEAT), Signal(TOKEN)
         window = held_beat.window
         m.d.sync += [
@@ -330,8 +334,8 @@ class Compute(Component):
         rows, columns = [], []
         for residue in range(3):
             # Centre at phase 0: residue 2 lies in the block before; centre at phase 2: residue 0 in the block after.
-            a = Signal(ADDRESS_BITS, name=f"row_block_{residue}")
-            b = Signal(ADDRESS_BITS, name=f"column_block_{residue}")
+            a = Signal(ADDRESS_BITS, name=f"row_block_{residue}", reset_less=True)
+            b = Signal(ADDRESS_BITS, name=f"column_block_{residue}", reset_less=True)
             m.d.sync += a.eq((after, row.address, before)[residue])
             neighbour: Any = 0
             if residue == 2:
@@ -342,7 +346,8 @@ class Compute(Component):
             rows.append(delayed(m, a, self.wait, f"row_block_{residue}"))
             columns.append(delayed(m, b, self.wait, f"column_block_{residue}"))
         for bank in range(BANKS):
-            m.d.sync += self.addresses[bank].eq(rows[bank // 3] + columns[bank % 3])
+            address = (rows[bank // 3] + columns[bank % 3])[:ADDRESS_BITS]
+            m.d.comb += self.addresses[bank].eq(delayed(m, address, 1, f"address_{bank}"))
 
     def _row_blocks(
         self, m: Module, run: data.View, row: data.View, point: Signal | int, name: str

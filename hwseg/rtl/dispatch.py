@@ -50,7 +50,7 @@ class Dispatcher(Component):
         read, write = memory.read_port(), memory.write_port()
         number = Signal(COUNTER_BITS + 7)
         word = Signal(range(INSTRUCTION_WORDS + 1))
-        instruction = Signal(256)
+        instruction = Signal(256, reset_less=True)
         page_bits = (PAGE_INSTRUCTIONS - 1).bit_length()
         page = number[page_bits:]
         m.d.comb += [

@@ -12,7 +12,7 @@ no further burst, and when every burst on the bus has ended `quiet` says so.
 
 from __future__ import annotations
 
-from amaranth.hdl import Module, Mux, Signal, unsigned
+from amaranth.hdl import Module, Signal, unsigned
 from amaranth.lib import data, stream
 from amaranth.lib.wiring import Component, In, Out
 
@@ -122,14 +122,15 @@ class MemoryUnit(Component):
 
     @staticmethod
     def _pace(m: Module, reader: Reader, writer: Writer) -> None:
-        rest, writer_went = Signal(20), Signal(init=1)
-        free = rest == 0
+        rest, free, writer_went = Signal(20), Signal(init=1), Signal(init=1)
         m.d.comb += [
             reader.granted.eq(free & reader.request & (~writer.request | writer_went)),
-            writer.granted.eq(free & writer.request & ~reader.granted),
+            writer.granted.eq(free & writer.request & ~(reader.request & writer_went)),
         ]
-        with m.If(~free):
+        # `rest` counts from the cost down to 1; `free` is known a cycle before it is needed.
+        with m.If(rest != 0):
             m.d.sync += rest.eq(rest - 1)
-        with m.If(reader.granted | writer.granted):
-            cost = Mux(writer.granted, writer.cost, reader.cost)
-            m.d.sync += [writer_went.eq(writer.granted), rest.eq(Mux(cost == 0, 0, cost - 1))]
+        m.d.sync += free.eq(rest <= 2)
+        for unit in (reader, writer):
+            with m.If(unit.granted):
+                m.d.sync += [rest.eq(unit.cost), free.eq(unit.cost <= 1), writer_went.eq(unit is writer)]

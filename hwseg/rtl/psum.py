@@ -11,13 +11,17 @@ Latency: `PartialSums.latency` cycles from the core sums to `out`.
 
 from __future__ import annotations
 
-from amaranth.hdl import Cat, Module, Mux, Signal, signed
+from typing import Any
+
+from amaranth.hdl import Cat, Module, Mux, Signal, Value, signed
 from amaranth.lib import data
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import Component, In, Out
 
 from hwseg.rtl.config import PSUM_BITS, ROWS_PER_PSUM, EngineConfig
+from hwseg.rtl.cores.pipeline import delayed
 from hwseg.rtl.layouts import TOKEN
+from hwseg.rtl.resets import later
 
 
 class PartialSums(Component):
@@ -52,7 +56,7 @@ class PartialSums(Component):
         token, row = Signal(TOKEN), Signal(2)
         valids = Cat(*(self.early[r].valid for r in range(ROWS_PER_PSUM)))
         # The four rows' tokens are one step's, a cycle apart, and steps are four cycles apart.
-        held = Signal(TOKEN)
+        held = Signal(TOKEN, reset_less=True)
         with m.If(self.early[0].valid):
             m.d.sync += held.eq(self.early[0])
         m.d.comb += [
@@ -65,21 +69,21 @@ class PartialSums(Component):
             read.en.eq(token.valid & ~token.first),
         ]
         # The token and its row, one register per cycle from here on: tokens[k] belongs to cycle k of the table above.
-        tokens, rows = [token], [row]
+        tokens: list[Any] = [token]
+        rows: list[Value] = [row]
         for stage in range(4):
-            tokens.append(Signal(TOKEN, name=f"token_{stage}"))
-            rows.append(Signal(2, name=f"row_{stage}"))
-            m.d.sync += [tokens[-1].eq(tokens[-2]), rows[-1].eq(rows[-2])]
+            tokens.append(later(m, tokens[-1], f"token_{stage}"))
+            rows.append(delayed(m, rows[-1], 1, f"row_{stage}"))
         at = {cycle: (tokens[cycle + 1], rows[cycle + 1]) for cycle in range(4)}
 
-        selected = Signal(data.ArrayLayout(signed(self.sum_bits), config.pixels))
+        selected = Signal(data.ArrayLayout(signed(self.sum_bits), config.pixels), reset_less=True)
         with m.Switch(at[0][1]):
             for r in range(ROWS_PER_PSUM):
                 with m.Case(r):
                     m.d.sync += selected.eq(self.sums[r])
-        stored = Signal(data.ArrayLayout(signed(PSUM_BITS), config.pixels))
+        stored = Signal(data.ArrayLayout(signed(PSUM_BITS), config.pixels), reset_less=True)
         m.d.sync += stored.eq(read.data)
-        total = Signal(data.ArrayLayout(signed(PSUM_BITS), config.pixels))
+        total = Signal(data.ArrayLayout(signed(PSUM_BITS), config.pixels), reset_less=True)
         control = at[1][0]
         for pixel in range(config.pixels):
             before = Mux(control.first, 0, Mux(control.shift, stored[pixel] << 8, stored[pixel]))
@@ -93,10 +97,11 @@ class PartialSums(Component):
             write.data.eq(total),
             write.en.eq(done.valid & ~done.last),
         ]
-        m.d.sync += [
-            self.out.eq(total),
-            self.out_token.eq(done),
-            self.out_token.valid.eq(done.valid & done.last),
-            self.out_row.eq(done_row),
+        leaving = Signal(TOKEN)
+        m.d.comb += [leaving.eq(done), leaving.valid.eq(done.valid & done.last)]
+        m.d.comb += [
+            self.out.eq(delayed(m, total.as_value(), 1, "out_total")),
+            self.out_token.eq(later(m, leaving, "token_out")),
+            self.out_row.eq(delayed(m, done_row, 1, "row_out")),
         ]
         return m

@@ -110,7 +110,7 @@ class Reader(Component):
         return m
 
     def _issue(self, m: Module, bursts: Bursts, descriptors: SyncFIFO, loads_open: Signal, bursts_open: Signal) -> None:
-        held, start, rest = Signal(LOAD_LAYOUT), Signal(32), Signal(20)
+        held, start, rest = Signal(LOAD_LAYOUT, reset_less=True), Signal(32, reset_less=True), Signal(20)
         view = data.View(LOAD_LAYOUT, self.instruction.payload[: LOAD_LAYOUT.size])
         moving = Signal()
         m.d.comb += [
@@ -168,7 +168,7 @@ class Reader(Component):
 
     def _arrive(self, m: Module, descriptors: SyncFIFO) -> Signal:
         """Walk the words of the oldest instruction.  Returns the cycle in which it has landed."""
-        load, active, draining = Signal(LOAD_LAYOUT), Signal(), Signal(LOOP_DELAY + 1)
+        load, active, draining = Signal(LOAD_LAYOUT, reset_less=True), Signal(), Signal(LOOP_DELAY + 1)
         moving, window = Signal(), Signal()
         self._load, self._active, self._moving = load, active, moving
         source_row, source_column, parity = Signal(14), Signal(14), Signal()
@@ -331,7 +331,7 @@ class Reader(Component):
 
     def _locate(self, m: Module, load: data.View, take: Signal, last_word: Signal) -> None:
         """Address of the word that comes next: what a fault reports."""
-        self._word_at, self._run_at = Signal(32), Signal(32)
+        self._word_at, self._run_at = Signal(32, reset_less=True), Signal(32, reset_less=True)
         with m.If(take):
             m.d.sync += self._word_at.eq(self._word_at + 8)
             with m.If(last_word):

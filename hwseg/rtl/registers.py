@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from amaranth.hdl import Module, Signal, unsigned
+from amaranth.hdl import Cat, Module, Signal, unsigned
 from amaranth.lib import data, stream
 from amaranth.lib.wiring import Component, In, Out, Signature
 
@@ -79,10 +79,13 @@ LITE = Signature(
 
 
 class Registers(Component):
-    """AXI4-Lite to wires.  Each access takes two cycles; unknown offsets read zero and ignore writes."""
+    """AXI4-Lite to wires.  Each access takes two cycles; unknown offsets read zero and ignore writes.
 
-    def __init__(self, array: int) -> None:
-        self.array = array
+    starting: cycles from `start` to the units' beginning, in which they are active though not `busy` yet.
+    """
+
+    def __init__(self, array: int, starting: int = 1) -> None:
+        self.array, self.starting = array, starting
         super().__init__(
             {
                 "bus": Out(LITE),
@@ -114,10 +117,10 @@ class Registers(Component):
         read_beats, write_beats = Signal(32), Signal(32)
         done, overrun, enable, pending, error = Signal(), Signal(), Signal(), Signal(), Signal()
 
-        # The units are reset in the cycle of `start` and begin in the next.
-        starting, active = Signal(), Signal()
-        m.d.sync += starting.eq(self.start)
-        m.d.comb += active.eq(self.busy | self.start | starting)
+        # The units are reset behind `start`, and begin some cycles later.
+        starting, active = Signal(self.starting), Signal()
+        m.d.sync += starting.eq(Cat(self.start, starting[:-1]))
+        m.d.comb += active.eq(self.busy | self.start | starting.any())
         with m.If(self.start):
             m.d.sync += [
                 cycles.eq(0),

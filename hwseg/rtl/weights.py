@@ -93,14 +93,15 @@ class WeightMover(Component):
         m.submodules.ring = ring = WeightRing(self.config.weight_words)
         moved = Signal(range(self.config.tile_words + 1))
         hold = Signal(range(self.hold + 1))
-        moving, second = Signal(), Signal()
+        moving, second, taken, jump = Signal(), Signal(), Signal(), Signal(JUMP)
+        # What decides on `take` is long enough a path: the mover follows a cycle later, and then holds one less.
+        m.d.sync += [taken.eq(self.take), jump.eq(self.jump), jump.enable.eq(self.jump.enable & self.take)]
         m.d.comb += [
             ring.write.eq(self.write),
-            ring.jump.to.eq(self.jump.to),
-            ring.jump.enable.eq(self.jump.enable & self.take),
+            ring.jump.eq(jump),
             moving.eq((hold == 0) & (moved != self.config.tile_words) & ring.r_rdy),
             ring.r_en.eq(moving & (second | ~ring.packed)),
-            self.full.eq((moved == self.config.tile_words) & (hold == 0)),
+            self.full.eq((moved == self.config.tile_words) & (hold == 0) & ~taken),
         ]
         halves = Mux(second, unpacked(ring.word[32:]), unpacked(ring.word[:32]))
         m.d.sync += [self.chain.eq(Mux(ring.packed, halves, ring.word)), self.chain_enable.eq(moving)]
@@ -108,6 +109,6 @@ class WeightMover(Component):
             m.d.sync += [moved.eq(moved + 1), second.eq(ring.packed & ~second)]
         with m.If(hold != 0):
             m.d.sync += hold.eq(hold - 1)
-        with m.If(self.take):
-            m.d.sync += [moved.eq(0), hold.eq(self.hold)]
+        with m.If(taken):
+            m.d.sync += [moved.eq(0), hold.eq(self.hold - 1)]
         return m

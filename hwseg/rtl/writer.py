@@ -63,7 +63,7 @@ class Writer(Component):
         m = Module()
         m.submodules.bursts = bursts = Bursts()
         m.submodules.open = unanswered = SyncFIFO(width=OPEN_STORE.size, depth=WRITE_INSTRUCTIONS)
-        held = Signal(STORE_LAYOUT)
+        held = Signal(STORE_LAYOUT, reset_less=True)
         start, count, began = Signal(32), Signal(BURST_COUNT_BITS), Signal()
         waiting, bursts_open = Signal(range(WRITE_INSTRUCTIONS + 1)), Signal(16)
         view = data.View(STORE_LAYOUT, self.instruction.payload[: STORE_LAYOUT.size])
