@@ -228,14 +228,16 @@ class Engine(Component):
                 sink.valid.eq(queue.r_rdy),
                 queue.r_en.eq(sink.ready),
             ]
+        units_idle = Signal()
+        m.d.sync += units_idle.eq(memory.idle & compute.idle)
         m.d.comb += [
+            dispatcher.units_idle.eq(units_idle),
             dispatcher.start.eq(self.begin),
             dispatcher.abort.eq(memory.error & memory.quiet),
             dispatcher.program_start.eq(registers.program_start),
             dispatcher.program_words.eq(registers.program_words),
             dispatcher.write.eq(memory.program_write),
             dispatcher.pages.eq(memory.pages),
-            dispatcher.units_idle.eq(memory.idle & compute.idle),
             memory.runs.eq(compute.done),
             memory.base.eq(registers.base),
             memory.grant.base.eq(registers.base[WINDOW_SHIFT:]),

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from amaranth.hdl import Cat, ClockDomain, ClockSignal, DomainRenamer, Module, Signal
+from amaranth.hdl import Cat, ClockDomain, ClockSignal, DomainRenamer, Module, Signal, Value
 from amaranth.lib import data
 from amaranth.lib.wiring import Component, In, Out
 
 from hwseg.rtl.emit import Library
-from hwseg.rtl.layouts import TOKEN
+from hwseg.rtl.layouts import BEAT, TOKEN
 
 
 class Leaf(Component):
@@ -24,13 +24,13 @@ class Leaf(Component):
 
     latency = 1
 
-    def __init__(self, init: int = 0) -> None:
-        self.init = init
-        super().__init__({"request": In(1), "out": Out(1)})
+    def __init__(self, init: int = 0, width: int = 1) -> None:
+        self.init, self.width = init, width
+        super().__init__({"request": In(width), "out": Out(width)})
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        leaf = Signal(init=self.init, reset_less=True, name="leaf")
+        leaf = Signal(self.width, init=self.init, reset_less=True, name="leaf")
         m.d.sync += leaf.eq(self.request)
         m.d.comb += self.out.eq(leaf)
         return m
@@ -50,7 +50,7 @@ def leaves(m: Module, request: Any, count: int, name: str) -> list[Signal]:
     """`request` a register later, `count` times, for a part of the loads each."""
     found = []
     for number in range(count):
-        m.submodules[f"{name}_{number}"] = leaf = Leaf()
+        m.submodules[f"{name}_{number}"] = leaf = Leaf(width=len(Value.cast(request)))
         m.d.comb += leaf.request.eq(request)
         found.append(leaf.out)
     return found
@@ -58,6 +58,19 @@ def leaves(m: Module, request: Any, count: int, name: str) -> list[Signal]:
 
 def later(m: Module, token: Any, name: str) -> Any:
     """A token, one register further: only its `valid` is reset."""
-    valid, rest = Signal(name=f"{name}_valid"), Signal(TOKEN.size - 1, name=name, reset_less=True)
-    m.d.sync += [valid.eq(token.valid), rest.eq(token.as_value()[1:])]
-    return data.View(TOKEN, Cat(valid, rest))
+    valid, rest = Signal(name=f"{name}_valid"), Signal(TOKEN, name=name, reset_less=True)
+    m.d.sync += [valid.eq(token.valid), rest.eq(token)]
+    return valid_apart(rest, valid)
+
+
+def valid_apart(token: Any, valid: Signal) -> Any:
+    """A token with `valid` in the place of its own."""
+    return data.View(TOKEN, Cat(valid, token.as_value()[1:]))
+
+
+def beat_later(m: Module, beat: Any, name: str) -> Any:
+    """A beat, one register further: only what says that there is a plane, or a reload, is reset."""
+    valid, reload = Signal(name=f"{name}_valid"), Signal(name=f"{name}_reload")
+    rest = Signal(BEAT.size - 2, name=name, reset_less=True)
+    m.d.sync += [valid.eq(beat.plane.valid), reload.eq(beat.reload), rest.eq(beat.as_value()[1:-1])]
+    return data.View(BEAT, Cat(valid, rest, reload))

@@ -57,18 +57,22 @@ class WeightRing(Component):
         m.submodules.words = memory
         read, write = memory.read_port(), memory.write_port()
         bits = exact_log2(self.words)
-        written, here, following = Signal(bits + 1), Signal(bits + 1), Signal(bits + 1)
+        written, here, following, after = Signal(bits + 1), Signal(bits + 1), Signal(bits + 1), Signal(bits + 1)
+        takes = self.r_en & self.r_rdy
         m.d.comb += [
+            after.eq(here + 1),
             write.addr.eq(written[:bits]),
             write.data.eq(Cat(self.write.data, self.write.packed)),
             write.en.eq(self.write.enable),
-            following.eq(Mux(self.jump.enable, self.jump.to, here + (self.r_en & self.r_rdy))),
+            following.eq(Mux(self.jump.enable, self.jump.to, Mux(takes, after, here))),
             read.addr.eq(following[:bits]),
             read.en.eq(self.jump.enable | self.r_en | (~self.r_rdy & (here != written))),
             self.word.eq(read.data[:64]),
             self.packed.eq(read.data[64]),
         ]
-        m.d.sync += [here.eq(following), self.r_rdy.eq(following != written), written.eq(written + self.write.enable)]
+        # Compared before it is known which of them follows.
+        more = Mux(self.jump.enable, self.jump.to[: bits + 1] != written, Mux(takes, after != written, here != written))
+        m.d.sync += [here.eq(following), self.r_rdy.eq(more), written.eq(written + self.write.enable)]
         return m
 
 
