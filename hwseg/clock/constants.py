@@ -20,7 +20,7 @@ COUNTED = 1
 """Cycles from the last word's arrival to the counter that tells of it."""
 MOVED = 4
 """Cycles from a weight's arrival to its place in the shadow registers."""
-LANDED = 6
+LANDED = 5
 """Cycles from a MOVE's last step to its counter."""
 STORED = 3
 ACKNOWLEDGED = 9

@@ -51,7 +51,7 @@ class Reader(Mover):
             start = ready
             popped = max(start, self.landed) + 1
             self.free = start + 1 + cost
-            self.landed = popped + beats + LANDED - COUNTED
+            self.landed = popped + 1 + beats + LANDED - COUNTED  # the walk begins a cycle after its fields are there
         else:
             start = self.pacer.start(ready, cost, writer=False)
             popped = max(start, self.landed) + 1
