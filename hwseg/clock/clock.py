@@ -4,8 +4,8 @@ Units, each in order, meet in counters; every equation is a path through the gat
 start pulse in cycle 0:
 
     dispatch     sends an instruction every 6 cycles; waits for room in the queue of 16 and for its page to land
-    reader       takes at t, starts at w > t + 1 when the RUNs and STOREs it waits for are complete, then one cycle per beat
-                 (MOVE: `cost` cycles)
+    reader       takes at t, starts at w > t + 1 when the RUNs and STOREs it waits for are complete, then one cycle per
+                 beat (MOVE: `cost` cycles)
     writer       the same for STOREs
     pacer        LOADs and STOREs start `cost` cycles after each other at the least; of two in one cycle the one whose
                  unit did not start the last goes first

@@ -18,7 +18,7 @@ COMPARED = 1
 """Cycles from a counter to a transfer that waits for it."""
 COUNTED = 1
 """Cycles from the last word's arrival to the counter that tells of it."""
-MOVED = 4
+MOVED = 5
 """Cycles from a weight's arrival to its place in the shadow registers."""
 LANDED = 5
 """Cycles from a MOVE's last step to its counter."""

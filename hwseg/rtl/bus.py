@@ -8,11 +8,14 @@ A transfer of no words, or of no runs, would be a burst without a length: none i
 
 from __future__ import annotations
 
+from typing import Any
+
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, unsigned
 from amaranth.lib import data, stream
 from amaranth.lib.wiring import Component, In, Out, Signature
 
 from hwseg.rtl.config import BURST_BEATS
+from hwseg.rtl.cores.pipeline import unreset
 
 ADDRESS_CHANNEL = data.StructLayout({"address": 32, "length": 4})
 READ_CHANNEL = data.StructLayout({"data": 64, "response": 2, "last": 1})
@@ -38,6 +41,30 @@ PREPARATION = 2
 """Cycles from taking a transfer to `allow`, at the least."""
 FAULT = data.StructLayout({"valid": 1, "outside": 1, "address": 32})
 """`outside`: a burst was not issued because it lies outside the grant or is empty; else a response was an error."""
+
+
+class Outlet(Component):
+    """Two registers before a channel of the port, so that `room` does not depend on the port's `ready`.
+
+    What is `put` when there is room is offered from the next cycle on; one payload a cycle.
+    """
+
+    def __init__(self, shape: Any) -> None:
+        self.shape = shape
+        super().__init__({"put": In(1), "payload": In(shape), "room": Out(1), "channel": Out(stream.Signature(shape))})
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        offered, waiting = (Signal(self.shape, name=name, reset_less=True) for name in ("offered", "waiting"))
+        valid, spare = Signal(name="valid"), Signal(name="spare")
+        m.d.comb += [self.room.eq(~spare), self.channel.valid.eq(valid), self.channel.payload.eq(offered)]
+        with m.If(self.channel.ready | ~valid):
+            m.d.sync += [offered.eq(Mux(spare, waiting, self.payload)), valid.eq(spare | self.put), spare.eq(0)]
+        with m.Elif(self.put):
+            m.d.sync += spare.eq(1)
+        with m.If(~spare):
+            m.d.sync += waiting.eq(self.payload)
+        return m
 
 
 class Bursts(Component):
@@ -78,9 +105,9 @@ class Bursts(Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        next_valid, next_ending, inside = Signal(name="next_valid"), Signal(name="next_ending", reset_less=True), Signal(name="next_inside", reset_less=True)
-        address, length = Signal(32, name="next_address", reset_less=True), Signal(4, name="next_length", reset_less=True)
-        rest, ending = Signal(4, name="rest", reset_less=True), Signal(name="ending", reset_less=True)
+        next_valid = Signal(name="next_valid")
+        address, length, next_ending, inside = unreset(next_address=32, next_length=4, next_ending=1, next_inside=1)
+        rest, ending = unreset(rest=4, ending=1)
         m.d.comb += [self.address.eq(address), self.length.eq(length)]
         self._prepare(m, next_valid, address, length, next_ending, inside)
         with m.FSM():
@@ -120,9 +147,9 @@ class Bursts(Component):
         self, m: Module, next_valid: Signal, address: Signal, length: Signal, next_ending: Signal, inside: Signal
     ) -> None:
         """The three steps before `go`."""
-        run_valid, empty = Signal(name="run_valid"), Signal(name="empty", reset_less=True)
-        run_start, stride = Signal(32, name="run_start", reset_less=True), Signal(24, name="stride", reset_less=True)
-        words_less, runs_left = Signal(16, name="words_less", reset_less=True), Signal(12, name="runs_left", reset_less=True)
+        run_valid = Signal(name="run_valid")
+        run_start, stride, words_less, runs_left = unreset(run_start=32, stride=24, words_less=16, runs_left=12)
+        (empty,) = unreset(empty=1)
         run_taken, last_run = Signal(), Signal()
         m.d.comb += last_run.eq(runs_left == 1)
         with m.If(self.load):
@@ -140,10 +167,9 @@ class Bursts(Component):
                 m.d.sync += run_valid.eq(0)
 
         # Words of a run counted from its first block's beginning: from `word` to `last`, `blocks` blocks further on.
-        valid, final = Signal(name="block_valid"), Signal(name="final_run", reset_less=True)
-        here, reach = Signal(32, name="block_address", reset_less=True), Signal(17)
-        blocks, last = Signal(13, name="blocks", reset_less=True), Signal(4, name="last_word", reset_less=True)
-        single, next_taken, taken = Signal(name="single", reset_less=True), Signal(), Signal()
+        valid, reach, next_taken, taken = Signal(name="block_valid"), Signal(17), Signal(), Signal()
+        here, blocks, last = unreset(block_address=32, blocks=13, last_word=4)
+        final, single = unreset(final_run=1, single=1)
         word = here[3:WINDOW_SHIFT]
         m.d.comb += [
             reach.eq(run_start[3:WINDOW_SHIFT] + words_less),

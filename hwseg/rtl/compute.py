@@ -25,7 +25,7 @@ from amaranth.lib.wiring import Component, In, Out
 from amaranth.utils import exact_log2
 
 from hwseg.rtl.config import BANKS, EngineConfig
-from hwseg.rtl.cores.pipeline import adds_up, delayed
+from hwseg.rtl.cores.pipeline import adds_up, delayed, unreset
 from hwseg.rtl.isa import Mode, Opcode, Scatter
 from hwseg.rtl.layouts import BACK_FIELDS, BACK_LAYOUT, BEAT, CONFIG_LAYOUT, PLANE, RUN_LAYOUT, TOKEN, WINDOW
 from hwseg.rtl.resets import beat_later, later, valid_apart
@@ -181,10 +181,10 @@ class Compute(Component):
 
     def _walk(self, m: Module, run: data.View, begin: Signal, step_end: Signal, walk_end: Signal) -> None:
         cfg = self._configuration
-        cycle, last_cycle, plane, first_plane = (Signal(bits, reset_less=True) for bits in (6, 6, 7, COUNT_BITS))
+        cycle, last_cycle, plane, first_plane = unreset(cycle=6, last_cycle=6, plane=7, first_plane=COUNT_BITS)
         longest, following = Signal(6), Signal(COUNT_BITS)
-        substep, second, x, y = (Signal(bits, reset_less=True) for bits in (3, 1, 10, 12))
-        row, pair_row, column = (Signal(ROW, reset_less=True) for _ in range(3))
+        substep, second, x, y = unreset(substep=3, second=1, x=10, y=12)
+        row, pair_row, column = unreset(row=ROW, pair_row=ROW, column=ROW)
         block = Signal(ADDRESS_BITS)
 
         m.d.comb += [
@@ -420,9 +420,8 @@ class Compute(Component):
     ) -> None:
         """Counters for the partial sum, the output word, the pooled word and the raw word of each step."""
         cfg = self._configuration
-        out_row, out_second, out_column, pool_row, pool_column, raw, psum = (
-            Signal(bits, reset_less=True) for bits in (*5 * (ADDRESS_BITS,), ADDRESS_BITS + 1, 10)
-        )
+        out_row, out_second, out_column = unreset(out_row=14, out_second=14, out_column=14)
+        pool_row, pool_column, raw, psum = unreset(pool_row=14, pool_column=14, raw=15, psum=10)
         scattered = run.scatter != Scatter.NONE
         shift, here = Signal(ADDRESS_BITS, reset_less=True), Signal(ADDRESS_BITS)
         m.d.sync += shift.eq(run.loop_address - run.out_address)

@@ -27,7 +27,7 @@ from hwseg.rtl.cores import FAMILIES
 from hwseg.rtl.dispatch import Dispatcher
 from hwseg.rtl.emit import Library
 from hwseg.rtl.emit import verilog as emit_verilog
-from hwseg.rtl.latency import latencies
+from hwseg.rtl.latency import latencies, residual_rows
 from hwseg.rtl.layouts import CONFIG_LAYOUT, LOAD_LAYOUT, RUN_LAYOUT, STORE_LAYOUT, TOKEN
 from hwseg.rtl.memory_unit import MemoryUnit
 from hwseg.rtl.output import OutputSet
@@ -35,7 +35,7 @@ from hwseg.rtl.psum import PartialSums
 from hwseg.rtl.registers import Registers
 from hwseg.rtl.requantize import Requantizers
 from hwseg.rtl.resets import Leaf, reset_apart
-from hwseg.rtl.residual import ResidualQueues
+from hwseg.rtl.residual import PASSING, ResidualQueues
 from hwseg.rtl.skip import LeadingZeros
 from hwseg.rtl.weights import WeightMover
 from hwseg.rtl.window import Window
@@ -177,6 +177,7 @@ class Engine(Component):
         sets = self._back(m, compute, array, memory)
         if config.adds:
             queues = ResidualQueues()
+            assert residual_rows(config) <= ROWS_PER_SET * PASSING, "the second set's queue holds what is on its way"
             self._restarted(m, "residual", queues, "hwseg_residual")
             m.d.comb += [
                 queues.word.eq(window.centre),
@@ -336,8 +337,10 @@ class Engine(Component):
             self._restarted(m, f"requantizers_{number}", requantizers, "hwseg_requantizers")
             sets.append(requantizers)
             low, high = banks
-            upper = high.out_token.valid
+            upper, upper_next = high.out_token.valid, high.next_valid
+            slot = Mux(upper_next, high.next_slot, low.next_slot)
             m.d.comb += [
+                requantizers.parameters_at.eq(Cat(Mux(upper_next, high.next_row, low.next_row), upper_next, slot)),
                 requantizers.acc.eq(Mux(upper, high.out.as_value(), low.out.as_value())),
                 requantizers.token.eq(Mux(upper, high.out_token.as_value(), low.out_token.as_value())),
                 requantizers.row.eq(Cat(Mux(upper, high.out_row, low.out_row), upper)),

@@ -18,10 +18,10 @@ from typing import Any
 from amaranth.hdl import Array, Cat, Module, Mux, Signal, Value, signed
 from amaranth.lib import data
 from amaranth.lib.fifo import SyncFIFO
-from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import Component, In, Out
 from amaranth.utils import exact_log2
 
+from hwseg.rtl.block_ram import BlockRam
 from hwseg.rtl.config import ROWS_PER_SET, WORD_PIXELS, EngineConfig
 from hwseg.rtl.cores.pipeline import delayed
 from hwseg.rtl.isa import Scatter
@@ -171,20 +171,18 @@ class OutputSet(Component):
 
     def _loop(self, m: Module, parity: int, write: data.View, enable: Value, address: Value) -> None:
         """One parity bank of the loop memory, written with the words that the output memory gets."""
-        memory = Memory(shape=64, depth=self.config.loop_words, init=[])
-        m.submodules[f"loop_{parity}"] = memory
-        reader, writer = memory.read_port(), memory.write_port(granularity=8)
+        m.submodules[f"loop_{parity}"] = memory = BlockRam(64, self.config.loop_words, parts=8)
         m.d.comb += [
-            reader.addr.eq(self.loop_address),
-            reader.en.eq(self.loop_enable),
-            writer.data.eq(write.data),
+            memory.read_address.eq(self.loop_address),
+            memory.read_enable.eq(self.loop_enable),
+            memory.write_data.eq(write.data),
         ]
         late = Signal(8, name=f"loop_enable_{parity}")
         m.d.sync += late.eq(enable)
         m.d.comb += [
-            writer.en.eq(late),
-            writer.addr.eq(delayed(m, Value.cast(address)[:14], 1, f"loop_address_{parity}")),
-            self.loop_data[parity].eq(delayed(m, reader.data, 1, f"loop_data_{parity}")),
+            memory.write_enable.eq(late),
+            memory.write_address.eq(delayed(m, Value.cast(address)[:14], 1, f"loop_address_{parity}")),
+            self.loop_data[parity].eq(memory.read_data),
         ]
 
     def _pool(self, m: Module, values: data.View) -> data.View:
@@ -338,32 +336,25 @@ class OutputSet(Component):
         outputs = []
         sources = list(zip(writes, raw_writes, strict=True))
         for parity, (full, raw) in enumerate(sources):
-            memory = Memory(shape=64, depth=depth, init=[])
-            m.submodules[f"out_{parity}"] = memory
-            read, write = memory.read_port(), memory.write_port(granularity=8)
+            m.submodules[f"out_{parity}"] = memory = BlockRam(64, depth, parts=8)
             # Never both: a CONFIG after a raw one drains.
             chosen = Mux(raw.enable[0], raw.as_value(), full.as_value())
             port = data.View(MEMORY_WRITE, chosen)
             m.d.comb += [
-                read.addr.eq(self.read_address),
-                read.en.eq(self.read_enable & ~self.read_pool),
-                write.addr.eq(port.address),
-                write.data.eq(port.data),
-                write.en.eq(port.enable),
+                memory.read_address.eq(self.read_address),
+                memory.read_enable.eq(self.read_enable & ~self.read_pool),
+                memory.write_address.eq(port.address),
+                memory.write_data.eq(port.data),
+                memory.write_enable.eq(port.enable),
             ]
-            outputs.append(read.data)
-        memory = Memory(shape=64, depth=self.config.pool_words, init=[])
-        m.submodules.pool = memory
-        read, write = memory.read_port(), memory.write_port()
+            outputs.append(memory.read_data)
+        m.submodules.pool = memory = BlockRam(64, self.config.pool_words)
+        select = delayed(m, Cat(self.read_parity, self.read_pool), BlockRam.latency, "select")
         m.d.comb += [
-            read.addr.eq(self.read_address),
-            read.en.eq(self.read_enable & self.read_pool),
-            write.addr.eq(pool_write.address),
-            write.data.eq(pool_write.data),
-            write.en.eq(pool_write.enable[0]),
-        ]
-        select = Signal(2)
-        m.d.sync += [
-            select.eq(Cat(self.read_parity, self.read_pool)),
-            self.read_data.eq(Mux(select[1], read.data, Mux(select[0], outputs[1], outputs[0]))),
+            memory.read_address.eq(self.read_address),
+            memory.read_enable.eq(self.read_enable & self.read_pool),
+            memory.write_address.eq(pool_write.address),
+            memory.write_data.eq(pool_write.data),
+            memory.write_enable.eq(pool_write.enable[0]),
+            self.read_data.eq(Mux(select[1], memory.read_data, Mux(select[0], outputs[1], outputs[0]))),
         ]

@@ -15,9 +15,9 @@ from typing import Any
 
 from amaranth.hdl import Cat, Module, Mux, Signal, Value, signed
 from amaranth.lib import data
-from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import Component, In, Out
 
+from hwseg.rtl.block_ram import BlockRam
 from hwseg.rtl.config import PSUM_BITS, ROWS_PER_PSUM, EngineConfig
 from hwseg.rtl.cores.pipeline import delayed
 from hwseg.rtl.layouts import TOKEN
@@ -28,7 +28,8 @@ class PartialSums(Component):
     """Accumulation across input tiles: out = sum + (first ? 0 : shift ? psum * 256 : psum).
 
     `early[r]`: the step's token one cycle before `sums[r]` is valid.  `out` holds the accumulators of one row with its
-    token while `out_token.valid`, for last tiles only; `out_row` is the row within the bank.
+    token while `out_token.valid`, for last tiles only; `out_row` is the row within the bank.  `next_*` say a cycle
+    before whether there will be one, its row and its parameters' slot.
     """
 
     latency = 3
@@ -42,6 +43,9 @@ class PartialSums(Component):
                 "out": Out(data.ArrayLayout(signed(PSUM_BITS), config.pixels)),
                 "out_token": Out(TOKEN),
                 "out_row": Out(2),
+                "next_valid": Out(1),
+                "next_row": Out(2),
+                "next_slot": Out(8),
             }
         )
 
@@ -49,9 +53,7 @@ class PartialSums(Component):
         m = Module()
         config = self.config
         width = config.pixels * PSUM_BITS
-        memory = Memory(shape=width, depth=ROWS_PER_PSUM * config.psum_steps, init=[])
-        m.submodules.memory = memory
-        read, write = memory.read_port(), memory.write_port()
+        m.submodules.memory = memory = BlockRam(width, ROWS_PER_PSUM * config.psum_steps)
 
         token, row = Signal(TOKEN), Signal(2)
         valids = Cat(*(self.early[r].valid for r in range(ROWS_PER_PSUM)))
@@ -63,10 +65,10 @@ class PartialSums(Component):
             token.eq(Mux(self.early[0].valid, self.early[0].as_value(), held.as_value())),
             token.valid.eq(valids.any()),
             row.eq(Cat(valids[1] | valids[3], valids[2] | valids[3])),
-            read.addr.eq(
+            memory.read_address.eq(
                 token.psum[: (config.psum_steps - 1).bit_length()] | (row << (config.psum_steps - 1).bit_length())
             ),
-            read.en.eq(token.valid & ~token.first),
+            memory.read_enable.eq(token.valid & ~token.first),
         ]
         # The token and its row, one register per cycle from here on: tokens[k] belongs to cycle k of the table above.
         tokens: list[Any] = [token]
@@ -81,8 +83,7 @@ class PartialSums(Component):
             for r in range(ROWS_PER_PSUM):
                 with m.Case(r):
                     m.d.sync += selected.eq(self.sums[r])
-        stored = Signal(data.ArrayLayout(signed(PSUM_BITS), config.pixels), reset_less=True)
-        m.d.sync += stored.eq(read.data)
+        stored = data.View(data.ArrayLayout(signed(PSUM_BITS), config.pixels), memory.read_data)
         total = Signal(data.ArrayLayout(signed(PSUM_BITS), config.pixels), reset_less=True)
         control = at[1][0]
         for pixel in range(config.pixels):
@@ -91,14 +92,15 @@ class PartialSums(Component):
 
         done, done_row = at[2]
         m.d.comb += [
-            write.addr.eq(
+            memory.write_address.eq(
                 done.psum[: (config.psum_steps - 1).bit_length()] | (done_row << (config.psum_steps - 1).bit_length())
             ),
-            write.data.eq(total),
-            write.en.eq(done.valid & ~done.last),
+            memory.write_data.eq(total),
+            memory.write_enable.eq(done.valid & ~done.last),
         ]
         leaving = Signal(TOKEN)
         m.d.comb += [leaving.eq(done), leaving.valid.eq(done.valid & done.last)]
+        m.d.comb += [self.next_valid.eq(leaving.valid), self.next_row.eq(done_row), self.next_slot.eq(done.slot)]
         m.d.comb += [
             self.out.eq(delayed(m, total.as_value(), 1, "out_total")),
             self.out_token.eq(later(m, leaving, "token_out")),

@@ -9,17 +9,15 @@ At most `READ_INSTRUCTIONS` instructions stand between the two.
 
 from __future__ import annotations
 
-from typing import Any
-
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, unsigned
 from amaranth.lib import data, stream
 from amaranth.lib.fifo import SyncFIFO
-from amaranth.lib.wiring import Component, In, Out
+from amaranth.lib.wiring import Component, In, Out, connect, flipped
 
-from hwseg.rtl.bus import ADDRESS_CHANNEL, FAULT, GRANT, READ_CHANNEL, Bursts
+from hwseg.rtl.bus import ADDRESS_CHANNEL, FAULT, GRANT, READ_CHANNEL, Bursts, Outlet
 from hwseg.rtl.compute import COUNTER_BITS
 from hwseg.rtl.config import BANKS, EngineConfig
-from hwseg.rtl.cores.pipeline import adds_up, delayed
+from hwseg.rtl.cores.pipeline import adds_up, delayed, unreset
 from hwseg.rtl.isa import LOAD, PARAMETER, Opcode, Target
 from hwseg.rtl.layouts import LOAD_LAYOUT, MOVE_LAYOUT
 from hwseg.rtl.requantize import PARAMETER_WRITE, TRIPLE
@@ -48,7 +46,7 @@ STEP = data.StructLayout(
         "split": 1,
     }
 )
-"""A word's step before its addresses are added up: `base` and `near` or `far`; in the loop memory `source`, `number`."""
+"""A word's step before its addresses are added up: `base` and `near` or `far`; `source` and `number`, of a MOVE."""
 PLACE = data.StructLayout({"column": 2, "near": ADDRESS_BITS, "far": ADDRESS_BITS, "parity": 1, "window": 1})
 """Where a step's words go: word column `column` (modulo 3) at address `near`, every other column at `far`."""
 
@@ -134,6 +132,8 @@ class Reader(Component):
         ]
 
     def _issue(self, m: Module, bursts: Bursts, descriptors: SyncFIFO, loads_open: Signal) -> None:
+        m.submodules.ar_outlet = outlet = Outlet(ADDRESS_CHANNEL)
+        connect(m, outlet.channel, flipped(self.ar))
         held, rest = Signal(LOAD_LAYOUT, reset_less=True), Signal(20, reset_less=True)
         view = data.View(LOAD_LAYOUT, self.instruction.payload[: LOAD_LAYOUT.size])
         moving, computed, written, room = Signal(reset_less=True), Signal(), Signal(), Signal()
@@ -141,7 +141,10 @@ class Reader(Component):
             self.cost.eq(held.cost),
             bursts.grant.eq(self.grant),
             bursts.halt.eq(self.halt),
-            bursts.ready.eq(~self.ar.valid | self.ar.ready),
+            bursts.ready.eq(outlet.room),
+            outlet.put.eq(bursts.go),
+            outlet.payload.address.eq(bursts.address),
+            outlet.payload.length.eq(bursts.length),
             bursts.transfer.address.eq(view.ddr + self.base),
             bursts.transfer.run_words.eq(view.run_words),
             bursts.transfer.runs.eq(view.runs),
@@ -186,12 +189,6 @@ class Reader(Component):
                 m.d.sync += rest.eq(rest - 1)
                 with m.If(rest == 1):
                     m.next = "IDLE"
-        address, length = Signal(32, name="ar_address", reset_less=True), Signal(4, name="ar_length", reset_less=True)
-        m.d.comb += [self.ar.payload.address.eq(address), self.ar.payload.length.eq(length)]
-        with m.If(self.ar.ready):
-            m.d.sync += self.ar.valid.eq(0)
-        with m.If(bursts.go):
-            m.d.sync += [self.ar.valid.eq(1), address.eq(bursts.address), length.eq(bursts.length)]
 
     def _arrive(self, m: Module, descriptors: SyncFIFO) -> Signal:
         """Walk the words of the oldest instruction.  Returns the cycle in which it has landed.
@@ -200,17 +197,15 @@ class Reader(Component):
         its first word may come in the cycle behind that.
         """
         load, active, draining = Signal(LOAD_LAYOUT, reset_less=True), Signal(), Signal(LOOP_DELAY + 1)
-        fresh, moving, window = Signal(), Signal(), Signal()
-        self._load, self._active, self._moving, self._fresh = load, active, moving, fresh
-        source_row, source_column, parity = (Signal(bits, reset_less=True) for bits in (14, 14, 1))
-        row, column, number, row_phase, column_phase = (Signal(bits, reset_less=True) for bits in (14, 14, 4, 2, 2))
-        words, last_word, runs, last_run = (Signal(bits, reset_less=True) for bits in (16, 1, 12, 1))
-        last_number = Signal(4, reset_less=True)
+        fresh = self._fresh = Signal(name="fresh")
+        moving, window, point, parameters = unreset(moving=1, window=1, point=1, parameters=1)
+        row, column, number, last_number = unreset(row=14, column=14, number=4, last_number=4)
+        row_phase, column_phase, parity = unreset(row_phase=2, column_phase=2, parity=1)
+        source_row, source_column = unreset(source_row=14, source_column=14)
+        words, last_word, runs, last_run = unreset(words=16, last_word=1, runs=12, last_run=1)
         step, last, landed = Signal(), Signal(), Signal()
         move = data.View(MOVE_LAYOUT, load.as_value())
         m.d.comb += [
-            moving.eq(load.opcode == Opcode.MOVE),
-            window.eq(load.target == Target.WINDOW),
             self.r.ready.eq((active & ~moving) | self.halt),
             step.eq(active & Mux(moving, 1, self.r.valid)),
             last.eq(step & last_word & last_run),
@@ -219,7 +214,15 @@ class Reader(Component):
         m.d.sync += draining.eq(Cat(last & moving, draining[:-1]))
         taken = descriptors.r_rdy & descriptors.r_en
         m.d.comb += descriptors.r_en.eq(~(fresh | active | draining.any()))
-        m.d.sync += [fresh.eq(taken), last_number.eq(load.planes - 1)]
+        m.d.sync += [
+            fresh.eq(taken),
+            # What the walk asks of the instruction, which stands still from its first step on.
+            last_number.eq(load.planes - 1),
+            moving.eq(load.opcode == Opcode.MOVE),
+            window.eq(load.target == Target.WINDOW),
+            point.eq(load.target == Target.POINT),
+            parameters.eq(load.target == Target.PARAMETERS),
+        ]
         with m.If(taken):
             m.d.sync += load.eq(whole(descriptors.r_data))
 
@@ -229,7 +232,7 @@ class Reader(Component):
         two = window & moving
         with m.If(step):
             m.d.sync += [words.eq(words - 1), last_word.eq(words == 2)]
-            with m.If(load.target == Target.PARAMETERS):
+            with m.If(parameters):
                 # Two words per output channel; `row` counts slots.
                 m.d.sync += number.eq(~number[0])
             with m.Else():
@@ -245,7 +248,7 @@ class Reader(Component):
                         m.d.sync += source_column.eq(source_column + load.planes)
                 with m.If(~window):
                     m.d.sync += [column.eq(column + 1), column_phase.eq(0)]
-            with m.If(last_word & (load.target != Target.PARAMETERS)):
+            with m.If(last_word & ~parameters):
                 m.d.sync += [words.eq(load.run_words), last_word.eq(load.run_words == 1), number.eq(0), parity.eq(0)]
                 m.d.sync += [runs.eq(runs - 1), last_run.eq(runs == 2)]
                 m.d.sync += [column.eq(Mux(window, load.column_address, 0)), column_phase.eq(load.column_phase)]
@@ -256,7 +259,7 @@ class Reader(Component):
                         m.d.sync += [row_phase.eq(next_phase - 3), row.eq(wrapped)]
                 with m.Else():
                     m.d.sync += row.eq(wrapped)
-        self._write_others(m, load, step & ~moving, row, column, number, last)
+        self._write_others(m, load, parameters, step & ~moving, row, column, number, last)
         self._locate(m, load, step & ~moving, last_word)
         with m.If(last):
             m.d.sync += active.eq(0)
@@ -268,7 +271,7 @@ class Reader(Component):
             m.d.sync += [
                 active.eq(1),
                 row.eq(load.address),
-                column.eq(Mux(window, load.column_address, 0)),
+                column.eq(Mux(load.target == Target.WINDOW, load.column_address, 0)),
                 number.eq(0),
                 row_phase.eq(load.row_phase),
                 column_phase.eq(load.column_phase),
@@ -290,7 +293,7 @@ class Reader(Component):
         ]
         other = (row_phase << 1) + row_phase + second
         enable, moves = Signal(BANKS), Signal()
-        with m.If(step & (window | (load.target == Target.POINT))):
+        with m.If(step & (window | point)):
             m.d.comb += enable.eq((1 << bank) | Mux(two, 1 << other, 0))
         m.d.comb += moves.eq(step & moving)
         m.d.sync += [
@@ -352,7 +355,15 @@ class Reader(Component):
             ]
 
     def _write_others(
-        self, m: Module, load: data.View, take: Signal, row: Signal, column: Signal, number: Signal, last: Signal
+        self,
+        m: Module,
+        load: data.View,
+        parameters: Signal,
+        take: Value,
+        row: Signal,
+        column: Signal,
+        number: Signal,
+        last: Signal,
     ) -> None:
         """Weights, program, parameters."""
         word = self.r.payload.data
@@ -382,7 +393,7 @@ class Reader(Component):
             parameter.data.eq(self._triple(low_word, word)),
             parameter_set.eq(channel[3:]),
         ]
-        with m.If(take & (load.target == Target.PARAMETERS)):
+        with m.If(take & parameters):
             with m.If(number[0]):
                 m.d.sync += [parameter_enable.eq(1), channel.eq(channel + 1)]
                 with m.If(channel == self.config.rows - 1):

@@ -10,6 +10,8 @@ from amaranth.hdl import Cat, Module, Signal, unsigned
 from amaranth.lib import data, stream
 from amaranth.lib.wiring import Component, In, Out, Signature
 
+from hwseg.rtl.cores.pipeline import unreset
+
 
 @dataclass(frozen=True)
 class Register:
@@ -34,7 +36,12 @@ REGISTERS = (
     ),
     Register(0x08, "control", "wo", "bit 0: start, bit 1: stop (bursts on the bus end first)"),
     Register(0x0C, "status", "ro", "bit 0 busy, bit 1 done, bit 2 ended by a fault or stop, bit 3 started while busy"),
-    Register(0x10, "base", "rw", "byte address where memory map and granted window begin, a multiple of 128; fixed during a run"),
+    Register(
+        0x10,
+        "base",
+        "rw",
+        "byte address where memory map and granted window begin, a multiple of 128; fixed during a run",
+    ),
     Register(0x14, "program", "rw", "byte offset of the program in the memory map"),
     Register(0x18, "program_words", "rw", "64-bit words of the program"),
     Register(0x1C, "interrupt_enable", "rw", "bit 0: interrupt when a run ends"),
@@ -114,9 +121,8 @@ class Registers(Component):
         m = Module()
         bus = self.bus
         # Cleared by a start, so that a reset need not reach them.
-        cycles, walking, skipped, read_beats, write_beats = (
-            Signal(bits, reset_less=True) for bits in (64, 32, 32, 32, 32)
-        )
+        cycles, walking, skipped = unreset(cycle_count=64, walking_count=32, skipped_count=32)
+        read_beats, write_beats = unreset(read_beats=32, write_beats=32)
         done, overrun, enable, pending, error = Signal(), Signal(), Signal(), Signal(), Signal()
 
         # The units are reset behind `start`, and begin some cycles later.

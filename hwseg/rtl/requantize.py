@@ -3,7 +3,7 @@
     y = clamp(round_half_even((acc * multiplier + offset) / 2**shift), low, high)
     raw = acc * multiplier + offset, its low 32 bits
 
-    cycle   0 accumulators, parameters' address    1 registers    2, 3 four products
+    cycle  -1 parameters' address    0 accumulators    1 registers    2, 3 four products
             4 inner ones added, outer ones and offset    5 sum    6 shift by multiples of 16    7 shift by 0..15
             8 round    9 clamp    10 + x    11 halve    12 clamp
 
@@ -24,9 +24,9 @@ from typing import Any
 
 from amaranth.hdl import Array, C, Cat, Module, Mux, Signal, Value, signed
 from amaranth.lib import data
-from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import Component, In, Out
 
+from hwseg.rtl.block_ram import BlockRam
 from hwseg.rtl.config import PSUM_BITS, ROWS_PER_SET, EngineConfig
 from hwseg.rtl.cores.pipeline import delayed
 from hwseg.rtl.isa import PARAMETER
@@ -68,13 +68,14 @@ def clamped(value: Value, low: Value, high: Value) -> Value:
 class Requantizers(Component):
     """The requantizers of one set: 8 rows of the array take turns, C pixels at once.
 
-    `acc`, `row`, `token`: an accumulator row, its number in the set and its token.  Parameters live in `slots` x 8
-    entries.  `addend`: of a residual addition, taken with `take`; the row is doubled before and the sum halved after
+    `acc`, `row`, `token`: an accumulator row, its number in the set and its token.  `parameters_at`: where its
+    parameters are, a cycle before: they live in `slots` x 8 entries.  `addend`: of a residual addition, in the cycle
+    behind `take`; the row is doubled before and the sum halved after
     it where the configuration says so, and clamped once more.
     """
 
     latency = 12
-    taking = 8
+    taking = 7
     """Cycle of `take`."""
 
     def __init__(self, config: EngineConfig) -> None:
@@ -83,6 +84,7 @@ class Requantizers(Component):
         super().__init__(
             {
                 "acc": In(data.ArrayLayout(signed(PSUM_BITS), pixels)),
+                "parameters_at": In(11),
                 "row": In(3),
                 "token": In(TOKEN),
                 "back": In(data.ArrayLayout(BACK_LAYOUT, 2)),
@@ -99,15 +101,13 @@ class Requantizers(Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        memory = Memory(shape=TRIPLE, depth=ROWS_PER_SET * self.config.param_slots, init=[])
-        m.submodules.parameters = memory
-        read, write = memory.read_port(), memory.write_port()
+        m.submodules.parameters = memory = BlockRam(TRIPLE.size, ROWS_PER_SET * self.config.param_slots)
         m.d.comb += [
-            read.addr.eq(Cat(self.row, self.token.slot)),
-            read.en.eq(1),
-            write.addr.eq(self.write.address),
-            write.data.eq(self.write.data),
-            write.en.eq(self.write.enable),
+            memory.read_address.eq(self.parameters_at),
+            memory.read_enable.eq(1),
+            memory.write_address.eq(self.write.address),
+            memory.write_data.eq(self.write.data),
+            memory.write_enable.eq(self.write.enable),
         ]
         tokens: list[Any] = [self.token]
         for stage in range(self.latency):
@@ -116,16 +116,18 @@ class Requantizers(Component):
 
         # What the cycles behind a register of their own need: 8 clamp, 9 addend, 10 double, 11 halve, 12 clamp.
         self._first = self._bounds(m, tokens[7].half, "first_low", "first_high")
-        self._adds = Signal()
-        m.d.comb += self._adds.eq(Mux(tokens[self.taking].half, self.back[1].residual, self.back[0].residual))
-        m.d.comb += self.take.eq(tokens[self.taking].valid & self._adds)
+        taking = tokens[self.taking]
+        wanted = Mux(taking.half, self.back[1].residual, self.back[0].residual)
+        self._adds = Signal(reset_less=True)
+        m.d.comb += self.take.eq(taking.valid & wanted)
+        m.d.sync += self._adds.eq(wanted)  # of cycle 8, in which the addend is there
         self._double, self._halve = Signal(), Signal()
         m.d.sync += [
             self._double.eq(Mux(tokens[8].half, self.back[1].double, self.back[0].double)),
             self._halve.eq(Mux(tokens[9].half, self.back[1].halve, self.back[0].halve)),
         ]
         self._last = self._bounds(m, tokens[10].half, "low", "high")
-        triples = [read.data]  # of cycle 1
+        triples: list[Any] = [data.View(TRIPLE, memory.read_data)]  # of cycle 1
         for stage in range(6):
             triples.append(Signal(TRIPLE, name=f"triple_{stage}", reset_less=True))
             m.d.sync += triples[-1].eq(triples[-2])

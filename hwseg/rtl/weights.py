@@ -13,10 +13,10 @@ from __future__ import annotations
 
 from amaranth.hdl import Cat, Module, Mux, Signal, Value
 from amaranth.lib import data
-from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import Component, In, Out
 from amaranth.utils import exact_log2
 
+from hwseg.rtl.block_ram import BlockRam
 from hwseg.rtl.config import EngineConfig
 
 WEIGHT = data.StructLayout({"enable": 1, "packed": 1, "data": 64})
@@ -34,7 +34,7 @@ def unpacked(half: Value) -> Value:
 class WeightRing(Component):
     """Words in the order of writing; `jump` takes the reader to any place of which the words are still there.
 
-    Positions count modulo twice the words, so that a full ring differs from an empty one.  Two cycles from a write to
+    Positions count modulo twice the words, so that a full ring differs from an empty one.  Three cycles from a write to
     `r_rdy`, as from a jump; the compiler sees to it that no word is written over one that will be read.
     """
 
@@ -53,26 +53,31 @@ class WeightRing(Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        memory = Memory(shape=65, depth=self.words, init=[])
-        m.submodules.words = memory
-        read, write = memory.read_port(), memory.write_port()
+        m.submodules.words = memory = BlockRam(WEIGHT.size - 1, self.words)
         bits = exact_log2(self.words)
-        written, here, following, after = Signal(bits + 1), Signal(bits + 1), Signal(bits + 1), Signal(bits + 1)
-        takes = self.r_en & self.r_rdy
+        written, here, latched = Signal(bits + 1), Signal(bits + 1), Signal()
+        # A word is in the latch, or in the register, and moves on when there is room.
+        more, leaves, follows = Signal(), Signal(), Signal()
         m.d.comb += [
-            after.eq(here + 1),
-            write.addr.eq(written[:bits]),
-            write.data.eq(Cat(self.write.data, self.write.packed)),
-            write.en.eq(self.write.enable),
-            following.eq(Mux(self.jump.enable, self.jump.to, Mux(takes, after, here))),
-            read.addr.eq(following[:bits]),
-            read.en.eq(self.jump.enable | self.r_en | (~self.r_rdy & (here != written))),
-            self.word.eq(read.data[:64]),
-            self.packed.eq(read.data[64]),
+            more.eq(here != written),
+            leaves.eq(~self.r_rdy | self.r_en),
+            follows.eq(~latched | leaves),
+            memory.write_address.eq(written[:bits]),
+            memory.write_data.eq(Cat(self.write.data, self.write.packed)),
+            memory.write_enable.eq(self.write.enable),
+            memory.read_address.eq(here[:bits]),
+            memory.read_enable.eq(follows & more),
+            memory.advance.eq(leaves),
+            self.word.eq(memory.read_data[:64]),
+            self.packed.eq(memory.read_data[64]),
         ]
-        # Compared before it is known which of them follows.
-        more = Mux(self.jump.enable, self.jump.to[: bits + 1] != written, Mux(takes, after != written, here != written))
-        m.d.sync += [here.eq(following), self.r_rdy.eq(more), written.eq(written + self.write.enable)]
+        m.d.sync += written.eq(written + self.write.enable)
+        with m.If(leaves):
+            m.d.sync += self.r_rdy.eq(latched)
+        with m.If(follows):
+            m.d.sync += [latched.eq(more), here.eq(here + more)]
+        with m.If(self.jump.enable):
+            m.d.sync += [here.eq(self.jump.to), latched.eq(0), self.r_rdy.eq(0)]
         return m
 
 

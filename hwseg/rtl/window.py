@@ -25,6 +25,7 @@ from amaranth.lib import data
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import Component, In, Out
 
+from hwseg.rtl.block_ram import BlockRam
 from hwseg.rtl.config import BANKS, TAPS, EngineConfig
 from hwseg.rtl.cores.pipeline import delayed
 from hwseg.rtl.layouts import BEAT, PLANE
@@ -91,19 +92,15 @@ class Window(Component):
         words = []
         depth = self.config.bank_words
         for bank in range(BANKS):
-            memory = Memory(shape=64, depth=depth, init=[])
-            m.submodules[f"bank_{bank}"] = memory
-            read, write = memory.read_port(), memory.write_port()
-            word = Signal(64, name=f"word_{bank}", reset_less=True)
+            m.submodules[f"bank_{bank}"] = memory = BlockRam(64, depth)
             m.d.comb += [
-                read.addr.eq(self.addresses[bank]),
-                read.en.eq(self.beat.plane.valid),
-                write.addr.eq(self.write.address[bank % 3]),
-                write.data.eq(self.write.data[bank % 3]),
-                write.en.eq(self.write.enable[bank]),
+                memory.read_address.eq(self.addresses[bank]),
+                memory.read_enable.eq(self.beat.plane.valid),
+                memory.write_address.eq(self.write.address[bank % 3]),
+                memory.write_data.eq(self.write.data[bank % 3]),
+                memory.write_enable.eq(self.write.enable[bank]),
             ]
-            m.d.sync += word.eq(read.data)
-            words.append(word)
+            words.append(memory.read_data)
         return words
 
     def _rotate(

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from amaranth.hdl import Cat, Module, Mux, Signal, unsigned
 from amaranth.lib import data, stream
-from amaranth.lib.fifo import SyncFIFO, SyncFIFOBuffered
-from amaranth.lib.wiring import Component, In, Out
+from amaranth.lib.fifo import SyncFIFO
+from amaranth.lib.wiring import Component, In, Out, connect, flipped
 
-from hwseg.rtl.bus import ADDRESS_CHANNEL, FAULT, GRANT, WRITE_CHANNEL, Bursts
+from hwseg.rtl.bus import ADDRESS_CHANNEL, FAULT, GRANT, WRITE_CHANNEL, Bursts, Outlet
 from hwseg.rtl.compute import COUNTER_BITS
 from hwseg.rtl.config import BURST_BEATS
-from hwseg.rtl.cores.pipeline import delayed
+from hwseg.rtl.cores.pipeline import delayed, unreset
 from hwseg.rtl.layouts import STORE_LAYOUT
 from hwseg.rtl.window import ADDRESS_BITS
 
@@ -110,12 +110,6 @@ class Writer(Component):
                 with m.If(bursts.end | ~bursts.busy | bursts.outside):
                     m.next = "IDLE"
 
-        address, length = Signal(32, name="aw_address", reset_less=True), Signal(4, name="aw_length", reset_less=True)
-        m.d.comb += [self.aw.payload.address.eq(address), self.aw.payload.length.eq(length)]
-        with m.If(self.aw.ready):
-            m.d.sync += self.aw.valid.eq(0)
-        with m.If(bursts.go):
-            m.d.sync += [self.aw.valid.eq(1), address.eq(bursts.address), length.eq(bursts.length)]
         m.d.sync += waiting.eq(waiting + began - complete)
         self._walk(m, held, began, bursts)
         self._leave(m, bursts)
@@ -125,9 +119,8 @@ class Writer(Component):
 
     def _walk(self, m: Module, store: data.View, began: Signal, bursts: Bursts) -> None:
         """Source address of each beat: `planes` words per parity bank, runs `pitch` apart; added up in two cycles."""
-        row, column, number, parity, words = (Signal(bits, reset_less=True) for bits in (14, 14, 4, 1, 16))
-        base, offset = Signal(14, reset_less=True), Signal(4, reset_less=True)
-        read, early = Signal(OUTPUT_READ, reset_less=True), Signal(3, reset_less=True)
+        row, column, number, parity, words = unreset(row=14, column=14, number=4, parity=1, words=16)
+        base, offset, early, read = unreset(base=14, offset=4, early=3, read=OUTPUT_READ)
         enable = delayed(m, bursts.beat, ADDRESS_DELAY, "read_enable", reset_less=False)
         m.d.comb += [self.output_read.eq(read), self.output_read.enable.eq(enable)]
         m.d.sync += [
@@ -158,7 +151,11 @@ class Writer(Component):
             m.d.sync += [row.eq(store.address), column.eq(0), number.eq(0), parity.eq(0), words.eq(store.run_words)]
 
     def _leave(self, m: Module, bursts: Bursts) -> None:
-        m.submodules.queue = queue = SyncFIFOBuffered(width=65, depth=WRITE_QUEUE)
+        m.submodules.aw_outlet = addresses = Outlet(ADDRESS_CHANNEL)
+        m.submodules.w_outlet = words = Outlet(WRITE_CHANNEL)
+        m.submodules.queue = queue = SyncFIFO(width=65, depth=WRITE_QUEUE)
+        connect(m, addresses.channel, flipped(self.aw))
+        connect(m, words.channel, flipped(self.w))
         beat = Signal(data.StructLayout({"valid": 1, "last": 1, "end": 1}), name="beat")
         m.d.comb += [beat.valid.eq(bursts.beat), beat.last.eq(bursts.burst_end), beat.end.eq(bursts.end)]
         beats = [beat]
@@ -168,18 +165,20 @@ class Writer(Component):
         read, delayed_beat = beats[ADDRESS_DELAY + 1], beats[-1]
         reserved, room, taken = Signal(range(WRITE_QUEUE + 1)), Signal(), Signal()
         m.d.sync += [
-            taken.eq(self.w.valid & self.w.ready),
+            taken.eq(words.put),
             reserved.eq(reserved + beats[1].valid - taken),
             room.eq(reserved <= WRITE_QUEUE - BURST_BEATS - IN_FLIGHT),
         ]
         m.d.comb += [
-            bursts.ready.eq((~self.aw.valid | self.aw.ready) & room),
+            bursts.ready.eq(addresses.room & room),
+            addresses.put.eq(bursts.go),
+            addresses.payload.address.eq(bursts.address),
+            addresses.payload.length.eq(bursts.length),
             queue.w_en.eq(delayed_beat.valid),
             queue.w_data.eq(Cat(self.output_data, delayed_beat.last)),
-            self.w.valid.eq(queue.r_rdy),
-            self.w.payload.data.eq(queue.r_data[:64]),
-            self.w.payload.last.eq(queue.r_data[64]),
-            queue.r_en.eq(self.w.ready),
+            words.payload.eq(queue.r_data),
+            words.put.eq(queue.r_rdy & words.room),
+            queue.r_en.eq(words.room),
         ]
         with m.If(read.valid & read.end):
             m.d.sync += self.stores.eq(self.stores + 1)

@@ -104,7 +104,7 @@ def test_a_stricter_rule_fails(old, new, tmp_path):
 
 def test_an_address_that_changes_while_it_waits_is_seen(tmp_path):
     text = reader()
-    broken = text.replace("ar_address <= ", "ar_address <= 1 + ", 1)
+    broken = text.replace("offered <= ", "offered <= 1 + ", 1)
     assert broken != text
     with pytest.raises(HwsegError):
         one_step(with_assertions(broken, steady("ar")), tmp_path)
