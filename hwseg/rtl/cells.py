@@ -220,7 +220,7 @@ module RAMB18E1({", ".join(BLOCK_INPUTS)}, ADDRARDADDR, ADDRBWRADDR,
   wire [35:0] word = WIDTH == 36
     ? {{DIPBDIP[1], DIBDI[15:8], DIPBDIP[0], DIBDI[7:0], DIPADIP[1], DIADI[15:8], DIPADIP[0], DIADI[7:0]}}
     : {{18'd0, DIPBDIP[1], DIBDI[15:8], DIPBDIP[0], DIBDI[7:0]}};
-  wire [35:0] out = {{{{(36 - WIDTH){{1'b0}}}}, kept}};
+  wire [35:0] out = kept;
   assign {{DOPADOP[1], DOADO[15:8], DOPADOP[0], DOADO[7:0]}} = out[17:0];
   assign {{DOPBDOP[1], DOBDO[15:8], DOPBDOP[0], DOBDO[7:0]}} = out[35:18];
   integer lane;

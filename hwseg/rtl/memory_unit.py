@@ -19,6 +19,7 @@ from amaranth.lib.wiring import Component, In, Out
 from hwseg.rtl.bus import AXI, GRANT
 from hwseg.rtl.compute import COUNTER_BITS
 from hwseg.rtl.config import EngineConfig
+from hwseg.rtl.cores.pipeline import unreset
 from hwseg.rtl.reader import LOOP_READ, WORD_WRITE, Reader
 from hwseg.rtl.registers import CAUSE_OUTSIDE, CAUSE_READ, CAUSE_STOPPED, CAUSE_WRITE
 from hwseg.rtl.requantize import PARAMETER_WRITE
@@ -106,6 +107,8 @@ class MemoryUnit(Component):
             self.quiet.eq(reader.quiet & writer.quiet),
         ]
         self._pace(m, reader, writer)
+        (first_fault,) = unreset(first_fault=32)
+        m.d.comb += self.address.eq(first_fault)
         with m.If(~self.error):
             for happened, cause, address in (
                 (self.stop, CAUSE_STOPPED, 0),
@@ -113,9 +116,9 @@ class MemoryUnit(Component):
                 (reader.fault.valid, CAUSE_READ, reader.fault),
             ):
                 with m.If(happened):
-                    m.d.sync += [self.error.eq(1), self.cause.eq(cause)]
+                    m.d.sync += [self.error.eq(1), self.cause.eq(cause), first_fault.eq(0)]
                     if not isinstance(address, int):
-                        m.d.sync += self.address.eq(address.address)
+                        m.d.sync += first_fault.eq(address.address)
                         with m.If(address.outside):
                             m.d.sync += self.cause.eq(CAUSE_OUTSIDE)
         return m

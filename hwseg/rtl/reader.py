@@ -309,8 +309,8 @@ class Reader(Component):
             place.set.eq(move.set),
             place.split.eq(move.split),
         ]
-        starts = delayed(m, moves, 1, "moves", reset_less=False)
-        self._write_banks(m, place, delayed(m, enable, 1, "enable", reset_less=False), starts)
+        # What a start leaves of them is written to the banks before there is anything in these.
+        self._write_banks(m, place, delayed(m, enable, 1, "enable"), delayed(m, moves, 1, "moves"))
         return landed
 
     def _write_banks(self, m: Module, step: data.View, enable: Value, moves: Value) -> None:
@@ -321,7 +321,7 @@ class Reader(Component):
         """
         place = Signal(PLACE, reset_less=True)
         word = delayed(m, self.r.payload.data, 2, "word")
-        loads, moved = Signal(BANKS, name="loads_enable"), Signal(BANKS, name="moves_enable")
+        loads, moved = unreset(loads_enable=BANKS, moves_enable=BANKS)
         read = Signal(LOOP_READ, name="loop_at", reset_less=True)
         m.d.sync += [
             place.column.eq(step.column),
@@ -338,7 +338,7 @@ class Reader(Component):
         ]
         m.d.comb += self.loop_read.eq(read)
         late = data.View(PLACE, delayed(m, place.as_value(), LOOP_DELAY, "place"))
-        late_enable = delayed(m, moved, LOOP_DELAY, "moves_enable", reset_less=False)
+        late_enable = delayed(m, moved, LOOP_DELAY, "moves_enable")
         loop, chosen = Signal(), Signal(PLACE)
         m.d.comb += [loop.eq(late_enable.any()), chosen.eq(Mux(loop, late.as_value(), place.as_value()))]
         write = Signal(BANK_WRITE, name="bank_at", reset_less=True)
