@@ -21,7 +21,7 @@ from hwseg.rtl.block_ram import BlockRam
 from hwseg.rtl.config import PSUM_BITS, ROWS_PER_PSUM, EngineConfig
 from hwseg.rtl.cores.pipeline import delayed
 from hwseg.rtl.layouts import TOKEN
-from hwseg.rtl.resets import later
+from hwseg.rtl.resets import later, leaves
 
 
 class PartialSums(Component):
@@ -85,9 +85,10 @@ class PartialSums(Component):
                     m.d.sync += selected.eq(self.sums[r])
         stored = data.View(data.ArrayLayout(signed(PSUM_BITS), config.pixels), memory.read_data)
         total = Signal(data.ArrayLayout(signed(PSUM_BITS), config.pixels), reset_less=True)
-        control = at[1][0]
-        for pixel in range(config.pixels):
-            before = Mux(control.first, 0, Mux(control.shift, stored[pixel] << 8, stored[pixel]))
+        # Of cycle 1, in a register for each pixel.
+        controls = leaves(m, Cat(at[0][0].first, at[0][0].shift), config.pixels, "control")
+        for pixel, (first, shift) in enumerate(controls):
+            before = Mux(first, 0, Mux(shift, stored[pixel] << 8, stored[pixel]))
             m.d.sync += total[pixel].eq(selected[pixel] + before)
 
         done, done_row = at[2]
