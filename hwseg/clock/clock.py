@@ -94,7 +94,7 @@ class Clock:
             else:
                 assert read is not None
                 reader.start(read)
-        assert not any(unit.waiting for unit in (reader, writer, compute)), "the program deadlocks"
+        assert all(unit.done for unit in (reader, writer, compute)), "the program deadlocks"
         ends = [reader.free, writer.free, compute.free, reader.landed + COUNTED]
         ends += self.counters.acknowledged[-1:] + self.counters.runs[-1:]
         self.total = max(self.dispatcher.sent, max(ends) + IDLE)

@@ -33,13 +33,18 @@ class Compute(Unit):
         """RUNs before the last CONFIG."""
 
     def step(self) -> bool:
-        """The next instruction; False if there is none or what it waits for is not known yet."""
-        if not self.waiting:
+        """Take the next instruction, carry out what is held; False if nothing changes.
+
+        A RUN that waits for what is not known yet has left its queue all the same: the dispatcher goes on.
+        """
+        took = self.hold()
+        if self.head is None:
             return False
-        entry = self.entries[len(self.taken)]
-        if entry[0] == Opcode.RUN:
-            return self._run(entry)
-        self._configure(entry)
+        if self.head[0] == Opcode.CONFIG:
+            self._configure(self.head)
+        elif not self._run(self.head):
+            return took
+        self.head = None
         return True
 
     def _configure(self, entry: Entry) -> None:
@@ -47,17 +52,18 @@ class Compute(Unit):
         runs = self.counters.runs
         count = len(runs) if drain else self.configured
         complete = runs[count - 1] if count else 0
-        ready = self.take() + 1
+        ready = self.taken[-1] + 1
         self.interval, self.last_interval, self.configured = interval, last_interval, len(runs)
         self._done(max(ready, complete) + 1, 0, max(0, complete - ready), 0)
 
     def _run(self, entry: Entry) -> bool:
+        """False if it is not known yet when all is there that it waits for."""
         _, steps, last, reload, wait_loads, wait_stores, jump, tile = entry
         counters = self.counters
         loaded, stored = reached(counters.loads, wait_loads), reached(counters.stores, wait_stores)
         if loaded is None or stored is None or (reload and not self.weights.there):
             return False
-        ready = self.take() + 1
+        ready = self.taken[-1] + 1
         start = max(ready, loaded, stored)
         waited, for_weights = start - ready, 0
         if reload:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from hwseg.clock.constants import COMPARED, COUNTED, DESCRIPTORS, LANDED, TAKEN, Constants
 from hwseg.clock.pacer import Pacer
-from hwseg.clock.units import Counters, Mover, reached
+from hwseg.clock.units import Counters, Unit, reached
 from hwseg.clock.weights import Weights
 from hwseg.rtl.isa import Opcode, Target
 
 
-class Reader(Mover):
+class Reader(Unit):
     """starts: of every transfer, the first page's among them.  landed: when the last word of the last one did."""
 
     def __init__(self, constants: Constants, counters: Counters, pacer: Pacer, weights: Weights) -> None:

@@ -34,43 +34,39 @@ def reached(seen: list[int], wait: int) -> int | None:
 
 
 class Unit:
-    """A unit's instructions in order: those dispatched, when each was sent and taken, when the unit is free again."""
+    """A unit's instructions in order: those dispatched, when each was sent and taken, when the unit is free again.
+
+    It takes the next one as soon as it is free, and holds it until it can be carried out.
+    """
 
     def __init__(self) -> None:
         self.entries: list[Entry] = []
         self.sent: list[int] = []
         self.taken: list[int] = []
         self.free = 0
+        self.head: Entry | None = None
+        """What it holds."""
 
     @property
     def waiting(self) -> bool:
         """Is there an instruction in its queue?"""
         return len(self.taken) < len(self.sent)
 
+    @property
+    def done(self) -> bool:
+        """Has it carried out all that came?"""
+        return not self.waiting and self.head is None
+
     def put(self, entry: Entry, sent: int) -> None:
         """An instruction comes into the unit's queue."""
         self.entries.append(entry)
         self.sent.append(sent)
 
-    def take(self) -> int:
-        """The next instruction leaves its queue: when."""
-        taken = max(self.free, self.sent[len(self.taken)] + 1)
-        self.taken.append(taken)
-        return taken
-
-
-class Mover(Unit):
-    """Reader or writer: holds the instruction that it has taken until the pacer lets it start."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.head: Entry | None = None
-        """What it holds."""
-
     def hold(self) -> bool:
         """Take the next instruction where none is held; False if nothing changes."""
         if self.head is not None or not self.waiting:
             return False
-        self.head = self.entries[len(self.taken)]
-        self.take()
+        number = len(self.taken)
+        self.head = self.entries[number]
+        self.taken.append(max(self.free, self.sent[number] + 1))
         return True

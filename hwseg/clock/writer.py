@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from hwseg.clock.constants import ACKNOWLEDGED, COMPARED, STORED, TAKEN, WRITES, Constants
 from hwseg.clock.pacer import Pacer
-from hwseg.clock.units import Counters, Mover, reached
+from hwseg.clock.units import Counters, Unit, reached
 
 
-class Writer(Mover):
+class Writer(Unit):
     """At most `WRITES` - 1 STOREs are unanswered when one starts."""
 
     def __init__(self, constants: Constants, counters: Counters, pacer: Pacer) -> None:

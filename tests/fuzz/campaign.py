@@ -11,6 +11,7 @@ from tests.fuzz.checks import Finding, Loaded, Refusal, check_golden, loaded
 from tests.fuzz.coverage import Coverage
 from tests.fuzz.draw import draw
 from tests.fuzz.engine import Way, check_dial, check_machine, check_verilog, compiled
+from tests.fuzz.grants import check_grants
 from tests.fuzz.recipe import Recipe, build
 from tests.fuzz.refusals import accepted, reason
 from tests.fuzz.shrink import shrunk
@@ -93,7 +94,7 @@ def _examined(given: Loaded, seed: int, stages: Stages, record: Record) -> Findi
             return made
         record.programs += 1
         record.coverage.see_program(made, way.planes)
-        if found := check_machine(made, given.picture, way):
+        if found := check_machine(made, given.picture, way) or check_grants(made):
             return found
     if stages.verilog:
         way = stages.way or Way.of(seed, stages.array or simulated_array(seed))

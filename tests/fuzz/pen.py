@@ -55,7 +55,7 @@ class Pen:
         return float(np.float32(min(max(found, SMALLEST), LARGEST)))
 
     def power_of_two(self, about: float, spread: int = 1) -> float:
-        exponent = round(log2(about)) + self.integer(-spread, spread)
+        exponent = round(log2(min(max(about, SMALLEST), LARGEST))) + self.integer(-spread, spread)
         return 2.0 ** min(max(exponent, -120), 120)
 
     def values(self, count: int, low: float, high: float) -> tuple[float, ...]:
@@ -100,16 +100,16 @@ class Sketch:
     def alike(self, at: int) -> list[int]:
         """Tensors of the same rows and columns."""
         size = self.maps[at].rows, self.maps[at].columns
-        return [i for i, x in enumerate(self.maps) if (x.rows, x.columns) == size and not x.final]
+        return [i for i, x in enumerate(self.maps) if (x.rows, x.columns) == size and x.open]
 
     def loose(self, at: int) -> list[int]:
         """Tensors that nobody reads, besides this one."""
         read = {number for step in self.steps for number in step.inputs} | {at}
-        return [i for i, x in enumerate(self.maps) if i not in read and not x.final]
+        return [i for i, x in enumerate(self.maps) if i not in read and x.open]
 
     def scales(self) -> list[float]:
         """Those of all activations, as floats."""
         return [float(x.scale) for x in self.maps if x.scale is not None]
 
-    def recipe(self, order: int, dead: tuple[int, ...], inline: bool, qdq: bool) -> Recipe:
-        return Recipe(self.picture, tuple(self.steps), self.opset, order, dead, inline, qdq)
+    def recipe(self, order: int, dead: tuple[int, ...], inline: bool, qdq: bool, others: tuple[int, ...]) -> Recipe:
+        return Recipe(self.picture, tuple(self.steps), self.opset, order, dead, inline, qdq, others)

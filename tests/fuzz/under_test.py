@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from hwseg import golden
 from hwseg.boards import Board, load_board
+from hwseg.clock.clock import Clock
+from hwseg.clock.columns import unpack
+from hwseg.clock.constants import Constants
+from hwseg.clock.pacer import Pacer
 from hwseg.compile.lower.dial import turned
 from hwseg.compile.program import Program, compile_graph
 from hwseg.errors import HwsegError
@@ -26,7 +30,9 @@ __all__ = [
     "RULES",
     "Add",
     "Board",
+    "Clock",
     "Concat",
+    "Constants",
     "EngineConfig",
     "Graph",
     "HwsegError",
@@ -34,6 +40,7 @@ __all__ = [
     "Mode",
     "Opcode",
     "PRelu",
+    "Pacer",
     "Part",
     "Program",
     "Requantize",
@@ -51,4 +58,5 @@ __all__ = [
     "simulate_program",
     "skipping",
     "turned",
+    "unpack",
 ]
