@@ -96,7 +96,7 @@ class BlockRam(Component):
         found, extra = Signal(32, name=f"found_{first}"), Signal(4, name=f"extra_{first}")
         m.d.comb += self.read_data[first:last].eq(Cat(found[:plain], extra[:beside])[: last - first])
         wires: list[tuple[str, str, object]] = [
-            ("p", "RAM_MODE", "SDP"),
+            ("p", "RAM_MODE", "SDP" if wide else "TDP"),  # a simple dual port has 36 bits on one side
             ("p", "READ_WIDTH_A", bits),
             ("p", "READ_WIDTH_B", 0),
             ("p", "WRITE_WIDTH_A", 0),
