@@ -59,6 +59,7 @@ class LeadingZeros(Component):
         )
         # One bit for each plane from which on a block may have ones: their union over the window.
         needed: Any = 0
+        rows: list[Any] = [0, 0, 0]
         for bank in range(BANKS):
             memory = Memory(shape=COUNT_BITS, depth=max(2, self.config.bank_words // PLANES), init=[])
             m.submodules[f"bank_{bank}"] = memory
@@ -71,9 +72,11 @@ class LeadingZeros(Component):
                 write.addr.eq(self._address[bank % 3]),
                 write.data.eq(counts[bank % 3]),
             ]
-            found = Signal(PLANES - 1, name=f"needed_{bank}")
-            m.d.sync += found.eq(Cat(~dark[bank] & (read.data <= k) for k in range(PLANES - 1)))
-            needed = needed | found
+            rows[bank // 3] |= Cat(~dark[bank] & (read.data <= k) for k in range(PLANES - 1))
+        for number, row in enumerate(rows):
+            found = Signal(PLANES - 1, name=f"needed_{number}")
+            m.d.sync += found.eq(row)
+            needed |= found
         smallest: Value = Signal(COUNT_BITS, name="smallest")
         needed_from = Signal(PLANES - 1)
         m.d.comb += needed_from.eq(needed)
