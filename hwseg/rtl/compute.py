@@ -105,6 +105,7 @@ class Compute(Component):
                 "skip": In(1),
                 "ahead": Out(POSITION),
                 "count": In(COUNT_BITS),
+                "saved": In(range(MOST + 1)),
                 "skipped": Out(4),
             }
         )
@@ -182,7 +183,7 @@ class Compute(Component):
     def _walk(self, m: Module, run: data.View, begin: Signal, step_end: Signal, walk_end: Signal) -> None:
         cfg = self._configuration
         cycle, last_cycle, plane, first_plane = unreset(cycle=6, last_cycle=6, plane=7, first_plane=COUNT_BITS)
-        longest, following = Signal(6), Signal(COUNT_BITS)
+        longest, following, saved = Signal(6), Signal(COUNT_BITS), Signal(range(MOST + 1))
         substep, second, x, y = unreset(substep=3, second=1, x=10, y=12)
         row, pair_row, column = unreset(row=ROW, pair_row=ROW, column=ROW)
         block = Signal(ADDRESS_BITS)
@@ -190,6 +191,7 @@ class Compute(Component):
         m.d.comb += [
             longest.eq(Mux(run.last, cfg.last_interval, cfg.interval) - 1),
             following.eq(Mux(cfg.skip & self.skip, self.count, 0)),
+            saved.eq(Mux(cfg.skip & self.skip & ~run.last, self.saved, 0)),
             step_end.eq(self.walking & (cycle == last_cycle)),
             block.eq(cfg.planes),
         ]
@@ -225,7 +227,6 @@ class Compute(Component):
         with m.If(self.walking):
             m.d.sync += [cycle.eq(cycle + 1), plane.eq(plane + 1)]
         with m.If(step_end):
-            saved = Mux(run.last, 0, Mux(following > MOST, MOST, following))
             m.d.sync += [
                 cycle.eq(0),
                 plane.eq(saved),

@@ -164,6 +164,7 @@ class Engine(Component):
             zeros.write.eq(memory.bank_write),
             zeros.position.eq(compute.ahead),
             compute.count.eq(zeros.count),
+            compute.saved.eq(zeros.saved),
             window.addresses.eq(compute.addresses),
             window.beat.eq(compute.beat),
             array.lanes.eq(window.lanes),
