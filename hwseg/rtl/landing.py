@@ -51,7 +51,7 @@ def triple(low: Signal, high: Signal) -> data.View:
     return data.View(TRIPLE, Cat(low[:used], high[: fields["multiplier"] + fields["dot"]]))
 
 
-class Walk:
+class WordWalk:
     """The walk through an instruction: where the next word goes, where it comes from, and what is left.
 
     row, column: block addresses along the axes of the input buffer; of parameters, `row` counts slots.  row_phase,
@@ -87,7 +87,7 @@ class Walk:
     @property
     def two(self) -> Value:
         """A step is two word columns: the loop memory gives both."""
-        return self.window & self.moving
+        return Value.cast(self.window & self.moving)
 
     def begin(self, m: Module) -> None:
         """The walk at an instruction's first word."""
@@ -191,7 +191,7 @@ class Landing(Part):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         self._load = Signal(LOAD_LAYOUT, name="load", reset_less=True)
-        self._walk = walk = Walk(self._load)
+        self._walk = walk = WordWalk(self._load)
         active, draining, fresh = Signal(), Signal(LOOP_DELAY + 1), Signal()
         step, last = Signal(), Signal()
         m.d.comb += [
