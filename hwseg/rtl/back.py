@@ -17,10 +17,11 @@ from amaranth.lib import data
 from amaranth.lib.wiring import Component, In, Out
 
 from hwseg.rtl.bank_writes import LOOP_READ
+from hwseg.rtl.blocks import BLOCK
 from hwseg.rtl.config import ROWS_PER_PSUM, ROWS_PER_SET, EngineConfig
 from hwseg.rtl.emit import Library, Part
 from hwseg.rtl.layouts import BACK_LAYOUT, TOKEN
-from hwseg.rtl.output import BLOCK, OutputSet
+from hwseg.rtl.output import OutputSet
 from hwseg.rtl.psum import PartialSums
 from hwseg.rtl.requantize import PARAMETER_WRITE, Requantizers
 from hwseg.rtl.resets import reset_apart
