@@ -104,12 +104,14 @@ class Row(Component):
         chain = Cat(*shadow)
         weights = Cat(chain[8 * lane : 8 * lane + 8] for lane in lane_order(config.channels))
         m.d.comb += [loader.weights.eq(weights), loader.start.eq(self.reload)]  # type: ignore[attr-defined]
-        for pixel in range(config.pixels):
-            core = family.core(config.lanes)
-            m.submodules[f"core_{pixel}"] = self.library.instance(core, f"hwseg_core_{suffix}")
+        makes = [family.core, *[family.neighbour or family.core] * (config.pixels - 1)]
+        cores = [make(config.lanes) for make in makes]
+        family.connect(m, loader, cores)
+        for pixel, core in enumerate(cores):
+            kind = "neighbour" if pixel and family.neighbour else "core"
+            m.submodules[f"core_{pixel}"] = self.library.instance(core, f"hwseg_{kind}_{suffix}")
             m.d.comb += [
                 core.feed.eq(self.feed[pixel]),  # type: ignore[attr-defined]
-                core.load.eq(loader.load),  # type: ignore[attr-defined]
                 self.sums[pixel].eq(core.sum),  # type: ignore[attr-defined]
             ]
             for name in ("valid", "first", "last", "negate"):
@@ -129,8 +131,7 @@ def ordered(lanes: Value, config: EngineConfig) -> Value:
 
 
 class CoreArray(Component):
-    """R rows.  `sums[r]` of a step are valid `latency` + r cycles after its last plane's lanes, and stay until the
-    next.  `lanes` and `plane` come the family's `edge_wait` cycles after the time at which `reload` counts.  `upper`:
+    """R rows.  `sums[r]` of a step are valid in the cycle `latency` + r after its last plane's lanes.  `lanes` and `plane` come the family's `edge_wait` cycles after the time at which `reload` counts.  `upper`:
     second operands of the rows from R/2 on, `skew` cycles after `lanes`, used where `upper_valid`.
     """
 
