@@ -25,7 +25,7 @@ from amaranth.lib.wiring import Component, In, Out
 from amaranth.utils import exact_log2
 
 from hwseg.rtl.config import BANKS, EngineConfig
-from hwseg.rtl.cores.pipeline import adds_up, delayed, unreset
+from hwseg.rtl.cores.pipeline import delayed, unreset
 from hwseg.rtl.isa import Mode, Opcode, Scatter
 from hwseg.rtl.layouts import BACK_FIELDS, BACK_LAYOUT, BEAT, CONFIG_LAYOUT, PLANE, RUN_LAYOUT, TOKEN, WINDOW
 from hwseg.rtl.resets import beat_later, later, valid_apart
@@ -44,10 +44,10 @@ AHEAD = data.StructLayout({"row": ROW, "column": ROW, "top": 1, "bottom": 1, "le
 
 
 def advance(
-    m: Module, state: data.View, mode: Signal, pitch: Signal, name: str, ring: data.View | None = None
+    m: Module, state: data.View, mode: Signal, pitch: Signal, name: str, ring: tuple[Signal, Value] | None = None
 ) -> data.View:
     """The state one output row (or word column) further; `pitch` is the step from one block of three to the next, and
-    `ring` the RUN whose `wrap_at` and `wrap_to` close a ring.
+    `ring` the addresses of the last block of a ring and of its first, which follows.
     """
     new = Signal(ROW, name=name)
     wrap, phase = Signal(name=f"{name}_wrap"), Signal(3, name=f"{name}_phase")
@@ -67,7 +67,7 @@ def advance(
     ]
     further = Signal(ADDRESS_BITS, name=f"{name}_further")
     m.d.comb += further.eq(state.address + pitch)
-    target = further if ring is None else Mux(adds_up(state.address, pitch, ring.wrap_at), ring.wrap_to, further)
+    target = further if ring is None else Mux(state.address == ring[0], ring[1], further)
     m.d.comb += new.address.eq(Mux(wrap, target, state.address))
     return new
 
@@ -105,6 +105,7 @@ class Compute(Component):
                 "skip": In(1),
                 "ahead": Out(POSITION),
                 "count": In(COUNT_BITS),
+                "saved": In(range(MOST + 1)),
                 "skipped": Out(4),
             }
         )
@@ -182,7 +183,7 @@ class Compute(Component):
     def _walk(self, m: Module, run: data.View, begin: Signal, step_end: Signal, walk_end: Signal) -> None:
         cfg = self._configuration
         cycle, last_cycle, plane, first_plane = unreset(cycle=6, last_cycle=6, plane=7, first_plane=COUNT_BITS)
-        longest, following = Signal(6), Signal(COUNT_BITS)
+        longest, following, saved = Signal(6), Signal(COUNT_BITS), Signal(range(MOST + 1))
         substep, second, x, y = unreset(substep=3, second=1, x=10, y=12)
         row, pair_row, column = unreset(row=ROW, pair_row=ROW, column=ROW)
         block = Signal(ADDRESS_BITS)
@@ -190,18 +191,25 @@ class Compute(Component):
         m.d.comb += [
             longest.eq(Mux(run.last, cfg.last_interval, cfg.interval) - 1),
             following.eq(Mux(cfg.skip & self.skip, self.count, 0)),
+            saved.eq(Mux(cfg.skip & self.skip & ~run.last, self.saved, 0)),
             step_end.eq(self.walking & (cycle == last_cycle)),
             block.eq(cfg.planes),
         ]
         # Subtracted beforehand: the count comes late in its cycle.
         shorter = [Signal(6, name=f"shorter_{saved}", reset_less=True) for saved in range(MOST + 1)]
         m.d.sync += [signal.eq(longest - saved) for saved, signal in enumerate(shorter)]
-        next_row = advance(m, row, cfg.mode, cfg.pitch, "row_next", run)
-        after_pair = advance(m, pair_row, cfg.mode, cfg.pitch, "row_after_pair", run)
-        column_mode = Mux(cfg.split, Mode.STRIDE2, cfg.mode)
-        next_column = advance(m, column, column_mode, block, "column_next")
+        # Both there when a walk begins, which is two cycles behind its RUN and more behind a CONFIG.
         self._wrap_back = Signal(ADDRESS_BITS, name="wrap_back", reset_less=True)
-        m.d.sync += [pair_row.eq(next_row), self._wrap_back.eq(run.wrap_at - cfg.pitch)]
+        column_mode = Signal(Mode, name="column_mode", reset_less=True)
+        m.d.sync += [
+            self._wrap_back.eq(run.wrap_at - cfg.pitch),
+            column_mode.eq(Mux(cfg.split, Mode.STRIDE2, cfg.mode)),
+        ]
+        ring = self._wrap_back, run.wrap_to
+        next_row = advance(m, row, cfg.mode, cfg.pitch, "row_next", ring)
+        after_pair = advance(m, pair_row, cfg.mode, cfg.pitch, "row_after_pair", ring)
+        next_column = advance(m, column, column_mode, block, "column_next")
+        m.d.sync += pair_row.eq(next_row)
 
         last_substep = substep == self.config.substeps - 1
         last_second = second == run.pair
@@ -219,7 +227,6 @@ class Compute(Component):
         with m.If(self.walking):
             m.d.sync += [cycle.eq(cycle + 1), plane.eq(plane + 1)]
         with m.If(step_end):
-            saved = Mux(run.last, 0, Mux(following > MOST, MOST, following))
             m.d.sync += [
                 cycle.eq(0),
                 plane.eq(saved),
@@ -370,7 +377,7 @@ class Compute(Component):
         above, below = Signal(ADDRESS_BITS, name=f"{name}_above"), Signal(ADDRESS_BITS, name=f"{name}_below")
         m.d.comb += [
             above.eq(Mux(row.address == run.wrap_to, self._wrap_back, row.address - cfg.pitch)),
-            below.eq(Mux(adds_up(row.address, cfg.pitch, run.wrap_at), run.wrap_to, row.address + cfg.pitch)),
+            below.eq(Mux(row.address == self._wrap_back, run.wrap_to, row.address + cfg.pitch)),
         ]
         before = Mux((row.phase == 0) & ~point, above, row.address)
         after = Mux((row.phase == 2) & ~point, below, row.address)

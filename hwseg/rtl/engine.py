@@ -130,7 +130,7 @@ class Engine(Component):
 
         registers = Registers(array_code, STARTING)
         dispatcher = Dispatcher()
-        memory = MemoryUnit(config)
+        memory = MemoryUnit(config, library)
         wait = FAMILIES[config.core].edge_wait
         compute = Compute(config, reload=timing.reload, completion=timing.completion, wait=wait)
         mover = WeightMover(config, timing.hold)
@@ -148,7 +148,7 @@ class Engine(Component):
             ("array", array),
         ):
             if part is registers:
-                m.submodules[name] = library.instance(part, f"hwseg_{name}")
+                reset_apart(m, library, name, library.instance(part, f"hwseg_{name}"), ResetSignal("sync"))
             else:
                 self._restarted(m, name, part, f"hwseg_{name}")
         self._restart(m, registers)
@@ -164,6 +164,7 @@ class Engine(Component):
             zeros.write.eq(memory.bank_write),
             zeros.position.eq(compute.ahead),
             compute.count.eq(zeros.count),
+            compute.saved.eq(zeros.saved),
             window.addresses.eq(compute.addresses),
             window.beat.eq(compute.beat),
             array.lanes.eq(window.lanes),

@@ -12,7 +12,7 @@ no further burst, and when every burst on the bus has ended `quiet` says so.
 
 from __future__ import annotations
 
-from amaranth.hdl import Module, Signal, unsigned
+from amaranth.hdl import Module, ResetSignal, Signal, unsigned
 from amaranth.lib import data, stream
 from amaranth.lib.wiring import Component, In, Out
 
@@ -20,9 +20,11 @@ from hwseg.rtl.bus import AXI, GRANT
 from hwseg.rtl.compute import COUNTER_BITS
 from hwseg.rtl.config import EngineConfig
 from hwseg.rtl.cores.pipeline import unreset
+from hwseg.rtl.emit import Library
 from hwseg.rtl.reader import LOOP_READ, WORD_WRITE, Reader
 from hwseg.rtl.registers import CAUSE_OUTSIDE, CAUSE_READ, CAUSE_STOPPED, CAUSE_WRITE
 from hwseg.rtl.requantize import PARAMETER_WRITE
+from hwseg.rtl.resets import reset_apart
 from hwseg.rtl.weights import WEIGHT
 from hwseg.rtl.window import BANK_WRITE
 from hwseg.rtl.writer import OUTPUT_READ, Writer
@@ -33,8 +35,8 @@ class MemoryUnit(Component):
     `hwseg.rtl.isa`).  `cause`, `address`: of the first fault; `error` while there is one.
     """
 
-    def __init__(self, config: EngineConfig) -> None:
-        self.config = config
+    def __init__(self, config: EngineConfig, library: Library | None = None) -> None:
+        self.config, self.library = config, library or Library()
         super().__init__(
             {
                 "read_instruction": In(stream.Signature(unsigned(256))),
@@ -68,7 +70,8 @@ class MemoryUnit(Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         m.submodules.reader = reader = Reader(self.config)
-        m.submodules.writer = writer = Writer()
+        writer = Writer()
+        reset_apart(m, self.library, "writer", writer, ResetSignal())
         for unit, instruction in ((reader, self.read_instruction), (writer, self.write_instruction)):
             m.d.comb += [
                 unit.instruction.payload.eq(instruction.payload),

@@ -17,7 +17,7 @@ from amaranth.lib.wiring import Component, In, Out, connect, flipped
 from hwseg.rtl.bus import ADDRESS_CHANNEL, FAULT, GRANT, READ_CHANNEL, Bursts, Outlet
 from hwseg.rtl.compute import COUNTER_BITS
 from hwseg.rtl.config import BANKS, EngineConfig
-from hwseg.rtl.cores.pipeline import adds_up, delayed, unreset
+from hwseg.rtl.cores.pipeline import delayed, unreset
 from hwseg.rtl.isa import LOAD, PARAMETER, Opcode, Target
 from hwseg.rtl.layouts import LOAD_LAYOUT, MOVE_LAYOUT
 from hwseg.rtl.requantize import PARAMETER_WRITE, TRIPLE
@@ -113,7 +113,10 @@ class Reader(Component):
         loads_open = Signal(range(READ_INSTRUCTIONS + 3))
         self._issue(m, bursts, descriptors, loads_open)
         landed = self._arrive(m, descriptors)
-        m.d.sync += loads_open.eq(loads_open + (descriptors.w_en & descriptors.w_rdy) - landed)
+        # That one has landed is known late in its cycle.
+        pushed = descriptors.w_en & descriptors.w_rdy
+        with m.If(pushed ^ landed):
+            m.d.sync += loads_open.eq(Mux(landed, loads_open - 1, loads_open + 1))
         self._count_bursts(m, bursts)
         self._faults(m, bursts)
         with m.If(self.clear):
@@ -200,6 +203,7 @@ class Reader(Component):
         fresh = self._fresh = Signal(name="fresh")
         moving, window, point, parameters = unreset(moving=1, window=1, point=1, parameters=1)
         row, column, number, last_number = unreset(row=14, column=14, number=4, last_number=4)
+        (last_block,) = unreset(last_block=14)
         row_phase, column_phase, parity = unreset(row_phase=2, column_phase=2, parity=1)
         source_row, source_column = unreset(source_row=14, source_column=14)
         words, last_word, runs, last_run = unreset(words=16, last_word=1, runs=12, last_run=1)
@@ -218,6 +222,7 @@ class Reader(Component):
             fresh.eq(taken),
             # What the walk asks of the instruction, which stands still from its first step on.
             last_number.eq(load.planes - 1),
+            last_block.eq(load.wrap_at - load.pitch),
             moving.eq(load.opcode == Opcode.MOVE),
             window.eq(load.target == Target.WINDOW),
             point.eq(load.target == Target.POINT),
@@ -228,7 +233,7 @@ class Reader(Component):
 
         next_phase = Signal(3)
         m.d.comb += next_phase.eq(row_phase + 1 + load.every_other)
-        wrapped = Mux(adds_up(row, load.pitch, load.wrap_at), load.wrap_to, (row + load.pitch)[:14])
+        wrapped = Mux(row == last_block, load.wrap_to, (row + load.pitch)[:14])
         two = window & moving
         with m.If(step):
             m.d.sync += [words.eq(words - 1), last_word.eq(words == 2)]

@@ -100,24 +100,25 @@ class WeightMover(Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         m.submodules.ring = ring = WeightRing(self.config.weight_words)
-        moved = Signal(range(self.config.tile_words + 1))
+        moved = Signal(range(max(2, self.config.tile_words)))
         hold = Signal(range(self.hold + 1))
-        moving, second, taken, jump = Signal(), Signal(), Signal(), Signal(JUMP)
+        moving, second, taken, complete, jump = Signal(), Signal(), Signal(), Signal(), Signal(JUMP)
         # What decides on `take` is long enough a path: the mover follows a cycle later, and then holds one less.
         m.d.sync += [taken.eq(self.take), jump.eq(self.jump), jump.enable.eq(self.jump.enable & self.take)]
         m.d.comb += [
             ring.write.eq(self.write),
             ring.jump.eq(jump),
-            moving.eq((hold == 0) & (moved != self.config.tile_words) & ring.r_rdy),
+            moving.eq((hold == 0) & ~complete & ring.r_rdy),
             ring.r_en.eq(moving & (second | ~ring.packed)),
-            self.full.eq((moved == self.config.tile_words) & (hold == 0) & ~taken),
+            self.full.eq(complete & ~taken),
         ]
         halves = Mux(second, unpacked(ring.word[32:]), unpacked(ring.word[:32]))
         m.d.sync += [self.chain.eq(Mux(ring.packed, halves, ring.word)), self.chain_enable.eq(moving)]
         with m.If(moving):
-            m.d.sync += [moved.eq(moved + 1), second.eq(ring.packed & ~second)]
+            last = moved == self.config.tile_words - 1
+            m.d.sync += [moved.eq(moved + 1), complete.eq(last), second.eq(ring.packed & ~second)]
         with m.If(hold != 0):
             m.d.sync += hold.eq(hold - 1)
         with m.If(taken):
-            m.d.sync += [moved.eq(0), hold.eq(self.hold - 1)]
+            m.d.sync += [moved.eq(0), complete.eq(0), hold.eq(self.hold - 1)]
         return m
