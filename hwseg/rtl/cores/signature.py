@@ -78,6 +78,7 @@ class Family:
     keeps: whether `sum` stays until the next one.
     returns: whether the loader takes `total` from the first of its cores.
     neighbour: a core beside the first of a row, if that one has more to do.
+    reader: a loader that reads weights lane by lane, if it can.
     edge: an encoder for an array whose planes come `edge_wait` cycles later after a reload than the contract says, so
     that none need wait in it.
     """
@@ -101,6 +102,7 @@ class Family:
     keeps: bool = True
     returns: bool = False
     neighbour: Callable[..., Component] | None = None
+    reader: Callable[..., Component] | None = None
 
     def connect(self, m: Module, loader: Component, cores: Sequence[Component]) -> None:
         """A loader and the cores that it loads."""

@@ -70,6 +70,11 @@ def encode(lanes: Value) -> Value:
     return Cat(*addresses, *(heads[a] ^ heads[b] for a, b in spec.pairs), ~heads[0])
 
 
+def lane_code(lane: int) -> int:
+    """How a loader calls a lane of a table: 2 to 5 are 0 to 3, lanes 0 and 1 are 4 and 5."""
+    return (lane - 2) % LANES
+
+
 class Encoder(Component):
     """Lanes to table addresses and relative signs.  Idle cycles feed the all-ones plane; see the module for reloads.
 
@@ -105,15 +110,28 @@ class Loader(Component):
     Each entry differs from the one before by twice one weight, so a table needs one adder.
 
     total: T + S of a core of the row, from which S is taken; `behind`: registers between a core's `depth` and it.
+    reads: `weights` are not all of them, but those of the lane coded `lane`, one for each table.
     """
 
     lead = LANES + 1
     reload_cycles = ENTRIES
 
-    def __init__(self, lanes: int, weight_bits: int = 8, weight_signed: bool = True, *, behind: int = 0) -> None:
-        self.spec, self.behind = TableSpec(lanes, weight_bits, weight_signed), behind
+    def __init__(
+        self,
+        lanes: int,
+        weight_bits: int = 8,
+        weight_signed: bool = True,
+        *,
+        behind: int = 0,
+        reads: bool = False,
+    ) -> None:
+        self.spec, self.behind, self.reads = TableSpec(lanes, weight_bits, weight_signed), behind, reads
         ports = loader_ports(self.spec.core, load_layout(lanes, weight_bits, weight_signed))
-        super().__init__(ports | {"total": In(signed(self.spec.core.plane_bits))})
+        ports |= {"total": In(signed(self.spec.core.plane_bits))}
+        if reads:
+            word = Shape(weight_bits, weight_signed)
+            ports |= {"weights": In(ArrayLayout(word, self.spec.tables)), "lane": Out(3)}
+        super().__init__(ports)
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -133,6 +151,8 @@ class Loader(Component):
             self.load.write.eq(writing),
             self.busy.eq(selecting | adding | writing),
         ]
+        if self.reads:
+            m.d.comb += self.lane.eq(lane)
         entries = [self._accumulate(m, t, lane, double, subtract, adding, done) for t in range(self.spec.tables)]
         parity = Signal(self.spec.tables, name="parity", reset_less=True)
         with m.If(first_entry):
@@ -153,18 +173,15 @@ class Loader(Component):
         m.d.comb += self.load.weight_sum.eq(weight_sum)
 
     def _schedule(self, m: Module, step: Signal) -> tuple[Signal, Signal, Signal]:
-        """Lane, doubling and sign of each addition, two registers before it: all six lanes once, then 31 Gray steps.
-
-        Lanes 2 to 5 are coded 0 to 3, lanes 0 and 1 as 4 and 5: a multiplexer of four, one LUT, and one of three.
-        """
-        lane = Signal(3, init=LANES - 2, name="lane", reset_less=True)
+        """Lane, doubling and sign of each addition, two registers before it: all six lanes once, then 31 Gray steps."""
+        lane = Signal(3, init=lane_code(0), name="lane", reset_less=True)
         double, subtract = Signal(name="double", reset_less=True), Signal(name="subtract", reset_less=True)
         schedule = [(i, False, False) for i in range(LANES)]
         schedule += [(flipped, True, falling) for flipped, falling in self.spec.gray_steps()]
         with m.Switch(step):
             for i, (number, twice, falling) in enumerate(schedule):
                 with m.Case(i):
-                    m.d.sync += [lane.eq((number - 2) % LANES), double.eq(twice), subtract.eq(falling)]
+                    m.d.sync += [lane.eq(lane_code(number)), double.eq(twice), subtract.eq(falling)]
             with m.Default():  # none comes: said so that nothing need be kept
                 m.d.sync += [lane.eq(0), double.eq(0), subtract.eq(0)]
         return lane, double, subtract
@@ -173,12 +190,8 @@ class Loader(Component):
         self, m: Module, t: int, lane: Value, double: Value, subtract: Value, adding: Signal, done: Value
     ) -> Signal:
         bits = self.spec.entry_bits
-        w = [self.weights[i] for i in self.spec.lanes_of(t)]
-        w += [Const(0, 1)] * (LANES - len(w))
-        word = Shape(self.spec.weight_bits, self.spec.weight_signed)
-        operand = Signal(word, name=f"operand_{t}")
-        low, high = Mux(lane[0], w[3], w[2]), Mux(lane[0], w[5], w[4])
-        m.d.comb += operand.eq(Mux(lane[2], Mux(lane[0], w[1], w[0]), Mux(lane[1], high, low)))
+        operand = Signal(Shape(self.spec.weight_bits, self.spec.weight_signed), name=f"operand_{t}")
+        m.d.comb += operand.eq(self._weight(t, lane))
         entry = Signal(signed(bits), name=f"entry_{t}")
         term = Mux(double, operand << 1, operand) + Const(0, signed(1))
         with m.If(adding):
@@ -187,6 +200,16 @@ class Loader(Component):
             m.d.sync += entry.eq(0)
         m.d.comb += self.load.entries[t].eq(entry[1:])
         return entry
+
+
+    def _weight(self, t: int, lane: Value) -> Value:
+        """Of a table the weight of a coded lane: a multiplexer of four, one LUT, and one of three."""
+        if self.reads:
+            return Value.cast(self.weights[t])
+        w = [self.weights[i] for i in self.spec.lanes_of(t)]
+        w += [Const(0, 1)] * (LANES - len(w))
+        low, high = Mux(lane[0], w[3], w[2]), Mux(lane[0], w[5], w[4])
+        return Mux(lane[2], Mux(lane[0], w[1], w[0]), Mux(lane[1], high, low))
 
 
 class Core(Component):
@@ -295,4 +318,5 @@ TABLE = Family(
     edge_wait=Loader.lead,
     returns=True,
     neighbour=partial(Core, first=False),
+    reader=partial(Loader, reads=True),
 )

@@ -23,9 +23,8 @@ from hwseg.arith.table import TableSpec
 from hwseg.errors import require
 from hwseg.rtl.cells import PRE_ADDER_BITS, DspAccumulator
 from hwseg.rtl.cores.pipeline import delayed
-from hwseg.rtl.cores.table import ADDRESS_BITS, TABLE
+from hwseg.rtl.cores.table import ADDRESS_BITS, TABLE, Loader
 from hwseg.rtl.cores.table import Core as FabricCore
-from hwseg.rtl.cores.table import Loader as FabricLoader
 
 
 BEHIND = 2
@@ -81,17 +80,11 @@ class Core(FabricCore):
         return m
 
 
-class Loader(FabricLoader):
-    """The table core's, which finds the weight sum in the slice."""
-
-    def __init__(self, lanes: int, weight_bits: int = 8, weight_signed: bool = True) -> None:
-        super().__init__(lanes, weight_bits, weight_signed, behind=BEHIND)
-
-
 TABLE_DSP = replace(
     TABLE,
     name="table_dsp",
-    loader=Loader,
+    loader=partial(Loader, behind=BEHIND),
+    reader=partial(Loader, behind=BEHIND, reads=True),
     core=Core,
     neighbour=partial(Core, first=False),
     latency=latency,

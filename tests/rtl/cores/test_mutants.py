@@ -112,7 +112,7 @@ MUTANTS = {
         ("sum early by one", 'self.latency, "last"', 'self.latency - 1, "last"'),
         ("stalls count as planes", "self.valid | self.load.capture if", "self.valid | ~self.valid if"),
         ("S never reaches the slice", "self.valid | self.load.capture if", "self.valid if"),
-        ("S taken early by one", "behind=BEHIND", "behind=BEHIND - 1"),
+        ("S taken early by one", "Loader, behind=BEHIND", "Loader, behind=BEHIND - 1"),
         ("half of the sum wrong", "self.residual.eq(dsp.p[1:])", "self.residual.eq(dsp.p)"),
     ],
     "bit_serial": [
