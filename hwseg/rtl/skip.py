@@ -52,8 +52,8 @@ def first_of(bits: Value) -> Value:
 
 
 class LeadingZeros(Component):
-    """`write`: as for the banks.  `count`: leading zero planes of the window at `position`, three cycles later; `saved`:
-    the cycles that they save.
+    """`write`: as for the banks.  `count`: leading zero planes of the window at `position`, three cycles later.
+    `saved`: the cycles that they save.
     """
 
     def __init__(self, config: EngineConfig) -> None:
