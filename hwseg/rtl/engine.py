@@ -173,7 +173,6 @@ class Engine(Component):
             array.plane.eq(window.plane),
             array.reload.eq(window.reload),
             array.chain.eq(mover.chain),
-            array.chain_enable.eq(mover.chain_enable),
         ]
         self._connect_back(m, back, compute, array, memory)
         if config.adds:
