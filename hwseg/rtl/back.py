@@ -32,12 +32,9 @@ class Back(Part):
     """`token` goes with a step's last plane; `sums[r]` of the step come `delay` + 1 + r cycles later.
 
     `back`: the two configurations that tokens name.  `parameter_write`: of set `parameter_set`.  `addends[set]`: of a
-    residual addition, in the cycle behind `take[set]`.  `output_read`, `loop_read`: what STORE and MOVE ask for, the
-    words follow `reading` cycles later.  `tap_*`: see `hwseg.rtl.engine.Engine`.  `restart` resets every part.
+    residual addition, in the cycle behind `take[set]`.  `output_read`, `loop_read`: what STORE and MOVE ask for; the
+    words follow three cycles later (`LOOP_DELAY`).  `tap_*`: see `hwseg.rtl.engine.Engine`.  `restart` resets all.
     """
-
-    reading = 4
-    """Cycles from an address to its words."""
 
     def __init__(self, config: EngineConfig, library: Library, *, sum_bits: int, delay: int) -> None:
         self.config, self.library, self.sum_bits, self.delay = config, library, sum_bits, delay
