@@ -93,7 +93,6 @@ class Row(Component):
                 m.d.comb += getattr(core, name).eq(getattr(self.plane, name))
         return m
 
-
     def _read_loader(self, m: Module) -> Component:
         """A loader that reads its weights from LUT memory."""
         loader: Any = self.family.reader(self.config.lanes)  # type: ignore[misc]

@@ -201,7 +201,6 @@ class Loader(Component):
         m.d.comb += self.load.entries[t].eq(entry[1:])
         return entry
 
-
     def _weight(self, t: int, lane: Value) -> Value:
         """Of a table the weight of a coded lane: a multiplexer of four, one LUT, and one of three."""
         if self.reads:
