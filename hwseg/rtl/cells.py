@@ -4,8 +4,7 @@ RAM32M: 32 words x 8 bits of LUT memory in four LUTs. Four columns of two bits s
 are read at addresses of their own, column D is read where the memory is written, so that synthesis, asked for a memory
 with one writer and one reader, leaves it.
 
-DSP48E1: an accumulator behind the pre-adder, whose mode inputs and feedback synthesis does not find by itself, and a
-multiplier that adds what the slice below it gives, for products of more bits than a slice has.
+DSP48E1: here an accumulator behind the pre-adder, whose mode inputs and feedback synthesis does not find by itself.
 
 RAMB18E1: half a block RAM with its output register (`hwseg.rtl.block_ram`), which Yosys does not infer.
 
@@ -132,79 +131,6 @@ class DspAccumulator(Component):
         return m
 
 
-ADDEND_BITS = 48
-
-
-class DspMultiplier(Component):
-    """One DSP48E1 as p <- a * b + addend, with the registers behind the multiplier and at p.
-
-    adds: "c", of a register of its own; "below", the slice below's p through the cascade; "shifted", the same >> 17.
-    a_delay, b_delay: registers in front of the multiplier, of the slice's own: 0, 1 or 2.  `p_out` is for the slice above.
-
-    cycle       0 a, b behind their registers      1 product; c behind its register, or `p_in`      2 p
-    """
-
-    def __init__(self, adds: str, a_delay: int, b_delay: int) -> None:
-        self.adds, self.a_delay, self.b_delay = adds, a_delay, b_delay
-        ports = {"a": In(signed(PRE_ADDER_BITS)), "b": In(signed(18)), "p": Out(signed(ADDEND_BITS))}
-        ports |= {"c" if adds == "c" else "p_in": In(signed(ADDEND_BITS)), "p_out": Out(signed(ADDEND_BITS))}
-        super().__init__(ports)
-
-    def elaborate(self, platform: object) -> Elaboratable | Instance:
-        return self._instance() if platform == VERILOG else self._behaviour()
-
-    def _instance(self) -> Instance:
-        off, on = Const(0, 1), Const(1, 1)
-        registers = {"AREG": self.a_delay, "BREG": self.b_delay, "CREG": 1, "DREG": 0, "MREG": 1, "ADREG": 0, "PREG": 1}
-        registers |= {"ACASCREG": self.a_delay, "BCASCREG": self.b_delay, "CARRYINREG": 0, "CARRYINSELREG": 0}
-        registers |= {"INMODEREG": 0, "OPMODEREG": 0, "ALUMODEREG": 0}
-        enables = ("CEA1", "CEA2", "CEB1", "CEB2", "CEC", "CEM", "CEP")
-        others = ("CED", "CECARRYIN", "CEAD", "CECTRL", "CEALUMODE", "CEINMODE", "RSTALLCARRYIN")
-        resets = ("RSTA", "RSTB", "RSTC", "RSTD", "RSTM", "RSTP", "RSTCTRL", "RSTALUMODE", "RSTINMODE")
-        inputs: dict[str, Value] = dict.fromkeys(
-            (*others, *resets, "CARRYIN", "CARRYCASCIN", "MULTSIGNIN"), off
-        ) | dict.fromkeys(enables, on)
-        inputs |= {
-            "CLK": ClockSignal(),
-            "A": Cat(self.a, self.a[-1].replicate(5)),
-            "B": self.b,
-            "C": self.c if self.adds == "c" else Const(0, 48),
-            "D": Const(0, 25),
-            "ACIN": Const(0, 30),
-            "BCIN": Const(0, 18),
-            "PCIN": Const(0, 48) if self.adds == "c" else self.p_in,
-            "CARRYINSEL": Const(0, 3),
-            "INMODE": Const(0, 5),
-            "OPMODE": Const({"c": 0b011_0101, "below": 0b001_0101, "shifted": 0b101_0101}[self.adds], 7),
-            "ALUMODE": Const(0, 4),
-        }
-        return Instance(
-            "DSP48E1",
-            *(("p", name, value) for name, value in registers.items()),
-            ("p", "USE_DPORT", "FALSE"),
-            ("p", "USE_MULT", "MULTIPLY"),
-            *(("i", name, value) for name, value in inputs.items()),
-            ("o", "P", self.p),
-            ("o", "PCOUT", self.p_out),
-        )
-
-    def _behaviour(self) -> Module:
-        m = Module()
-
-        def late(value: Value, cycles: int) -> Value:
-            for _ in range(cycles):
-                register = Signal(value.shape())
-                m.d.sync += register.eq(value)
-                value = register
-            return value
-
-        product = late(late(self.a, self.a_delay) * late(self.b, self.b_delay), 1)
-        addend = late(self.c, 1) if self.adds == "c" else self.p_in >> (17 if self.adds == "shifted" else 0)
-        m.d.sync += self.p.eq(product + addend)
-        m.d.comb += self.p_out.eq(self.p)
-        return m
-
-
 SIMULATION = """\
 module RAM32M(WCLK, WE, ADDRA, ADDRB, ADDRC, ADDRD, DIA, DIB, DIC, DID, DOA, DOB, DOC, DOD);
   input WCLK, WE;
@@ -241,56 +167,30 @@ ACCUMULATOR_INPUTS = """\
 """
 
 ACCUMULATOR = f"""\
-module DSP48E1({", ".join(re.findall(r"[A-Z0-9]+(?=[,;])", ACCUMULATOR_INPUTS))}, P, PCOUT);
+module DSP48E1({", ".join(re.findall(r"[A-Z0-9]+(?=[,;])", ACCUMULATOR_INPUTS))}, P);
   parameter ACASCREG = 1, ADREG = 1, ALUMODEREG = 1, AREG = 1, BCASCREG = 1, BREG = 1, CARRYINREG = 1,
     CARRYINSELREG = 1, CREG = 1, DREG = 1, INMODEREG = 1, MREG = 1, OPMODEREG = 1, PREG = 1;
   parameter USE_DPORT = "FALSE", USE_MULT = "MULTIPLY";
 {ACCUMULATOR_INPUTS}  output reg signed [47:0] P;
-  output [47:0] PCOUT;
-  assign PCOUT = P;
-  initial P = 0;
-  generate if (USE_DPORT == "TRUE") begin : accumulator
-    reg difference, add_c, subtract;
-    reg signed [24:0] d, a, sum_of_two;
-    wire signed [47:0] term = sum_of_two;
-    wire signed [47:0] start = add_c ? C : 48'd0;
-    initial begin
-      difference = 0; add_c = 0; subtract = 0; d = 0; a = 0; sum_of_two = 0;
-    end
-    always @(posedge CLK) begin
-      d <= D;
-      a <= A[24:0];
-      difference <= INMODE[3];
-      add_c <= OPMODE[4];
-      subtract <= ALUMODE[0];
-      sum_of_two <= difference ? d - a : d + a;
-      if (CEP) P <= subtract ? start - term : start + term;
-    end
-  end else begin : multiplier
-    reg signed [24:0] a_1, a_2;
-    reg signed [17:0] b_1, b_2;
-    reg signed [47:0] c;
-    reg signed [42:0] product;
-    wire signed [24:0] a = AREG == 0 ? A[24:0] : AREG == 1 ? a_1 : a_2;
-    wire signed [17:0] b = BREG == 0 ? B : BREG == 1 ? b_1 : b_2;
-    wire signed [47:0] below = PCIN;
-    wire signed [47:0] addend = OPMODE[5] ? c : OPMODE[6] ? below >>> 17 : below;
-    initial begin
-      a_1 = 0; a_2 = 0; b_1 = 0; b_2 = 0; c = 0; product = 0;
-    end
-    always @(posedge CLK) begin
-      a_1 <= A[24:0];
-      a_2 <= a_1;
-      b_1 <= B;
-      b_2 <= b_1;
-      c <= C;
-      product <= a * b;
-      P <= product + addend;
-    end
-  end endgenerate
+  reg difference, add_c, subtract;
+  reg signed [24:0] d, a, sum_of_two;
+  wire signed [47:0] term = sum_of_two;
+  wire signed [47:0] start = add_c ? C : 48'd0;
+  initial begin
+    P = 0; difference = 0; add_c = 0; subtract = 0; d = 0; a = 0; sum_of_two = 0;
+  end
+  always @(posedge CLK) begin
+    d <= D;
+    a <= A[24:0];
+    difference <= INMODE[3];
+    add_c <= OPMODE[4];
+    subtract <= ALUMODE[0];
+    sum_of_two <= difference ? d - a : d + a;
+    if (CEP) P <= subtract ? start - term : start + term;
+  end
 endmodule
 """
-"""DSP48E1 for simulators, in the configurations of `DspAccumulator` and `DspMultiplier`."""
+"""DSP48E1 for simulators, in the one configuration of `DspAccumulator`."""
 
 BLOCK_INPUTS = (
     *("CLKARDCLK", "CLKBWRCLK", "ENARDEN", "ENBWREN", "REGCEAREGCE", "REGCEB"),
