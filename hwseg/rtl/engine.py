@@ -240,7 +240,7 @@ class Engine(Component):
             dispatcher.write.eq(memory.program_write),
             dispatcher.pages.eq(memory.pages),
             memory.runs.eq(compute.done),
-            memory.base.eq(registers.base),
+            dispatcher.base.eq(registers.base),
             memory.grant.base.eq(registers.base[WINDOW_SHIFT:]),
             memory.grant.limit.eq(registers.limit[WINDOW_SHIFT:]),
             memory.stop.eq(registers.stop),

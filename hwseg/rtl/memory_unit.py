@@ -14,9 +14,9 @@ from __future__ import annotations
 
 from amaranth.hdl import Module, ResetSignal, Signal, unsigned
 from amaranth.lib import data, stream
-from amaranth.lib.wiring import Component, In, Out
+from amaranth.lib.wiring import Component, In, Out, connect
 
-from hwseg.rtl.bus import AXI, GRANT
+from hwseg.rtl.bus import AXI, GRANT, READ_CHANNEL, Outlet
 from hwseg.rtl.compute import COUNTER_BITS
 from hwseg.rtl.config import EngineConfig
 from hwseg.rtl.cores.pipeline import unreset
@@ -42,7 +42,6 @@ class MemoryUnit(Component):
                 "read_instruction": In(stream.Signature(unsigned(256))),
                 "write_instruction": In(stream.Signature(unsigned(256))),
                 "runs": In(COUNTER_BITS),
-                "base": In(32),
                 "grant": In(GRANT),
                 "stop": In(1),
                 "clear": In(1),
@@ -78,16 +77,22 @@ class MemoryUnit(Component):
                 unit.instruction.valid.eq(instruction.valid),
                 instruction.ready.eq(unit.instruction.ready),
                 unit.runs.eq(self.runs),
-                unit.base.eq(self.base),
                 unit.grant.eq(self.grant),
                 unit.halt.eq(self.error),
             ]
         for name, unit in (("ar", reader), ("aw", writer), ("w", writer)):
             ours, theirs = getattr(self.axi, name), getattr(unit, name)
             m.d.comb += [ours.payload.eq(theirs.payload), ours.valid.eq(theirs.valid), theirs.ready.eq(ours.ready)]
-        for name, unit in (("r", reader), ("b", writer)):
-            ours, theirs = getattr(self.axi, name), getattr(unit, name)
-            m.d.comb += [theirs.payload.eq(ours.payload), theirs.valid.eq(ours.valid), ours.ready.eq(theirs.ready)]
+        m.submodules.r_inlet = inlet = Outlet(READ_CHANNEL)
+        connect(m, inlet.channel, reader.r)
+        m.d.comb += [
+            inlet.put.eq(self.axi.r.valid),
+            inlet.payload.eq(self.axi.r.payload),
+            self.axi.r.ready.eq(inlet.room),
+            writer.b.payload.eq(self.axi.b.payload),
+            writer.b.valid.eq(self.axi.b.valid),
+            self.axi.b.ready.eq(writer.b.ready),
+        ]
         for name in (
             "bank_write",
             "weight",

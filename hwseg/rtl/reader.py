@@ -80,7 +80,6 @@ class Reader(Component):
                 "instruction": In(stream.Signature(unsigned(256))),
                 "runs": In(COUNTER_BITS),
                 "acknowledged": In(COUNTER_BITS),
-                "base": In(32),
                 "grant": In(GRANT),
                 "halt": In(1),
                 "clear": In(1),
@@ -148,7 +147,7 @@ class Reader(Component):
             outlet.put.eq(bursts.go),
             outlet.payload.address.eq(bursts.address),
             outlet.payload.length.eq(bursts.length),
-            bursts.transfer.address.eq(view.ddr + self.base),
+            bursts.transfer.address.eq(view.ddr),
             bursts.transfer.run_words.eq(view.run_words),
             bursts.transfer.runs.eq(view.runs),
             bursts.transfer.stride.eq(view.ddr_stride),
@@ -417,7 +416,7 @@ class Reader(Component):
                 start = self._run_at + load.ddr_stride
                 m.d.sync += [self._word_at.eq(start), self._run_at.eq(start)]
         with m.If(self._fresh):
-            start = load.ddr + self.base
+            start = load.ddr
             m.d.sync += [self._word_at.eq(start), self._run_at.eq(start)]
 
     def _faults(self, m: Module, bursts: Bursts) -> None:
