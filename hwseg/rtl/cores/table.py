@@ -165,8 +165,8 @@ class Loader(Component):
         """The write-side tables' part as soon as no plane needs the old S, then S, from the core's total."""
         late = max(0, self.spec.registers(self.spec.sum_level) - 1)
         shares: Value = sum((entries[t][1:].as_signed() for t in self.spec.write_side), start=Const(0, signed(1)))
-        begun = delayed(m, first_entry, late, "begun", reset_less=False)
-        ended = delayed(m, begun, 1 + self.spec.depth + self.behind - late, "ended", reset_less=False)
+        begun = delayed(m, first_entry, late, "begun")
+        ended = delayed(m, begun, 1 + self.spec.depth + self.behind - late, "ended")
         weight_sum = signed_register(self.spec.core.plane_bits, "weight_sum")
         with m.If(begun | ended):
             m.d.sync += weight_sum.eq(Mux(begun, delayed(m, shares, late, "shares") << 1, self.total))
