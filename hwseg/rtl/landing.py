@@ -158,8 +158,8 @@ class WordWalk:
 class Landing(Part):
     """`descriptor`: instructions, oldest first, as `placing` keeps them.  `r`: words from memory; `loop_read`,
     `loop_data`: words from the loop memory.  `landed`: an instruction's last word is where it belongs; `loads` counts
-    them modulo 2**16, `pages` those of the program.  `word_at`: address of the next word from memory.  `halt`: what comes
-    from memory is thrown away.
+    them modulo 2**16, `pages` those of the program.  `word_at`: address of the next word from memory.  `halt`: what
+    comes from memory is thrown away.
 
     An instruction leaves the queue when nothing is under way, the walk begins from its fields a cycle later, and its
     first word may come in the cycle behind that.
