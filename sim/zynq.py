@@ -12,7 +12,7 @@ import json
 import subprocess
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from multiprocessing.connection import Connection, Listener
@@ -80,6 +80,7 @@ class SimulatedBoard:
     ports: masks of the ports that may be asked, `read_ports` and `write_ports`; a request elsewhere is a violation.
     latency: bounds of the memory's latency in cycles, drawn for every burst; write_latency: of the answers to writes,
     by default the same.  stalls: random ones on every channel.  clock_mhz: what turns the driver's seconds into cycles.
+    build: makes the simulator of what lies in `hardware`, by default of its Verilog.
     """
 
     grace = 0.001
@@ -96,6 +97,7 @@ class SimulatedBoard:
         stalls: bool = False,
         seed: int = 1,
         clock_mhz: float = 150.0,
+        build: Callable[[Path, int], Simulator] = build_zynq,
     ) -> None:
         self.name = f"simulation of {hardware}"
         self.memory_bytes, self.clock_mhz = memory_bytes, clock_mhz
@@ -108,7 +110,7 @@ class SimulatedBoard:
         work = Path(self._scratch.name)
         self._exchange = work / "exchange"
         try:
-            simulator = build_zynq(hardware, memory_bytes)
+            simulator = build(hardware, memory_bytes)
             answers = write_latency or latency
             options = {"exchange": self._exchange, "latency_min": latency[0], "latency_max": latency[1]}
             options |= {"write_latency_min": answers[0], "write_latency_max": answers[1]}

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ from hwseg.commands.options import input_option, page_option, say_input
 if TYPE_CHECKING:
     import numpy as np
 
+    from hwseg.sim.netlist import NetlistSimulation
     from hwseg.sim.simulate import Simulation
     from hwseg.trust.judge import Doubts
 
@@ -51,6 +53,11 @@ def parse_latency(text: str) -> tuple[int, int]:
     "--seed", type=int, default=1, show_default=True, help="Of latency, stalls and the memory's old contents."
 )
 @click.option("--skip", is_flag=True, help="Leave out leading zero planes; cycles are predicted for this picture.")
+@click.option(
+    "--netlist",
+    is_flag=True,
+    help="Simulate what Yosys makes of the packaged top level, in the part's cells (minutes).",
+)
 @click.option("--trust", is_flag=True, help="Write confidence.png, hatch deferred pixels, say whether to review.")
 @click.option("--force", is_flag=True, help="Simulate even if the build's files were changed since they were written.")
 def command(
@@ -65,22 +72,29 @@ def command(
     latency: str | None,
     seed: int,
     skip: bool,
+    netlist: bool,
     trust: bool,
     force: bool,
 ) -> int:
     """Simulate BUILD's Verilog on a picture and compare every feature map with the golden model.
 
     The exit status is 1 if a value or, with a fixed latency, a cycle count differs.
+
+    With --netlist the gates that the part gets run at the ports of its processing system, and must end in the same
+    cycle with the same memory as the Verilog in the same place.
     """
     from hwseg.builds.read import judge_of_build, load_graph, require_build
-    from hwseg.builds.simulation import simulate
+    from hwseg.builds.simulation import simulate, simulate_gates
     from hwseg.commands.terminal import Phases, visible
+    from hwseg.errors import require
     from hwseg.files import MANIFEST, sha256, write_whole
     from hwseg.locks import in_use
     from hwseg.pictures.source import chosen, is_tensor, read_input
     from hwseg.trust.judge import Doubts
 
     bounds = None if latency is None else parse_latency(latency)
+    for name, given in (("--latency", latency is not None), ("--skip", skip), ("--trust", trust)):
+        require(not (netlist and given), name, "does not go with --netlist", f"leave out {name} or --netlist")
     require_build(build, verify=False)
     folder = pictures or build / "simulation"
     with in_use(build, shared=True), in_use(folder):
@@ -96,6 +110,9 @@ def command(
                 share = min(99, 100 * cycles // predicted)
                 phases(f"{layer}: {cycles:,} of about {predicted:,} cycles ({share} %)")
 
+            if netlist:
+                gates = simulate_gates(build, q, seed=seed, verify=False, say=phases)
+                return _told(gates, out, json_path)
             result = simulate(build, q, latency=bounds, seed=seed, verify=False, skip=skip, progress=progress)
         _print(result)
         found = {**as_json(result, {}), "image": image.name, "manifest": sha256(build / MANIFEST)}
@@ -110,6 +127,31 @@ def command(
         write_whole(json_path, (json.dumps(as_json(result, paths), indent=1) + "\n").encode())
     click.echo(visible(f"mask {paths['mask']}, overlay {paths['overlay']}"))
     return 0 if result.passed else 1
+
+
+def _told(found: NetlistSimulation, out: Path | None, json_path: Path | None) -> int:
+    """Say what the netlist computed; the exit status."""
+    from hwseg.commands.terminal import visible
+    from hwseg.files import write_whole
+
+    counts = found.resources
+    if not found.finished:
+        click.echo("the engine did not finish, or broke a rule of the bus")
+    if found.first_mismatch is not None:
+        click.echo(visible(found.first_mismatch))
+    equal = found.cycles == found.verilog_cycles and found.equal_memory
+    click.echo(
+        f"netlist of {counts.lut_cells:,} LUTs, {counts.ff:,} flip-flops, {counts.carry4:,} CARRY4, {counts.bram36:g} "
+        f"block RAMs, {counts.dsp} DSP slices: {found.mismatches} mismatches, {found.cycles:,} cycles; the Verilog in its "
+        f"place {found.verilog_cycles:,} ({'equal, memory too' if equal else 'different'}); {found.seconds:.0f} s"
+    )
+    if out is not None:
+        write_whole(out, _npy(found.output))
+    if json_path is not None:
+        names = ("passed", "finished", "mismatches", "cycles", "verilog_cycles", "equal_memory")
+        content = {name: getattr(found, name) for name in names} | {"resources": asdict(counts)}
+        write_whole(json_path, (json.dumps(content, indent=1) + "\n").encode())
+    return 0 if found.passed else 1
 
 
 def as_json(result: Simulation, paths: dict[str, Path]) -> dict[str, Any]:
