@@ -25,9 +25,10 @@ def cells_used(netlist: str) -> frozenset[str]:
 def cell_models(netlist: str) -> str:
     """Verilog of every kind of cell that a netlist has.  Raises HwsegError for a kind of which there is no model."""
     spec = util.find_spec("pyosys")
-    require(spec is not None and spec.submodule_search_locations, "yosys", "pyosys must be installed", install("synth"))
+    require(spec is not None, "yosys", "pyosys must be installed", install("synth"))
     assert spec is not None
-    library = Path((spec.submodule_search_locations or [""])[0]) / "share" / "xilinx" / "cells_sim.v"
+    assert spec.origin is not None
+    library = Path(spec.origin).with_name("share") / "xilinx" / "cells_sim.v"
     with file_errors(library):
         text = library.read_text()
     modules = {name: whole for whole, name in re.findall(r"^(module (\w+)\b.*?^endmodule)", text, re.S | re.M)}

@@ -56,7 +56,7 @@ def parse_latency(text: str) -> tuple[int, int]:
 @click.option(
     "--netlist",
     is_flag=True,
-    help="Simulate what Yosys makes of the packaged top level, in the part's cells (minutes).",
+    help="Simulate the packaged top level as Yosys maps it to the part's cells (minutes).",
 )
 @click.option("--trust", is_flag=True, help="Write confidence.png, hatch deferred pixels, say whether to review.")
 @click.option("--force", is_flag=True, help="Simulate even if the build's files were changed since they were written.")
@@ -142,8 +142,8 @@ def _told(found: NetlistSimulation, out: Path | None, json_path: Path | None) ->
     equal = found.cycles == found.verilog_cycles and found.equal_memory
     click.echo(
         f"netlist of {counts.lut_cells:,} LUTs, {counts.ff:,} flip-flops, {counts.carry4:,} CARRY4, {counts.bram36:g} "
-        f"block RAMs, {counts.dsp} DSP slices: {found.mismatches} mismatches, {found.cycles:,} cycles; the Verilog in its "
-        f"place {found.verilog_cycles:,} ({'equal, memory too' if equal else 'different'}); {found.seconds:.0f} s"
+        f"block RAMs, {counts.dsp} DSP slices: {found.mismatches} mismatches, {found.cycles:,} cycles; the Verilog in "
+        f"its place {found.verilog_cycles:,} ({'equal, memory too' if equal else 'different'}); {found.seconds:.0f} s"
     )
     if out is not None:
         write_whole(out, _npy(found.output))
