@@ -40,6 +40,10 @@ class GraphBuilder:
         self.types[f"{name}_out"] = TensorType(found, low, high, (Fraction(1),))
         return f"{name}_out"
 
+    def apply(self, op: Op, *inputs: str, low: int, high: int) -> str:
+        """Any operation without weights."""
+        return self._node(op, inputs, low, high)
+
     def sums(self, x: str, out: int, kernel: int = 3, stride: int = 1, weight_bits: int = 8) -> str:
         """Convolution; kernel 2 is the transposed one."""
         return self._sums(ConvTranspose2d(out) if kernel == 2 else Conv2d(kernel, out, stride), x, weight_bits)

@@ -33,8 +33,9 @@ class Network:
     def _export(self, path: Path) -> None:
         import torch
 
+        from hwseg.quant.networks.layers import calibrate
+        from hwseg.quant.networks.unet import QuantUNet, UNetConfig, fold_batch_norm
         from hwseg.quant.train.export import export_qonnx
-        from hwseg.quant.train.unet import QuantUNet, UNetConfig, calibrate, fold_batch_norm
 
         torch.manual_seed(0)
         model = fold_batch_norm(QuantUNet(UNetConfig(self.depth, self.width, upsampling="transposed")).eval())

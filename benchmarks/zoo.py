@@ -28,7 +28,7 @@ from benchmarks.measure import machine, table
 
 SIZE = 32
 SECONDS = 900
-"""For one cell."""
+"""For one cell, if --seconds does not say otherwise."""
 
 
 @dataclass(frozen=True)
@@ -107,17 +107,17 @@ def _simulated(folder: Path, path: Path, x: np.ndarray) -> str:
     return "equal" if found.passed else f"differs: {found.first_mismatch}"
 
 
-def cell(network: str, route: str, simulate: bool) -> Cell:
+def cell(network: str, route: str, simulate: bool, seconds: int = SECONDS) -> Cell:
     """The same in a process of its own."""
     started = time.perf_counter()
     arguments = [sys.executable, "-m", "benchmarks.zoo", "--cell", network, route]
     try:
         done = subprocess.run(
-            [*arguments, *(["--simulate", "1"] if simulate else [])], capture_output=True, text=True, timeout=SECONDS,
+            [*arguments, *(["--simulate", "1"] if simulate else [])], capture_output=True, text=True, timeout=seconds,
             check=False,
         )  # fmt: skip
     except subprocess.TimeoutExpired:
-        return Cell(network, route, "unfinished", f"more than {SECONDS} s", seconds=SECONDS)
+        return Cell(network, route, "unfinished", f"more than {seconds} s", seconds=seconds)
     lines = done.stdout.strip().splitlines()
     try:
         found = json.loads(lines[-1])
@@ -155,6 +155,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("zoo.json"))
     parser.add_argument("--only", default="")
     parser.add_argument("--simulate", type=int, default=0, metavar="N")
+    parser.add_argument("--seconds", type=int, default=SECONDS, help="for one cell")
     parser.add_argument("--cell", nargs=2, metavar=("NETWORK", "ROUTE"), help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.cell:
@@ -171,7 +172,7 @@ def main() -> None:
         for network in NETWORKS:
             if (network, route) in done or options.only not in f"{network}, {route}":
                 continue
-            found = cell(network, route, left > 0)
+            found = cell(network, route, left > 0, options.seconds)
             left -= found.simulated != ""
             cells.append(found)
             options.out.write_text(json.dumps([asdict(c) for c in cells], indent=1))

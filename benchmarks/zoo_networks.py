@@ -65,7 +65,10 @@ def _smp(name: str, encoder: str = "resnet18", **given: object) -> Make:
         import segmentation_models_pytorch as smp
 
         given_too = {"encoder_weights": None, "in_channels": CHANNELS, "classes": 2} | given
-        return getattr(smp, name)(encoder, **given_too)  # type: ignore[no-any-return]
+        model: nn.Module = getattr(smp, name)(encoder, **given_too)
+        # It compares sizes, which a symbolic trace does not know; the size here is right.
+        model.check_input_shape = lambda x: None  # type: ignore[assignment]
+        return model
 
     return make
 

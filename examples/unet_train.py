@@ -11,9 +11,9 @@ import sys
 from pathlib import Path
 
 from hwseg.datasets import data
+from hwseg.quant.networks.unet import UNetConfig
 from hwseg.quant.train.export import export_qonnx
 from hwseg.quant.train.run import Progress, Run, TrainConfig, load_network, train
-from hwseg.quant.train.unet import UNetConfig
 
 
 def main(folder: Path, out: Path, steps: int = 300) -> None:

@@ -17,17 +17,16 @@ from hwseg.compile.program import Program, compile_graph
 from hwseg.energy.frame import activity_of_program
 from hwseg.errors import require
 from hwseg.ir import Graph
+from hwseg.pictures.labels import Labels
 from hwseg.pictures.meaning import Meaning
 from hwseg.power.coefficients import load as load_coefficients
 from hwseg.power.estimate import EnergyReport, estimate
-from hwseg.quant.convert.export import export_network
-from hwseg.quant.convert.network import QuantizedNetwork
+from hwseg.quant.networks.architecture import Quantized, Turnable
+from hwseg.quant.networks.unet import UNetConfig
 from hwseg.quant.read.load import load
-from hwseg.quant.read.reshape import parse_size
 from hwseg.quant.train import search
 from hwseg.quant.train.export import export_qonnx
 from hwseg.quant.train.search import Memory, with_bits
-from hwseg.quant.train.unet import QuantUNet
 from hwseg.target.array import choose_array
 
 
@@ -52,45 +51,43 @@ class Subject:
     what it costs: the steps of a tabulated function depend on ranges, too.
     """
 
-    config: search.Turnable
+    config: Turnable
     graph: Graph
     owners: tuple[str | None, ...]
     counts: Mapping[str, int]
     exported: Callable[[Any], Graph] | None = None
 
 
-def subject_of_unet(model: QuantUNet, meta: Mapping[str, Any], path: Path, size: str | None) -> Subject:
-    """hwseg's own U-Net, exported to `path`: its activations are the graph's, one after the other."""
-    side = int(meta["resize"] or meta["size"])
-    export_qonnx(model, path, parse_size(size) if size else (side, side), meta["input"], meta["labels"], "base")
-    graph, config = load(path), model.config
+def subject_of(
+    model: Quantized, size: tuple[int, int], pixels: Meaning, labels: Labels | None = None, path: Path | None = None
+) -> Subject:
+    """A network for pictures of `size`, exported to `path` if there is one."""
+
+    def exported(network: Quantized, path: Path | None = None) -> Graph:
+        with tempfile.TemporaryDirectory(prefix="hwseg-bits-") as folder:
+            found = path or Path(folder) / "base.onnx"
+            export_qonnx(network, found, size, pixels, labels, "base")
+            return load(found)
+
+    config, graph = model.config, exported(model, path)
+    counts = {name: model.weight_of(name).numel() for name in config.convolutions}
+    if isinstance(config, UNetConfig):
+        return Subject(config, graph, _in_order(config, graph), counts)
+    return Subject(config, graph, _by_name(config, graph), counts, exported)
+
+
+def _in_order(config: UNetConfig, graph: Graph) -> tuple[str, ...]:
+    """Owners in hwseg's own U-Net: its activations are the graph's, one after the other."""
     widths = [graph.types[node.output].bits for node in activation_nodes(graph)]
     assert widths == [config.activation_bits_of(name) for name in config.activations]
-    counts = {
-        name: int(
-            model.get_parameter(name.replace("/", ".") + (".conv" if name[:2] == "up" else "") + ".weight").numel()
-        )
-        for name in config.convolutions
-    }
-    return Subject(config, graph, tuple(config.activations), counts)
+    return config.activations
 
 
-def subject_of_network(model: QuantizedNetwork, size: tuple[int, int], pixels: Meaning) -> Subject:
-    """Any converted network, for pictures of `size`; its graph's nodes are named after their quantizers."""
-
-    def exported(network: QuantizedNetwork) -> Graph:
-        with tempfile.TemporaryDirectory(prefix="hwseg-bits-") as folder:
-            export_network(network, Path(folder) / "base.onnx", size, pixels)
-            return load(Path(folder) / "base.onnx")
-
-    config, graph = model.config, exported(model)
+def _by_name(config: Turnable, graph: Graph) -> tuple[str | None, ...]:
+    """Owners in any other network: the graph's nodes are named after its quantizers."""
     prefixes = {f"{name}/quantizer/": name for name in config.activations}
-    owners = [
-        next((name for prefix, name in prefixes.items() if f"{node.output}/".startswith(prefix)), None)
-        for node in activation_nodes(graph)
-    ]
-    counts = {name: int(model.get_submodule(name).get_parameter("weight").numel()) for name in config.convolutions}
-    return Subject(config, graph, tuple(owners), counts, exported)
+    nodes = [f"{node.output}/" for node in activation_nodes(graph)]
+    return tuple(next((n for prefix, n in prefixes.items() if node.startswith(prefix)), None) for node in nodes)
 
 
 class Costs:

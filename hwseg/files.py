@@ -66,6 +66,15 @@ def write_whole(path: str | Path, content: bytes) -> None:
             os.close(handle)  # which unlocks it, after the rename
 
 
+def require_unread(target: str | Path, sources: Iterable[str | Path], cure: str = "choose another -o") -> None:
+    """Refuse to write over a file that is read, under whatever name: by a link, or by another way to its folder."""
+    for source in sources:
+        with suppress(OSError, ValueError):
+            same = os.path.realpath(target) == os.path.realpath(source)
+            same = same or (os.path.exists(target) and os.path.samefile(target, source))
+            require(not same, str(target), f"would be written over {source}, which is read", cure)
+
+
 def _partial(target: Path) -> tuple[Path, int]:
     """A new file beside `target`, and its handle: `.NAME.hwseg-partial`, locked; where that cannot be, of another name.
 

@@ -26,6 +26,11 @@ Interval = tuple[int, int]
 """Smallest and largest value of a tensor."""
 
 
+def with_zero(low: int, high: int) -> Interval:
+    """The interval of what is rounded: beyond a map's edge lies 0, even where a Clip keeps its numbers above it."""
+    return min(low, 0), max(high, 0)
+
+
 @dataclass(frozen=True)
 class Conv2d:
     """y[oy, ox, oc] = sum over ky, kx, ic of x[oy*s + ky - p, ox*s + kx - p, ic] * w[oc, ic, ky, kx].
@@ -234,7 +239,7 @@ class Requantize:
         return x
 
     def interval(self, _x: Interval) -> Interval:
-        return self.low, self.high
+        return with_zero(self.low, self.high)
 
     def __call__(self, acc: int, channel: int = 0) -> int:
         """One output, by definition; Python rounds a Fraction half to even."""
@@ -274,7 +279,7 @@ class PRelu:
         return x
 
     def interval(self, _x: Interval) -> Interval:
-        return (self.low if max(self.slope) > 0 else 0), self.high
+        return with_zero(self.low if max(self.slope) > 0 else 0, self.high)
 
     @property
     def above(self) -> Requantize:
@@ -312,7 +317,7 @@ class Add:
         return a
 
     def interval(self, _a: Interval, _b: Interval) -> Interval:
-        return self.low, self.high
+        return with_zero(self.low, self.high)
 
     def __call__(self, a: int, b: int) -> int:
         """One output, by definition."""
@@ -332,7 +337,7 @@ class Function(Staircase):
         return x
 
     def interval(self, _x: Interval) -> Interval:
-        return self.low, self.high
+        return with_zero(self.low, self.high)
 
 
 @dataclass(frozen=True)

@@ -67,8 +67,8 @@ def test_links_lead_somewhere(page: Path) -> None:
 def test_printed_commands_exist_with_their_options(page: Path) -> None:
     from hwseg.cli import group
 
-    blocks = re.findall(r"^```\n(.*?)^```", page.read_text(), re.S | re.M)
-    for line in "\n".join(blocks).replace("\\\n", " ").splitlines():
+    blocks = re.findall(r"^```(\w*)\n(.*?)^```", page.read_text(), re.S | re.M)
+    for line in "\n".join(text for language, text in blocks if not language).replace("\\\n", " ").splitlines():
         words = line.split("#")[0].split()
         if len(words) < 2 or words[0] != "hwseg" or not words[1].isalpha():
             continue

@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from hwseg.commands.follow import follow
+from hwseg.commands.follow import follow, require_new_run
 from hwseg.commands.options import chosen_labels, label_options
 from hwseg.errors import HwsegError, require
 from hwseg.files import write_whole
@@ -35,7 +35,7 @@ from hwseg.locks import in_use
 @click.option("--batch", type=int, help="Crops per step.  [8]")
 @click.option("--lr", type=float, help="Highest learning rate.  [0.004]")
 @click.option("--ema", type=float, help="Decay of averaged weights; 0 for none.  [0]")
-@click.option("--seed", type=int, help="Seed of adapters, crops and split.  [0]")
+@click.option("--seed", type=click.IntRange(0), help="Seed of adapters, crops and split.  [0]")
 @click.option("--device", help="cpu, cuda, or auto.  [cpu]")
 @click.option("--threads", type=int, help="Processor threads; 0 for all.  [0]")
 @click.option("--split", multiple=True, default=["test"], show_default=True, help="Part to report; may be repeated.")
@@ -64,8 +64,9 @@ def command(
         require(
             not (out / "last.pt").exists(), str(out), "already holds a run", "add --resume, or choose another folder"
         )
+        require_new_run(out, [base, against])
         run = _new(out, base, {k: v for k, v in options.items() if v is not None})
-    labels = chosen_labels(data, run.unet.out_channels, *labelled, run.labels if resume else _labels(base))
+    labels = chosen_labels(data, run.architecture.out_channels, *labelled, run.labels if resume else _labels(base))
     result = follow(run, data, train, labels, split)
     if result.interrupted:
         return int(result.status)
@@ -80,17 +81,15 @@ def _new(out: Path, base: Any, options: dict[str, Any]) -> Any:
     from hwseg.quant.train.adapt import AdaptConfig, AdaptRun
     from hwseg.quant.train.checkpoint import load_network
     from hwseg.quant.train.config import TrainConfig, meant
-    from hwseg.quant.train.unet import preset
 
     model, meta = load_network(base)
-    unet = model.config
+    architecture = model.config
     if bits := options.pop("preset", None):
-        kept = {k: v for k, v in unet.to_dict().items() if k not in ("weight_bits", "activation_bits", "per_channel")}
-        unet = preset(bits, **{**kept, "widths": tuple(kept["widths"])})
+        architecture = architecture.at(bits)
     adapt = AdaptConfig(**{k: options.pop(k) for k in ("rank", "final_rank", "fewer") if k in options})
     pixels = meant(meta["input"])
     config = TrainConfig.from_dict({**options, **pixels, "quantized_part": 0.0, "init": str(base)})
-    return AdaptRun(out, unet, config, adapt)
+    return AdaptRun(out, architecture, config, adapt)
 
 
 def _labels(base: Any) -> Any:
@@ -109,14 +108,14 @@ def _report(run: Any, data: Path, split: tuple[str, ...], against: Path | None) 
     from hwseg.quant.train.export import export_qonnx
     from hwseg.quant.train.run import dice
 
-    config, unet = run.config, run.unet
+    config, network = run.config, run.architecture
     final, meta = load_network(run.folder / "best.pt")
     size = (config.resize or config.size,) * 2
     file = run.folder / "model.onnx"
     export_qonnx(final, file, size, run.meaning, run.labels, "model", meta["seen"])
     graph = load(file)
     rows: dict[str, Any] = {}
-    loaded = sets.load(data, unet.in_channels, unet.out_channels, config.seed, config.exclude, split, run.labels)
+    loaded = sets.load(data, network.in_channels, network.out_channels, config.seed, config.exclude, split, run.labels)
     parts, _ = run.data.arrange(loaded)
     for part in split:
         pairs = parts[part]
@@ -154,15 +153,9 @@ def _sizes(graph: Any, model: Any) -> dict[str, int]:
     board = load_board("zynq7020")
     program = compile_graph(replace(graph), choose_array("auto", "table", board), board)
     config = model.config
-    bits = sum(model_weights(model, name) * config.weight_bits_of(name) for name in config.convolutions)
-    count = sum(model_weights(model, name) for name in config.convolutions)
-    return {"float32": 4 * count, "packed": (bits + 7) // 8, "image": len(program.weights)}
-
-
-def model_weights(model: Any, layer: str) -> int:
-    """Weights of one convolution by its name in the exported file."""
-    name = layer.replace("/", ".") + (".conv" if layer.startswith("up") else "")
-    return int(model.get_submodule(name).weight.numel())
+    counts = {name: model.weight_of(name).numel() for name in config.convolutions}
+    bits = sum(count * config.weight_bits_of(name) for name, count in counts.items())
+    return {"float32": 4 * sum(counts.values()), "packed": (bits + 7) // 8, "image": len(program.weights)}
 
 
 def _print(report: dict[str, Any]) -> None:

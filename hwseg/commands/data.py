@@ -19,7 +19,9 @@ from hwseg.errors import require
               "not, else the number of labels.")  # fmt: skip
 @label_options
 @click.option("--exclude", multiple=True, metavar="NAME", help="Picture to leave out; may be given again.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Of the split, where the data has none.")
+@click.option(
+    "--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the split, where the data has none."
+)
 @click.option("--jobs", type=click.IntRange(0), default=0, help="Threads; 0 for one on each processor.  [0]")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON: all of this, and every picture.")
 def command(

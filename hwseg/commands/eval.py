@@ -33,7 +33,9 @@ if TYPE_CHECKING:
 @click.option(
     "--split", default="test", show_default=True, help="Part of the data: val, test, or another of its split."
 )
-@click.option("--seed", type=int, help="Of the split, where neither the data nor the model's run has one.  [0]")
+@click.option(
+    "--seed", type=click.IntRange(0), help="Of the split, where neither the data nor the model's run has one.  [0]"
+)
 @click.option("--seen", "insist", is_flag=True, help="Score pictures that the model was trained on, too, and say so.")
 @click.option(
     "--planes",

@@ -1,4 +1,4 @@
-"""`hwseg export`: a trained network becomes a QONNX file of fixed size."""
+"""`hwseg export`: a trained or converted network becomes a QONNX file of fixed size."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import click
 
 from hwseg.commands.options import tool_option
 from hwseg.errors import HwsegError, require
+from hwseg.files import require_unread
 
 Size = tuple[int, int]
 
@@ -21,7 +22,7 @@ Size = tuple[int, int]
 @click.option(
     "--size",
     help="Height x width of the pictures, such as 256x256, or auto: the tiles whose predicted cycles for a "
-    "pixel of the picture are near the lowest.  [that of the training crops]",
+    "pixel of the picture are near the lowest.  [as trained or converted]",
 )
 @click.option("--picture", help="Height x width of the pictures that --size auto is for.  [large ones]")
 @click.option("--board", default="zynq7020", show_default=True, help="Board that --size auto is for: a name or a file.")
@@ -38,7 +39,9 @@ def command(
     tool: str | None,
     name: str | None,
 ) -> None:
-    """Write SOURCE as QONNX: a run of `hwseg train`, a checkpoint, or an exported .onnx file (for another size).
+    """Write SOURCE as QONNX: a run, a checkpoint, or an exported .onnx file (for another size).
+
+    Runs are of `hwseg train`, `adapt` or `search`, checkpoints of these or of `hwseg quantize`.
 
     The same network gives the same bytes.  --size auto compiles some sizes, prints what a pixel of the picture costs
     with each, and takes the smallest of those within 5 % of the cheapest.
@@ -54,6 +57,8 @@ def command(
     if out is None:
         require(source.is_dir(), "-o", "is needed", "name the .onnx file to write")
         out = source / "model.onnx"
+    checkpoint = source / "best.pt" if source.is_dir() else source
+    require_unread(out, [checkpoint])
     rule, cure = "goes with --size auto alone", "leave it out"
     require(picture is None or size == "auto", "--picture", rule, cure)
 
@@ -120,6 +125,6 @@ def _export(source: Path, out: Path, size: Size | None, name: str) -> Size:
         raise HwsegError(str(source), "has no folded network yet", "let `hwseg train --resume` finish")
     model, meta = load_network(checkpoint)
     require(bool(meta["quantized"]), str(checkpoint), "is a float network", "train with a preset other than float")
-    size = size or (int(meta["resize"] or meta["size"]),) * 2
+    size = size or meta["picture"]
     export_qonnx(model, out, size, meta["input"], meta["labels"], name, meta["seen"])
     return size

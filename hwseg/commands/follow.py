@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from hwseg.commands.looking import looking, show_faults
 from hwseg.commands.terminal import console as plain_console
+from hwseg.errors import require
+from hwseg.files import require_unread
 
 REMARKS = 8
 """Most remarks about a data set that are shown before training."""
+WRITTEN = ("config.toml", "last.pt", "best.pt", "float.pt", "metrics.csv", "curves.png", "result.json", "adapt.json",
+           "model.onnx")  # fmt: skip
+"""Files of a run."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +29,7 @@ class Wanted:
     """
 
     source: Path
-    unet: Any
+    network: Any
     labels: Any
     meaning: Any
     seed: int
@@ -39,9 +44,26 @@ class Wanted:
     def of(run: Any, source: Path, labels: Any, scored: Sequence[str] = ()) -> Wanted:
         config = run.config
         return Wanted(
-            source, run.unet, labels, run.meaning, config.seed, config.exclude, 0 if config.resize else config.size,
-            run.data.before, Path(config.init).parent if config.init else None, run.data.split, scored,
+            source, run.architecture, labels, run.meaning, config.seed, config.exclude,
+            0 if config.resize else config.size, run.data.before,
+            Path(config.init).parent if config.init else None, run.data.split, scored,
         )  # fmt: skip
+
+
+def require_new_run(out: Path, sources: Iterable[str | Path | None]) -> None:
+    """Refuse a folder for a new run in which it would write over what it begins with."""
+    read = [source for source in sources if source is not None]
+    for name in WRITTEN:
+        require_unread(out / name, read, "choose another folder")
+
+
+def side_of(meta: Any, place: Path) -> int:
+    """The side to which a checkpoint's pictures are scaled, 0 where they are not."""
+    height, width = meta["picture"]
+    rule = f"is for pictures scaled to {height}x{width}, and training scales to squares"
+    fits = bool(meta["resize"]) or meta["input"].fit != "resize"
+    require(fits, str(place), rule, "add --resize SIDE, or --resize 0 for crops of unscaled pictures")
+    return int(meta["resize"])
 
 
 def pictures(wanted: Wanted, quiet: bool = False) -> tuple[Any, bytes]:
@@ -56,10 +78,10 @@ def pictures(wanted: Wanted, quiet: bool = False) -> tuple[Any, bytes]:
     from hwseg.datasets.sheet import MOST, sheet
     from hwseg.datasets.survey import chosen_views, require_sizes, survey
 
-    unet, place, faults = wanted.unet, str(wanted.source), Faults()
+    network, place, faults = wanted.network, str(wanted.source), Faults()
     parts = data.load(
-        wanted.source, unet.in_channels, unet.out_channels, wanted.seed, wanted.exclude, wanted.scored, wanted.labels,
-        faults,
+        wanted.source, network.in_channels, network.out_channels, wanted.seed, wanted.exclude, wanted.scored,
+        wanted.labels, faults,
     )  # fmt: skip
     views = chosen_views(parts, MOST) if wanted.split is None and not quiet else []
     with looking(quiet) as told:
@@ -75,7 +97,7 @@ def pictures(wanted: Wanted, quiet: bool = False) -> tuple[Any, bytes]:
         said += seen.sentences(wanted.before, parts, "the network that this begins with")
     found = survey(place, regrouped(looked, parts), wanted.labels, wanted.meaning, faults)
     if wanted.crop:
-        require_sizes(found.parts, wanted.crop, unet.multiple, faults, wanted.scored)
+        require_sizes(found.parts, wanted.crop, network.multiple, faults, wanted.scored)
     if not quiet:
         show_faults(found.remarks, place, "to be known", stderr=False, listed=REMARKS)
         show_faults(faults.found if len(faults.found) > 1 else (), place, "wrong")

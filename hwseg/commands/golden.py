@@ -13,6 +13,7 @@ import click
 
 from hwseg.commands.options import input_option, output_option, page_option, say_input
 from hwseg.errors import require
+from hwseg.files import require_unread
 
 if TYPE_CHECKING:
     import numpy as np
@@ -63,6 +64,8 @@ def command(
 
     trained = compare == "brevitas" and output != ""
     require(not trained, "--compare brevitas", "runs the whole network, without --output", "use --compare qonnx")
+    if out is not None:
+        require_unread(out, [model, image, checkpoint or model.with_suffix(".pt")], "choose another --out")
     graph = chosen(load(model, output), meaning)
     q = read_input(image, graph, fit or "", page)
     if not is_tensor(image):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +45,7 @@ from hwseg.power.band import OBJECTIVES
 @click.option("--lr", type=float, default=1e-3, show_default=True, help="Highest learning rate of --distill.")
 @click.option("--resume", is_flag=True, help="Go on with a distillation that was stopped.")
 @click.option("--array", default="auto", show_default=True, help="Array of the engine, as in `hwseg compile`.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Of samples, splits and steps.")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of samples, splits and steps.")
 @label_options
 def command(model: str, out: Path, **options: Any) -> int:
     """Quantize MODEL, a float ONNX file or module:callable, on pictures, and tell what that costs.
@@ -131,6 +130,8 @@ def _tell(outcome: Any) -> None:
     from rich.table import Table
 
     from hwseg.commands.terminal import console
+    from hwseg.conversion.page import counted
+    from hwseg.quant.convert.reading import Reading
 
     out, report, found = console(), outcome.report, outcome.comparison
     if report["input_assumed"]:
@@ -147,6 +148,8 @@ def _tell(outcome: Any) -> None:
             named = layers[0] + (f" and {len(layers) - 1} more" if len(layers) > 1 else "")
             table.add_row(named, what, instead, why)
         out.print(table)
+    reading = Reading(**report["reading"])
+    out.print(reading.sentence(), style="" if reading.against else "yellow", highlight=False)
     out.print(f"Dice between float and integer masks: {found.agree}", highlight=False)
     for who in ("float", "integer"):
         for name in ("dice", "hd95"):
@@ -157,7 +160,7 @@ def _tell(outcome: Any) -> None:
     if search is not None:
         key, row = OBJECTIVES[search["objective"]], search["points"][search["chosen"]]
         out.print(f"bits chosen: {row[key] / search['points'][0][key]:.3f} of the {search['objective']} at 8 bits, "
-                  f"activations with {_counted(row['bits'])}", highlight=False)  # fmt: skip
+                  f"activations with {counted(row['bits'])}", highlight=False)  # fmt: skip
     price = report["costs"]
     out.print(f"{price['cycles']:,} cycles on {price['array']}, {price['frames_per_second']:.1f} frames per second, "
               f"{price['energy_mj']['mid']:.3g} mJ", highlight=False)  # fmt: skip
@@ -165,8 +168,3 @@ def _tell(outcome: Any) -> None:
         out.print(line, style="yellow", highlight=False)
     out.print(f"wrote {outcome.model}; {outcome.model.with_suffix('.html')} tells more", highlight=False)
     out.print(f"next: {report['next']}", highlight=False)
-
-
-def _counted(bits: Mapping[str, int]) -> str:
-    """How many activations have how many bits: `8 bits: 3, 4 bits: 9`."""
-    return ", ".join(f"{count} bits: {list(bits.values()).count(count)}" for count in sorted(set(bits.values()))[::-1])

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import warnings
 from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import click
 
-from hwseg.commands.follow import Wanted, follow, pictures
+from hwseg.commands.follow import Wanted, follow, pictures, side_of
 from hwseg.commands.options import chosen_labels, label_options
 from hwseg.errors import HwsegError, require
 from hwseg.files import write_whole
@@ -47,10 +47,14 @@ from hwseg.power.band import BOUNDARIES, OBJECTIVES
 @click.option("--ema", type=float, default=0.0, help="Decay of averaged weights; 0 for none.  [0]")
 @click.option("--points", type=click.IntRange(2, 64), default=16, show_default=True, help="Of the front to measure.")
 @click.option("--jobs", type=int, default=1, show_default=True, help="Processes that measure.")
-@click.option("--seed", type=int, default=0, help="Of the split, where the data has none, and of fine-tuning.  [0]")
+@click.option(
+    "--seed", type=click.IntRange(0), default=0, help="Of the split, where the data has none, and of fine-tuning.  [0]"
+)
 @label_options
 def command(base: Path, data: Path, out: Path, **options: Any) -> int:
-    """Choose bits for the quantized network BASE (a run or a checkpoint) and fine-tune it with them.
+    """Choose bits for the quantized network BASE and fine-tune it with them.
+
+    BASE is a run, or a checkpoint of `hwseg train` or `hwseg quantize`.
 
     OUT receives search.json (measurements; a search that was interrupted goes on from them), front.json, front.png,
     config.toml with the chosen bits, and the run of fine-tuning in run/.  Test pictures are not looked at.
@@ -64,8 +68,14 @@ def command(base: Path, data: Path, out: Path, **options: Any) -> int:
     model, meta = load_network(checkpoint)
     usable = bool(meta["quantized"]) and model.folded
     require(usable, str(checkpoint), "must be a quantized, folded network", "train with a preset other than float")
-    resize = meta["resize"] if options["resize"] is None else options["resize"]
-    meta = {**meta, "resize": resize, "input": replace(meta["input"], fit="resize" if resize else "")}
+    resize = side_of(meta, checkpoint) if options["resize"] is None else options["resize"]
+    picture = meta["picture"] if resize == meta["resize"] else (resize or meta["size"],) * 2
+    meta = {
+        **meta,
+        "resize": resize,
+        "picture": picture,
+        "input": replace(meta["input"], fit="resize" if resize else ""),
+    }
     meta["labels"] = chosen_labels(
         data, model.config.out_channels, options.pop("labels"), options.pop("ignore"), meta["labels"]
     )
@@ -83,18 +93,20 @@ def command(base: Path, data: Path, out: Path, **options: Any) -> int:
 
 def _search(model: Any, meta: Mapping[str, Any], parts: Any, out: Path, options: Mapping[str, Any]) -> Any:
     from hwseg import codesign
+    from hwseg.quant.read.reshape import parse_size
     from hwseg.quant.train import plots, search
     from hwseg.quant.train.config import to_toml
 
-    unet = model.config
-    known = [search.Set.of(parts[p], meta["input"], unet, meta["resize"]) for p in ("train", "val")]
+    config = model.config
+    known = [search.Set.of(parts[p], meta["input"], config, meta["resize"]) for p in ("train", "val")]
     both = search.Set(known[0].batches + known[1].batches)
     out.mkdir(parents=True, exist_ok=True)
-    subject = codesign.subject_of_unet(model, meta, out / "base.onnx", options["size"])
+    size = parse_size(options["size"]) if options["size"] else meta["picture"]
+    subject = codesign.subject_of(model, size, meta["input"], meta["labels"], out / "base.onnx")
     engine = codesign.Costs(subject, options["array"], options["objective"], options["boundary"])
     base = search.Base.of(model)
     key = {
-        "unet": unet.to_dict(),
+        config.table: config.to_dict(),
         "parameters": base.digest,
         "pictures": both.digest,
         "size": list(engine.size),
@@ -113,12 +125,12 @@ def _search(model: Any, meta: Mapping[str, Any], parts: Any, out: Path, options:
         click.echo(f"{told}, loss {row['loss']:.4f}, validation Dice {row['dice']:.4f}")
     saved = OBJECTIVES[options["objective"]]
     number = codesign.choose(rows, options["share"], options["budget"], saved)
-    result = search.with_bits(unet, rows[number]["bits"])
+    result = search.with_bits(config, rows[number]["bits"])
     front = {"array": engine.config.name, "size": list(engine.size), "objective": engine.objective,
              "boundary": engine.boundary, "clock_mhz": engine.board.clock_mhz, "chosen": number,
              "points": rows}  # fmt: skip
     write_whole(out / "front.json", (json.dumps(front, indent=1) + "\n").encode())
-    write_whole(out / "config.toml", to_toml({"unet": result.to_dict()}).encode())
+    write_whole(out / "config.toml", to_toml({result.table: result.settings()}).encode())
     plots.pareto(rows, number, out / "front.png", saved)
     shares = ", ".join(
         f"{rows[number][key] / rows[0][key]:.3f} of the base's {what}" for what, key in OBJECTIVES.items()
@@ -133,7 +145,7 @@ def _told(what: str, text: str) -> None:
 
 def _tune(
     checkpoint: Path,
-    unet: Any,
+    architecture: Any,
     meta: Mapping[str, Any],
     data: Path,
     parts: Any,
@@ -145,7 +157,7 @@ def _tune(
 
     if (out / "run" / "last.pt").exists():
         run = Run.resume(out / "run")
-        same = run.unet == unet
+        same = run.architecture == architecture
         require(same, str(out / "run"), "was trained with other bits", "remove it, or choose another folder")
     else:
         config = TrainConfig(
@@ -153,8 +165,8 @@ def _tune(
             **meant(meta["input"]), size=meta["size"], resize=meta["resize"], exclude=tuple(meta["excluded"]),
             augment=options["augment"], ema=options["ema"], seed=options["seed"], threads=options["jobs"],
         )  # fmt: skip
-        run = Run(out / "run", unet, config)
-    click.echo(json.dumps(asdict(run.unet)["activation_bits"]))
+        run = Run(out / "run", architecture, config)
+    click.echo(json.dumps(run.architecture.settings()["activation_bits"]))
     result = follow(run, data, train, meta["labels"], every=parts)
     if result.interrupted:
         return int(result.status)

@@ -1,15 +1,16 @@
-"""`hwseg train`: a folder of pictures and masks becomes a quantized U-Net."""
+"""`hwseg train`: a folder of pictures and masks becomes a quantized network."""
 
 from __future__ import annotations
 
 import os
 import warnings
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import click
 
-from hwseg.commands.follow import follow
+from hwseg.commands.follow import follow, require_new_run, side_of
 from hwseg.commands.options import chosen_labels, label_options
 from hwseg.errors import HwsegError, require
 
@@ -26,7 +27,9 @@ from hwseg.errors import HwsegError, require
 @click.option("--scales", type=click.Choice(["power_of_two", "float"]), help="Kind of scales.  [power_of_two]")
 @click.option("--in-channels", type=int, help="1 for grey, 3 for colour.  [1]")
 @click.option("--out-channels", type=int, help="1 for foreground or not, else the number of labels.  [1]")
-@click.option("--init", help="Checkpoint to start from; its layers, any bits.")
+@click.option("--init", help="Checkpoint to start from; its layers, any bits.  One of `hwseg quantize` says what "
+              "pixels, --size and --resize are, and is trained in integers from the first step, with --lr "
+              "0.001.")  # fmt: skip
 @click.option("--size", type=int, help="Side of the square training crops.  [128]")
 @click.option("--resize", type=int, help="Side to which whole pictures are scaled first; 0 for none.  [0]")
 @click.option("--augment", type=click.Choice(["turn", "mild", "none"]), help="How crops are varied.  [turn]")
@@ -41,7 +44,7 @@ from hwseg.errors import HwsegError, require
 @click.option("--ema", type=float, help="Decay of averaged weights; 0 for none.  [0]")
 @click.option("--patience", type=int, help="Validations without a better Dice before stopping; 0: never.  [0]")
 @click.option("--rounding", type=int, help="Fewest planes of random rounding, so that the dial degrades gently.  [0]")
-@click.option("--seed", type=int, help="Seed of weights, crops and split.  [0]")
+@click.option("--seed", type=click.IntRange(0), help="Seed of weights, crops and split.  [0]")
 @click.option("--normalize", help="What pixels are: unit, imagenet, 'range LOW HIGH', 'window CENTRE WIDTH', "
               "'percentile LOW HIGH', or a JSON or TOML file.  [what the data says; percentile 0.5 99.5]")  # fmt: skip
 @label_options
@@ -53,11 +56,11 @@ from hwseg.errors import HwsegError, require
 @click.option("--tensorboard", is_flag=True, default=None, help="Write events for TensorBoard, too.")
 @click.option("--resume", is_flag=True, help="Go on with the run in OUT, with the options that it began with.")
 def command(config: Path | None, data: Path | None, out: Path, resume: bool, **options: Any) -> int:
-    """Train a U-Net quantization-aware and keep the best one.
+    """Train a U-Net, or with --init any network of `hwseg quantize`, quantization-aware and keep the best one.
 
-    CONFIG is a TOML file with tables [data], [unet] and [train]; options come before what it says.  OUT receives
-    config.toml, last.pt (to resume), best.pt (to export), metrics.csv, curves.png and result.json.  Ctrl-C keeps a
-    checkpoint.
+    CONFIG is a TOML file with tables [data], [unet] or [network], and [train]; options come before what it says.
+    OUT receives config.toml, last.pt (to resume), best.pt (to export), metrics.csv, curves.png and result.json.
+    Ctrl-C keeps a checkpoint.
     """
     labelled = options.pop("labels"), options.pop("ignore")
     given = {name: value for name, value in options.items() if value not in (None, ())}
@@ -73,9 +76,14 @@ def command(config: Path | None, data: Path | None, out: Path, resume: bool, **o
     except ModuleNotFoundError as error:
         raise HwsegError("hwseg train", f"needs the package {error.name}", "pip install 'hwseg[train]'") from error
     tables = training.read_toml(config) if config else {}
+    begun = given.get("init", tables.get("train", {}).get("init"))
+    if not resume:
+        require_new_run(out, [config, begun])
     source = data or _data_of(config, tables)
-    run = training.Run.resume(out) if resume else _new_run(out, tables, _with_meaning(given, tables, source))
-    labels = run.labels if resume else chosen_labels(source, run.unet.out_channels, *labelled)
+    base = None if resume else _converted(begun)
+    run = training.Run.resume(out) if resume else _new_run(out, tables, _with_meaning(given, tables, source), base)
+    known = base.meta["labels"] if base else None
+    labels = run.labels if resume else chosen_labels(source, run.architecture.out_channels, *labelled, known)
     return _train(run, source, labels)
 
 
@@ -103,9 +111,51 @@ def _with_meaning(given: dict[str, Any], tables: dict[str, dict[str, Any]], sour
     return given | meant(declared)
 
 
-def _new_run(out: Path, tables: dict[str, dict[str, Any]], given: dict[str, Any]) -> Any:
+FINE = {"float_part": 0.0, "quantized_part": 0.0, "lr": 1e-3}
+"""How a network of `hwseg quantize` is trained where nothing else is said: as `hwseg search` fine-tunes."""
+
+
+@dataclass(frozen=True)
+class Converted:
+    """A network of `hwseg quantize` that a run begins with.  meta: as `load_network` has it."""
+
+    place: Path
+    network: Any
+    meta: dict[str, Any]
+
+    def options(self, given: dict[str, Any]) -> dict[str, Any]:
+        """How it was made, where `given` does not say it otherwise."""
+        from hwseg.quant.train.config import meant
+
+        side = {} if "resize" in given else {"resize": side_of(self.meta, self.place)}
+        return {**FINE, **meant(self.meta["input"]), "size": self.meta["size"], **side, **given}
+
+    def at(self, unet: dict[str, Any], table: dict[str, Any], preset: str | None) -> Any:
+        """The same network at other bits: those of a preset, or of the table [network]."""
+        rule = f"is of `hwseg quantize` and has layers of its own; {', '.join(unet)} would change them"
+        require(not unet, str(self.place), rule, "leave these options out")
+        if preset:
+            return self.network.at(preset)
+        known = ("weight_bits", "activation_bits")
+        rule = f"has {' and '.join(known)} only, not {', '.join(table)}"
+        require(set(table) <= set(known), "[network]", rule, "leave the others out")
+        return self.network.with_bits(*(table.get(name, getattr(self.network, name)) for name in known))
+
+
+def _converted(init: Any) -> Converted | None:
+    """What `init` names, if it is of `hwseg quantize`."""
+    from hwseg.quant.networks.layered import NetworkConfig
+    from hwseg.quant.train.checkpoint import load_network
+
+    if not init or not isinstance(init, str):
+        return None
+    model, meta = load_network(Path(init))
+    return Converted(Path(init), model.config, meta) if isinstance(model.config, NetworkConfig) else None
+
+
+def _new_run(out: Path, tables: dict[str, dict[str, Any]], given: dict[str, Any], base: Converted | None) -> Any:
+    from hwseg.quant.networks.unet import UNetConfig, preset
     from hwseg.quant.train.run import Run, TrainConfig
-    from hwseg.quant.train.unet import UNetConfig, preset
 
     unet, train = dict(tables.get("unet", {})), dict(tables.get("train", {}))
     kind = given.pop("model", None)
@@ -117,8 +167,13 @@ def _new_run(out: Path, tables: dict[str, dict[str, Any]], given: dict[str, Any]
     bits = given.pop("preset", None)
     if bits == "float":
         bits, given = None, {"float_part": 1.0, "quantized_part": 0.0, **given}
+    options, table = {**train, **given}, tables.get("network", {})
+    if base is not None:
+        return Run(out, base.at(unet, table, bits), TrainConfig.from_dict(base.options(options)))
+    rule = "is for a network of `hwseg quantize`"
+    require(not table, "[network]", rule, "name its checkpoint as init, or leave the table out")
     shape = preset(bits, **_checked(unet, UNetConfig)) if bits else UNetConfig.from_dict(unet)
-    return Run(out, shape, TrainConfig.from_dict({**train, **given}))
+    return Run(out, shape, TrainConfig.from_dict(options))
 
 
 def _train(run: Any, source: Path, labels: Any) -> int:

@@ -11,6 +11,7 @@ import click
 from hwseg.commands.doubts import progress_bar
 from hwseg.commands.options import chosen_labels, input_option, label_options, output_option, say_input
 from hwseg.errors import HwsegError, require
+from hwseg.files import require_unread
 
 if TYPE_CHECKING:
     from hwseg.trust.fitting.fit import Fit
@@ -27,7 +28,9 @@ if TYPE_CHECKING:
 @click.option("--defer", type=float, metavar="SHARE", help="Share of the pixels to defer to a person.  [0.12]")
 @click.option("--error", type=float, metavar="SHARE", help="Instead: share of wrong ones among the pixels kept.")
 @click.option("--dice", type=float, default=0.8, show_default=True, help="Pictures below it are to be reviewed.")
-@click.option("--seed", type=int, help="Of the split, where neither the data nor the model's run has one.  [0]")
+@click.option(
+    "--seed", type=click.IntRange(0), help="Of the split, where neither the data nor the model's run has one.  [0]"
+)
 @click.option("--fit", "scaling", type=click.Choice(["resize"]), help="Scale pictures of another size to the model's.")
 @input_option()
 @output_option()
@@ -59,6 +62,8 @@ def command(
     if model.is_dir():
         model = model / "model.onnx"
     require(model.is_file(), str(model), "does not exist", "give a .onnx file of `hwseg export`, or a run's folder")
+    if out is not None:
+        require_unread(out, [model, data], "choose another -o, or give --in-place instead")
     warnings.filterwarnings("ignore", "fast_hadamard_transform")  # Brevitas, on import
     try:
         from hwseg.commands.eval import pictures_of

@@ -44,14 +44,32 @@ INSTEAD = {
 """What helps layers that do a model's cheap operation with few of the array's lanes."""
 
 
-def _help(layer: Layer, bound: str) -> str:
+def _instead(layer: Layer) -> str:
+    """What to use instead of an operation that the array has no cheap way for, or nothing."""
     if layer.op.startswith("tconv") and layer.phases is not None:
         return f"a transposed convolution of 2x2, of a quarter of the cycles, or {NEAREST}"
     if layer.op.startswith("grouped"):
         return (
             "dense convolutions of fewer channels: of a pass's 8 input channels each output has use for its group only"
         )
-    return INSTEAD.get(layer.op, HELP[bound])
+    return INSTEAD.get(layer.op, "")
+
+
+def _told_once(layers: Sequence[Layer], cycles: Sequence[int]) -> dict[int, str]:
+    """What to use instead of each operation, by the number of a layer: of those that it became, the one that counts the
+    model's multiplications, or takes longest; the others have nothing to tell.
+    """
+    found: dict[int, str] = {}
+    steps: dict[str, list[int]] = {}
+    for number, layer in enumerate(layers):
+        if _instead(layer):
+            steps.setdefault(layer.made_for or layer.name, []).append(number)
+    for numbers in steps.values():
+        first = max(numbers, key=lambda number: (layers[number].macs, cycles[number]))
+        found |= dict.fromkeys(numbers, "")
+        together = f": {len(numbers)} layers, {sum(cycles[n] for n in numbers):,} cycles" if len(numbers) > 1 else ""
+        found[first] = _instead(layers[first]) + together
+    return found
 
 
 @dataclass(frozen=True)
@@ -76,7 +94,9 @@ class Explanation:
 
 def explain(chains: Sequence[Chain], timing: Timing, lane_cycles: Sequence[float]) -> tuple[Explanation, ...]:
     """Every layer, in order; `lane_cycles`: cycles that its multiplications would take with every lane busy."""
-    found = []
+    found: list[Explanation] = []
+    plans = [plan for chain in chains for plan in chain.plans]
+    instead = _told_once([plan.layer for plan in plans], [timing.layers[plan.index] for plan in plans])
     for number, chain in enumerate(chains):
         for plan in chain.plans:
             cycles, walking = timing.layers[plan.index], timing.walking[plan.index]
@@ -96,7 +116,7 @@ def explain(chains: Sequence[Chain], timing: Timing, lane_cycles: Sequence[float
                     shares,
                     lanes,
                     bound,
-                    _help(plan.layer, bound),
+                    instead.get(len(found), HELP[bound]),
                 )
             )
     return tuple(found)

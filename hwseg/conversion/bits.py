@@ -63,7 +63,7 @@ def choose_bits(
     rule = "mixed has nothing to choose: the network has no activation of its own bits"
     require(bool(converted.quantized.config.quantizers), "--bits", rule, "use --bits 8")
     height, width = inputs[0].shape[2:]
-    subject = codesign.subject_of_network(converted.quantized, (height, width), pixels)
+    subject = codesign.subject_of(converted.quantized, (height, width), pixels)
     engine = codesign.Costs(subject, array, wanted.objective, wanted.boundary)
     base = Base.of(converted, inputs, seed)
     few, every = (Agreement.of(converted.network, batches) for batches in (some(inputs, FITTED), inputs))

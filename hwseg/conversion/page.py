@@ -14,9 +14,12 @@ from jinja2 import Environment
 from PIL import Image
 
 from hwseg.pictures.meaning import Meaning
+from hwseg.power.band import OBJECTIVES
 from hwseg.quant.convert.convert import Converted
 from hwseg.quant.convert.measure import Comparison, Noise
 from hwseg.quant.convert.pictures import Picture
+from hwseg.quant.convert.reading import Reading
+from hwseg.quant.train.plots import agreement
 
 SHOWN = 4
 COLUMNS = ("picture", "float mask", "integer mask", "where they differ", "true mask")
@@ -47,7 +50,31 @@ def page(outcome: Outcome, pictures: Mapping[str, Picture], meaning: Meaning, si
         caption = f"{one.name}: Dice {one.agree:.4f} between the masks. " + ", ".join(COLUMNS[: strip[1]]) + "."
         worst.append({"data": base64.b64encode(strip[0]).decode(), "caption": caption})
     template = Environment(autoescape=True).from_string(TEMPLATE.read_text(encoding="utf-8"))
-    return template.render(r=outcome.report, means=means, worst=worst, pictures=len(found.pictures))
+    found_bits = _search(outcome.report["search"]) if outcome.report["search"] else None
+    return template.render(
+        r=outcome.report, means=means, worst=worst, pictures=len(found.pictures), bits=found_bits,
+        reading=Reading(**outcome.report["reading"]),
+    )  # fmt: skip
+
+
+def _search(search: Mapping[str, Any]) -> dict[str, Any]:
+    """What `--bits mixed` measured: a plot, and a row for each choice of bits, the one at 8 bits first."""
+    points, cost = search["points"], OBJECTIVES[search["objective"]]
+    plot = agreement(points, search["chosen"], cost)
+    rows = [
+        {
+            "chosen": number == search["chosen"], "share": row[cost] / points[0][cost], "cycles": row["cycles"],
+            "energy": row["energy_mj"], "dice": row["dice"], "bits": counted(row["bits"]),
+        }
+        for number, row in enumerate(points)
+    ]  # fmt: skip
+    return {"plot": base64.b64encode(plot).decode(), "rows": rows}
+
+
+def counted(bits: Mapping[str, int]) -> str:
+    """How many activations have how many bits: `8 bits: 3, 4 bits: 9`."""
+    numbers = list(bits.values())
+    return ", ".join(f"{count} bits: {numbers.count(count)}" for count in sorted(set(numbers), reverse=True))
 
 
 def _strip(picture: Picture, masks: Any, meaning: Meaning, size: tuple[int, int]) -> tuple[bytes, int]:

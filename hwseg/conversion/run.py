@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
@@ -19,30 +20,32 @@ from torch import Tensor
 
 from hwseg.conversion.bits import Choice, Mixed, choose_bits
 from hwseg.conversion.costs import costs
+from hwseg.conversion.outputs import SEARCH, STATE, require_free
 from hwseg.conversion.page import Outcome, page
 from hwseg.datasets.data import meaning_of
-from hwseg.errors import require
+from hwseg.errors import HwsegError, require
 from hwseg.files import write_whole
 from hwseg.pictures import meaning as meanings
 from hwseg.pictures.choice import named
 from hwseg.pictures.labels import LABELS, Labels
 from hwseg.pictures.labels import parse as parse_labels
 from hwseg.pictures.meaning import DEFAULT, Meaning
-from hwseg.quant.convert import checkpoint, distill, from_onnx, measure, source
+from hwseg.quant.convert import distill, from_onnx, measure, source
 from hwseg.quant.convert.convert import Bits, Converted, convert
 from hwseg.quant.convert.distill import gathered
-from hwseg.quant.convert.export import export_network
-from hwseg.quant.convert.fit import Fit, Replacement
-from hwseg.quant.convert.from_torch import from_module
-from hwseg.quant.convert.graph import Network
-from hwseg.quant.convert.network import NetworkConfig, QuantizedNetwork
+from hwseg.quant.convert.fit import Fit, Replacement, logits_of
 from hwseg.quant.convert.pictures import Pictures, batches, common_size, depth
 from hwseg.quant.convert.pictures import load as load_pictures
+from hwseg.quant.convert.reading import OfFile, OfModule, Own, check, require_masks
+from hwseg.quant.networks.graph import Network
+from hwseg.quant.networks.layered import NetworkConfig, QuantizedNetwork
 from hwseg.quant.read.load import load
 from hwseg.quant.read.onnx_file import read
+from hwseg.quant.train.checkpoint import save_network
+from hwseg.quant.train.config import TrainConfig
+from hwseg.quant.train.export import export_qonnx
 
 Told = Callable[[str], None]
-KEPT = ("distill.pt", "search.json")
 
 
 @dataclass(frozen=True)
@@ -74,12 +77,27 @@ class Options:
     array: str = "auto"
     labels: Callable[[int, Labels | None], Labels] | None = None
 
+    @property
+    def is_file(self) -> bool:
+        """Whether the model is an ONNX file."""
+        return self.model.lower().endswith(".onnx")
+
+    @property
+    def sources(self) -> list[Path]:
+        """Files that are read, pictures aside."""
+        given = [Path(self.model)] if self.is_file else []
+        return [*given, *([self.weights] if self.weights else []), self.data]
+
 
 @dataclass(frozen=True)
 class Taken:
-    """The float network with what is declared about its pictures, and the pictures themselves."""
+    """The float network with what is declared about its pictures, and the pictures themselves.
+
+    own: the module or the file, to compare with.
+    """
 
     network: Network
+    own: Own
     pixels: Meaning
     assumed: bool
     labels: Labels
@@ -89,30 +107,37 @@ class Taken:
 
 def convert_files(options: Options, told: Told = lambda _: None, learned: Any = lambda step, loss: None) -> Outcome:
     """Convert, and write everything.  Raises HwsegError for what cannot be converted; Ctrl-C keeps a distillation."""
-    state_file = _kept(options, "distill.pt")
-    require(options.out.suffix == ".onnx", "--out", f"must end in .onnx, is {options.out}", "name a .onnx file")
+    require_free(options.out, options.sources)
+    state_file = options.out.with_suffix(STATE)
     left = state_file.exists() and not options.resume
     require(not left, str(state_file), "holds a distillation that was stopped", "add --resume, or remove it")
     taken = take(options, told)
     parts = taken.pictures
     inputs = batches(parts.calibrate, taken.pixels, taken.size, told)
+    told("comparing with the network itself")
+    reading = check(taken.network, taken.own, inputs)
+    logits = logits_of(taken.network, inputs[0][:1])[0]
+    require_masks(logits, inputs)
     key = _key(options, taken)
     if options.resume:
         cure = "begin without --resume"
         require(state_file.is_file(), str(state_file), "does not exist: there is no distillation to go on with", cure)
         state = distill.read_state(state_file, key)
-        converted, search = _converted(state, taken.network), state.get("search")
+        replaced = [one["layer"] for one in state["replacements"] if not one["exact"]]
+        rule = f"allows no replaced layers, and the distillation began with {len(replaced)}: {', '.join(replaced[:3])}"
+        require(not (options.strict and replaced), "--strict", rule, "leave it out")
+        converted, search = _converted(state, logits), state.get("search")
     else:
         converted, choice = _at_bits(options, taken, inputs, told)
         search = choice.to_dict() if choice else None
     options.out.parent.mkdir(parents=True, exist_ok=True)
     if options.distill.steps:
         papers = {"key": key, "search": search, **_papers(converted)}
-        work = distill.Distillation(converted.quantized, taken.network, gathered(inputs), options.distill, papers)
+        work = distill.Distillation(converted.quantized, converted.network, gathered(inputs), options.distill, papers)
         if options.resume:
             work.restore(state)
         distill.distill(work, state_file, learned)
-    return _finish(options, taken, converted, search, inputs, told)
+    return _finish(options, taken, converted, {"search": search, "reading": asdict(reading)}, inputs, told)
 
 
 def _at_bits(options: Options, taken: Taken, inputs: list[Tensor], told: Told) -> tuple[Converted, Choice | None]:
@@ -124,7 +149,7 @@ def _at_bits(options: Options, taken: Taken, inputs: list[Tensor], told: Told) -
     converted = made(weight_bits=options.weight_bits, activation_bits=options.activation_bits)
     if options.mixed is None:
         return converted, None
-    kept = _kept(options, "search.json")
+    kept = options.out.with_suffix(SEARCH)
     kept.parent.mkdir(parents=True, exist_ok=True)
     choice = choose_bits(
         converted, inputs, options.mixed, pixels=taken.pixels, array=options.array, seed=options.seed, path=kept,
@@ -139,21 +164,28 @@ def take(options: Options, told: Told) -> Taken:
     metadata: Mapping[str, str] = {}
     network: Network | None = None
     module: torch.nn.Module | None = None
+    own: Own
     size: tuple[int, int] | None
-    if options.model.lower().endswith(".onnx"):
+    if options.is_file:
         rule = "holds its weights itself"
         require(options.weights is None, options.model, rule, "leave --weights out")
         file = read(Path(options.model))
         metadata, channels, size = file.metadata, file.shape[1], (file.shape[2], file.shape[3])
-        rule = f"is {options.size}, and {options.model} is for {size[0]}x{size[1]}"
-        require(options.size in (None, size), "--size", rule, "export it at that size, or leave --size out")
+        rule = f"is {options.in_channels}, and {options.model} takes {channels}"
+        require(options.in_channels in (0, channels), "--in-channels", rule, "leave it out")
+        asked = options.size or size
+        rule = f"is {asked[0]}x{asked[1]}, and {options.model} is for {size[0]}x{size[1]}"
+        require(asked == size, "--size", rule, "export it at that size, or leave --size out")
         rule = f"is {options.resize}, and {options.model} is for {size[0]}x{size[1]}"
         fits = not options.resize or size == (options.resize,) * 2
         require(fits, "--resize", rule, "scale pictures to the side that the file is for")
-        network = from_onnx.from_file(file)
+        network, own = from_onnx.from_file(file), OfFile(file)
     else:
         module = source.module_of(options.model, options.weights)
         channels = options.in_channels or source.channels_of(module)
+        rule = f"is {options.resize}, and --size says otherwise"
+        fits = not options.resize or options.size in (None, (options.resize,) * 2)
+        require(fits, "--resize", rule, "give one of both: --resize scales whole pictures to squares, --size cuts")
         size = options.size or ((options.resize, options.resize) if options.resize else None)
     pixels = _meaning(options, metadata)
     assumed = pixels is None
@@ -168,7 +200,13 @@ def take(options: Options, told: Told) -> Taken:
             probe = load_pictures(options.data, channels, Labels(1), options.seed, options.pictures, options.held)
             size = common_size(probe.calibrate + probe.held)
         told("tracing the network")
-        network = from_module(module, (1, channels, *size))
+        first = source.channels_of(module)
+        try:
+            network, own = source.read_module(module, (1, channels, *size)), OfModule(module)
+        except HwsegError:
+            rule = f"is {channels}, and the network's first convolution takes {first}"
+            require(channels == first, "--in-channels", rule, "leave it out")
+            raise
     assert network is not None
     assert size is not None
     classes = _classes(network)
@@ -177,12 +215,12 @@ def take(options: Options, told: Told) -> Taken:
     pixels = depth(parts.calibrate + parts.held, pixels)
     rule = f"must be multiples of {network.multiple}, are {size[0]}x{size[1]}"
     require(all(side % network.multiple == 0 for side in size), "--size", rule, "choose others, or add --resize")
-    return Taken(network, pixels, assumed, labels, size, parts)
+    return Taken(network, own, pixels, assumed, labels, size, parts)
 
 
 def _classes(network: Network) -> int:
     """Channels of the network's output."""
-    from hwseg.quant.convert.operations import run
+    from hwseg.quant.networks.operations import run
 
     side = max(network.multiple, 16) * 2
     with torch.no_grad():
@@ -191,7 +229,7 @@ def _classes(network: Network) -> int:
 
 def _meaning(options: Options, metadata: Mapping[str, str]) -> Meaning | None:
     if options.normalize:
-        return named(options.normalize)
+        return named(options.normalize, "--normalize")
     found = meanings.declared(metadata, options.model)
     return found or (meaning_of(options.data) if options.data.exists() else None)
 
@@ -227,51 +265,51 @@ def _papers(converted: Converted) -> dict[str, Any]:
 def _converted(state: Mapping[str, Any], network: Network) -> Converted:
     config = NetworkConfig.from_dict(state["config"])
     tensors: dict[str, Tensor] = state["fit"]
-    made = Network(config.layers, config.output, config.channels, tensors)
+    made = Network(config.layers, config.output, config.in_channels, tensors)
     replacements = tuple(Replacement(**one) for one in state["replacements"])
     quantized = QuantizedNetwork(config, tensors)
     return Converted(quantized, network, Fit(made, replacements), tuple(state["helped"]), state["error"])
 
 
 def _finish(
-    options: Options, taken: Taken, converted: Converted, search: Mapping[str, Any] | None, inputs: list[Tensor],
+    options: Options, taken: Taken, converted: Converted, told_of: dict[str, Any], inputs: list[Tensor],
     told: Told,
 ) -> Outcome:  # fmt: skip
     parts, pixels = taken.pictures, taken.pixels
     quantized = converted.quantized.eval()
     told("exporting")
-    content = options.out.with_suffix(".partial.onnx")
-    try:
-        export_network(quantized, content, taken.size, pixels, taken.labels, parts.seen, options.out.stem)
+    with TemporaryDirectory(prefix="hwseg-quantize-") as folder:
+        content = Path(folder) / options.out.name
+        export_qonnx(quantized, content, taken.size, pixels, taken.labels, options.out.stem, parts.seen)
         graph = load(content)
-        found = measure.compare(taken.network, graph, parts.held, pixels, told)
+        found = measure.compare(converted.network, graph, parts.held, pixels, told)
         further = {
-            part: measure.compare(taken.network, graph, pictures, pixels, told).to_dict()["means"]
+            part: measure.compare(converted.network, graph, pictures, pixels, told).to_dict()["means"]
             for part, pictures in parts.extra.items()
         }
         told("predicting cycles and energy")
         price = costs(graph, options.array)
         model = content.read_bytes()
-    finally:
-        content.unlink(missing_ok=True)
     told("measuring the noise of layers")
     layers = measure.noise(quantized, converted.fit.network, inputs[:2])
-    about = checkpoint.About(pixels, taken.labels, taken.size, parts.seen)
-    checkpoint.save_converted(options.out.with_suffix(".pt"), quantized, about)
-    report = _report(options, taken, converted, found, layers, price, further) | {"search": search}
+    _save(options.out.with_suffix(".pt"), quantized, taken)
+    report = _report(options, taken, converted, found, layers, price, further) | told_of
     write_whole(options.out.with_suffix(".json"), (json.dumps(report, indent=1) + "\n").encode())
     outcome = Outcome(options.out, report, found, layers, converted)
     shown = {picture.name: picture for picture in parts.held}
     write_whole(options.out.with_suffix(".html"), page(outcome, shown, pixels, taken.size).encode())
     write_whole(options.out, model)
-    for name in KEPT:
-        _kept(options, name).unlink(missing_ok=True)
+    for ending in (STATE, SEARCH):
+        options.out.with_suffix(ending).unlink(missing_ok=True)
     return outcome
 
 
-def _kept(options: Options, name: str) -> Path:
-    """A file of what was done so far, while it is not all done; one of `KEPT`."""
-    return options.out.with_suffix(f".{name}")
+def _save(path: Path, quantized: QuantizedNetwork, taken: Taken) -> None:
+    """A checkpoint that `hwseg train`, `search`, `adapt` and `export` go on with."""
+    side = min(taken.size)
+    scaled = taken.pixels.fit == "resize" and taken.size == (side, side)
+    config = TrainConfig(size=side, resize=side if scaled else 0)
+    save_network(path, quantized, config, taken.pixels, taken.labels, True, taken.pictures.seen, taken.size)
 
 
 def _report(

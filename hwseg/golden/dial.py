@@ -58,15 +58,17 @@ def rounded(node: Node, drop: int) -> Node:
     """A requantization or addition without its `drop` lowest planes: its result is in units of 2**drop.
 
     There is one rounding, from the accumulator straight to the planes that stay: y = clamp(round(x / 2**drop)), the
-    bounds those of the shorter word.
+    bounds those of the shorter word.  Where no multiple of 2**drop lies between them, as a Clip may have it, the result
+    is the one below.
     """
     if drop == 0:
         return node
     op, unit = node.op, Fraction(1, 1 << drop)
     assert isinstance(op, ROUNDING), node.name
+    high = op.high >> drop
+    low = min(-(-op.low >> drop), high)
     if isinstance(op, Function):
-        return replace(node, op=replace(op, scale=op.scale / unit, low=-(-op.low >> drop), high=op.high >> drop))
-    low, high = -(-op.low >> drop), op.high >> drop
+        return replace(node, op=replace(op, scale=op.scale / unit, low=low, high=high))
     if isinstance(op, Add):
         a, b = op.multipliers
         return replace(

@@ -67,18 +67,18 @@ def with_choice(metadata: Mapping[str, str], text: str, channels: int) -> dict[s
     return kept | {INPUT: chosen.text(), ORIGIN: CHOSEN}
 
 
-def named(text: str) -> Meaning:
-    """A meaning from a name, from a phrase such as "range 0 4095", or from a JSON or TOML file."""
+def named(text: str, option: str = "--input") -> Meaning:
+    """A meaning from a name, from a phrase such as "range 0 4095", or a JSON or TOML file, as an option has it."""
     path = Path(text)
     try:
         if text not in NAMES and not text.lstrip().startswith("{") and os.path.isfile(path):
             return meaning.from_mapping(table(path, "input"), str(path))
-        return meaning.phrase(text, "--input")
+        return meaning.phrase(text, option)
     except HwsegError as error:
         if error.place != "normalization":
             raise
         names = ", ".join(NAMES)
-        raise HwsegError("--input", error.rule, f"or one of the names {names}, or a JSON or TOML file") from None
+        raise HwsegError(option, error.rule, f"or one of the names {names}, or a JSON or TOML file") from None
 
 
 def table(path: Path, name: str) -> Any:

@@ -66,7 +66,7 @@ class Labels:
         require(one, "labels", f"{self.coding!r} has no more than two classes, the network has {self.channels}",
                 "declare classes or values")  # fmt: skip
         require(words[0] != "classes" or self.channels > 1, "labels", "classes need two output channels or more",
-                "set --out-channels")  # fmt: skip
+                "say binary or nonzero, or train with --out-channels 2 or more")  # fmt: skip
         if words[0] == "values":
             listed = self.listed
             twice = len(set(listed)) < len(listed)
@@ -127,7 +127,8 @@ class Labels:
         shown = ", ".join(map(str, others[:6])) + (", ..." if len(others) > 6 else "")
         cure = (
             "declare what they are with --labels: 'instances' where each object has its number, 'nonzero', 'from 128' "
-            "for blurred masks, or 'values A B'; with --ignore N where N means that nobody knows; or set --out-channels"
+            "for blurred masks, or 'values A B'; with --ignore N where N means that nobody knows; or train with "
+            "--out-channels"
         )
         require(len(others) <= 1, place, f"must mark the foreground with one value, has {shown} beside 0", cure)
 
@@ -140,7 +141,9 @@ class Labels:
         strange = [v for v in found if v not in known]
         shown = ", ".join(map(str, strange[:6])) + (", ..." if len(strange) > 6 else "")
         rule = f"must hold {self._described()}, holds {shown}"
-        cure = "declare them with --labels, or set --out-channels"
+        fits = self.channels > 1 and len(found) == self.channels
+        such = f", such as --labels 'values {' '.join(map(str, found))}'" if fits else ""
+        cure = f"declare them with --labels{such}, or train with as many --out-channels"
         if strange == [max(found)] and self.ignore is None:
             cure = f"add --ignore {strange[0]} if that means that nobody knows, or {cure}"
         require(not strange, place, rule, cure)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from benchmarks import throughput, upsampling, verification
+from benchmarks import functions, throughput, upsampling, verification
 from benchmarks.strips import cuts
 from hwseg.compile.program import Program, compile_graph
 from hwseg.rtl.config import PRESETS, parse_array
@@ -50,6 +50,16 @@ def test_each_upsampling_has_a_line() -> None:
     assert [line[:3] for line in lines.values()] == [["unet8", "4", name] for name in lines]
     assert all(line[4].endswith(" %") == (name == "bilinear") for name, line in lines.items())
     assert int(lines["bilinear"][3].replace(",", "")) > int(lines["nearest"][3].replace(",", ""))
+
+
+def test_each_function_and_gate_has_a_line() -> None:
+    names = ("3x3 and ReLU", "3x3 and LeakyReLU", "3x3, 8 bits, HardSigmoid", "depthwise 3x3 and ReLU")
+    lines = list(functions.measure(PRESETS["sim"], names, size=8))
+    assert [line[0] for line in lines] == list(names)
+    cycles = [int(line[1].replace(",", "")) for line in lines]
+    assert cycles[3] < cycles[0] < min(cycles[1:3])
+    assert lines[0][2] == "1.0"
+    assert [int(line[3]) for line in lines][2:] == [3, 1]
 
 
 def test_skipping_saves_cycles_on_a_dark_picture(tmp_path: Path) -> None:

@@ -92,12 +92,6 @@ CURES: dict[str, tuple[str, str, Attempt, Attempt]] = {
         Attempt(lambda n: quantized(n, 900.0)),
         Attempt(lambda n: quantized(n, 900.0), allow_inexact=True),
     ),
-    "sums of an enlarging at the end": (
-        "must not end the network",
-        "put a quantizer after it",
-        Attempt(lambda n: enlarged(n, relu(n, n.image()))),
-        Attempt(lambda n: n.quant(enlarged(n, relu(n, n.image())))),
-    ),
     "scales of an addition": (
         "pairs of values that 16-bit weights do not reproduce",
         "use power-of-two scales",

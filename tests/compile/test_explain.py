@@ -12,7 +12,7 @@ from hwseg import models
 from hwseg.boards import load_board
 from hwseg.cli import group
 from hwseg.clock.timing import CAUSES
-from hwseg.compile.explain import HELP
+from hwseg.compile.explain import HELP, INSTEAD
 from hwseg.compile.program import Program, compile_graph
 from hwseg.rtl.config import parse_array
 
@@ -34,6 +34,22 @@ def test_shares_add_up_to_the_layer() -> None:
         assert set(row.shares) == {"compute", *CAUSES}
         assert row.help == HELP[row.bound]
     assert sum(row.cycles for row in found.explain()) + timing.startup == timing.total
+
+
+@pytest.mark.parametrize(
+    ("kernel", "stride", "layers", "op"), [(5, 1, 2, "conv5x5"), (7, 2, 3, "conv7x7/2"), (9, 1, 5, "conv9x9")]
+)
+def test_an_operation_of_several_layers_is_told_once(kernel: int, stride: int, layers: int, op: str) -> None:
+    b = GraphBuilder(16, 16, 3)
+    x = b.conv(b.conv("image", 8, 3), 8, kernel, stride)
+    rows = compile_graph(b.graph(b.sums(x, 2, 1)), parse_array("8x4x4"), BOARD).explain()
+    told = [row for row in rows if row.help.startswith(INSTEAD[op])]
+    assert len(told) == 1
+    nothing = [row for row in rows if not row.help]
+    assert len(nothing) == layers - 1
+    together = sum(row.cycles for row in (*told, *nothing))
+    assert told[0].help == f"{INSTEAD[op]}: {layers} layers, {together:,} cycles"
+    assert all(row.help == HELP[row.bound] for row in rows if row not in (*told, *nothing))
 
 
 def test_wide_layers_are_bound_by_the_array() -> None:

@@ -231,11 +231,11 @@ def _training(folder: Path) -> Iterator[Kind]:
     """Kinds that need PyTorch."""
     try:
         from hwseg.datasets.data import load as load_data
+        from hwseg.quant.networks.unet import UNetConfig
         from hwseg.quant.train.checkpoint import load_network
         from hwseg.quant.train.config import TrainConfig, read_toml
         from hwseg.quant.train.run import Run
         from hwseg.quant.train.search import Memory
-        from hwseg.quant.train.unet import UNetConfig
     except ModuleNotFoundError:
         return
     pictures = discs(folder / "discs", 6)

@@ -21,9 +21,9 @@ from hwseg.datasets.data import load_folder  # noqa: E402
 from hwseg.errors import HwsegError  # noqa: E402
 from hwseg.files import PARTIAL  # noqa: E402
 from hwseg.locks import in_use  # noqa: E402
+from hwseg.quant.networks.unet import UNetConfig  # noqa: E402
 from hwseg.quant.train import plots, search  # noqa: E402
 from hwseg.quant.train.run import Progress, Run, TrainConfig, train  # noqa: E402
-from hwseg.quant.train.unet import UNetConfig  # noqa: E402
 from tests.faults.pictures import discs  # noqa: E402
 
 UNET = UNetConfig(depth=1, width=2)

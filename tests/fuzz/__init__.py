@@ -32,7 +32,8 @@ the smallest one that fails in the same way is printed as source text:
    every other operation are drawn, and `test_campaign` fails until each was.
 2. a function on exact numbers in `operations`, written from the operator's definition in ONNX or QONNX, not from the
    code under test.  Conv has groups, dilations and any kernel already, MaxPool any window.
-3. if the engine has a new mode for it, a line of `coverage.MODES`.
+3. if the engine has a new mode for it, a line of `coverage.MODES`; if it is one of several functions, a word of
+   `coverage.DETAILS`.
 
 If an operation rounds in between (a sigmoid, a gate's product), its operator in `operations` states the definition that
 `docs/arithmetic.md` gives it, exactly.

@@ -6,7 +6,7 @@ is shared with the package under test.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from decimal import ROUND_HALF_EVEN, Decimal, localcontext
 from fractions import Fraction
@@ -14,6 +14,7 @@ from fractions import Fraction
 import numpy as np
 
 from tests.fuzz.exact import Exact, _stacked
+from tests.fuzz.exact import padded as _padded
 
 DIGITS = 110
 Number = Fraction | Decimal
@@ -165,6 +166,14 @@ def _pi() -> Decimal:
         return total
 
     return 16 * atan(5) - 4 * atan(239)
+
+
+def padded(x: Bent, around: Sequence[Sequence[int]]) -> Bent:
+    """Zeros around it: a number of their own, for the function of 0 need not be 0."""
+    integers, units = x.x.in_one_unit()
+    none = int(integers.min()) - 1
+    outer = Exact(_padded(integers, around, none), (units,) * len(integers))
+    return Bent(outer, lambda c, number: Fraction(0) if number == none * units else x.function(c, number))
 
 
 def together(a: Bent, b: Bent, both: Callable[[Number, Number], Number]) -> Bent:

@@ -66,7 +66,7 @@ def loaded(model: onnx.ModelProto, seed: int) -> Loaded | Refusal | Finding:
         path = Path(folder) / "model.onnx"
         path.write_bytes(model.SerializeToString())
         try:
-            graph, origins = load_with_origins(path)
+            graph, origins = load_with_origins(path, execute(model).choice())
         except HwsegError as error:
             return Refusal("load", error.place, error.rule)
         except Exception as error:
@@ -111,7 +111,7 @@ def check_golden(given: Loaded) -> Finding | None:
     if not np.array_equal(result.mask, mask):
         wrong = np.argwhere(result.mask != mask)
         return Finding(stage, "mask", f"{len(wrong)} of {mask.size} pixels, the first at {tuple(map(int, wrong[0]))}")
-    return check_output(given, expected[given.model.graph.output[0].name], result.output)
+    return check_output(given, expected[executor.output], result.output)
 
 
 def check_output(given: Loaded, expected: object, output: np.ndarray) -> Finding | None:

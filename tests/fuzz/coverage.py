@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import onnx
 
-from tests.fuzz.executor import attributes
+from tests.fuzz.executor import Executor, attributes
 from tests.fuzz.functions import FUNCTIONS
 from tests.fuzz.operations import execute
 from tests.fuzz.under_test import FORMATS, PARAMETER, Mode, Opcode, Program, Scatter, Target
@@ -17,17 +17,21 @@ from tests.fuzz.under_test import FORMATS, PARAMETER, Mode, Opcode, Program, Sca
 PICTURE = "picture"
 STRUCTURAL = (
     "Conv 3x3", "Conv 3x3/2", "Conv 1x1", "Conv 1x1/2", "Conv 5x5", "Conv 5x5/2", "Conv 7x7/2", "Conv grouped",
-    "ConvTranspose", "ConvTranspose larger", "MaxPool", "MaxPool 3x3", "AveragePool", "Resize nearest", "Resize linear",
+    "ConvTranspose", "ConvTranspose larger", "ConvTranspose grouped",
+    "MaxPool", "MaxPool 3x3", "AveragePool", "Resize nearest", "Resize linear",
     "Concat", "Add", "Mul", "Function", "ArgMax",
 )  # fmt: skip
 """Operations that are not of every number by itself."""
+CHOSEN, INNER, CONSTANTS = "an output chosen", "an output chosen that others read", "other outputs are constants"
+DETAILS = ("Gelu by tanh", *(op for op in FUNCTIONS if op != "Swish"), CHOSEN, INNER, CONSTANTS)
+"""What is counted beside operations that follow each other.  Swish is drawn as a sigmoid and a product."""
 NO_WRAP = (1 << 14) - 1
 
 Range = tuple[int, int]
 
 
-def label(node: onnx.NodeProto, maps: set[str]) -> str:
-    """The name under which an operation is counted."""
+def label(node: onnx.NodeProto, maps: set[str], pads: bool = False) -> str:
+    """The name under which an operation is counted.  pads: it puts something around a map."""
     given = attributes(node)
     if node.op_type in ("Quant", "IntQuant", "DequantizeLinear"):
         return "Quant"
@@ -38,20 +42,54 @@ def label(node: onnx.NodeProto, maps: set[str]) -> str:
         return f"Conv {kernel}x{kernel}" + ("/2" if given.get("strides", [1])[0] == 2 else "")
     if node.op_type == "MaxPool" and given["kernel_shape"][0] == 3:
         return "MaxPool 3x3"
+    if node.op_type == "ConvTranspose" and given.get("group", 1) > 1:
+        return "ConvTranspose grouped"
     if node.op_type == "ConvTranspose" and (given["kernel_shape"][0] != 2 or any(given.get("pads", [0]))):
         return "ConvTranspose larger"
     if node.op_type in ("Resize", "Upsample"):
         return f"Resize {given.get('mode', 'nearest')}"
     if node.op_type in ("Add", "Sub", "Mul", "Div"):
         both = sum(name in maps for name in node.input[:2]) == 2
+        if node.op_type == "Sub" and node.input[0] not in maps:
+            return "Sub from constant"
         return node.op_type.replace("Sub", "Add") if both else f"{node.op_type} constant"
+    if node.op_type == "Pad" and pads:
+        return "Pad zeros"
     return "Function" if node.op_type in FUNCTIONS else str(node.op_type)
+
+
+def details(model: onnx.ModelProto) -> set[str]:
+    """Which functions it has, and how it chooses its output."""
+    executor = execute(model)
+    found, outputs = set(), model.graph.output
+    for node in executor.live():
+        if node.op_type in FUNCTIONS:
+            found.add(node.op_type + (" by tanh" if attributes(node).get("approximate") == "tanh" else ""))
+    if executor.choice():
+        found.add(INNER if any(executor.output in node.input for node in model.graph.node) else CHOSEN)
+    elif len(outputs) > 1:
+        found.add(CONSTANTS)
+    return found
 
 
 def inner(nodes: Sequence[onnx.NodeProto], output: str) -> set[str]:
     """Sigmoids that do not end the network."""
     made = {node.output[0] for node in nodes if node.op_type == "Sigmoid" and node.output[0] != output}
     return made & {name for node in nodes if node.op_type != "Greater" for name in node.input}
+
+
+def of_levels(executor: Executor, node: onnx.NodeProto) -> bool:
+    """Does a Clip read integers of a QuantizeLinear?"""
+    maker = executor.makers.get(node.input[0])
+    return maker is not None and maker.op_type == "QuantizeLinear"
+
+
+def pads(executor: Executor, node: onnx.NodeProto) -> bool:
+    """Does it put something around a map?"""
+    if node.op_type != "Pad":
+        return False
+    given = attributes(node)
+    return bool(np.any(given["pads"] if "pads" in given else executor.value(node.input[1])))
 
 
 def sequences(model: onnx.ModelProto) -> tuple[set[tuple[str, str]], set[tuple[str, str]]]:
@@ -62,15 +100,16 @@ def sequences(model: onnx.ModelProto) -> tuple[set[tuple[str, str]], set[tuple[s
     pairs: set[tuple[str, str]] = set()
     through: set[tuple[str, str]] = set()
     nodes = executor.live()
-    bending = inner(nodes, model.graph.output[0].name)
+    bending = inner(nodes, executor.output)
     for node in nodes:
         sources = [name for name in node.input if name in labels]
         if not sources or node.op_type == "Shape":
             continue
-        if node.op_type in ("QuantizeLinear", "Clip"):  # the first of three nodes, counted at the last
+        if node.op_type == "QuantizeLinear" or (node.op_type == "Clip" and of_levels(executor, node)):
+            # the first of three nodes, counted at the last
             labels[node.output[0]], behind[node.output[0]] = labels[sources[0]], behind[sources[0]]
             continue
-        this = "Function" if node.output[0] in bending else label(node, set(labels))
+        this = "Function" if node.output[0] in bending else label(node, set(labels), pads(executor, node))
         pairs |= {(labels[name], this) for name in sources}
         before = {found for name in sources for found in behind[name]}
         if this in STRUCTURAL or this == "Quant":
@@ -151,6 +190,7 @@ class Coverage:
     pairs: Counter[tuple[str, str]] = field(default_factory=Counter)
     through: Counter[tuple[str, str]] = field(default_factory=Counter)
     fields: dict[tuple[str, str], Range] = field(default_factory=dict)
+    details: Counter[str] = field(default_factory=Counter)
     modes: Counter[str] = field(default_factory=Counter)
     arrays: Counter[str] = field(default_factory=Counter)
 
@@ -158,6 +198,7 @@ class Coverage:
         pairs, through = sequences(model)
         self.pairs.update(pairs)
         self.through.update(through)
+        self.details.update(details(model))
 
     def see_program(self, program: Program, planes: int) -> None:
         found = list(instructions(program.program))
@@ -172,6 +213,7 @@ class Coverage:
         for mine, theirs in (
             (self.pairs, other.pairs),
             (self.through, other.through),
+            (self.details, other.details),
             (self.modes, other.modes),
             (self.arrays, other.arrays),
         ):

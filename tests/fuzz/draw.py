@@ -15,9 +15,10 @@ from tests.fuzz.net import Unbuildable, word
 from tests.fuzz.pen import Pen, Sketch
 from tests.fuzz.recipe import Picture, Recipe, Step
 from tests.fuzz.steps_bent import Bend, Gate
+from tests.fuzz.steps_forms import Zeros
 from tests.fuzz.steps_heads import ArgMax, Greater, Sigmoid, Softmax
 from tests.fuzz.steps_moves import Average, Enlarge, Interpolate, Join, Pool, Sum
-from tests.fuzz.steps_points import Affine, Leaky, Normalize, Quantize, Relu, Same
+from tests.fuzz.steps_points import Affine, Clipped, Leaky, Normalize, Quantize, Relu, Same
 from tests.fuzz.steps_sums import Conv, Transposed
 from tests.fuzz.steps_tails import Tail
 
@@ -28,8 +29,8 @@ def _conv(kernel: int, stride: int) -> tuple[type[Step], Maker]:
     return Conv, lambda pen, sketch, at: Conv.draw(pen, sketch, at, kernel=kernel, stride=stride)
 
 
-def _transposed(larger: bool) -> tuple[type[Step], Maker]:
-    return Transposed, lambda pen, sketch, at: Transposed.draw(pen, sketch, at, larger)
+def _transposed(larger: bool | None, grouped: bool = False) -> tuple[type[Step], Maker]:
+    return Transposed, lambda pen, sketch, at: Transposed.draw(pen, sketch, at, larger, grouped)
 
 
 def _pool(kernel: int) -> tuple[type[Step], Maker]:
@@ -40,8 +41,8 @@ def _leaky(alpha: bool) -> tuple[type[Step], Maker]:
     return Leaky, lambda pen, sketch, at: Leaky.draw(pen, sketch, at, alpha)
 
 
-def _affine(op: str) -> tuple[type[Step], Maker]:
-    return Affine, lambda pen, sketch, at: Affine.draw(pen, sketch, at, op)
+def _affine(op: str, first: bool | None = None) -> tuple[type[Step], Maker]:
+    return Affine, lambda pen, sketch, at: Affine.draw(pen, sketch, at, op, first)
 
 
 def _same(*ways: int) -> tuple[type[Step], Maker]:
@@ -60,10 +61,12 @@ OPERATIONS: Mapping[str, tuple[type[Step], Maker]] = {
     "Conv grouped": (Conv, lambda pen, sketch, at: Conv.draw(pen, sketch, at, grouped=True)),
     "ConvTranspose": _transposed(larger=False),
     "ConvTranspose larger": _transposed(larger=True),
+    "ConvTranspose grouped": _transposed(None, grouped=True),
     "BatchNormalization": (Normalize, Normalize.draw),
     "Relu": (Relu, Relu.draw),
     "LeakyRelu": _leaky(True),
     "PRelu": _leaky(False),
+    "Clip": (Clipped, Clipped.draw),
     "MaxPool": _pool(2),
     "MaxPool 3x3": _pool(3),
     "AveragePool": (Average, Average.draw),
@@ -74,13 +77,15 @@ OPERATIONS: Mapping[str, tuple[type[Step], Maker]] = {
     "Function": (Bend, Bend.draw),
     "Mul": (Gate, Gate.draw),
     "Add constant": _affine("Add"),
-    "Sub constant": _affine("Sub"),
+    "Sub constant": _affine("Sub", False),
+    "Sub from constant": _affine("Sub", True),
     "Mul constant": _affine("Mul"),
     "Div constant": _affine("Div"),
     "Identity": _same(0),
     "Dropout": _same(1, 2),
     "Slice": _same(3, 4),
     "Pad": _same(5),
+    "Pad zeros": (Zeros, Zeros.draw),
     "Sigmoid": (Sigmoid, Sigmoid.draw),
     "Softmax": (Softmax, Softmax.draw),
     "ArgMax": (ArgMax, ArgMax.draw),
@@ -91,7 +96,7 @@ OPERATIONS: Mapping[str, tuple[type[Step], Maker]] = {
 ENDS = ("Sigmoid", "Softmax", "ArgMax", "Greater")
 NEEDS_INTEGERS = (
     "Conv 3x3", "Conv 3x3/2", "Conv 1x1", "Conv 1x1/2", "Conv 5x5", "Conv 5x5/2", "Conv 7x7/2", "Conv grouped",
-    "ConvTranspose", "ConvTranspose larger", "AveragePool", "Resize linear", "Add",
+    "ConvTranspose", "ConvTranspose larger", "ConvTranspose grouped", "AveragePool", "Resize linear", "Add",
     "Function", "Mul",
 )  # fmt: skip
 
@@ -100,17 +105,24 @@ def supported(first: str, second: str) -> bool:
     """May `second` read the result of `first`?
 
     Nothing follows the end but a comparison with a probability.  The sum of two activations wants its quantizer, and so
-    does a function: it is no activation, and it does not end a network.  Groups make several channels, of which a
-    comparison takes one.
+    do a function and a clip: they are no activation, and they do not end a network; a constant minus a map is none,
+    either.  Groups make several channels, of which a comparison takes one.  Zeros around a map are for convolutions
+    that reach them, perhaps behind a quantizer.
     """
     if first in ENDS:
         return (first, second) == ("Sigmoid", "Greater")
-    if (first, second) == ("Conv grouped", "Greater"):
+    if first == "Pad zeros":
+        return second in REACHING or second == "Quant"
+    if second == "Greater" and first in ("Conv grouped", "ConvTranspose grouped"):
         return False
-    return first not in ("Add", "Function") or second not in (*NEEDS_INTEGERS, *ENDS)
+    if first == "Sub from constant" and second in NEEDS_INTEGERS:
+        return False
+    return first not in ("Add", "Function", "Clip") or second not in (*NEEDS_INTEGERS, *ENDS)
 
 
-ENLARGING = ("ConvTranspose", "ConvTranspose larger", "Resize nearest", "Resize linear")
+REACHING = tuple(name for name in NEEDS_INTEGERS if name.startswith("Conv ") and "1x1" not in name)
+"""Convolutions that see beyond the edge."""
+ENLARGING = ("ConvTranspose", "ConvTranspose larger", "ConvTranspose grouped", "Resize nearest", "Resize linear")
 MOST_PIXELS = 1500
 """Of a map that was enlarged for a goal."""
 
@@ -123,8 +135,16 @@ THROUGH = tuple(
 )
 """Pairs that meet in the engine: with a quantizer between them."""
 
+
+def whole(pair: tuple[str, str]) -> tuple[str, ...]:
+    """A goal: zeros around a map want a convolution behind them."""
+    if pair[1] == "Pad zeros":
+        return (*pair, "Quant", "Conv 3x3")
+    return (*pair, "Conv 3x3") if pair == ("Pad zeros", "Quant") else pair
+
+
 GOALS: tuple[tuple[str, ...], ...] = (
-    *(pair for pair in PAIRS if pair[1] not in ENDS),
+    *(whole(pair) for pair in PAIRS if pair[1] not in ENDS),
     *((a, "Quant", b) for a, b in THROUGH if b not in ENDS),
 )
 LAST_GOALS: tuple[tuple[str, ...], ...] = (
@@ -163,9 +183,13 @@ def draw(seed: int) -> Recipe:
         at = sketch.steps[-1].inputs[0]  # it may end the network in another order
     if Tail.accepts(sketch.maps[at]) and tail.chance(0.2):
         attempt(tail, sketch, Tail.draw, at)
+    others: tuple[int, ...] = ()
+    if tail.chance(0.15):
+        others = tuple(tail.integer(-1, len(sketch.maps) - 1) for _ in range(tail.integer(1, 3)))
+        others = (-1,) * len(others) if tail.chance(0.2) else others
     order = pen.weighted({0: 4.0, 1: 0.5, 7: 0.5})
     dead = tuple(pen.integer(0, len(sketch.maps) - 1) for _ in range(pen.weighted({0: 6.0, 1: 1.0, 2: 0.3})))
-    return sketch.recipe(order, dead, inline=pen.chance(0.1), qdq=pen.chance(0.3))
+    return sketch.recipe(order, dead, inline=pen.chance(0.1), qdq=pen.chance(0.3), others=others)
 
 
 def picture(pen: Pen, foldable: bool) -> Picture:
@@ -218,7 +242,14 @@ def _chain(pen: Pen, sketch: Sketch, goal: tuple[str, ...], at: int, trial: int)
             following = goal[number + 1] if number + 1 < len(goal) else ""
             pen.settled = following in NEEDS_INTEGERS or (following in ENDS and trial % 2 == 1)
             if number == 0:
-                integers = pen.settled or (following == "Quant" and trial % 2 == 1)
+                turned = following == "Sub from constant" and name in (
+                    "Relu",
+                    "LeakyRelu",
+                    "PRelu",
+                    "MaxPool",
+                    "MaxPool 3x3",
+                )
+                integers = pen.settled or turned or (following == "Quant" and trial % 2 == 1)
                 at = _begun(pen, sketch, name, at, integers)
             if not step.accepts(sketch.maps[at]):
                 return False
@@ -245,9 +276,12 @@ def _fitting(pen: Pen, sketch: Sketch, goal: tuple[str, ...], at: int) -> int:
     while sketch.maps[at].rows % factor or sketch.maps[at].columns % factor:
         at = sketch.add(Enlarge.draw(pen, sketch, at))
     wanted = {"Greater": 1, "ArgMax": 3, "Softmax": 3}.get(goal[-1], sketch.maps[at].channels)
-    wanted = 4 if "Conv grouped" in goal and wanted == 1 else wanted
+    grouped = "Conv grouped" in goal or "ConvTranspose grouped" in goal
+    wanted = 4 if grouped and wanted == 1 else wanted
     if sketch.maps[at].channels != wanted and pen.chance(0.9):
-        while not sketch.maps[at].activation:
+        for _ in range(8):  # another scale, or narrower, may not make integers of one scale of it
+            if sketch.maps[at].activation:
+                break
             at = sketch.add(Quantize.draw(pen, sketch, at))
         at = sketch.add(replace(Conv.draw(pen, sketch, at, kernel=3, stride=1), outs=wanted))
     return at

@@ -78,6 +78,8 @@ def check_dial(given: Loaded, planes: int) -> Finding | None:
         graph = turned(given.graph, planes)
         expected = golden.run(given.graph, given.picture, planes=planes)
         found = golden.run(graph, given.picture)
+    except HwsegError as error:
+        return None if "too near to a tie" in error.rule else crash("dial", error)
     except Exception as error:
         return crash("dial", error)
     units: dict[str, int] = {}
@@ -97,7 +99,8 @@ def check_dial(given: Loaded, planes: int) -> Finding | None:
 def _check_roundings(
     graph: Graph, tensors: Mapping[str, np.ndarray], units: Mapping[str, int], planes: int
 ) -> Finding | None:
-    """y = unit * clamp(round(x / unit)) for each rounding, the clamp to multiples of the unit within the bounds.
+    """y = unit * clamp(round(x / unit)) for each rounding, the clamp to multiples of the unit within the bounds, or to
+    the one below where there is none.
 
     The unit leaves `planes` planes, or more where other members of a concatenation have fewer to lose.
     """
@@ -123,7 +126,8 @@ def _check_roundings(
         x = exact.affine(x, [Fraction(1)] * channels, cycled(offset, channels))
         slopes = op.slope if isinstance(op.slope, tuple) else (op.slope,)
         x = x if slopes == (1,) else exact.relu(x, slopes)
-        y = exact.quantized(x, [Fraction(unit)] * channels, -(-op.low // unit), op.high // unit)
+        most = op.high // unit
+        y = exact.quantized(x, [Fraction(unit)] * channels, min(-(-op.low // unit), most), most)
         if not np.array_equal(y.integers.transpose(1, 2, 0) * unit, tensors[node.output]):
             return Finding("dial", "rounding", f"{planes} planes: {node.output}")
     return None

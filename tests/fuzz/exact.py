@@ -149,6 +149,14 @@ def concatenated(maps: Sequence[Exact]) -> Exact:
     return Exact(_stacked([n for x in maps for n in x.integers]), tuple(u for x in maps for u in x.units))
 
 
+def padded(n: np.ndarray, around: Sequence[Sequence[int]], number: int) -> np.ndarray:
+    """A number before and behind each axis; NumPy's own would put integers of 64 bits among Python's."""
+    sizes = [before + size + behind for size, (before, behind) in zip(n.shape, around, strict=True)]
+    found = np.full(sizes, number, n.dtype)
+    found[tuple(slice(before, before + size) for size, (before, _) in zip(n.shape, around, strict=True))] = n
+    return found
+
+
 def quantized(x: Exact, scales: Sequence[Fraction], low: int, high: int) -> Exact:
     """Integers in [low, high]: the nearest to x / scale, ties to the even one, saturated."""
     maps = []

@@ -83,6 +83,7 @@ class Quantizer:
 class Executor:
     """One file and one picture, integers [row, column, channel]; `value(name)` computes what it needs, once.
 
+    output: the tensor that the file gives; of several outputs the last one is chosen.
     operations: how each operator is computed.  All others are arithmetic of constants, which ONNX's reference does.
     """
 
@@ -92,6 +93,7 @@ class Executor:
         self.model = model
         self.operations = operations
         self.graph = model.graph
+        self.output = str(model.graph.output[-1].name)
         self.opset = next(entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx"))
         self.values: dict[str, Value] = {t.name: numpy_helper.to_array(t) for t in self.graph.initializer}
         self.makers = {output: node for node in self.graph.node for output in node.output if output}
@@ -116,28 +118,28 @@ class Executor:
         given = {entry.key: entry.value for entry in self.model.metadata_props}.get("hwseg.input_scale")
         return 0, 255, Fraction(1, 256) if given is None else Fraction(given)
 
-    def live(self) -> list[onnx.NodeProto]:
-        """The nodes that the output needs, each after those that it reads."""
+    def live(self, name: str | None = None) -> list[onnx.NodeProto]:
+        """The nodes that the output needs, or another tensor, each after those that it reads."""
         done: dict[str, onnx.NodeProto] = {}
 
-        def visit(name: str) -> None:
-            node = self.makers.get(name)
+        def visit(tensor: str) -> None:
+            node = self.makers.get(tensor)
             if node is not None and node.output[0] not in done:
                 for source in node.input:
                     visit(source)
                 done[node.output[0]] = node
 
-        visit(self.graph.output[0].name)
+        visit(self.output if name is None else name)
         return list(done.values())
 
     def run(self) -> dict[str, Value]:
         """Every tensor that the output needs, by name; the output last."""
-        self.value(self.graph.output[0].name)
+        self.value(self.output)
         return self.values
 
     def mask(self) -> np.ndarray:
         """The class of every pixel: of one channel, whether its value before a sigmoid is above 0."""
-        result = self.value(self._unrounded(self.graph.output[0].name))
+        result = self.value(self._unrounded(self.output))
         if isinstance(result, Ordered):
             result = result.of
         if isinstance(result, Final):
@@ -153,6 +155,12 @@ class Executor:
         while found in self.makers and self.makers[found].op_type in QUANTIZERS:
             found = self.makers[found].input[0]
         return found if found in self.makers and self.makers[found].op_type == "Sigmoid" else name
+
+    def choice(self) -> str:
+        """The output to be chosen where several depend on the picture; else nothing."""
+        names = [value.name for value in self.graph.output]
+        several = sum(any(self.input.name in node.input for node in self.live(name)) for name in names) > 1
+        return names[-1] if several else ""
 
     def value(self, name: str) -> Value:
         if name not in self.values:

@@ -9,15 +9,15 @@ from tests.fuzz.net import Unbuildable
 from tests.fuzz.pen import Pen, Sketch
 from tests.fuzz.recipe import Step
 from tests.fuzz.steps_bent import Bend, Gate
-from tests.fuzz.steps_forms import Formed, Shuffle
+from tests.fuzz.steps_forms import FORMS, Formed, Shuffle, Zeros
 from tests.fuzz.steps_heads import ArgMax, Greater, Sigmoid, Softmax
 from tests.fuzz.steps_moves import Average, Enlarge, Interpolate, Join, Pool, Sum
-from tests.fuzz.steps_points import Affine, Leaky, Normalize, Quantize, Relu, Same, far
+from tests.fuzz.steps_points import Affine, Clipped, Leaky, Normalize, Quantize, Relu, Same, far
 from tests.fuzz.steps_sums import Conv, Transposed
 
 STEPS: tuple[type[Step], ...] = (
     Conv, Transposed, Quantize, Affine, Normalize, Relu, Leaky, Same, Pool, Average, Enlarge, Interpolate, Join, Sum,
-    Bend, Gate,
+    Bend, Gate, Clipped,
     Formed, Shuffle,
 )  # fmt: skip
 FINALS: tuple[type[Step], ...] = (Sigmoid, Softmax, ArgMax, Greater)
@@ -51,7 +51,7 @@ def grow(pen: Pen, sketch: Sketch) -> None:
     if loose and pen.chance(0.4):
         built(pen, sketch, lambda pen, sketch: rejoin(pen, sketch, pen.choice(loose)))
         return
-    block = pen.weighted({None: 0.72, residual: 0.16, skip: 0.08, attention: 0.04})
+    block = pen.weighted({None: 0.68, residual: 0.16, skip: 0.08, attention: 0.04, padded: 0.04})
     if block is not None:
         built(pen, sketch, block)
         return
@@ -112,6 +112,25 @@ def attention(pen: Pen, sketch: Sketch) -> None:
     gate = sketch.add(replace(Conv.draw(pen, sketch, at, kernel=1, stride=1), outs=1))
     gate = sketch.add(Bend.draw(pen, sketch, sketch.add(Quantize.draw(pen, sketch, gate))))
     sketch.add(Gate((at, sketch.add(Quantize.draw(pen, sketch, gate)))))
+
+
+def padded(pen: Pen, sketch: Sketch) -> None:
+    """Zeros around a map, perhaps a quantizer, and convolutions that have them as padding."""
+    at = len(sketch.maps) - 1
+    early = pen.chance(0.4)
+    if not early and not sketch.maps[at].activation:
+        at = sketch.add(Quantize.draw(pen, sketch, at))
+    made: list[Step] = []
+    if pen.chance(0.5):
+        formed = Formed.draw(pen, sketch, at)
+        made, most = [formed], FORMS[formed.form][4]
+    else:
+        kernel = pen.choice((3, 3, 5))
+        made, most = [Conv.draw(pen, sketch, at, kernel=kernel)], (kernel // 2,) * 4
+    at = sketch.add(Zeros.draw(pen, sketch, at, most))
+    if early:
+        at = sketch.add(Quantize.draw(pen, sketch, at))
+    sketch.add(replace(made[0], inputs=(at,)))
 
 
 def quantize_far(pen: Pen, sketch: Sketch, at: int) -> None:

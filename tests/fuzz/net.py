@@ -38,6 +38,7 @@ class Part:
     scale: of an activation, integers in [low, high] times it; None while the numbers wait for a quantizer.  spread: a
     typical magnitude; grain: about the distance between neighbouring numbers.  relu, pooled, moved: happened since the
     last quantizer.  leaky: what the relu leaves may be below 0.  pair: a sum of two activations.  bent: by a function.
+    clipped: kept within two numbers.
     """
 
     channels: int
@@ -52,6 +53,7 @@ class Part:
     pair: bool = False
     leaky: bool = False
     bent: bool = False
+    clipped: bool = False
 
     @property
     def bits(self) -> int:
@@ -73,6 +75,8 @@ class Map:
     parts: tuple[Part, ...]
     final: str = ""
     """The operation that ended the network, if it has come."""
+    around: tuple[int, ...] = ()
+    """Zeros above, left, below and right of it, which a convolution has to take as its own."""
 
     @property
     def channels(self) -> int:
@@ -103,16 +107,26 @@ class Map:
         return min(part.grain for part in self.parts)
 
     @property
-    def activation(self) -> bool:
-        """Integers of at most 8 bits with one scale: what convolutions compute with."""
+    def open(self) -> bool:
+        """May any operation read it?"""
+        return not self.final and not self.around
+
+    @property
+    def integers(self) -> bool:
+        """Integers of at most 8 bits with one scale, perhaps with zeros around them: what convolutions compute with."""
         one = all(part.scale is not None and part.scale == self.scale for part in self.parts)
         return one and word(self.low, self.high) <= 8 and not self.final
+
+    @property
+    def activation(self) -> bool:
+        """The same without zeros around them."""
+        return self.integers and self.open
 
     @property
     def ends(self) -> bool:
         """Can it be the network's output, before sigmoid and the like?"""
         part = self.parts[0]
-        waiting = part.relu or part.moved or part.pair or part.bent
+        waiting = part.relu or part.moved or part.pair or part.bent or part.clipped or self.around
         return self.activation or (len(self.parts) == 1 and not waiting)
 
     def called(self, name: str, **changes: Any) -> Map:
@@ -201,7 +215,7 @@ class Net:
         parameters = self.const(scale.reshape(())), zero
         return self.node("DequantizeLinear", self.node("QuantizeLinear", x, *parameters), *parameters)
 
-    def model(self, output: str, order: int = 0) -> onnx.ModelProto:
+    def model(self, outputs: Sequence[str], order: int = 0) -> onnx.ModelProto:
         """order: 0 as made, 1 from the end, else shuffled by this seed."""
         nodes: Sequence[onnx.NodeProto] = self.nodes
         if order == 1:
@@ -216,7 +230,7 @@ class Net:
             nodes,
             "drawn",
             [helper.make_tensor_value_info("x", TensorProto.FLOAT, (1, channels, rows, columns))],
-            [helper.make_tensor_value_info(output, TensorProto.FLOAT, None)],
+            [helper.make_tensor_value_info(output, TensorProto.FLOAT, None) for output in outputs],
             [] if self.inline else self.constants,
         )
         opsets = [helper.make_opsetid("", self.opset), helper.make_opsetid(DOMAIN, 1)]

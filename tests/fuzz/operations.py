@@ -14,8 +14,9 @@ import onnx
 from tests.fuzz import bent, exact
 from tests.fuzz.bent import Bent
 from tests.fuzz.exact import Exact
-from tests.fuzz.executor import Executor, Final, Grid, Levels, Operation, Value, attributes, reference
+from tests.fuzz.executor import Executor, Final, Grid, Levels, Operation, Value, attributes
 from tests.fuzz.functions import FUNCTIONS, affine, clipped, ends, function, moved_map, rectified, together
+from tests.fuzz.margins import pad, whole
 from tests.fuzz.order import ORDERS, SHUFFLES, first
 
 
@@ -289,34 +290,6 @@ def _same(e: Executor, node: onnx.NodeProto) -> Value:
     return e.value(node.input[0])
 
 
-def _whole(e: Executor, node: onnx.NodeProto) -> Value:
-    """Slice, or Pad, that leaves everything as it is, by ONNX's own reference on the numbers of the pixels."""
-    x = e.bent(node)
-    numbers = np.arange(np.prod(x.shape), dtype=np.float32).reshape(1, *x.shape)
-    given = {name: np.asarray(e.value(name)) for name in node.input[1:] if name}
-    given[node.input[0]] = numbers
-    (found,) = reference(node, given, e.opset)
-    assert np.array_equal(found, numbers), node.name
-    return x
-
-
-def _pad(e: Executor, node: onnx.NodeProto) -> Value:
-    """By zeros around, or by nothing."""
-    given = attributes(node)
-    widths = given["pads"] if "pads" in given else np.asarray(e.value(node.input[1])).reshape(-1).tolist()
-    if not any(widths):
-        return _whole(e, node)
-    x = e.map(node)
-    number = float(np.asarray(e.value(node.input[2])).reshape(())) if len(node.input) > 2 and node.input[2] else 0
-    assert given.get("mode", "constant") == "constant" and number == given.get("value", 0) == 0, node.name  # noqa: PT018
-    axes = [axis % 4 for axis in np.asarray(e.value(node.input[3])).reshape(-1)] if len(node.input) > 3 else range(4)
-    around = [[0, 0] for _ in range(4)]
-    for i, axis in enumerate(axes):
-        around[axis] = [widths[i], widths[len(widths) // 2 + i]]
-    assert around[:2] == [[0, 0], [0, 0]], node.name
-    return Exact(np.pad(x.integers, around[1:]), x.units)
-
-
 def _final(kind: str) -> Operation:
     def final(e: Executor, node: onnx.NodeProto) -> Value:
         x = e.bent(node)
@@ -390,8 +363,8 @@ OPERATIONS: Mapping[str, Operation] = {
     "Div": _arithmetic,
     "Identity": _same,
     "Dropout": _same,
-    "Slice": _whole,
-    "Pad": _pad,
+    "Slice": whole,
+    "Pad": pad,
     "Greater": _greater,
     "Sigmoid": first(_final("sigmoid")),
     **ORDERS,

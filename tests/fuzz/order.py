@@ -63,8 +63,8 @@ def arg_max(e: Executor, node: onnx.NodeProto) -> Value:
     pixels = over_channels(x, axis)
     if given.get("keepdims", 1):
         pixels = np.expand_dims(pixels, axis)
-    found = Final("class", x.of, classes(x.of))
-    return Ordered(found, pixels) if isinstance(e.value(node.input[0]), Ordered) else found
+    found, plain = Final("class", x.of, classes(x.of)), not isinstance(e.value(node.input[0]), Ordered)
+    return found if plain and given.get("keepdims", 1) else Ordered(found, pixels)
 
 
 def first(operation: Operation) -> Operation:
@@ -95,13 +95,13 @@ ORDERS: Mapping[str, Operation] = {
 
 
 def shuffled(e: Executor, node: onnx.NodeProto) -> Value:
-    """DepthToSpace and SpaceToDepth of the numbers of the pixels, by ONNX's own reference; one scale for all."""
+    """DepthToSpace and SpaceToDepth of the numbers of the pixels, by ONNX's own reference."""
     x = e.map(node)
-    assert len(set(x.units)) == 1, node.name
+    integers, unit = (x.integers, x.units[0]) if len(set(x.units)) == 1 else x.in_one_unit()
     numbers = np.arange(x.integers.size, dtype=np.float32).reshape(1, *x.shape)
     (places,) = reference(node, {node.input[0]: numbers}, e.opset)
-    found = x.integers.reshape(-1)[places[0].astype(np.int64)]
-    return Exact(found, (x.units[0],) * len(found))
+    found = integers.reshape(-1)[places[0].astype(np.int64)]
+    return Exact(found, (unit,) * len(found))
 
 
 SHUFFLES: Mapping[str, Operation] = {"DepthToSpace": shuffled, "SpaceToDepth": shuffled}

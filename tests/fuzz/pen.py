@@ -100,16 +100,16 @@ class Sketch:
     def alike(self, at: int) -> list[int]:
         """Tensors of the same rows and columns."""
         size = self.maps[at].rows, self.maps[at].columns
-        return [i for i, x in enumerate(self.maps) if (x.rows, x.columns) == size and not x.final]
+        return [i for i, x in enumerate(self.maps) if (x.rows, x.columns) == size and x.open]
 
     def loose(self, at: int) -> list[int]:
         """Tensors that nobody reads, besides this one."""
         read = {number for step in self.steps for number in step.inputs} | {at}
-        return [i for i, x in enumerate(self.maps) if i not in read and not x.final]
+        return [i for i, x in enumerate(self.maps) if i not in read and x.open]
 
     def scales(self) -> list[float]:
         """Those of all activations, as floats."""
         return [float(x.scale) for x in self.maps if x.scale is not None]
 
-    def recipe(self, order: int, dead: tuple[int, ...], inline: bool, qdq: bool) -> Recipe:
-        return Recipe(self.picture, tuple(self.steps), self.opset, order, dead, inline, qdq)
+    def recipe(self, order: int, dead: tuple[int, ...], inline: bool, qdq: bool, others: tuple[int, ...]) -> Recipe:
+        return Recipe(self.picture, tuple(self.steps), self.opset, order, dead, inline, qdq, others)

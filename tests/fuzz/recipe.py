@@ -39,7 +39,7 @@ class Step(ABC):
     @classmethod
     def accepts(cls, x: Map) -> bool:
         """May it follow this tensor?"""
-        return not x.final
+        return x.open
 
     @classmethod
     @abstractmethod
@@ -103,7 +103,9 @@ class Picture:
 class Recipe:
     """opset: of the file.  order: of its nodes, see `Net.model`.  dead: tensors that a branch nobody reads hangs on.
 
-    inline: constants are nodes.  qdq: quantizers are QuantizeLinear, Clip and DequantizeLinear.
+    inline: constants are nodes.  qdq: quantizers are QuantizeLinear, Clip and DequantizeLinear.  others: tensors that
+    are outputs, too, before the last step's, which is chosen; a constant is -1, the last step's stands for a branch
+    that hangs on it.
     """
 
     picture: Picture
@@ -113,6 +115,7 @@ class Recipe:
     dead: tuple[int, ...] = ()
     inline: bool = False
     qdq: bool = False
+    others: tuple[int, ...] = ()
 
     def without(self, number: int) -> Recipe:
         """Step `number` left out: what read its tensor reads what it read first."""
@@ -127,11 +130,12 @@ class Recipe:
             for place, step in enumerate(self.steps)
             if place != number
         )
-        return replace(self, steps=steps, dead=tuple(map(moved, self.dead)))
+        return replace(self, steps=steps, dead=tuple(map(moved, self.dead)), others=tuple(map(moved, self.others)))
 
     def up_to(self, count: int) -> Recipe:
         """The first steps only."""
-        return replace(self, steps=self.steps[:count], dead=tuple(t for t in self.dead if t <= count))
+        dead, others = (tuple(t for t in chosen if t <= count) for chosen in (self.dead, self.others))
+        return replace(self, steps=self.steps[:count], dead=dead, others=others)
 
     def simpler(self) -> Iterator[Recipe]:
         """Smaller recipes, those that take most away first."""
@@ -224,7 +228,18 @@ def build(recipe: Recipe) -> onnx.ModelProto:
     net, maps = replay(recipe)
     build_check(len(recipe.steps) > 0, "no steps")
     build_check(maps[-1].final != "" or maps[-1].ends, "the last tensor cannot be an output")
-    return net.model(maps[-1].name, recipe.order)
+    names = [further_output(net, maps, tensor) for tensor in recipe.others]
+    return net.model((*dict.fromkeys(names), maps[-1].name), recipe.order)
+
+
+def further_output(net: Net, maps: list[Map], tensor: int) -> str:
+    """The name of an output that is not the network's."""
+    build_check(-1 <= tensor < len(maps), "gives what is not there")
+    if tensor == -1:
+        return net.node("Identity", net.const([0.5]))
+    name = maps[tensor].name
+    computed = name != maps[-1].name and any(name in node.output for node in net.nodes)
+    return name if computed else net.node(NEVER_READ, name)
 
 
 __all__ = ["DOMAIN", "Picture", "Recipe", "Step", "build", "cycled", "limits", "replay"]

@@ -16,15 +16,14 @@ ACCEPTED = 0.9
 REASONS: Mapping[str, str] = {
     r"load: must have a convolution": "the drawer's last operation read an older tensor",
     r"load: input x must be quantized once, alike for all its readers": "a picture without a quantizer of its own",
-    r"load: \S+ must have at most N bits, has N because of its zero point": (
-        "an addition, a mean or a bilinear enlarging of a map with a zero point"
+    r"load: \S+ must have at most N bits, has (N|from N to N) because of its zero points?": (
+        "a product or a shuffle of a map with a zero point; an addition or a mean of joined ones that reach too far"
     ),
     r"load: a slope below N wants a quantizer of N bits, this one has N because of its zero point": (
         "both branches of a PReLU above the base of a map of 9 bits"
     ),
     r"load: N is too near to a tie": "a function nearer to a tie than fifty digits tell, as GELU far out",
     r"load: inputs must be quantized to at most N bits, TENSOR is not": "a product of a map behind a ReLU",
-    r"compile: must not end the network": "bilinear sums without a quantizer as the head",
     r"compile: channel N: N of N requantization steps, .* are not reproduced by": "float scales with many ties",
     r"compile: residual add has N pairs of values that N-bit weights do not reproduce": "float scales of an addition",
     r"compile: the smallest strip, N rows of N pixels, (needs N (partial sums|bank words), has N|does not fit N)": (

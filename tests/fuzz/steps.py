@@ -2,10 +2,10 @@
 
 from tests.fuzz.recipe import Picture, Recipe, build
 from tests.fuzz.steps_bent import Bend, Gate
-from tests.fuzz.steps_forms import Formed, Shuffle
+from tests.fuzz.steps_forms import Formed, Shuffle, Zeros
 from tests.fuzz.steps_heads import ArgMax, Greater, Sigmoid, Softmax
 from tests.fuzz.steps_moves import Average, Enlarge, Interpolate, Join, Pool, Sum
-from tests.fuzz.steps_points import Affine, Leaky, Normalize, Quantize, Relu, Same
+from tests.fuzz.steps_points import Affine, Clipped, Leaky, Normalize, Quantize, Relu, Same
 from tests.fuzz.steps_sums import Bias, Conv, Transposed, Weights
 from tests.fuzz.steps_tails import Tail
 
@@ -15,6 +15,7 @@ __all__ = [
     "Average",
     "Bend",
     "Bias",
+    "Clipped",
     "Conv",
     "Enlarge",
     "Formed",
@@ -37,5 +38,6 @@ __all__ = [
     "Tail",
     "Transposed",
     "Weights",
+    "Zeros",
     "build",
 ]

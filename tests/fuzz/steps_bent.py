@@ -15,9 +15,23 @@ BENDS: dict[str, tuple[int, dict[str, float]]] = {
     "Sigmoid": (9, {}), "Tanh": (9, {}), "SiLU": (9, {}), "GELU": (9, {}),
     "HardSigmoid": (9, {"alpha": 0.2, "beta": 0.5}),
     "HardSwish": (14, {}), "Elu": (9, {"alpha": 1.0}), "Selu": (9, {}), "Celu": (12, {"alpha": 1.0}), "Erf": (9, {}),
-    "Softplus": (9, {}), "Mish": (18, {}), "Gelu": (20, {}),
+    "Softplus": (9, {}), "Mish": (18, {}), "Gelu": (20, {}), "GeluTanh": (20, {}),
 }  # fmt: skip
 """The oldest operator set that has them, and attributes.  SiLU and GELU are written as exporters of older sets do."""
+
+
+GROWING = ("Sigmoid", "Tanh", "HardSigmoid", "Elu", "Selu", "Celu", "Erf", "Softplus")
+"""Functions that may read sums."""
+MOST_CHANNELS, MOST_SUMS = 8, 300
+"""Each of their steps is a channel, and every number is computed to a hundred digits."""
+
+
+def of_sums(x: Map) -> bool:
+    """Is it sums of few channels, to which nothing but factors and addends has happened?"""
+    if len(x.parts) != 1 or not x.open or x.channels > MOST_CHANNELS or x.channels * x.pixels > MOST_SUMS:
+        return False
+    part = x.parts[0]
+    return not (part.relu or part.pooled or part.moved or part.pair or part.bent or part.clipped)
 
 
 @dataclass(frozen=True)
@@ -30,16 +44,17 @@ class Bend(Step):
 
     @classmethod
     def accepts(cls, x: Map) -> bool:
-        return x.activation
+        return x.activation or of_sums(x)
 
     @classmethod
     def draw(cls, pen: Pen, sketch: Sketch, at: int) -> Bend:
-        known = [op for op, (opset, _) in BENDS.items() if opset <= sketch.opset]
+        possible = BENDS if sketch.maps[at].activation else GROWING
+        known = [op for op in possible if BENDS[op][0] <= sketch.opset]
         return cls((at,), pen.choice(known), pen.choice((1.0, 1.0, 0.5, float(np.float32(1.3)))))
 
     def emit(self, net: Net, *maps: Map) -> Map:
         (x,) = maps
-        build_check(self.accepts(x), "reads no activation")
+        build_check(x.activation or (of_sums(x) and self.op in GROWING), "reads no activation")
         opset, given = BENDS[self.op]
         build_check(opset <= net.opset, "another operator set")
         small = self.op in ("Sigmoid", "Tanh", "HardSigmoid", "Erf")
@@ -57,6 +72,8 @@ class Bend(Step):
         if self.op == "HardSwish" and self.alpha != 1:  # by hand
             clipped = net.node("Clip", net.node("Add", x, net.const(3)), net.const(0), net.const(6))
             return net.node("Div", net.node("Mul", x, clipped), net.const(6))
+        if self.op == "GeluTanh":
+            return net.node("Gelu", x, approximate="tanh")
         attributes: dict[str, Any] = {key: value * self.alpha for key, value in given.items()}
         return net.node(self.op, x, **attributes)
 

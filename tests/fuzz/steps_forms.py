@@ -1,14 +1,19 @@
-"""Convolutions of other forms (gaps, two sizes, moved to one side, far taps), and pixels that become channels."""
+"""Convolutions of other forms (gaps, two sizes, moved to one side, far taps), zeros around a map, and pixels that
+become channels.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import ClassVar
+
+import numpy as np
 
 from tests.fuzz.net import Map, Net, Part, build_check
 from tests.fuzz.pen import Pen, Sketch
 from tests.fuzz.recipe import Step
-from tests.fuzz.steps_sums import Bias, Weights, _Sums, channels
+from tests.fuzz.steps_sums import Bias, Weights, _Sums, channels, own_padding
 
 FORMS: tuple[tuple[int, int, int, int, tuple[int, int, int, int], int], ...] = (
     (3, 3, 2, 1, (2, 2, 2, 2), 2), (3, 3, 4, 1, (4, 4, 4, 4), 4), (3, 3, 3, 1, (3, 3, 3, 3), 4),
@@ -45,9 +50,41 @@ class Formed(_Sums):
         height, width, gap, stride, pads, unit = FORMS[self.form]
         build_check(x.rows % unit == x.columns % unit == 0, "another size of map")
         operands, part = self._summed(net, x)
-        given = {"kernel_shape": [height, width], "strides": [stride] * 2, "pads": list(pads), "dilations": [gap] * 2}
+        given = {"kernel_shape": [height, width], "strides": [stride] * 2, "dilations": [gap] * 2}
+        given["pads"] = own_padding(x, pads)
         name = net.node("Conv", *operands, **given)
         return Map(name, -(-x.rows // stride), -(-x.columns // stride), (part,))
+
+
+@dataclass(frozen=True)
+class Zeros(Step):
+    """Zeros above, left, below and right of a map, for a convolution behind it.  style: ways to write it."""
+
+    around: tuple[int, ...] = (1, 1, 1, 1)
+    style: int = 0
+
+    @classmethod
+    def draw(cls, pen: Pen, sketch: Sketch, at: int, most: Sequence[int] = (1, 1, 1, 1)) -> Zeros:
+        around = tuple(n if pen.chance(0.5) else pen.integer(0, n) for n in most)
+        return cls((at,), around if any(around) else tuple(most), pen.integer(0, 3))
+
+    def emit(self, net: Net, *maps: Map) -> Map:
+        (x,) = maps
+        build_check(x.open, "after the end")
+        around = self.around
+        build_check(len(around) == 4 and min(around) >= 0 and max(around) > 0, "no zeros")
+        rows, columns = around[0::2], around[1::2]
+        if net.opset < 11:
+            given = {"mode": "constant", "value": 0.0} if self.style % 2 else {}
+            name = net.node("Pad", x.name, pads=[0, 0, rows[0], columns[0], 0, 0, rows[1], columns[1]], **given)
+        elif net.opset >= 18 and self.style >= 2:
+            axes = net.const([-1, 2], np.int64)
+            widths = net.const([columns[0], rows[0], columns[1], rows[1]], np.int64)
+            name = net.node("Pad", x.name, widths, net.const(np.float32(0)) if self.style % 2 else "", axes)
+        else:
+            widths = net.const([0, 0, rows[0], columns[0], 0, 0, rows[1], columns[1]], np.int64)
+            name = net.node("Pad", x.name, widths, *([net.const(np.float32(0))] if self.style % 2 else []))
+        return replace(x, name=name, around=tuple(around))
 
 
 @dataclass(frozen=True)

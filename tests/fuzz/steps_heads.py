@@ -7,6 +7,7 @@ from math import exp
 from typing import ClassVar
 
 import numpy as np
+from onnx import TensorProto
 
 from tests.fuzz.net import Map, Net, build_check
 from tests.fuzz.pen import Pen, Sketch
@@ -50,11 +51,21 @@ class Softmax(Step):
         return replace(x, name=net.node("Softmax", x.name, axis=self.axis), final="Softmax")
 
 
+TYPES = (TensorProto.FLOAT, TensorProto.INT32, TensorProto.UINT8, TensorProto.INT64)
+"""Of classes."""
+
+
 @dataclass(frozen=True)
 class ArgMax(Step):
+    """cast: the type that the classes have in the end, of ONNX; 0 leaves int64.  turned: the axis that is left out
+    comes again, or the one that is kept goes.
+    """
+
     weight: ClassVar[float] = 0.0
     axis: int = 1
     keep: bool = True
+    cast: int = 0
+    turned: bool = False
 
     @classmethod
     def accepts(cls, x: Map) -> bool:
@@ -62,12 +73,20 @@ class ArgMax(Step):
 
     @classmethod
     def draw(cls, pen: Pen, sketch: Sketch, at: int) -> ArgMax:
-        return cls((at,), pen.choice((1, -3)), pen.chance(0.6))
+        keep = pen.chance(0.6)
+        cast = pen.choice(TYPES) if pen.chance(0.4) else 0
+        return cls((at,), pen.choice((1, -3)), keep, cast, pen.chance(0.3))
 
     def emit(self, net: Net, *maps: Map) -> Map:
         (x,) = maps
         build_check(x.ends and not x.final, "cannot end")
         name = net.node("ArgMax", x.name, axis=self.axis, keepdims=int(self.keep))
+        if self.cast:
+            name = net.node("Cast", name, to=self.cast)
+        if self.turned:
+            op = "Squeeze" if self.keep else "Unsqueeze"
+            given = {"axes": [1]} if net.opset < 13 else {}
+            name = net.node(op, name, *([] if given else [net.const([1], np.int64)]), **given)
         return replace(x, name=name, final="ArgMax")
 
 

@@ -31,7 +31,7 @@ class Pool(Step):
 
     @classmethod
     def accepts(cls, x: Map) -> bool:
-        return not x.final and x.rows % 2 == 0 and x.columns % 2 == 0
+        return x.open and x.rows % 2 == 0 and x.columns % 2 == 0
 
     @classmethod
     def draw(cls, pen: Pen, sketch: Sketch, at: int, kernel: int = 0) -> Pool:
@@ -94,7 +94,7 @@ class Enlarge(Step):
 
     def emit(self, net: Net, *maps: Map) -> Map:
         (x,) = maps
-        build_check(not x.final, "after the end")
+        build_check(x.open, "after the end")
         coordinates, nearest = NEAREST[self.rule]
         parts = tuple(replace(p, moved=p.moved or p.scale is None) for p in x.parts)
         if net.opset < 11:
@@ -167,7 +167,7 @@ class Join(Step):
 
     def emit(self, net: Net, *maps: Map) -> Map:
         build_check(len({(x.rows, x.columns) for x in maps}) == 1, "sizes differ")
-        build_check(not any(x.final for x in maps), "after the end")
+        build_check(all(x.open for x in maps), "after the end")
         parts = tuple(part for x in maps for part in x.parts)
         found = Map("", maps[0].rows, maps[0].columns, parts)
         one = {part.scale for part in parts}

@@ -27,6 +27,10 @@ class Quantize(Step):
     style: int = 0
 
     @classmethod
+    def accepts(cls, x: Map) -> bool:
+        return not x.final
+
+    @classmethod
     def draw(cls, pen: Pen, sketch: Sketch, at: int) -> Quantize:
         x = sketch.maps[at]
         bits = pen.weighted({8: 5.0, 7: 0.6, 6: 0.6, 5: 0.8, 4: 2.0, 3: 0.8, 2: 0.8, 1: 0.5})
@@ -54,15 +58,19 @@ class Quantize(Step):
         parts = []
         for part in x.parts:
             same = part.scale == scale and low <= part.low and part.high <= high
-            bounds = (part.low, part.high) if same else (max(low, 0) if part.relu and not part.leaky else low, high)
+            positive = (part.relu and not part.leaky) or (part.clipped and part.low >= 0)
+            bounds = (part.low, part.high) if same else (max(low, 0) if positive else low, high)
             # rounding may leave nothing but the ends of the range
             parts.append(Part(part.channels, *bounds, scale, float(scale) * max(-low, high) / 2, float(scale)))
-        return Map(net.quant(x.name, self.scale, self.bits, self.signed, self.narrow, self.style), *_size(x), (*parts,))
+        name = net.quant(x.name, self.scale, self.bits, self.signed, self.narrow, self.style)
+        return Map(name, *_size(x), (*parts,), around=x.around)
 
 
 @dataclass(frozen=True)
 class Affine(Step):
-    """x + c, x - c, x * c, x / c.  op: of ONNX.  first: the constant stands first.  quantized: it has a quantizer."""
+    """x + c, x - c, c - x, x * c, x / c.  op: of ONNX.  first: the constant stands first.  quantized: it has a
+    quantizer.
+    """
 
     weight: ClassVar[float] = 1.2
     op: str = "Add"
@@ -71,10 +79,12 @@ class Affine(Step):
     quantized: bool = False
 
     @classmethod
-    def draw(cls, pen: Pen, sketch: Sketch, at: int, op: str = "") -> Affine:
+    def draw(cls, pen: Pen, sketch: Sketch, at: int, op: str = "", first: bool | None = None) -> Affine:
         x = sketch.maps[at]
         op = op or pen.choice(("Add", "Sub", "Mul", "Div"))
-        count = 1 if any(part.pair for part in x.parts) else x.channels
+        if first is None:
+            first = pen.chance(0.3) and (op in ("Add", "Mul") or (op == "Sub" and not is_monotone(x)))
+        count = 1 if alike(x) else x.channels
         neutral = pen.settled or pen.chance(0.15) or (op in ("Add", "Sub") and waits_behind_relu(x))
         if neutral:
             values: tuple[float, ...] = (0.0,) if op in ("Add", "Sub") else (1.0,)
@@ -92,7 +102,6 @@ class Affine(Step):
                 for _ in range(1 if pen.chance(0.4) else count)
             )
             values = (0.0, *values[1:]) if zero else values
-        first = op in ("Add", "Mul") and pen.chance(0.3)
         return cls((at,), op, values, first, not neutral and op != "Div" and pen.chance(0.1))
 
     def emit(self, net: Net, *maps: Map) -> Map:
@@ -110,11 +119,13 @@ class Affine(Step):
         one, zero = [Fraction(1)] * x.channels, [Fraction(0)] * x.channels
         factors, addends = one, zero
         if self.op in ("Add", "Sub"):
-            addends = [n if self.op == "Add" else -n for n in numbers]
+            turned = self.op == "Sub" and self.first
+            factors = [Fraction(-1)] * x.channels if turned else one
+            addends = [n if self.op == "Add" or turned else -n for n in numbers]
         else:
             factors = [n if self.op == "Mul" else 1 / n for n in numbers]
         parts = affine(x, factors, addends)
-        build_check(not self.first or self.op in ("Add", "Mul"), "the constant stands second")
+        build_check(not self.first or self.op != "Div", "the constant stands second")
         return Map(net.node(self.op, *((name, x.name) if self.first else (x.name, name))), *_size(x), parts)
 
 
@@ -134,7 +145,7 @@ class Normalize(Step):
         x = sketch.maps[at]
         if pen.settled or waits_behind_relu(x) or pen.chance(0.05):
             return cls((at,), *((pen.values(1, 0.5, 2),) if pen.chance(0.5) and not pen.settled else ()))
-        count = 1 if any(part.pair for part in x.parts) else x.channels
+        count = 1 if alike(x) else x.channels
         gammas = pen.values(count, 0.3 if is_monotone(x) else -1.5, 2)
         if pen.chance(0.25):
             gammas = (0.0, *gammas[1:])
@@ -167,7 +178,7 @@ class Relu(Step):
 
     def emit(self, net: Net, *maps: Map) -> Map:
         (x,) = maps
-        build_check(not x.final, "after the end")
+        build_check(x.open, "after the end")
         parts = tuple(
             replace(p, relu=True, leaky=False)
             if p.scale is None or p.bits > 8
@@ -191,6 +202,8 @@ class Leaky(Step):
         alpha = pen.chance(0.5) if alpha is None else alpha
         count = 1 if alpha or pen.chance(0.3) or any(part.pair for part in x.parts) else x.channels
         least = 0 if any(part.pooled for part in x.parts) or pen.chance(0.6) else -1
+        if any(part.clipped and part.low < 0 for part in x.parts):
+            return cls((at,), (0.0,), alpha)
         kind = pen.weighted({"power": 2.0, "float": 3.0})
         if kind == "power":
             signs = (1,) if least == 0 else (1, -1)
@@ -199,11 +212,13 @@ class Leaky(Step):
 
     def emit(self, net: Net, *maps: Map) -> Map:
         (x,) = maps
-        build_check(not x.final, "after the end")
+        build_check(x.open, "after the end")
         slopes = cycled(self.slopes, x.channels) if len(self.slopes) > 1 else list(self.slopes)
         build_check(not self.alpha or len(slopes) == 1, "one slope")
         build_check(min(slopes) >= 0 or not any(part.pooled for part in x.parts), "no longer monotone")
         build_check(len(slopes) == 1 or not any(part.pair for part in x.parts), "an addition has one slope")
+        below = any(part.clipped and part.low < 0 for part in x.parts)
+        build_check(not below or not any(slopes), "a slope behind what is kept above a number below 0")
         parts = tuple(self._leaking(part) for part in x.parts)
         if self.alpha:
             return Map(net.node("LeakyRelu", x.name, alpha=slopes[0]), *_size(x), parts)
@@ -216,6 +231,50 @@ class Leaky(Step):
         leaky = (part.leaky or not part.relu) and max(self.slopes) > 0
         least = max(min(abs(slope) for slope in self.slopes), 2.0**-6)
         return replace(part, scale=None, relu=True, leaky=leaky, grain=max(part.grain * least, SMALLEST))
+
+
+@dataclass(frozen=True)
+class Clipped(Step):
+    """Real numbers kept within two, as by ReLU6; None: at that end nothing is done."""
+
+    weight: ClassVar[float] = 0.8
+    low: float | None = 0.0
+    high: float | None = 6.0
+
+    @classmethod
+    def draw(cls, pen: Pen, sketch: Sketch, at: int) -> Clipped:
+        spread = max(sketch.maps[at].spread, 2.0**-100)
+        step = pen.power_of_two(spread, 2) / 8 if pen.chance(0.6) else pen.float32(spread) / 8
+        kind = pen.weighted({"relu6": 4.0, "both": 2.0, "below": 1.0, "above": 1.0, "anywhere": 1.0})
+        high = float(np.float32(step * (pen.integer(1, 16) + pen.choice((0, 0, 0.5)))))
+        ends: dict[str, tuple[float | None, float | None]] = {
+            "relu6": (0.0, high),
+            "both": (-high, high),
+            "below": (float(np.float32(-step * pen.integer(0, 9))), None),
+            "above": (None, high),
+            "anywhere": (float(np.float32(high - step * pen.integer(0, 30))), high),
+        }
+        return cls((at,), *ends[kind])
+
+    def emit(self, net: Net, *maps: Map) -> Map:
+        (x,) = maps
+        build_check(x.open, "after the end")
+        low, high = self.low, self.high
+        build_check(low is None or high is None or low <= high, "no number is between")
+        if net.opset < 11:
+            given = {key: n for key, n in (("min", low), ("max", high)) if n is not None}
+            name = net.node("Clip", x.name, **given)
+        else:
+            names = ["" if n is None else net.const(np.float32(n)) for n in (low, high)]
+            name = net.node("Clip", x.name, *(names if names[1] else names[:1] if names[0] else []))
+        return Map(name, *_size(x), tuple(self._kept(part) for part in x.parts))
+
+    def _kept(self, part: Part) -> Part:
+        ends = [abs(n) for n in (self.low, self.high) if n is not None]
+        both = len(ends) == 2
+        spread = max(min(part.spread, *ends) if both and max(ends) > 0 else part.spread, SMALLEST)
+        positive = self.low is not None and self.low >= 0
+        return replace(part, scale=None, clipped=True, spread=spread, low=0 if positive else -1)
 
 
 @dataclass(frozen=True)
@@ -234,7 +293,7 @@ class Same(Step):
 
     def emit(self, net: Net, *maps: Map) -> Map:
         (x,) = maps
-        build_check(not x.final, "after the end")
+        build_check(x.open, "after the end")
         return replace(x, name=self._name(net, x))
 
     def _name(self, net: Net, x: Map) -> str:
@@ -263,6 +322,11 @@ def waits_behind_relu(x: Map) -> bool:
     return any(part.relu for part in x.parts)
 
 
+def alike(x: Map) -> bool:
+    """Must all channels have the same factor and addend?"""
+    return any(part.pair or part.clipped for part in x.parts)
+
+
 def is_monotone(x: Map) -> bool:
     """Are only factors of 0 and more allowed?"""
     return any(part.relu or part.pooled for part in x.parts)
@@ -270,14 +334,15 @@ def is_monotone(x: Map) -> bool:
 
 def affine(x: Map, factors: Sequence[Fraction], addends: Sequence[Fraction]) -> tuple[Part, ...]:
     """What the parts become."""
-    build_check(not x.final, "after the end")
+    build_check(x.open, "after the end")
     parts, start = [], 0
     for part in x.parts:
         f, a = factors[start : start + part.channels], addends[start : start + part.channels]
         start += part.channels
         build_check(not part.relu or (min(f) >= 0 and not any(a)), "after a ReLU")
         build_check(not part.pooled or min(f) >= 0, "after a pooling")
-        build_check(not part.pair or (len(set(f)) == 1 and len(set(a)) == 1), "an addition has one scale")
+        one = len(set(f)) == len(set(a)) == 1
+        build_check(one or not (part.pair or part.clipped), "an addition has one scale, and so has what is kept")
         if set(f) == {Fraction(1)} and set(a) == {Fraction(0)}:
             parts.append(part)
             continue

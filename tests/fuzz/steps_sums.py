@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, ClassVar
@@ -108,11 +109,15 @@ class _Sums(Step):
 
     @classmethod
     def accepts(cls, x: Map) -> bool:
-        return x.activation and x.channels <= 80
+        return x.integers and x.channels <= 80
 
     @abstractmethod
     def shape(self, ins: int) -> tuple[tuple[int, ...], int]:
         """Of the weights, and the axis of output channels."""
+
+    def _by_output(self, q: np.ndarray, axis: int) -> np.ndarray:
+        """The weights of each output channel, a row for each."""
+        return np.moveaxis(q, axis, 0).reshape(self.outs, -1)
 
     def _summed(self, net: Net, x: Map) -> tuple[list[str], Part]:
         """The operands' names, and what the sums are."""
@@ -120,8 +125,9 @@ class _Sums(Step):
         shape, axis = self.shape(x.channels)
         name, q, scale = self.weights.emit(net, shape, axis, self.style)
         assert x.scale is not None
+        flat = self._by_output(q, axis)
+        scale = np.tile(scale, self.outs // len(scale)) if len(scale) > 1 else scale
         bias = self.bias.emit(net, np.float32(scale * float(x.scale)), self.outs)
-        flat = np.moveaxis(q, axis, 0).reshape(self.outs, -1)
         positive, negative = np.maximum(flat, 0).sum(1), np.minimum(flat, 0).sum(1)
         low, high = min(x.low, 0), max(x.high, 0)
         least, most = int((positive * low + negative * high).min()), int((positive * high + negative * low).max())
@@ -151,11 +157,12 @@ class Conv(_Sums):
         x = sketch.maps[at]
         outs, groups = channels(pen, x), 1
         if given.pop("grouped", pen.chance(0.12) if "kernel" not in given else False):
-            groups = pen.choice([n for n in range(2, x.channels + 1) if x.channels % n == 0][-3:] or [1])
+            groups = divisor(pen, x.channels)
             outs = groups * pen.choice((1, 1, 2)) if groups * x.pixels < 6_000 else groups
         weights = Weights.draw(pen, outs)
         spread = x.spread * max(weights.scales) * (1 << weights.bits - 1) * 2
         kernel, stride = pen.weighted({3: 6.0, 1: 3.0, 5: 0.6, 7: 0.4}), pen.weighted({1: 3.0, 2: 1.0})
+        kernel = max(kernel, 2 * max(x.around) + 1) if x.around else kernel
         if kernel > 3 and not divided(x, kernel):
             kernel = 3
         stride = 2 if kernel == 7 else stride
@@ -166,7 +173,11 @@ class Conv(_Sums):
         (x,) = maps
         build_check(divided(x, self.kernel), "a kernel of another size of map")
         operands, part = self._summed(net, x)
-        given = {"pads": [self.kernel // 2] * 4, "strides": [self.stride] * 2, "kernel_shape": [self.kernel] * 2}
+        given = {
+            "pads": own_padding(x, [self.kernel // 2] * 4),
+            "strides": [self.stride] * 2,
+            "kernel_shape": [self.kernel] * 2,
+        }
         if self.style % 2 or self.groups > 1:
             given |= {"dilations": [1, 1], "group": self.groups}
         if self.style % 4 == 2 and self.kernel == 1 and self.stride == 1 and self.groups == 1:
@@ -177,25 +188,43 @@ class Conv(_Sums):
 
 @dataclass(frozen=True)
 class Transposed(_Sums):
-    """The transposed convolution of stride 2 to twice the size.  padding: before; more: output padding."""
+    """The transposed convolution of stride 2 to twice the size.  padding: before; more: output padding.
+
+    Scales by channel are those of one group's, the same for each.
+    """
 
     weight: ClassVar[float] = 1.6
     kernel: int = 2
     padding: int = 0
     more: int = 0
-
-    def shape(self, ins: int) -> tuple[tuple[int, ...], int]:
-        return (ins, self.outs, self.kernel, self.kernel), 1
+    groups: int = 1
 
     @classmethod
-    def draw(cls, pen: Pen, sketch: Sketch, at: int, larger: bool | None = None) -> Transposed:
+    def accepts(cls, x: Map) -> bool:
+        return x.activation and super().accepts(x)
+
+    def shape(self, ins: int) -> tuple[tuple[int, ...], int]:
+        build_check(self.outs % self.groups == ins % self.groups == 0, "groups that do not divide the channels")
+        return (ins, self.outs // self.groups, self.kernel, self.kernel), 1
+
+    def _by_output(self, q: np.ndarray, axis: int) -> np.ndarray:
+        ins, each = q.shape[:2]
+        return np.moveaxis(q.reshape(self.groups, ins // self.groups, each, -1), 2, 1).reshape(self.outs, -1)
+
+    @classmethod
+    def draw(
+        cls, pen: Pen, sketch: Sketch, at: int, larger: bool | None = None, grouped: bool | None = None
+    ) -> Transposed:
         x = sketch.maps[at]
-        outs = channels(pen, x, 0.5)
+        outs, groups = channels(pen, x, 0.5), 1
+        if pen.chance(0.15) if grouped is None else grouped:
+            groups = divisor(pen, x.channels)
+            outs = groups * pen.choice((1, 1, 2)) if 4 * groups * x.pixels < 6_000 else groups
         weights = Weights.draw(pen, outs)
         spread = x.spread * max(weights.scales) * (1 << weights.bits - 1)
         larger = pen.chance(0.4) if larger is None else larger
         form = pen.choice(LARGER) if larger else (2, 0, 0)
-        return cls((at,), outs, weights, Bias.draw(pen, outs, spread), pen.integer(0, 15), *form)
+        return cls((at,), outs, weights, Bias.draw(pen, outs, spread), pen.integer(0, 15), *form, groups)
 
     def emit(self, net: Net, *maps: Map) -> Map:
         (x,) = maps
@@ -203,9 +232,9 @@ class Transposed(_Sums):
         given = {"strides": [2, 2], "kernel_shape": [self.kernel] * 2}
         after = self.kernel - 2 + self.more - self.padding
         build_check((self.kernel, self.padding, self.more) in ((2, 0, 0), *LARGER), "another size, or a far tap")
-        if self.style % 2 or self.kernel != 2 or self.padding:
+        if self.style % 2 or self.kernel != 2 or self.padding or self.groups > 1:
             pads = [self.padding, self.padding, after, after]
-            given |= {"pads": pads, "output_padding": [self.more] * 2, "dilations": [1, 1], "group": 1}
+            given |= {"pads": pads, "output_padding": [self.more] * 2, "dilations": [1, 1], "group": self.groups}
         return Map(net.node("ConvTranspose", *operands, **given), 2 * x.rows, 2 * x.columns, (part,))
 
 
@@ -213,6 +242,18 @@ def divided(x: Map, kernel: int) -> bool:
     """Whether a kernel suits the map's size."""
     unit = {5: 2, 7: 4}.get(kernel, 1)
     return x.rows % unit == x.columns % unit == 0
+
+
+def own_padding(x: Map, pads: Sequence[int]) -> list[int]:
+    """What is left for the convolution of zeros around a map; above, left, below and right."""
+    own = [n - given for n, given in zip(pads, x.around or (0,) * 4, strict=True)]
+    build_check(min(own) >= 0, "more zeros than the kernel reaches")
+    return own
+
+
+def divisor(pen: Pen, count: int) -> int:
+    """One of the largest ways to make groups of channels."""
+    return pen.choice([n for n in range(2, count + 1) if count % n == 0][-3:] or [1])
 
 
 LARGER = (

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from tests.fuzz.campaign import Record
-from tests.fuzz.coverage import MODES, Coverage, widths
+from tests.fuzz.coverage import DETAILS, MODES, Coverage, widths
 from tests.fuzz.draw import OPERATIONS, PAIRS, THROUGH, supported
 
 
@@ -21,6 +21,8 @@ def summary(record: Record, seconds: float) -> str:
         *table(("refused", "reason"), ((count, name) for name, count in record.reasons.most_common())),
         "",
         *pairs(record.coverage),
+        "",
+        *table(("function, output", "graphs"), ((name, record.coverage.details[name]) for name in DETAILS)),
         "",
         *table(("mode", "programs"), ((name, record.coverage.modes[name]) for name in MODES)),
         "",

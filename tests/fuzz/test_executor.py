@@ -12,11 +12,14 @@ from onnx.reference import ReferenceEvaluator
 
 from tests.fuzz import exact
 from tests.fuzz.exact import Exact
-from tests.fuzz.executor import Final
+from tests.fuzz.executor import Final, Ordered
 from tests.fuzz.operations import OPERATIONS, execute
+from tests.fuzz.order import ordered
+from tests.fuzz.recipe import replay
 from tests.fuzz.steps import (
     Affine,
     ArgMax,
+    Clipped,
     Conv,
     Greater,
     Join,
@@ -26,7 +29,9 @@ from tests.fuzz.steps import (
     Quantize,
     Recipe,
     Sigmoid,
+    Transposed,
     Weights,
+    Zeros,
     build,
 )
 
@@ -84,6 +89,83 @@ def test_transposed_convolutions(kernel: int, stride: int, pad: int, more: int) 
         output_padding=[more] * 2, kernel_shape=[kernel] * 2,
     )  # fmt: skip
     assert np.array_equal(sums, expected[0])
+
+
+def drawn(recipe: Recipe) -> None:
+    """A recipe of small numbers, as ONNX's reference computes it."""
+    net, maps = replay(recipe)
+    model = net.model((maps[-1].name,))
+    q = np.random.default_rng(7).integers(0, 9, (recipe.picture.rows, recipe.picture.columns, recipe.picture.channels))
+    x = np.float32(q.transpose(2, 0, 1)[None] * recipe.picture.scale)
+    found = execute(model, q)
+    expected = ReferenceEvaluator(model).run([found.output], {"x": x})[0]
+    value = found.value(found.output)
+    if not isinstance(value, Exact):
+        value = value if isinstance(value, Ordered) else ordered(found, found.output)
+        assert isinstance(value.of, Final)
+        assert value.of.mask is not None
+        assert value.places.shape == expected.shape
+        assert np.array_equal(value.of.mask.reshape(-1)[value.places], expected)
+        return
+    assert [float(n) for n in numbers(value)] == expected.reshape(-1).tolist()
+
+
+DRAWN = {
+    "c - x": (Affine((0,), "Sub", (3.0, -0.5), True),),
+    "x - c": (Affine((0,), "Sub", (3.0, -0.5)),),
+    "ReLU6": (Clipped((0,), 0.0, 1.25),),
+    "an upper end": (Clipped((0,), None, 1.25),),
+    "a lower end": (Clipped((0,), 0.75, None),),
+    "zeros before a convolution": (Zeros((0,), (1, 0, 0, 1)), Conv((1,), 3, Weights(fill="random"), kernel=3)),
+    "zeros before a quantizer": (Zeros((0,), (1, 1, 0, 1)), Quantize((1,), 0.5), Conv((2,), kernel=3, stride=2)),
+    "classes": (Conv((0,), 3, Weights(fill="random")), ArgMax((1,))),
+    "classes without their axis": (Conv((0,), 3, Weights(fill="random")), ArgMax((1,), keep=False)),
+    "cast and with it": (Conv((0,), 3, Weights(fill="random")), ArgMax((1,), keep=False, cast=6, turned=True)),
+    "cast and without": (Conv((0,), 3, Weights(fill="random")), ArgMax((1,), cast=2, turned=True)),
+}
+
+
+@pytest.mark.parametrize("name", DRAWN)
+def test_drawn(name: str) -> None:
+    drawn(Recipe(Picture(4, 6, 2, scale=0.25), DRAWN[name], 21, qdq=True))
+
+
+@pytest.mark.parametrize("opset", [9, 11])
+@pytest.mark.parametrize("low", [None, 0.0])
+@pytest.mark.parametrize("high", [None, 1.25])
+def test_clips_of_old_sets(opset: int, low: float | None, high: float | None) -> None:
+    """What the reference knows of them: nothing quantized."""
+    picture = Picture(4, 6, quantized=False, metadata="1/4", scale=0.25)
+    drawn(
+        Recipe(picture, (Affine((0,), "Sub", (1.0,), True), Clipped((1,), low, high), Clipped((2,), -1.0, 1.0)), opset)
+    )
+
+
+def test_groups_of_transposed_convolutions() -> None:
+    """Each is a convolution of its own, with the scales of the others; ONNX's reference has no groups."""
+    weights = Weights(fill="random", scales=(1.0, 0.5, 2.0))
+    model = build(Recipe(Picture(4, 6, 4), (Transposed((0,), 6, weights, kernel=4, padding=1, groups=2),)))
+    q = np.abs(integers(4, 6, 4))
+    found = execute(model, q).value(model.graph.output[0].name)
+    assert isinstance(found, Exact)
+    floats, scale = weights.numbers((4, 3, 4, 4), 1)
+    w, channels = np.rint(floats / scale).astype(int), q.transpose(2, 0, 1)
+    for g in range(2):
+        own = slice(2 * g, 2 * g + 2)
+        x = Exact(channels[own], (F(1, 256),) * 2)
+        sums, unit = exact.multiply_scatter(x, np.clip(w, -128, 127)[own], (2, 2), [1] * 4, (0, 0))
+        assert np.array_equal(found.integers[3 * g : 3 * g + 3], sums)
+        assert found.units[3 * g : 3 * g + 3] == tuple(unit * F(float(s)) for s in np.resize(scale, 3))
+
+
+def test_chosen_outputs() -> None:
+    steps = (Conv((0,), 3, Weights(fill="random")), Quantize((1,), 0.5), Conv((2,)))
+    for others, several in (((), False), ((-1, -1), False), ((1,), True), ((3, -1), True)):
+        model = build(Recipe(Picture(2, 2), steps, others=others))
+        found = execute(model)
+        assert found.choice() == (found.output if several else "")
+        assert found.makers[found.output].op_type == "Conv"
+        assert len(model.graph.output) == 1 + len(others)
 
 
 @pytest.mark.parametrize(("kernel", "stride", "pad", "ceil"), [(2, 2, 0, 0), (3, 2, 1, 0), (2, 2, 0, 1), (3, 1, 1, 0)])

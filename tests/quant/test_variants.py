@@ -10,12 +10,12 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("brevitas")
 
 from hwseg.datasets import data  # noqa: E402
+from hwseg.quant.networks.unet import preset  # noqa: E402
 from hwseg.quant.read.load import load  # noqa: E402
 from hwseg.quant.train.checkpoint import load_network  # noqa: E402
 from hwseg.quant.train.config import TrainConfig  # noqa: E402
 from hwseg.quant.train.export import export_qonnx  # noqa: E402
 from hwseg.quant.train.run import Run, train  # noqa: E402
-from hwseg.quant.train.unet import preset  # noqa: E402
 from hwseg.rtl.config import parse_array  # noqa: E402
 from tests.compile.proof import compiled, differences  # noqa: E402
 

@@ -29,7 +29,9 @@ WORDS = 1 << 18
 """Of the DDR: what is read, parameters, what is stored, the program."""
 SOURCE, PARAMETERS, OUTPUT, PROGRAM = range(0, 1 << 16), range(1 << 16, 5 << 14), range(5 << 14, 3 << 16), 3 << 16
 LONGEST = 70_000
-"""Cycles of a RUN, at most."""
+"""Cycles of a RUN, at most; more where the array takes more for the longest column."""
+MOST_ROWS, FASTEST = 4095, 8
+"""Of a RUN, and cycles of a step that is the last one."""
 ANY = range(ADDRESSES)
 
 Fields = dict[str, int]
@@ -181,9 +183,12 @@ class Drawing:
         """Rows, word columns and whether rows come in pairs."""
         slowest = max(cfg["interval"], cfg["last_interval"]) * self.engine.substeps
         pair = 1 if cfg["pool"] else self.pick("RUN", "pair", range(2))
-        most = LONGEST // slowest // (1 + pair) if kind == "quiet" else 24
+        longest = max(LONGEST, MOST_ROWS * FASTEST * self.engine.substeps)
+        most = longest // slowest // (1 + pair) if kind == "quiet" else 24
         columns = self.pick("RUN", "columns", range(1, min(most, 1023) + 1), range(1, 5))
-        rows = self.pick("RUN", "rows", range(1, min(most // columns, 4095) + 1), range(1, min(most // columns, 3) + 1))
+        rows = self.pick(
+            "RUN", "rows", range(1, min(most // columns, MOST_ROWS) + 1), range(1, min(most // columns, 3) + 1)
+        )
         return {"rows": rows, "columns": columns, "pair": pair}
 
     def window(self, cfg: Fields, **fixed: int) -> Fields:

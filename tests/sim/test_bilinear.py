@@ -18,8 +18,9 @@ pytestmark = [pytest.mark.verilator, pytest.mark.xdist_group("simulator")]
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch = pytest.importorskip("torch")
     pytest.importorskip("brevitas")
+    from hwseg.quant.networks.layers import calibrate
+    from hwseg.quant.networks.unet import QuantUNet, UNetConfig, fold_batch_norm
     from hwseg.quant.train.export import export_qonnx
-    from hwseg.quant.train.unet import QuantUNet, UNetConfig, calibrate, fold_batch_norm
 
     torch.manual_seed(3)
     bits = {"*": 8, "bottom/*": 4}

@@ -64,13 +64,13 @@ def test_a_float_network_that_was_quantized(tmp_path: Path) -> None:
     pytest.importorskip("brevitas")
     from hwseg.pictures.meaning import NAMES
     from hwseg.quant.convert import convert
-    from hwseg.quant.convert.export import export_network
+    from hwseg.quant.train.export import export_qonnx
     from tests.quant.convert import nets
 
     module = nets.settled(nets.Small(lambda n: torch.nn.InstanceNorm2d(n, affine=True), torch.nn.LeakyReLU(0.1)))
     converted = convert(module, [nets.pictures(4)])
     assert [one.what for one in converted.fit.replaced]
-    export_network(converted.quantized, tmp_path / "net.onnx", (16, 16), NAMES["unit"])
+    export_qonnx(converted.quantized, tmp_path / "net.onnx", (16, 16), NAMES["unit"])
     simulated(tmp_path, load(tmp_path / "net.onnx"))
 
 

@@ -35,6 +35,7 @@ def walk_network(chains: Sequence[Chain], config: EngineConfig, memory: MemoryMa
 
 def _walk_chain(walk: Walk, chain: Chain) -> None:
     walk.banks.reserve(sum(ring.space for stage in chain.stages for ring in stage.rings))
+    walk.slots.reserve_apart([len(plan.passes) for plan in chain.plans])
     walks: list[StageWalk] = []
     for stage in chain.stages:
         walks.append(StageWalk(walk, stage, walks))

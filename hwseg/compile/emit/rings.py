@@ -36,6 +36,18 @@ class Ring:
         if self.next + size > self.capacity:
             self._wrap()
 
+    def reserve_apart(self, sizes: Sequence[int]) -> None:
+        """The next spaces, of these sizes, will not meet; they would where one behind 0 reaches the first."""
+        assert sum(sizes) <= self.capacity, "the plan fits the memory"
+        at, wrapped = self.next, False
+        for size in sizes:
+            if at + size > self.capacity:
+                at, wrapped = 0, at != self.next
+            at += size
+            if wrapped and at > self.next:
+                self._wrap()
+                return
+
     def _wrap(self) -> None:
         while self.spaces and self.spaces[0].start >= self.next:
             self._drop()

@@ -30,6 +30,9 @@ ONES = 2
 GATE = -128
 """ONES * GATE is below minus the largest pixel."""
 
+COARSE = 64
+"""What a map of sums is counted in where it and the rest make them again."""
+
 Columns = tuple[int, int]
 """Word columns [first, last + 1)."""
 
@@ -94,7 +97,7 @@ def side_by_side(parts: Sequence[np.ndarray]) -> np.ndarray:
     return weights
 
 
-def clamping(low: int, high: int, offset: int = 0, factor: int = 1) -> Requantize:
+def clamping(low: int, high: int, offset: int = 0, factor: int | Fraction = 1) -> Requantize:
     return Requantize((Fraction(factor),), (Fraction(offset),), low, high)
 
 

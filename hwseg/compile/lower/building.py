@@ -46,15 +46,15 @@ def build(
     out = weights.shape[0]
     doubles = kernel == 2 or phases is not None
     shape = (2 * x[0], 2 * x[1], out) if doubles else ((x[0] - 1) // stride + 1, (x[1] - 1) // stride + 1, out)
-    wide = (weights if phases is None else _side_by_side(phases)).astype(np.int64)
+    wide = _whole(weights, phases)
     wide = wide if low_weights is None else 256 * wide + low_weights
     limits = [types[o.tensor] for o in view for _ in range(o.channels)]
     low, high = (np.array([getattr(t, side) for t in limits], np.int64) for side in ("low", "high"))
     intervals = sum_intervals(_sums(wide, kernel, phases), np.minimum(low, 0), np.maximum(high, 0))
-    reach = int(np.abs(wide).reshape(len(wide), -1).sum(1).max()) * int(max(-low.min(), high.max()))
+    largest = _reach(wide) * int(max(-low.min(), high.max()))
     least, most = int(intervals[0].min()), int(intervals[1].max())
     require(
-        reach < 1 << PSUM_BITS - 1 and least >= -(1 << SUM_BITS - 1) and most < 1 << SUM_BITS - 1,
+        largest < 1 << PSUM_BITS - 1 and least >= -(1 << SUM_BITS - 1) and most < 1 << SUM_BITS - 1,
         name,
         f"accumulator must fit {SUM_BITS} bits, reaches [{least}, {most}]",
         "use fewer input channels or smaller weights",
@@ -68,6 +68,19 @@ def build(
 def centred(weights: np.ndarray) -> np.ndarray:
     """A 1x1 kernel as the middle of a 3x3 one."""
     return np.pad(weights, ((0, 0), (0, 0), (1, 1), (1, 1)))
+
+
+def reach(weights: np.ndarray, phases: np.ndarray | None) -> int:
+    """The largest sum of any part of what an output channel multiplies, of inputs of magnitude 1."""
+    return _reach(_whole(weights, phases))
+
+
+def _reach(wide: np.ndarray) -> int:
+    return int(np.abs(wide).reshape(len(wide), -1).sum(1).max())
+
+
+def _whole(weights: np.ndarray, phases: np.ndarray | None) -> np.ndarray:
+    return (weights if phases is None else _side_by_side(phases)).astype(np.int64)
 
 
 def _side_by_side(phases: np.ndarray) -> np.ndarray:

@@ -7,6 +7,9 @@ strides and transposed kernels read no enlarged operands, so those are stored fi
 
 from __future__ import annotations
 
+from dataclasses import replace
+from math import isqrt
+
 import numpy as np
 
 from hwseg.compile.lower.building import build
@@ -26,13 +29,15 @@ FOUR = tuple(np.ndindex(2, 2))
 def convolution(state: State, node: Node) -> None:
     """Conv2d and ConvTranspose2d."""
     state.view(node, node.inputs[0])
-    sixteen = isinstance(node.op, Conv2d) and node.op.fold == 4 * node.op.stride
-    state.sums[node.output] = Pending(node, _finish, ends=not sixteen)
+    state.sums[node.output] = Pending(node, _finish)
 
 
-def _finish(state: State, node: Node, reader: str, op: Requantize | None, output: str) -> None:
+def _finish(state: State, node: Node, reader: str, op: Requantize | None, output: str, copies: int) -> None:
     name, view, weights = state.fresh(node.name, reader), state.views[node.inputs[0]], node.weights
     assert weights is not None, node.name
+    if copies > 1:
+        weights = np.tile(weights, (copies, 1, 1, 1))
+        node = replace(node, weights=weights)
     count = 0 if node.output in state.counted else macs(node.op, [state.types[n].shape for n in node.inputs])
     state.counted.add(node.output)
     if isinstance(node.op, ConvTranspose2d):
@@ -76,8 +81,10 @@ def _finish_large(state: State, node: Node, name: str, op: Requantize | None, ou
         state.add(build(state.types, name, kind, 3, view, weights, requantize=op, output=output, macs=count))
         return
     if fold == 4 * meaning.stride:
-        assert op is not None, node.name
         parts = [window_of_many(meaning, weights, counts, phase) for phase in np.ndindex(4, 4)]
+        if op is None:
+            _end_in_phases(state, name, kind, view, parts, output, count)
+            return
         spread_out(state, name, kind, view, parts, op, output, count)
         return
     parts = [window_of_many(meaning, weights, counts, phase) for phase in FOUR]
@@ -109,11 +116,11 @@ def _add_phases(
     count: int,
 ) -> None:
     """The layer that makes four phases: rows are output sets apart, columns are passes."""
-    kernel, phases = parts[0].shape[2], None
     if op is None:
-        # Sums cannot be scattered: the four phases are channels, and who reads the head unfolds them.
-        weights, state.head_fold = np.concatenate(parts), (2, 2)
-    elif kernel == 1:
+        _end_in_phases(state, name, kind, view, parts, output, count)
+        return
+    kernel, phases = parts[0].shape[2], None
+    if kernel == 1:
         kernel = 2
     else:
         phases = np.stack(parts).reshape(2, 2, *parts[0].shape)
@@ -121,3 +128,13 @@ def _add_phases(
         state.types, name, kind, kernel, view, weights, requantize=op, output=output, macs=count, phases=phases
     )
     state.add(layer)
+
+
+def _end_in_phases(
+    state: State, name: str, kind: str, view: View, parts: list[np.ndarray], output: str, count: int
+) -> None:
+    """The network's sums.  They cannot be scattered: the phases are channels, and who reads the head unfolds them."""
+    side = isqrt(len(parts))
+    state.head_fold = side, side
+    weights = np.concatenate(parts)
+    state.add(build(state.types, name, kind, weights.shape[2], view, weights, output=output, macs=count))

@@ -16,7 +16,7 @@ from fractions import Fraction
 
 from hwseg.golden.dial import drops, rounded
 from hwseg.ir import Graph, Node, TensorType
-from hwseg.ops import ROUNDING, SUMS, Add, Function, PRelu, Requantize
+from hwseg.ops import ROUNDING, SUMS, Add, Function, PRelu, Requantize, with_zero
 from hwseg.trust.fitted import TRUST
 
 
@@ -63,7 +63,7 @@ def _type(kind: TensorType, unit: int, node: Node, types: Mapping[str, TensorTyp
         return kind
     low, high = kind.low, kind.high
     if isinstance(node.op, ROUNDING):
-        low, high = node.op.low, node.op.high
+        low, high = with_zero(node.op.low, node.op.high)
     elif not isinstance(node.op, SUMS):
         low, high = (pick(getattr(types[n], end) for n in node.inputs) for pick, end in ((min, "low"), (max, "high")))
     return replace(kind, low=low, high=high, scale=tuple(s * (1 << unit) for s in kind.scale))

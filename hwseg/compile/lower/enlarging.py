@@ -6,11 +6,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from fractions import Fraction
 
 import numpy as np
 
 from hwseg.compile.lower import bilinear
-from hwseg.compile.lower.building import build
+from hwseg.compile.lower.building import build, centred
 from hwseg.compile.lower.layers import Operand, View
 from hwseg.compile.lower.state import Pending, State
 from hwseg.ir import Node
@@ -28,19 +29,56 @@ def nearest(state: State, node: Node) -> None:
 def bilinear_sums(state: State, node: Node) -> None:
     """Bilinear2d: sixteenths that wait for their requantizer, or need none if they have few bits."""
     state.view(node, node.inputs[0])
-    state.sums[node.output] = Pending(node, _finish, ends=False)
+    state.sums[node.output] = Pending(node, _finish, plain=False)
 
 
-def _finish(state: State, node: Node, _reader: str, op: Requantize | None, output: str) -> None:
-    """Layers for the word columns at the edges and for those between them."""
+def _finish(state: State, node: Node, _reader: str, op: Requantize | None, output: str, copies: int) -> None:
+    if op is None:
+        _end(state, node, output)
+    else:
+        _pieces(state, node, op, output, copies)
+
+
+def _end(state: State, node: Node, output: str) -> None:
+    """The network's sums in one layer: sixty-fourths of them and what these leave are maps, each of 8 bits.
+
+    v = 64 * h + (v - 64 * h) with h = round(v / 64), the rest from -32 to 32.
+    """
+    kind = state.types[output]
+    least, most = (round(Fraction(end, bilinear.COARSE)) for end in kind.interval)
+    coarse, _ = state.extra(output, "coarse", replace(kind, low=min(least, 0), high=max(most, 0)))
+    fine, _ = state.extra(output, "rest", replace(kind, low=-bilinear.COARSE // 2, high=bilinear.COARSE // 2))
+    _pieces(state, node, bilinear.clamping(least, most, factor=Fraction(1, bilinear.COARSE)), coarse, 1)
+    state.store(coarse)
+    channels = kind.shape[2]
+    less = -bilinear.COARSE * centred(np.eye(channels, dtype=np.int8)[:, :, None, None])
+    whole = bilinear.clamping(*state.types[fine].interval)
+    _pieces(state, node, whole, fine, 1, (state.views[coarse], less.astype(np.int8)))
+    state.store(fine)
+    eye = np.eye(channels, dtype=np.int8)
+    weights = np.concatenate([bilinear.COARSE * eye, eye], axis=1)[:, :, None, None]
+    view = state.views[coarse] + state.views[fine]
+    state.add(build(state.types, state.fresh(node.name), "bilinear", 1, view, weights, output=output))
+
+
+def _pieces(
+    state: State,
+    node: Node,
+    op: Requantize,
+    output: str,
+    copies: int,
+    more: tuple[View, np.ndarray] = ((), np.zeros((0, 0, 3, 3), np.int8)),
+) -> None:
+    """Layers for the word columns at the edges and for those between them.  more: what is added to the sums."""
     x = state.views[node.inputs[0]]
     if len(x) > 1 or x[0].upsampled:
         x = state.materialize(node, node.inputs[0])
     width = state.types[x[0].tensor].shape[1]
     for piece in bilinear.pieces(width):
         parts = [_part(state, node, operand, piece) for operand in x]
-        view = tuple(operand for operands, _ in parts for operand in operands)
-        weights = bilinear.side_by_side([weights for _, weights in parts])
+        view = tuple(operand for operands, _ in parts for operand in operands) + more[0]
+        weights = np.tile(bilinear.side_by_side([weights for _, weights in parts]), (copies, 1, 1, 1))
+        weights = np.concatenate([weights, more[1]], axis=1) if more[0] else weights
         name = state.fresh(f"{node.name}/{piece.name}" if piece.name else node.name)
         layer = build(state.types, name, "bilinear", 3, view, weights, requantize=op, output=output)
         state.layers[f"{output} {piece.name}"] = replace(layer, columns=piece.columns, repeat_rows=True)

@@ -6,8 +6,8 @@ Steps in a row that go the same way are one piece if a straight line, rounded, m
 piece.  Pieces of one height are channels of one layer, since a layer has one clamp; a 1x1 over all adds them up.
 
 Of a stored map the pieces are 1x1 layers, K channels for each of its own.  Of sums that wait they are the convolution
-itself, with its weights K times, and every step is a piece of height 1: neighbouring ones are no straight line of an
-accumulator.
+itself, or whatever makes them, with its weights K times, and every step is a piece of height 1: neighbouring ones are
+no straight line of an accumulator.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from hwseg.compile.lower.building import build
 from hwseg.compile.lower.layers import Operand
 from hwseg.compile.lower.state import Pending, State
 from hwseg.errors import require
+from hwseg.golden.functions import changes_of
 from hwseg.ir import Node, accumulator_interval
 from hwseg.ops import Function, Requantize
 
@@ -60,12 +61,11 @@ def function(state: State, node: Node) -> None:
     lows, highs = np.full(channels, kind.low), np.full(channels, kind.high)
     if pending is not None:
         place = pending.node
-        rule = "a function of these sums wants a quantizer before it"
-        require(place.weights is not None, node.name, rule, "quantize before the activation")
-        lows, highs = accumulator_interval(place, state.types[place.inputs[0]])
+        if place.weights is not None:
+            lows, highs = accumulator_interval(place, state.types[place.inputs[0]])
     firsts, pieces = [], []
     for c, (low, high) in enumerate(zip(lows.tolist(), highs.tolist(), strict=True)):
-        first, changes = op.changes(low, high, c)
+        first, changes = changes_of(node, low, high, c)
         before = [first, *(y for _, y in changes)]
         steps = [(x, y - old) for (x, y), old in zip(changes, before, strict=False)]
         firsts.append(Fraction(first))
@@ -105,10 +105,7 @@ def _build(
 def _lines(state: State, node: Node, name: str, lines: Requantize, count: int, pending: Pending | None) -> None:
     """The layer of `count` pieces of every channel."""
     if pending is not None:
-        weights = pending.node.weights
-        assert weights is not None, node.name
-        repeated = replace(pending.node, weights=np.tile(weights, (count, 1, 1, 1)))
-        pending.finish(state, repeated, node.name, lines, name)
+        pending.finish(state, pending.node, node.name, lines, name, count)
         return
     view = state.views[node.inputs[0]]
     weights = np.tile(np.eye(sum(operand.channels for operand in view), dtype=np.int8), (count, 1))[:, :, None, None]

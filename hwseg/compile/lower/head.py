@@ -16,9 +16,8 @@ def store_head(state: State) -> bool:
     """Make the head's tensor something that is stored; True if it is sums."""
     head, graph = state.graph.head.tensor, state.graph
     pending = None if head in state.views else state.sums.get(head)
-    if pending is not None and (pending.ends or not state.settled(head)):
-        require(pending.ends, pending.node.name, "must not end the network", "put a quantizer after it")
-        pending.finish(state, pending.node, head, None, head)
+    if pending is not None and (pending.plain or not state.settled(head)):
+        pending.finish(state, pending.node, head, None, head, 1)
         return True
     require(head in state.views, head, "the model's output must come from a convolution or a quantizer")
     view = state.views[head]

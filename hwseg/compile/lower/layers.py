@@ -80,6 +80,8 @@ class Layer:
     """Rows and columns of the input that are stored as channels (`TensorLayout.fold`)."""
     phases: np.ndarray | None = field(default=None, compare=False, repr=False)
     """int8 [2, 2, out, in, 3, 3]: the 3x3 of each row and column phase, where `weights` are those of another kernel."""
+    made_for: str = field(default="", compare=False)
+    """The graph's node that wanted it: the same for all layers that an operation becomes."""
 
     def __post_init__(self) -> None:
         assert self.pooled is None or self.pools, f"{self.name} stores the maximum of pixels that are no neighbours"

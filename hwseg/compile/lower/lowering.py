@@ -77,7 +77,9 @@ def lower(graph: Graph, allow_inexact: bool = False) -> tuple[Network, dict[str,
         if lowering is None:
             raise HwsegError(node.name, f"{type(node.op).__name__} is not supported by the compiler")
         lowering(state, node)
+        state.note(node.name)
     sums = store_head(state)
+    state.note(graph.head.tensor)
     layers = _needed(state)
     stored = {graph.input} | {name for layer in layers for name in (layer.output, layer.pooled) if name}
     if sums:

@@ -71,12 +71,12 @@ def average_pooling(state: State, node: Node) -> None:
     state.sums[node.output] = Pending(node, _average)
 
 
-def _average(state: State, node: Node, reader: str, op: Requantize | None, output: str) -> None:
+def _average(state: State, node: Node, reader: str, op: Requantize | None, output: str, copies: int) -> None:
     view = state.views[node.inputs[0]]
     if any(operand.upsampled for operand in view):
         view = state.materialize(node, node.inputs[0])
     window = np.array([[0, 0, 0], [0, 1, 1], [0, 1, 1]], np.int8)
-    weights = np.eye(state.types[node.output].shape[2], dtype=np.int8)[:, :, None, None] * window
+    weights = np.tile(np.eye(state.types[node.output].shape[2], dtype=np.int8), (copies, 1))[:, :, None, None] * window
     name = state.fresh(node.name, reader)
     state.add(build(state.types, name, "avgpool", 3, view, weights, requantize=op, output=output, stride=2))
 

@@ -8,7 +8,8 @@ With x' = x - low of x and g' = g - low of g, which are 0 or more, and R the lar
     sums       -x * g = sum of -2**k * x_k - (low of g) * x - (low of x) * g + (low of x) * (low of g)
 
 all of them 1x1.  The sums have the sign turned because -128 is a weight and 128 is none; their requantizer turns it
-back, and adds the constant.  A weight of 128 is the map twice, 64 each.
+back, and adds the constant.  A weight of 128 is the map twice, 64 each.  Where the network ends with them nothing turns
+them back: they have their own sign, and the constant is a map.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ def product(state: State, node: Node) -> None:
     """Product; its factors are read when a requantizer has come."""
     for name in node.inputs:
         state.view(node, name)
-    state.sums[node.output] = Pending(node, _finish, ends=False)
+    state.sums[node.output] = Pending(node, _finish)
 
 
 @dataclass(frozen=True)
@@ -48,27 +49,39 @@ class Gates:
     weight: int
 
 
-def _finish(state: State, node: Node, reader: str, op: Requantize | None, output: str) -> None:
-    assert op is not None, node.name
+def _finish(state: State, node: Node, reader: str, op: Requantize | None, output: str, copies: int) -> None:
     x, g = (_stored(state, node, name) for name in node.inputs)
     if state.types[x].shape[2] == state.types[g].shape[2] and state.types[x].bits < state.types[g].bits:
         x, g = g, x
     gated, count = _gated(state, node, x, g)
     (_, _, channels), low, gate_low = state.types[x].shape, state.types[x].low, state.types[g].low
     eye = np.eye(channels, dtype=np.int64)
-    terms = [(gated, np.concatenate([-(1 << k) * eye for k in range(count)], axis=1))]
+    sign, constant = -1 if op is not None else 1, low * gate_low
+    terms = [(gated, np.concatenate([sign * (1 << k) * eye for k in range(count)], axis=1))]
     of_gate = np.ones((channels, 1), np.int64) if state.types[g].shape[2] == 1 else eye
-    terms += [(x, -gate_low * eye)] if gate_low else []
-    terms += [(g, -low * of_gate)] if low else []
-    view, weights = _within_bytes(state, terms)
-    constant = low * gate_low
-    turned = replace(
-        op,
-        multiplier=tuple(-m for m in op.multiplier),
-        offset=_zipped(op.offset, tuple(-m * constant for m in op.multiplier)),
-    )
+    terms += [(x, sign * gate_low * eye)] if gate_low else []
+    terms += [(g, sign * low * of_gate)] if low else []
+    if op is not None:
+        op = replace(
+            op,
+            multiplier=tuple(-m for m in op.multiplier),
+            offset=_zipped(op.offset, tuple(-m * constant for m in op.multiplier)),
+        )
+    elif constant:
+        terms.append((_everywhere(state, node, x, -low), np.full((channels, 1), gate_low)))
+    view, weights = _within_bytes(state, [(name, np.tile(w, (copies, 1))) for name, w in terms])
     name = state.fresh(node.name, reader)
-    state.add(build(state.types, name, KIND, 1, view, weights[:, :, None, None], requantize=turned, output=output))
+    state.add(build(state.types, name, KIND, 1, view, weights[:, :, None, None], requantize=op, output=output))
+
+
+def _everywhere(state: State, node: Node, like: str, number: int) -> str:
+    """A map of one channel that is one number, as large as another."""
+    kind = state.types[like]
+    name, new = state.extra(like, f"{number} everywhere", replace(kind, shape=(*kind.shape[:2], 1), low=0, high=number))
+    if new:
+        nothing = np.zeros((1, kind.shape[2]), np.int64)
+        _layer(state, node, state.views[like], nothing, Requantize(ONE, (Fraction(number),), 0, number), name)
+    return name
 
 
 def _stored(state: State, node: Node, name: str) -> str:

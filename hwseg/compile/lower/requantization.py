@@ -15,6 +15,6 @@ def requantization(state: State, node: Node) -> None:
     state.store(node.output)
     pending = state.sums.get(source)
     if pending is not None:
-        pending.finish(state, pending.node, node.name, op, node.output)
+        pending.finish(state, pending.node, node.name, op, node.output, 1)
     else:
         state.identity(node.name, source, op, output=node.output)

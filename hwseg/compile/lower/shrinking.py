@@ -73,7 +73,7 @@ def spread_out(
     """The layer of sixteen phases, and two that bring them to their pixels.  parts: by row and column of 4x4."""
     (height, width, _), outs = state.types[view[0].tensor].shape, len(parts[0])
     of_output = state.types[output]
-    before = TensorType((height, width, 16 * outs), op.low, op.high, of_output.scale)
+    before = TensorType((height, width, 16 * outs), *op.interval(of_output.interval), of_output.scale)
     channels, _ = state.extra(output, "4x4 in one", before)
     each = replace(op, multiplier=_sixteen(op.multiplier), offset=_sixteen(op.offset))
     weights = np.concatenate(parts)

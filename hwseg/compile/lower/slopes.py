@@ -1,15 +1,13 @@
 """LeakyReLU and PReLU: each branch is a map of its own, of the same sums, and a 1x1 puts both together.
 
     y = clamp(round(v if v >= 0 else a * v), low, high) = clamp(P + s * M, low, high)
-        P = clamp(round(v), 0, high)                        not 0 only where v > 0
+        P = clamp(round(v), 0, max(high, 0))                not 0 only where v > 0
         M = clamp(round(s * a * v), 0, most)                not 0 only where v < 0;  s = -1 where a > 0, else 1
 
 Rounding half to even is the same on both sides of 0, so that both are exact whatever a is.  s differs from channel to
 channel; most is the largest number that any of them needs, and the 1x1 clamps the others.  Neither map is signed.
 
-What reads y could read P and M instead, and the 1x1 be left out.  It would take twice as many input channels, of every
-tap; the 1x1 reads of each channel two.  It is cheaper from 32 channels on, or where two layers read y, and pooling,
-enlarging and additions read it as any map.
+What reads y may read P and M instead, where that takes fewer cycles (`hwseg.compile.lower.branches`).
 """
 
 from __future__ import annotations
@@ -38,7 +36,7 @@ def two_slopes(state: State, node: Node) -> None:
 
     def make(branch: Requantize, output: str) -> None:
         if pending is not None:
-            pending.finish(state, pending.node, node.name, branch, output)
+            pending.finish(state, pending.node, node.name, branch, output, 1)
         else:
             state.identity(node.name, source, branch, output=output)
 
@@ -51,9 +49,9 @@ def join_branches(state: State, node: Node, op: PRelu, make: Callable[[Requantiz
     kind = state.types[node.output]
     channels = kind.shape[2]
     signs = tuple(Fraction(-1 if slope > 0 else 1) for slope in op.slope)
-    most = max(-op.low if sign < 0 else op.high for sign in signs)
+    most = max(0, *(-op.low if sign < 0 else op.high for sign in signs))
     below = op.below(tuple(sign * slope for sign, slope in zip(signs, op.slope, strict=True)))
-    branches = ("above", replace(op.above, low=0)), ("below", replace(below, low=0, high=most))
+    branches = ("above", replace(op.above, low=0, high=max(op.high, 0))), ("below", replace(below, low=0, high=most))
     view: list[Operand] = []
     for what, branch in branches:
         name, _ = state.extra(node.output, what, replace(kind, low=branch.low, high=branch.high))

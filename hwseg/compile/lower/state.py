@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from itertools import groupby
 
@@ -24,14 +24,14 @@ class Pending:
     """Sums of a node that wait for their requantizer.
 
     finish: makes the layers of both.  Its arguments: the state, the node, the name of who takes its sums, the
-    requantizer or None for the head, the name of what is stored.  It looks up what it reads then: meanwhile another
-    reader may have had a view stored.
+    requantizer or None for the head, the name of what is stored, and how often each channel is made, one time after
+    the other.  It looks up what it reads then: meanwhile another reader may have had a view stored.
     """
 
     node: Node
-    finish: Callable[[State, Node, str, Requantize | None, str], None]
-    ends: bool = True
-    """Whether its sums can be what the network gives."""
+    finish: Callable[[State, Node, str, Requantize | None, str, int], None]
+    plain: bool = True
+    """Whether one layer makes its sums, so that nothing is saved where a network ends with them stored."""
 
 
 @dataclass
@@ -73,7 +73,7 @@ class State:
         pending = None if name in self.views or self.types[name].bits > MAX_PLANES else self.sums.get(name)
         if pending is not None:
             self.store(name)
-            pending.finish(self, pending.node, pending.node.name, passing(self.types[name]), name)
+            pending.finish(self, pending.node, pending.node.name, passing(self.types[name]), name, 1)
         return name in self.views
 
     def check_planes(self, name: str, place: str) -> None:
@@ -138,6 +138,12 @@ class State:
             name += "'"
         self.types[name], self.extras[tensor, what] = kind, name
         return name, True
+
+    def note(self, name: str) -> None:
+        """What is new was made for a node."""
+        for key, layer in self.layers.items():
+            if not layer.made_for:
+                self.layers[key] = replace(layer, made_for=name)
 
     def add(self, layer: Layer) -> None:
         """Keep a layer under the name of what it stores."""

@@ -1,4 +1,5 @@
-"""Which form of a network takes fewest cycles: additions on the way out or as layers, the picture folded or not.
+"""Which form of a network takes fewest cycles: additions on the way out or as layers, the branches of a LeakyReLU put
+together by a 1x1 or read by all its readers, the picture folded or not.
 
 Every choice is planned with and without, one after the other, and kept where that is expected to save cycles.
 """
@@ -9,6 +10,7 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
+from hwseg.compile.lower.branches import apart, joins
 from hwseg.compile.lower.fold import GAIN, foldings
 from hwseg.compile.lower.head import fuse_head
 from hwseg.compile.lower.layers import Layer, Network
@@ -59,6 +61,7 @@ def plan_cheapest(network: Network, config: EngineConfig, cycles_per_word: float
     except HwsegError as error:
         refusal = error
     changes = [(_moving(move), 0.0) for move in (additions(network) if config.adds else ())]
+    changes += [(_without(name), 0.0) for name in joins(network)]
     for change, gain in (*changes, (foldings, GAIN)):
         before = best
         for form in change(before.network if before else network):
@@ -73,6 +76,13 @@ def plan_cheapest(network: Network, config: EngineConfig, cycles_per_word: float
         assert refusal is not None
         raise refusal
     return best.compiled, best.chains
+
+
+def _without(join: str) -> Change:
+    def change(network: Network) -> Iterator[Network]:
+        yield from apart(network, join)
+
+    return change
 
 
 def _moving(move: Move) -> Change:

@@ -3,20 +3,18 @@
     in    a `torch.nn.Module`, or a float ONNX file; pictures, with or without masks
     out   a `QuantizedNetwork`: layers of Brevitas, exported as a QONNX file that `hwseg.quant.read` reads
 
-Read `convert` first, then `graph`.
+Read `hwseg.quant.networks.graph` first, then `convert`.
 
-    graph, operations          a float network as a list of layers, and what each computes
     source                     a callable of the user's and its weights; nothing in files is executed
     from_torch, from_onnx      modules (by `tracing`) and files as layers
+    reading                    what was read, beside the module or the file itself
     fit, taken                 what the engine has not is replaced; the compiler's reader is asked what that is
-    network, export            layers with quantizers; a file
     ranges, improve            ranges by error; equalization, bias correction, GPTQ of Brevitas
     pictures, measure          what calibrates, and what measures: masks and noise
     distill                    the quantized network learns the float one's logits and features
-    checkpoint                 the quantized network as a file
 """
 
 from hwseg.quant.convert.convert import Converted, convert, quantize
-from hwseg.quant.convert.network import NetworkConfig, QuantizedNetwork
+from hwseg.quant.networks.layered import NetworkConfig, QuantizedNetwork
 
 __all__ = ["Converted", "NetworkConfig", "QuantizedNetwork", "convert", "quantize"]

@@ -15,13 +15,13 @@ from torch import Tensor, nn
 
 from hwseg.errors import require
 from hwseg.pictures.meaning import NAMES, Meaning
-from hwseg.quant.convert import improve, ranges
+from hwseg.quant.convert import improve, ranges, reading
 from hwseg.quant.convert.distill import likely
-from hwseg.quant.convert.fit import Fit, fit
-from hwseg.quant.convert.from_torch import from_module
-from hwseg.quant.convert.graph import Network, require_finite
-from hwseg.quant.convert.network import NetworkConfig, QuantizedNetwork
-from hwseg.quant.convert.operations import run
+from hwseg.quant.convert.fit import Fit, fit, logits_of
+from hwseg.quant.convert.source import read_module
+from hwseg.quant.networks.graph import Network, require_finite
+from hwseg.quant.networks.layered import NetworkConfig, QuantizedNetwork
+from hwseg.quant.networks.operations import run
 
 Told = Callable[[str], None]
 Bits = int | Mapping[str, int]
@@ -35,8 +35,9 @@ FEW = 5
 class Converted:
     """A quantized network with what it came from.
 
-    network: the float network as it was given.  fit: made fit, and what was replaced.  helped: what of equalization,
-    clipping, bias correction and GPTQ was kept.  error: mean squared error of probabilities on the pictures.
+    network: the float network as it was given, but for a sigmoid at its end: it gives logits.  fit: made fit, and what
+    was replaced.  helped: what of equalization, clipping, bias correction and GPTQ was kept.  error: mean squared error
+    of probabilities on the pictures.
     """
 
     quantized: QuantizedNetwork
@@ -87,13 +88,19 @@ def convert(
     _require_varied(pictures)
     shape = tuple(pictures[0].shape)
     told("reading the network")
-    network = module if isinstance(module, Network) else from_module(module, (1, shape[1], shape[2], shape[3]))
+    if isinstance(module, Network):
+        network = module
+    else:
+        network = read_module(module, (1, shape[1], shape[2], shape[3]))
+        reading.check(network, reading.OfModule(module), pictures)
     rule = f"must have {network.channels} channels, have {shape[1]}"
     require(network.channels == shape[1], "pictures", rule, "give pictures of the network's channels")
     require_finite(network)
+    network, ended = logits_of(network, pictures[0][:1])
     with torch.no_grad():
         classes = run(network, pictures[0][:1])[network.output].shape[1]
     made = fit(network, some(pictures, FITTED), strict, lambda name: told(f"replacing {name}"))
+    made = replace(made, replacements=(*ended, *made.replacements))
     bound = pixels.check(network.channels).bound
     config = NetworkConfig.of(made.network, scales, bound, classes).with_bits(weight_bits, activation_bits)
     targets = [likely(run(network, batch)[network.output]) for batch in _graded(pictures)]
@@ -150,7 +157,8 @@ def _require_varied(pictures: Sequence[Tensor]) -> None:
     """Refuse pictures that all are of one value: nothing can be learned of them."""
     count = sum(len(batch) for batch in pictures)
     varied = any(bool((picture != picture.flatten()[0]).any()) for batch in pictures for picture in batch)
-    rule = f"all {count} to calibrate on are of one value each"
+    first = float(pictures[0].flatten()[0])
+    rule = f"all {count} to calibrate on are of one value each, the first of {first:.4g} everywhere"
     require(varied, "pictures", rule, "check the files and --normalize: real pictures are needed")
     for number, batch in enumerate(pictures):
         same = batch.shape[1:] == pictures[0].shape[1:]

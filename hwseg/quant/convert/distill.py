@@ -24,9 +24,9 @@ from torch.nn import functional
 
 from hwseg.errors import HwsegError, require
 from hwseg.interrupts import deferred
-from hwseg.quant.convert.graph import ACTIVATIONS, Network
-from hwseg.quant.convert.network import QuantizedNetwork
-from hwseg.quant.convert.operations import run
+from hwseg.quant.networks.graph import ACTIVATIONS, Network
+from hwseg.quant.networks.layered import QuantizedNetwork
+from hwseg.quant.networks.operations import run
 from hwseg.quant.train.checkpoint import load, save
 
 FORMAT = "hwseg distillation 1"
@@ -174,6 +174,7 @@ def distill(
                     one.grade()
                     if path is not None:
                         one.save(path)
+            asked.check()  # in the last step, too: what comes behind takes as long
         except KeyboardInterrupt:
             if path is not None:
                 one.save(path)

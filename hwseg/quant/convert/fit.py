@@ -16,15 +16,16 @@ import torch
 from torch import Tensor
 
 from hwseg.errors import HwsegError, require
-from hwseg.quant.convert.graph import ACTIVATIONS, INPUT, Layer, Network, unique
-from hwseg.quant.convert.network import CONVOLUTIONS
-from hwseg.quant.convert.operations import run
+from hwseg.quant.convert.ends import BOUNDED, require_logits
 from hwseg.quant.convert.taken import refused
+from hwseg.quant.networks.graph import ACTIVATIONS, CONVOLUTIONS, INPUT, MOVES, Layer, Network, unique
+from hwseg.quant.networks.operations import run
 
 Told = Callable[[str], None]
 NORMS = ("instance_norm", "group_norm")
 MATCHED = 2
 """Batches over which means are matched."""
+DAMAGED = "the network is damaged, or --normalize is not what it was trained with"
 GATES = ("sigmoid", "hardsigmoid")
 _STATISTICS = "it needs statistics of the whole map while the network runs"
 
@@ -59,7 +60,9 @@ def fit(network: Network, pictures: Sequence[Tensor], strict: bool = False, told
     strict: raise HwsegError instead of any replacement that is not exact.
     """
     done: list[Replacement] = []
-    network = _without_end(network.pruned(), done)
+    network = network.pruned()
+    network, ended = logits_of(network, pictures[0][:1])
+    done += ended
     network = folded(joined_silu(network), done)
     original = network
     for name in [layer.name for layer in network.layers]:
@@ -107,13 +110,19 @@ def _spread(network: Network, layer: Layer, picture: Tensor) -> bool:
     return len({found[name].shape for name in layer.inputs}) > 1
 
 
-def _without_end(network: Network, done: list[Replacement]) -> Network:
+def logits_of(network: Network, picture: Tensor) -> tuple[Network, tuple[Replacement, ...]]:
+    """The network without a sigmoid, hardsigmoid or tanh at its end, and what is to be told of that.
+
+    picture: [1, C, H, W].  Raises HwsegError where something is computed with what such an end gives (`ends`).
+    """
+    require_logits(network, picture)
     last = network[network.output]
-    if last.op not in GATES:
-        return network
-    why = "the mask is where the logit is above 0, which is where the probability is above 1/2"
-    done.append(Replacement(last.name, last.op, "nothing", why, exact=True))
-    return replace(network, output=last.inputs[0]).pruned()
+    if last.op not in BOUNDED:
+        return network, ()
+    half = "it is" if last.op == "tanh" else "the probability is above 1/2"
+    why = f"the mask is where the logit is above 0, which is where {half}"
+    said = Replacement(last.name, last.op, "nothing", why, exact=True)
+    return replace(network, output=last.inputs[0]).pruned(), (said,)
 
 
 def joined_silu(network: Network) -> Network:
@@ -134,9 +143,8 @@ def folded(network: Network, done: list[Replacement]) -> Network:
             network = _as_scale(network, layer)
         elif layer.op == "pad":
             network = _padded(network, layer)
-    for layer in network.layers:
-        if layer.op == "scale":
-            network = _fold(network, layer, done)
+    for name in [layer.name for layer in network.layers if layer.op == "scale"]:
+        network = _fold(network, network[name], done)  # as it is now: what it reads may have been folded, too
     return network
 
 
@@ -168,6 +176,13 @@ def _fold(network: Network, layer: Layer, done: list[Replacement]) -> Network:
         tensors = {f"{source.name}.weight": new.float(), f"{source.name}.bias": (shift * weight + bias).float()}
         made = replace(source, roles=("weight", "bias"))
         return network.with_layer(source.name, [made], tensors).without(layer.name).pruned()
+    if source is not None and alone and source.op in NORMS:
+        factor = network.tensor(source, "weight").double() if "weight" in source.roles else torch.ones_like(weight)
+        shift = network.tensor(source, "bias").double() if "bias" in source.roles else torch.zeros_like(bias)
+        made = replace(source, roles=("weight", "bias"))
+        tensors = {f"{source.name}.weight": (factor * weight).float(),
+                   f"{source.name}.bias": (shift * weight + bias).float()}  # fmt: skip
+        return network.with_layer(source.name, [made], tensors).without(layer.name).pruned()
     why = "no convolution alone comes before it"
     done.append(Replacement(layer.name, "factors of channels", "a 1x1 convolution of each channel", why, exact=True))
     channels = len(weight)
@@ -179,7 +194,8 @@ def _fold(network: Network, layer: Layer, done: list[Replacement]) -> Network:
 
 def _padded(network: Network, layer: Layer) -> Network:
     pads, readers = set(layer.options["pads"]), network.readers(layer.name)
-    fits = len(pads) == 1 and all(r.op == "conv" and r.options["padding"] == 0 for r in readers)
+    behind = bool(readers) and layer.name != network.output
+    fits = behind and len(pads) == 1 and all(r.op == "conv" and r.options["padding"] == 0 for r in readers)
     rule = f"padding {list(layer.options['pads'])} must be that of the convolution behind it"
     require(fits, layer.name, rule, "use padding of the convolutions")
     for reader in readers:
@@ -189,14 +205,23 @@ def _padded(network: Network, layer: Layer) -> Network:
 
 
 def _fresh_picture(network: Network) -> Network:
-    """The picture's quantizer is fixed; where it meets other maps in a concatenation, it gets one of theirs."""
+    """The picture's quantizer is fixed; where it meets other maps in a concatenation, even with its pixels moved, it
+    gets one of theirs.
+    """
+    pictures = {INPUT}
     for layer in network.layers:
-        moves = layer.op == "concat" and INPUT in layer.inputs
-        if moves:
-            name = unique(f"{layer.name}/picture", (x.name for x in network.layers))
-            again = Layer(name, "requantize", (INPUT,))
-            inputs = tuple(name if x == INPUT else x for x in layer.inputs)
-            network = network.with_layer(layer.name, [again, replace(layer, inputs=inputs)])
+        if layer.op != "concat":
+            if layer.op in MOVES and layer.inputs[0] in pictures:
+                pictures.add(layer.name)
+            continue
+        renamed, made = dict[str, str](), list[Layer]()
+        for source in dict.fromkeys(name for name in layer.inputs if name in pictures):
+            name = unique(f"{layer.name}/picture", (x.name for x in (*network.layers, *made)))
+            made.append(Layer(name, "requantize", (source,)))
+            renamed[source] = name
+        if made:
+            inputs = tuple(renamed.get(name, name) for name in layer.inputs)
+            network = network.with_layer(layer.name, [*made, replace(layer, inputs=inputs)])
     return network
 
 
@@ -224,6 +249,9 @@ def _corners(
 ) -> tuple[Network, Replacement]:
     """Enlarging: by 4 in two steps, pixel centres at halves."""
     factor, corners = layer.options["factor"], layer.options.get("align_corners", False)
+    if factor == 1:
+        made = Replacement(layer.name, f"{layer.op} enlarging by 1", "nothing", error.rule, exact=True)
+        return network.without(layer.name), made
     halves = factor.bit_length() - 1
     require(factor == 1 << halves, layer.name, f"must enlarge by a power of two, not {factor}", "use scale_factor=2")
     options = {"factor": 2} | ({"align_corners": False} if layer.op == "bilinear" else {})
@@ -336,7 +364,7 @@ def _counterpart(original: Network, name: str) -> str | None:
 
 
 def _check(network: Network, pictures: Sequence[Tensor]) -> None:
-    """What is left must be of kinds that can be quantized, and no layer of weights may always give 0."""
+    """What is left must be of kinds that can be quantized, no layer may always give 0, and masks must differ."""
     for layer in network.layers:
         rule = f"{layer.op.replace('_', ' ')} is not supported"
         unknown = layer.op in ("global_mean", "crop", "pad", *NORMS)
@@ -349,7 +377,12 @@ def _check(network: Network, pictures: Sequence[Tensor]) -> None:
         for name, number in zip(run(network, pictures[0], names), most, strict=True):
             dead = number == 0 and all(float(run(network, b, (name,))[name].abs().max()) == 0 for b in pictures)
             rule = f"gives 0 everywhere, for all {sum(len(b) for b in pictures)} pictures"
-            require(not dead, name, rule, "the network is damaged, or --normalize is not what it was trained with")
+            require(not dead, name, rule, DAMAGED)
+        maps = [run(network, batch)[network.output] for batch in pictures]
+    first = maps[0][:1, :, :1, :1]
+    said = ", ".join(f"{number:.4g}" for number in first.flatten().tolist())
+    rule = f"gives {said} everywhere, for all {sum(len(b) for b in pictures)} pictures"
+    require(any(bool((one != first).any()) for one in maps), network.output, rule, DAMAGED)
 
 
 RULES: Mapping[str, Rule] = {

@@ -16,8 +16,8 @@ import torch
 from torch import Tensor, fx, nn
 
 from hwseg.borders import REPORT, tool
-from hwseg.quant.convert.graph import INPUT, Layer, Network
-from hwseg.quant.convert.network import CONVOLUTIONS, Operation, QuantizedNetwork
+from hwseg.quant.networks.graph import CONVOLUTIONS, INPUT, Layer, Network
+from hwseg.quant.networks.layered import Operation, QuantizedNetwork
 
 ITERATIONS = 20
 

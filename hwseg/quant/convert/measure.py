@@ -15,10 +15,10 @@ from hwseg import golden
 from hwseg.ir import Graph
 from hwseg.pictures.meaning import Meaning
 from hwseg.pictures.source import quantizer
-from hwseg.quant.convert.graph import Network
-from hwseg.quant.convert.network import QuantizedNetwork
-from hwseg.quant.convert.operations import run
 from hwseg.quant.convert.pictures import Picture, as_batch
+from hwseg.quant.networks.graph import Network
+from hwseg.quant.networks.layered import QuantizedNetwork
+from hwseg.quant.networks.operations import run
 from hwseg.quant.train import metrics
 
 Mask = NDArray[np.uint8]

@@ -14,9 +14,9 @@ from torch import Tensor
 from hwseg.quant.convert import ranges
 from hwseg.quant.convert.convert import Converted
 from hwseg.quant.convert.distill import likely
-from hwseg.quant.convert.graph import Network
-from hwseg.quant.convert.network import NetworkConfig, QuantizedNetwork
-from hwseg.quant.convert.operations import run
+from hwseg.quant.networks.graph import Network
+from hwseg.quant.networks.layered import NetworkConfig, QuantizedNetwork
+from hwseg.quant.networks.operations import run
 from hwseg.quant.train import metrics
 from hwseg.quant.train.search import digest_of, with_bits
 

@@ -92,6 +92,9 @@ def load(
     require(most > 0, "--pictures", f"must be at least 1, not {most}")
     masks = source.suffix.lower() == ".csv" or (source / "masks").is_dir()
     if not masks:
+        rule = "has no masks and no parts"
+        require(held == "test", str(source), f"{rule}, and --split {held} names one", "leave --split out")
+        require(not extra, str(source), f"{rule}, and --shifted {', '.join(extra)} names one", "leave --shifted out")
         every = _alone(source, channels)
         order = [every[int(i)] for i in np.random.default_rng(seed).permutation(len(every))]
         count = max(1, round(HELD * len(every)))

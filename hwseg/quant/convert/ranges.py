@@ -12,10 +12,11 @@ import torch
 from torch import Tensor
 
 from hwseg.errors import require
-from hwseg.quant.convert.graph import INPUT, Network
-from hwseg.quant.convert.network import QuantizedNetwork, plain
-from hwseg.quant.convert.operations import run
-from hwseg.quant.train import layers
+from hwseg.quant.networks import layers
+from hwseg.quant.networks.graph import INPUT, Network
+from hwseg.quant.networks.layered import QuantizedNetwork
+from hwseg.quant.networks.layers import plain
+from hwseg.quant.networks.operations import run
 
 SAMPLE = 2048
 """Numbers of a value that are looked at, of each picture."""

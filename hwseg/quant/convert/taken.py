@@ -17,9 +17,10 @@ from torch import Tensor
 
 from hwseg.errors import HwsegError
 from hwseg.pictures.meaning import NAMES
-from hwseg.quant.convert.graph import INPUT, Layer, Network
-from hwseg.quant.convert.network import CONVOLUTIONS, NetworkConfig, QuantizedNetwork
+from hwseg.quant.networks.graph import CONVOLUTIONS, INPUT, Layer, Network
+from hwseg.quant.networks.layered import NetworkConfig, QuantizedNetwork
 from hwseg.quant.read.load import load
+from hwseg.quant.train.export import model_of
 
 ALWAYS = frozenset(("relu", "concat", "requantize"))
 """What is never asked about."""
@@ -99,8 +100,6 @@ def _read(op: str, options: dict[str, Any], count: int, spread: bool, slopes: in
 def probe(network: Network, scales: str, size: tuple[int, int], names: Mapping[str, str] | None = None) -> None:
     """Export the network, uncalibrated, and read it; raises what the reader refuses it for."""
     config = NetworkConfig.of(network, scales, 0, 1)
-    from hwseg.quant.convert.export import model_of
-
     content = model_of(QuantizedNetwork(replace(config), network.tensors), size, replace(NAMES["unit"], mean=()))
     with tempfile.TemporaryDirectory(prefix="hwseg-taken-") as folder:
         path = Path(folder) / "asked.onnx"

@@ -1,6 +1,8 @@
-"""Add and Sub of two activations, which wait for their quantizer; with a constant it is an addend."""
+"""Add and Sub of two activations, which wait for their quantizer; with a constant it is an moved."""
 
 from __future__ import annotations
+
+from fractions import Fraction
 
 from hwseg.curves import number
 from hwseg.errors import require
@@ -11,6 +13,7 @@ from hwseg.quant.read.curves import together
 from hwseg.quant.read.onnx_file import OnnxNode
 from hwseg.quant.read.sizes import UnfitSizeError
 from hwseg.quant.read.values import Part, Value
+from hwseg.quant.read.wide import in_8_bits
 
 
 def addition(b: Builder, node: OnnxNode) -> None:
@@ -51,7 +54,7 @@ def _sum(b: Builder, node: OnnxNode, signs: tuple[int, int]) -> None:
     if shapes[0][:2] != shapes[1][:2]:
         raise UnfitSizeError(node.name, rule, "pool or enlarge one of them before it")
     require(shapes[0] == shapes[1], node.name, rule, "bring one of them to the other's channels by a 1x1 convolution")
-    operands = b.activation(node, 0), b.activation(node, 1)
-    kinds = [b.types[tensor] for tensor in operands]
-    scales = tuple(tuple(sign * s for s in kind.scale) for sign, kind in zip(signs, kinds, strict=True))
-    b.values[node.outputs[0]] = Value((Part(shapes[0], operands, scales),))
+    operands, more = zip(*(in_8_bits(b, node, i) for i in (0, 1)), strict=True)
+    factors = [sign * b.types[tensor].scale[0] for sign, tensor in zip(signs, operands, strict=True)]
+    offset = -sum((k * factor for k, factor in zip(more, factors, strict=True)), Fraction(0))
+    b.values[node.outputs[0]] = Value((Part(shapes[0], operands, tuple((f,) for f in factors), (offset,)),))

@@ -91,8 +91,9 @@ def _affine(b: Builder, node: OnnxNode, factor: Rationals, addend: Rationals, in
         f, a = (channels_of(values, start, part.shape[2]) for values in (factor, addend))
         start += part.shape[2]
         cure = "quantize before it, or move it before the ReLU, the Clip and the pooling"
+        what = "a ReLU" if part.slope == ZERO else "a LeakyReLU or PReLU"
         require(
-            not part.relu or (a == ZERO and min(f) >= 0), node.name, "cannot follow a ReLU without a quantizer", cure
+            not part.relu or (a == ZERO and min(f) >= 0), node.name, f"cannot follow {what} without a quantizer", cure
         )
         pooled = any(isinstance(move.op, MaxPool2d) for move in part.moves)
         require(

@@ -13,7 +13,7 @@ import numpy as np
 
 from hwseg.errors import HwsegError, require
 from hwseg.ir import AXES, Node, TensorType
-from hwseg.ops import Add, Concat, Function, Op, PRelu, Requantize, shape
+from hwseg.ops import Add, Concat, Function, Op, PRelu, Requantize, shape, with_zero
 from hwseg.quant.read.axes import LAST, channels_first, lengths
 from hwseg.quant.read.instead import RESHAPED
 from hwseg.quant.read.integers import SYMMETRIC, Integers
@@ -31,6 +31,17 @@ class Padded:
     node: str
     source: str
     widths: tuple[int, int, int, int]
+
+
+@dataclass(frozen=True)
+class Rounded:
+    """What a quantizer made an activation of: `part`, in units of `scale`.  name, output: of its node."""
+
+    part: Part
+    name: str
+    output: str
+    quantizer: Quantizer
+    scale: Fraction
 
 
 @dataclass
@@ -57,6 +68,8 @@ class Builder:
     """Of the nodes so far."""
     repeated: dict[str, int] = field(default_factory=dict)
     """By name, the smallest number that may be free."""
+    wide: dict[tuple[str, ...], Rounded] = field(default_factory=dict)
+    """By the two maps of an activation of 9 bits: what they were rounded from (`hwseg.quant.read.wide`)."""
     outputs: set[str] = field(init=False)
     """Tensors of the file's nodes."""
 
@@ -248,7 +261,8 @@ class Builder:
 
     def quantize_part(self, part: Part, name: str, output: str, quantizer: Quantizer, scale: Fraction) -> Part:
         """The Quant of one part: nothing, `Requantize` or `Add`, then the poolings that waited."""
-        low, high = (max(quantizer.low, 0) if part.positive else quantizer.low), quantizer.high
+        low, high = quantizer.low, quantizer.high
+        low = min(max(low, 0), high) if part.positive else low
         key = (part, low, high, scale)
         if key in self.made:
             return self.part(self.made[key])
@@ -260,7 +274,7 @@ class Builder:
         at_source = self.types[part.tensors[0]].shape
         target = output if not part.moves else f"{output}/unmoved"
         op = _rounding(part, scale, low, high, name)
-        tensor = self.emit(name, op, part.tensors, target, TensorType(at_source, low, high, (scale,)))
+        tensor = self.emit(name, op, part.tensors, target, TensorType(at_source, *with_zero(low, high), (scale,)))
         for number, move in enumerate(part.moves, 1):
             target = output if number == len(part.moves) else f"{output}/unmoved{number}"
             tensor = self.move(move, tensor, target)
@@ -284,7 +298,8 @@ def _rounding(part: Part, scale: Fraction, low: int, high: int, name: str) -> Op
     offset = zipped(lambda o, _: o / scale, part.offset, ZERO)
     if part.curve is not None:
         return Function(part.curve, scale, low, high)
-    slope = part.slope if low < 0 or min(part.slope) < 0 else ZERO  # what is below 0 anyway is 0
+    bends = low < high and (low < 0 or min(part.slope) < 0)  # what is below 0 anyway is 0, or the lowest number
+    slope = part.slope if bends else ZERO
     if len(part.tensors) == 2:
         uniform = all(len(f) == 1 for f in (*factors, offset, slope))
         cure = "quantize the sum before normalizing it, or before a PReLU of many slopes"

@@ -30,6 +30,7 @@ def convolution(b: Builder, node: OnnxNode) -> None:
     """Conv: of stride 1 or 2 and any groups, whose result is as large as its input, or half of it, with near taps."""
     node, pad = unpadded(b, node)
     weights, scale = _weights(b, node, transposed=False)
+    kernel = weights.shape[2], weights.shape[3]
     height, width, _ = b.value(node).shape
     try:
         weights, stride, taps = centred(node, weights, (height, width))
@@ -39,7 +40,7 @@ def convolution(b: Builder, node: OnnxNode) -> None:
         rule = f"padding a map must keep its size: with {node.name}, {error.rule}"
         raise UnfitSizeError(pad, rule, f"leave it out, and {error.cure}") from None
     op = Conv2d(weights.shape[2], len(weights), stride, node.attributes.get("group", 1), taps=taps)
-    require_divided(node, op.kernel, stride, op.fold, (height, width))
+    require_divided(node, kernel, stride, op.fold, (height, width))
     _accumulate(b, node, op, weights, scale)
 
 

@@ -9,13 +9,12 @@ from collections.abc import Callable, Mapping
 from math import ceil, floor
 
 from hwseg.errors import require
-from hwseg.ir import TensorType
 from hwseg.ops import Bilinear2d, Upsample2d
 from hwseg.quant.read.attributes import attributes
 from hwseg.quant.read.builder import Builder
 from hwseg.quant.read.moving import move_map
 from hwseg.quant.read.onnx_file import EXPORT, OnnxNode
-from hwseg.quant.read.values import Value
+from hwseg.quant.read.wide import sums_of_8_bits
 
 
 def enlarging(b: Builder, node: OnnxNode) -> None:
@@ -47,11 +46,7 @@ def _bilinear(b: Builder, node: OnnxNode, coordinates: str) -> None:
         f"bilinear enlarging must have pixel centres at halves, {coordinates} has not",
         "use scale_factor=2, mode='bilinear', align_corners=False",
     )
-    x, op = b.activation(node), Bilinear2d()
-    kind = b.types[x]
-    sums = TensorType(op.shape(kind.shape), *op.interval(kind.interval), (kind.scale[0] / op.unit,))
-    output = b.emit(node.name, op, (x,), node.outputs[0], sums)
-    b.values[output] = Value((b.part(output),))
+    sums_of_8_bits(b, node, Bilinear2d())
 
 
 def _scales(b: Builder, node: OnnxNode, size: tuple[int, ...]) -> tuple[float, ...]:

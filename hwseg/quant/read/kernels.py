@@ -63,7 +63,7 @@ def centred(node: OnnxNode, weights: np.ndarray, size: tuple[int, int]) -> tuple
     stride, gaps = found.get("strides", (1, 1))[0], found.get("dilations", (1, 1))
     require(len(gaps) == 2 and min(gaps) > 0, node.name, f"dilations must be two, are {list(gaps)[:8]}", SMALLER)
     pads = found.get("pads", (0,) * 4)
-    form = f"{height}x{width} kernel" + (f" of dilation {max(gaps)}" if max(gaps) > 1 else "")
+    form = _form(height, width, gaps)
     wanted = [(n - 1) * gap // 2 for n, gap in zip((height, width), gaps, strict=True)]
     even = height % 2 == width % 2 == 1 or stride == 2
     cure = (
@@ -92,9 +92,13 @@ def centred(node: OnnxNode, weights: np.ndarray, size: tuple[int, int]) -> tuple
     return whole, stride, height * width
 
 
-def require_divided(node: OnnxNode, kernel: int, stride: int, fold: int, size: tuple[int, int]) -> None:
-    """Larger kernels read several pixels as one."""
+def _form(height: int, width: int, gaps: tuple[int, ...]) -> str:
+    return f"{height}x{width} kernel" + (f" of dilation {max(gaps)}" if max(gaps) > 1 else "")
+
+
+def require_divided(node: OnnxNode, kernel: tuple[int, int], stride: int, fold: int, size: tuple[int, int]) -> None:
+    """Kernels that see far read several pixels as one.  kernel: rows and columns of the model's."""
     if size[0] % fold or size[1] % fold:
-        given = f"{size[0]}x{size[1]}"
-        rule = f"a {kernel}x{kernel} kernel of stride {stride} wants maps that {fold} divides, not {given}"
-        raise UnfitSizeError(node.name, rule, "use kernels of 3x3")
+        gaps, given = node.attributes.get("dilations", (1, 1)), f"{size[0]}x{size[1]}"
+        rule = f"a {_form(*kernel, gaps)} and stride {stride} wants maps that {fold} divides, not {given}"
+        raise UnfitSizeError(node.name, rule, "use a dilation of 1" if max(gaps) > 1 else "use kernels of 3x3")

@@ -21,7 +21,7 @@ from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from hwseg.errors import HwsegError, file_errors, require
 from hwseg.quant.read.axes import picture_last
 from hwseg.quant.read.instead import instead_of
-from hwseg.quant.read.outputs import CHOSEN, chosen, give
+from hwseg.quant.read.outputs import chosen, give, remembered
 
 MAX_FILE_BYTES = (1 << 31) - 1
 MAX_ELEMENTS = 1 << 28
@@ -184,7 +184,7 @@ def _convert(path: Path, model: onnx.ModelProto, wanted: str) -> OnnxFile:
         shape=_image_shape(input_name, image, last),
         output=output,
         opset=opset,
-        metadata=metadata | ({CHOSEN: wanted} if wanted else {}),
+        metadata=remembered(metadata, output, wanted),
         channels_last=last,
     )
 

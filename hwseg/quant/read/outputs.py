@@ -7,7 +7,7 @@ the file.  Brevitas exports a QuantTensor with its scale and zero point, which a
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import onnx
 
@@ -60,6 +60,15 @@ def _seen(nodes: list[tuple[Names, Names]], picture: str) -> set[str]:
                 seen.add(name)
                 waiting.append(name)
     return seen
+
+
+def remembered(metadata: Mapping[str, str], output: str, wanted: str) -> dict[str, str]:
+    """A file's metadata with the output that was chosen, now or when the file was made.
+
+    What a file says of itself counts only if that is what it gives: any text may stand there.
+    """
+    kept = {key: text for key, text in metadata.items() if key != CHOSEN}
+    return kept | {CHOSEN: output} if wanted or metadata.get(CHOSEN) == output else kept
 
 
 def give(model: onnx.ModelProto, output: str) -> None:

@@ -5,14 +5,13 @@ sums of activations, which wait for theirs.
 from __future__ import annotations
 
 from hwseg.errors import require
-from hwseg.ir import TensorType
 from hwseg.ops import AveragePool2d, MaxPool2d
 from hwseg.quant.read.attributes import attributes
 from hwseg.quant.read.builder import Builder
 from hwseg.quant.read.moving import move_map
 from hwseg.quant.read.onnx_file import OnnxNode
 from hwseg.quant.read.sizes import UnfitSizeError
-from hwseg.quant.read.values import Value
+from hwseg.quant.read.wide import sums_of_8_bits
 
 
 def max_pooling(b: Builder, node: OnnxNode) -> None:
@@ -36,11 +35,7 @@ def average_pooling(b: Builder, node: OnnxNode) -> None:
         count_include_pad=[0, 1], auto_pad=["NOTSET", "VALID"],
     )  # fmt: skip
     _require_halves(b, node, "AvgPool2d(2)")
-    x, op = b.activation(node), AveragePool2d()
-    kind = b.types[x]
-    sums = TensorType(op.shape(kind.shape), *op.interval(kind.interval), (kind.scale[0] / op.unit,))
-    output = b.emit(node.name, op, (x,), node.outputs[0], sums)
-    b.values[output] = Value((b.part(output),))
+    sums_of_8_bits(b, node, AveragePool2d())
 
 
 def _require_halves(b: Builder, node: OnnxNode, instead: str) -> None:

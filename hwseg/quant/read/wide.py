@@ -9,24 +9,28 @@ A quantizer of 8 bits whose zero point is neither at an end nor in the middle gi
 Each is a requantizer of what v was rounded from: the shift is even, so that ties still go to the even integer.  A
 convolution of v is that of both, with the same weights twice; beyond the edge both are 0, as v is.  Both grow with v,
 so that maxima of each are those of v.
+
+Additions and means have no edge: they read one map, v + k, of 8 bits, and their offset takes k back.  That map is
+rounded from what v was where k is even or no number lies on a tie, else it is the sum of the base, the rest and k.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
 from fractions import Fraction
+from math import gcd, lcm
 
 import numpy as np
 
 from hwseg.errors import require
 from hwseg.ir import Node, TensorType
-from hwseg.ops import Concat, Conv2d
-from hwseg.quant.read.builder import Builder
+from hwseg.ops import AveragePool2d, Bilinear2d, Concat, Conv2d
+from hwseg.quant.read.builder import Builder, Rounded
 from hwseg.quant.read.curves import reached
 from hwseg.quant.read.integers import SYMMETRIC
 from hwseg.quant.read.onnx_file import MAX_ELEMENTS, OnnxNode
 from hwseg.quant.read.quantizer import Quantizer
-from hwseg.quant.read.values import ZERO, Part, Value, zipped
+from hwseg.quant.read.values import ONE, ZERO, Part, Value, zipped
 
 BASE = -128, 126
 """Ends of the base; both are even."""
@@ -51,7 +55,7 @@ def quantized(b: Builder, part: Part, name: str, output: str, quantizer: Quantiz
     if part.curve is not None:
         low, high = reached(b, part, name, low, high, scale)
     if quantizer.bits > MAX_BITS and (part.positive or _never_negative(b, part)):
-        low = 0
+        low = min(max(low, 0), high)
     same = (b.is_activation(part) or b.is_wide(part)) and part.scales[0] == (scale,)
     if same and low <= interval(b, part)[0] and interval(b, part)[1] <= high:
         return part
@@ -62,14 +66,86 @@ def quantized(b: Builder, part: Part, name: str, output: str, quantizer: Quantiz
         return b.quantize_part(part, name, output, narrowed, scale)
     above = high > BASE[1] + 1
     turn = BASE[1] if above else BASE[0]
-    ends = ((low, turn), (0, high - turn)) if above else ((turn, high), (low - turn, 0))
+    ends = ((low, turn), (0, high - turn)) if above else ((turn, max(turn, high)), (low - turn, min(high - turn, 0)))
     moved = _moved(part, turn * scale, name)
     maps: list[str] = []
     for what, source, (least, most) in zip(WIDE, (part, moved), ends, strict=True):
         clamped = replace(quantizer, low=least, high=most)
         made = b.quantize_part(source, f"{name}/{what}", b.unused(f"{output}/{what}"), clamped, scale)
         maps += made.tensors
+    b.wide[tuple(maps)] = Rounded(part, name, output, narrowed, scale)
     return Part(part.shape, tuple(maps), ((scale,), (scale,)), split=True)
+
+
+def in_8_bits(b: Builder, node: OnnxNode, index: int = 0) -> tuple[str, int]:
+    """A map of at most 8 bits for what has no edge, and by how many integers it is more than what the node reads."""
+    name = node.input(index)
+    value = b.settle(b.value(node, index), name)
+    if not _has_wide(b, value):
+        return b.activation(node, index), 0
+    b.keep(name, value)
+    ends = [interval(b, part) for part in value.parts]
+    low, high = min(least for least, _ in ends), max(most for _, most in ends)
+    fitting = [k for least, most in ((0, 255), (-128, 127)) for k in range(least - low, most - high + 1)]
+    rule = f"{name} must have at most 8 bits, has from {low} to {high} because of its zero points"
+    require(bool(fitting), node.name, rule, SYMMETRIC)
+    k = min(fitting, key=lambda k: (k % 2, abs(k)))
+    key = ("shifted", *(part.tensors for part in value.parts), k)
+    if key not in b.made:
+        b.made[key] = _shifted(b, value, name, k, (low + k, high + k))
+    return b.made[key], k
+
+
+def sums_of_8_bits(b: Builder, node: OnnxNode, op: AveragePool2d | Bilinear2d) -> None:
+    """The node as sums of a map of at most 8 bits, whatever the node reads has."""
+    x, more = in_8_bits(b, node)
+    kind = b.types[x]
+    sums = TensorType(op.shape(kind.shape), *op.interval(kind.interval), (kind.scale[0] / op.unit,))
+    output = b.emit(node.name, op, (x,), node.outputs[0], sums)
+    b.values[output] = Value((b.part(output).affine(ONE, (-more * kind.scale[0],)),))
+
+
+def _shifted(b: Builder, value: Value, name: str, k: int, ends: tuple[int, int]) -> str:
+    found = b.wide.get(value.parts[0].tensors) if len(value.parts) == 1 else None
+    if found is None or not _shifts(b, found, k):
+        whole = joined_value(b, value, f"{name}/sum").parts[0]
+        scale = whole.scales[0][0]
+        found = Rounded(whole, name, name, Quantizer(np.array(float(scale)), *ends), scale)
+    part = found.part.affine((Fraction(1),), (k * found.scale,))
+    quantizer = replace(found.quantizer, low=ends[0], high=ends[1])
+    output = b.unused(f"{found.output}/shifted")
+    return b.quantize_part(part, f"{found.name}/shifted", output, quantizer, found.scale).tensors[0]
+
+
+def _shifts(b: Builder, found: Rounded, k: int) -> bool:
+    """Is the rounded part, plus k, what their sum is rounded to?  Of a tie, an odd k makes the other integer."""
+    part = found.part
+    if part.relu or (k % 2 and part.curve is not None):
+        return False
+    return k % 2 == 0 or not (len(part.tensors) > 1 or _has_tie(b, part, found.scale))
+
+
+def _has_tie(b: Builder, part: Part, scale: Fraction) -> bool:
+    """Does any integer of a part's tensor come to lie between two integers times `scale`, as far from both?"""
+    kind = b.types[part.tensors[0]]
+    channels = max(len(part.scales[0]), len(part.offset))
+    pairs = {(part.scales[0][c % len(part.scales[0])], part.offset[c % len(part.offset)]) for c in range(channels)}
+    return any(meets_half(a / scale, o / scale, kind.low, kind.high) for a, o in pairs)
+
+
+def meets_half(a: Fraction, o: Fraction, low: int, high: int) -> bool:
+    """Is a * x + o an integer and a half for any integer x from low to high?
+
+    Over the common denominator d: 2 (p x + r) = d (mod 2 d), a congruence with one solution modulo 2 d / gcd.
+    """
+    d = lcm(a.denominator, o.denominator)
+    p, r = 2 * int(a * d), 2 * int(o * d)
+    common = gcd(p, 2 * d)
+    if (d - r) % common:
+        return False
+    period = 2 * d // common
+    first = 0 if period == 1 else (d - r) // common * pow(p // common, -1, period) % period
+    return low + (first - low) % period <= high
 
 
 def _moved(part: Part, by: Fraction, name: str) -> Part:

@@ -3,9 +3,8 @@
     in    pictures and masks, a folder or a CSV file; a TOML file or options
     out   checkpoints, curves, a QONNX file that `hwseg.quant.read` reads; scores of its exact integers
 
-Read `unet` first, then `run`.
+Read `run` first.
 
-    unet             the network and its bits; `layers` has its quantized convolutions and activations
     run              the three stages of training, with checkpoints and resume
     config, losses, average, processes, checkpoint, plots
                      what a run is told, minimizes, averages, shares, keeps and shows

@@ -23,11 +23,11 @@ from torch.nn.utils import parametrize
 
 from hwseg.borders import given
 from hwseg.errors import HwsegError, require
-from hwseg.quant.train.checkpoint import CURE, RUN_FORMAT, WHAT, load, require_numbers, save_network
+from hwseg.quant.networks.architecture import Architecture, Quantized
+from hwseg.quant.train.checkpoint import CURE, RUN_FORMAT, WHAT, architecture_of, load, save_network
 from hwseg.quant.train.config import OLDER, TrainConfig
 from hwseg.quant.train.folder import STATE, digest_of
 from hwseg.quant.train.run import Run
-from hwseg.quant.train.unet import QuantUNet, UNetConfig, fold_batch_norm
 
 FACTORS = ("p", "weight", "q")
 
@@ -137,7 +137,7 @@ def adapters(model: nn.Module) -> Iterator[tuple[str, LowRank]]:
                 yield name.replace(".", "/"), adapter
 
 
-def attach(model: QuantUNet, rank: int, fewer: float = 1.0) -> None:
+def attach(model: Quantized, rank: int, fewer: float = 1.0) -> None:
     """Put an adapter on every convolution; ranks fall where they are dearest until `fewer` holds."""
     full = _all(model)
     found = [module for module in model.modules() if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d))]
@@ -155,7 +155,7 @@ def attach(model: QuantUNet, rank: int, fewer: float = 1.0) -> None:
         parametrize.register_parametrization(module, "weight", LowRank(module.weight.shape, count))
 
 
-def freeze(model: QuantUNet, quantized: bool) -> None:
+def freeze(model: Quantized, quantized: bool) -> None:
     """Let training change adapters, offsets and, when quantized, the learned thresholds of activations.
 
     The offset of a layer is that of its normalization while it has one, and its bias otherwise.  Normalization's
@@ -175,11 +175,11 @@ def trainable(model: nn.Module) -> int:
     return sum(p.numel() for p in model.parameters() if p.requires_grad) - dead
 
 
-def merged(model: QuantUNet) -> QuantUNet:
+def merged(model: Quantized) -> Quantized:
     """An ordinary network of the same function."""
-    plain = QuantUNet(model.config)
+    plain = model.config.build()
     if model.folded:
-        fold_batch_norm(plain)
+        plain.fold()
     state = {k: v for k, v in model.state_dict().items() if ".parametrizations." not in k}
     for name, module in model.named_modules():
         if parametrize.is_parametrized(module, "weight"):
@@ -191,10 +191,10 @@ def merged(model: QuantUNet) -> QuantUNet:
 class AdaptRun(Run):
     """A run whose network is a frozen base with adapters; `config.init` names the base."""
 
-    def __init__(self, folder: Path, unet: UNetConfig, config: TrainConfig, adapt: AdaptConfig) -> None:
+    def __init__(self, folder: Path, architecture: Architecture, config: TrainConfig, adapt: AdaptConfig) -> None:
         self.adapt = adapt
         self.started: dict[str, int] = {}
-        super().__init__(folder, unet, config)
+        super().__init__(folder, architecture, config)
         if config.init:
             self.begin()
 
@@ -252,7 +252,7 @@ class AdaptRun(Run):
 
     def restore(self, state: dict[str, Any]) -> None:
         if state["base_folded"]:
-            fold_batch_norm(self.model)
+            self.model.fold()
         self.begin()
         super().restore(state)
 
@@ -263,10 +263,9 @@ class AdaptRun(Run):
         if "adapt" not in state:
             raise HwsegError(str(folder), "is no run of `hwseg adapt`", "go on with `hwseg train --resume`")
         with given(folder / STATE, WHAT, CURE):
-            unet = UNetConfig.from_dict(state["unet"])
-            require_numbers(folder / STATE, unet, state["model"])
+            architecture = architecture_of(folder / STATE, state)
             config = TrainConfig.from_dict({**OLDER, **state["train"], "init": ""})
-            run = cls(folder, unet, config, AdaptConfig(**state["adapt"]))
+            run = cls(folder, architecture, config, AdaptConfig(**state["adapt"]))
             run.config = replace(config, init=state["train"]["init"])
             run.restore(state)
         run.found = found
@@ -281,7 +280,7 @@ class AdaptRun(Run):
         return {name: float((a.importance() * a.alive).sum()) for name, a in adapters(self.model)}
 
 
-def _all(model: QuantUNet) -> int:
+def _all(model: Quantized) -> int:
     """Parameters of the network without adapters and thresholds: what full fine-tuning changes."""
     names = ("scaling_impl.value", ".p", ".q", "parametrizations.weight.0.weight")
     return sum(p.numel() for n, p in model.named_parameters() if not n.endswith(names))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import tomllib
 from dataclasses import dataclass, fields, replace
@@ -193,7 +194,7 @@ def meant(found: Meaning) -> dict[str, Any]:
     return {"normalize": found.before or found.text(), "older": bool(found.before)}
 
 
-def read_toml(path: Path, tables: tuple[str, ...] = ("data", "unet", "train")) -> dict[str, dict[str, Any]]:
+def read_toml(path: Path, tables: tuple[str, ...] = ("data", "unet", "network", "train")) -> dict[str, dict[str, Any]]:
     """The tables of a configuration file; others are refused."""
     with given(path, "readable TOML", "correct it"):
         found = tomllib.loads(read_file(path, LARGEST).decode())
@@ -217,9 +218,9 @@ def _value(value: Any) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, str):
-        return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
+        return json.dumps(value, ensure_ascii=False)
     if isinstance(value, dict):
-        return "{ " + ", ".join(f'"{key}" = {_value(entry)}' for key, entry in value.items()) + " }"
+        return "{ " + ", ".join(f"{_value(key)} = {_value(entry)}" for key, entry in value.items()) + " }"
     if isinstance(value, (list, tuple)):
         return "[" + ", ".join(_value(entry) for entry in value) + "]"
     return repr(value)

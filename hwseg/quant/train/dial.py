@@ -13,8 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from hwseg.quant.train import layers
-from hwseg.quant.train.unet import QuantUNet
+from hwseg.quant.networks import layers
 
 
 class Dial:
@@ -23,7 +22,7 @@ class Dial:
     Quantizers that branches of a concat share are one entry of `activations`.
     """
 
-    def __init__(self, model: QuantUNet) -> None:
+    def __init__(self, model: nn.Module) -> None:
         self.activations: list[nn.Module] = []
         for module in model.modules():
             if layers.is_learned_activation(module) and module not in self.activations:

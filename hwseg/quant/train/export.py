@@ -25,24 +25,24 @@ from qonnx.transformation.infer_shapes import InferShapes
 
 from hwseg.borders import REPORT, given, tool
 from hwseg.datasets.seen import SEEN, Seen
-from hwseg.errors import HwsegError
+from hwseg.errors import require
 from hwseg.files import read_file, write_whole
 from hwseg.pictures.labels import LABELS, Labels
 from hwseg.pictures.meaning import NAMES, Meaning
+from hwseg.quant.networks.architecture import Quantized
+from hwseg.quant.networks.layered import MULTIPLE
+from hwseg.quant.networks.unet import UNetConfig
 from hwseg.quant.read.onnx_file import MAX_FILE_BYTES
 from hwseg.quant.read.reshape import check_size, with_size
-from hwseg.quant.train.unet import QuantUNet, UNetConfig
 
 OPSET = 11
-MULTIPLE = "hwseg.multiple"
-"""Key of the metadata of a converted network: sides of pictures must be multiples of it."""
 _SCOPES = {"export_handler", "act_quant", "activation_impl"}
 _KEPT_OPERATIONS = {"Relu": "relu", "Add": "add"}
 _QUANT_INPUTS = ("scale", "zero_point", "bits")
 
 
 def export_qonnx(
-    model: QuantUNet,
+    model: Quantized,
     path: Path | str,
     size: tuple[int, int],
     pixels: Meaning = NAMES["unit"],
@@ -54,22 +54,34 @@ def export_qonnx(
 
     pixels, labels: what pictures and classes are to it.  saw: which it was trained on.  `load_network` says all three.
     """
+    result = model_of(model, size, pixels, labels, name, saw)
+    write_whole(path, result.SerializeToString(deterministic=True))
+    return result
+
+
+def model_of(
+    model: Quantized,
+    size: tuple[int, int],
+    pixels: Meaning = NAMES["unit"],
+    labels: Labels | None = None,
+    name: str = "unet",
+    saw: Seen | None = None,
+) -> onnx.ModelProto:
+    """The QONNX graph that `export_qonnx` writes."""
     config = model.config
     check_size(size, config.multiple)
     metadata = {
         "hwseg.channels": str(config.in_channels),
         "hwseg.size": f"{size[0]}x{size[1]}",
         "hwseg.classes": str(config.out_channels),
-        "hwseg.config": json.dumps(config.to_dict(), sort_keys=True),
+        **config.metadata(),
+        **pixels.check(config.in_channels).metadata(),
     }
-    metadata |= pixels.check(config.in_channels).metadata()
     if labels is not None:
         metadata[LABELS] = labels.text()
     if saw is not None and (saw.train or saw.val):
         metadata[SEEN] = saw.text()
-    result = to_onnx(model, (1, config.in_channels, *size), name, metadata)
-    write_whole(path, result.SerializeToString(deterministic=True))
-    return result
+    return to_onnx(model, (1, config.in_channels, *size), name, metadata)
 
 
 def to_onnx(
@@ -136,16 +148,14 @@ def infer_shapes(model: onnx.ModelProto) -> onnx.ModelProto:
 
 def resize(model: onnx.ModelProto, size: tuple[int, int]) -> onnx.ModelProto:
     """The same exported network for pictures of another size; its weights do not depend on it."""
-    metadata = {p.key: p.value for p in model.metadata_props}
+    metadata, cure = {p.key: p.value for p in model.metadata_props}, "export again from the training code"
     if MULTIPLE in metadata:
-        with given(MULTIPLE, "a number that hwseg wrote", "convert the network again"):
+        with given(MULTIPLE, "a number that hwseg wrote", cure):
             check_size(size, int(metadata[MULTIPLE]))
-        return infer_shapes(with_size(model, None, size))
-    if "hwseg.config" not in metadata:
-        raise HwsegError("--size", "only works on files that hwseg exported", "export again from the training code")
-    with given("hwseg.config", "what hwseg exports", "export again from the training code"):
-        unet = UNetConfig.from_dict(json.loads(metadata["hwseg.config"]))
-    check_size(size, unet.multiple)
+    else:
+        require("hwseg.config" in metadata, "--size", "only works on files that hwseg exported", cure)
+        with given("hwseg.config", "what hwseg exports", cure):
+            check_size(size, UNetConfig.from_dict(json.loads(metadata["hwseg.config"])).multiple)
     return infer_shapes(with_size(model, None, size))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -51,16 +51,22 @@ def tensorboard(folder: Path, names: Sequence[str]) -> Callable[[int, Sequence[f
     return write
 
 
-def pareto(points: Sequence[dict[str, Any]], chosen: int, path: Path, cost: str = "cycles") -> None:
+def pareto(points: Sequence[Mapping[str, Any]], chosen: int, path: Path, cost: str = "cycles") -> None:
     """Validation Dice and loss of measured points over what they cost, the chosen one ringed; as `curves`."""
-    _write(path, lambda: _pareto(points, chosen, cost))
+    _write(path, lambda: _pareto(points, chosen, cost, ("validation Dice", "loss"), "before fine-tuning"))
 
 
-def _pareto(points: Sequence[dict[str, Any]], chosen: int, cost: str) -> Any:
+def agreement(points: Sequence[Mapping[str, Any]], chosen: int, cost: str) -> bytes:
+    """The same as a PNG of points that were compared with a float network; nothing if matplotlib fails."""
+    what = ("Dice with the float network's masks", "mean squared error of probabilities")
+    return _png("the search", lambda: _pareto(points, chosen, cost, what, "measured")) or b""
+
+
+def _pareto(points: Sequence[Mapping[str, Any]], chosen: int, cost: str, names: tuple[str, str], label: str) -> Any:
     figure, axes = _figure(2)
     costs = [point[cost] / points[0][cost] for point in points]
-    for axis, key, what in zip(axes, ("dice", "loss"), ("validation Dice", "loss"), strict=True):
-        axis.plot(costs, [point[key] for point in points], marker="o", label="before fine-tuning")
+    for axis, key, what in zip(axes, ("dice", "loss"), names, strict=True):
+        axis.plot(costs, [point[key] for point in points], marker="o", label=label)
         axis.plot(
             costs[chosen], points[chosen][key], "o", markersize=14, fillstyle="none", color="black", label="chosen"
         )
@@ -83,11 +89,16 @@ def _figure(count: int) -> tuple[Any, Any]:
 
 def _write(path: Path, draw: Callable[[], Any]) -> None:
     """A picture beside results that are written already: they are worth more than it."""
+    if (content := _png(path.name, draw)) is not None:
+        write_whole(path, content)
+
+
+def _png(name: str, draw: Callable[[], Any]) -> bytes | None:
     buffer = io.BytesIO()
     try:
-        with tool("matplotlib", f"drawing {path.name}", install("train")):
+        with tool("matplotlib", f"drawing {name}", install("train")):
             draw().savefig(buffer, format="png", dpi=120, metadata={"Software": None})
     except HwsegError as error:
         logging.getLogger("hwseg").warning("hwseg: %s", error)
-        return
-    write_whole(path, buffer.getvalue())
+        return None
+    return buffer.getvalue()

@@ -34,15 +34,17 @@ from hwseg.files import write_whole
 from hwseg.interrupts import Asked, deferred, exit_status
 from hwseg.pictures.labels import Labels
 from hwseg.pictures.meaning import Meaning
-from hwseg.quant.train import crops, layers, losses, metrics
+from hwseg.quant.networks import layers
+from hwseg.quant.networks.architecture import Architecture
+from hwseg.quant.train import crops, losses, metrics
 from hwseg.quant.train.average import Average
 from hwseg.quant.train.checkpoint import (
     CURE,
     RUN_FORMAT,
     WHAT,
+    architecture_of,
     load,
     load_network,
-    require_numbers,
     save,
     save_network,
     start_from,
@@ -54,7 +56,6 @@ from hwseg.quant.train.plots import curves, tensorboard
 from hwseg.quant.train.processes import fabric
 from hwseg.quant.train.progress import Progress, Result
 from hwseg.quant.train.rundata import RunData
-from hwseg.quant.train.unet import QuantUNet, UNetConfig, calibrate, fold_batch_norm
 from hwseg.quant.train.whole import dice
 
 __all__ = ["Progress", "Result", "Run", "TrainConfig", "dice", "load_network", "read_toml", "save_network", "train"]
@@ -71,25 +72,23 @@ class Run:
     read from, or None if it began anew.  papers: files by name that are written with the next state.
     """
 
-    def __init__(self, folder: Path, unet: UNetConfig, config: TrainConfig) -> None:
-        self.data = RunData(folder, unet, config)
-        unet = replace(unet, input_bound=self.meaning.bound)
-        self.folder, self.unet, self.config = folder, unet, config
-        require(
-            config.size % unet.multiple == 0,
-            "train.size",
-            f"must be a multiple of {unet.multiple} for depth {unet.depth}, not {config.size}",
-        )
+    def __init__(self, folder: Path, architecture: Architecture, config: TrainConfig) -> None:
+        self.data = RunData(folder, architecture, config)
+        architecture = replace(architecture, input_bound=self.meaning.bound)
+        self.folder, self.architecture, self.config = folder, architecture, config
+        multiple = architecture.multiple
+        rule = f"must be a multiple of {multiple} for this network, not {config.size}"
+        require(config.size % multiple == 0, "train.size", rule)
         self.fabric = fabric(config)
         self.device = self.fabric.device
         torch.manual_seed(config.seed)
-        with memory_for(f"a network of {max(unet.widths)} channels", "lower --width or --depth"):
-            self.model = QuantUNet(unet).to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        with memory_for(f"a network of {architecture.fewest} weights", "take a smaller one: lower --width or --depth"):
+            self.model = architecture.build().to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.calibrated = False
         if config.init:
             base = start_from(self.model, Path(config.init))
             self.calibrated = bool(base["quantized"])
-            self.data = RunData(folder, unet, config, base["seen"])
+            self.data = RunData(folder, architecture, config, base["seen"])
         self.loss = losses.from_config(config, self.data.weights or ())
         self.step = self.saved = 0
         self.settled = True
@@ -160,7 +159,7 @@ class Run:
             else:
                 self.calibrate(pairs)
         if stage == "folded":
-            fold_batch_norm(self.model)
+            self.model.fold()
         self.stage = stage
         self.restart()
 
@@ -171,7 +170,7 @@ class Run:
             crops.draw(pairs, self.crops, seed, i, range(self.config.batch))[0].to(self.device)
             for i in range(self.config.calibration_batches)
         )
-        calibrate(self.model, batches)
+        layers.calibrate(self.model, batches)
 
     def learn(self, images: Tensor, targets: Tensor) -> float:
         """One step of gradient descent; the loss before it."""
@@ -218,7 +217,7 @@ class Run:
         """Everything that the next step depends on."""
         return {
             "format": RUN_FORMAT,
-            "unet": self.unet.to_dict(),
+            self.architecture.table: self.architecture.to_dict(),
             "train": asdict(self.config),
             **self.data.state(),
             "model": self.model.state_dict(),
@@ -242,7 +241,7 @@ class Run:
         writer.writerow(_COLUMNS)
         writer.writerows(self.history)
         write_whole(self.folder / "metrics.csv", text.getvalue().encode())
-        tables = {"unet": self.unet.to_dict(), "train": asdict(self.config)}
+        tables = {self.architecture.table: self.architecture.settings(), "train": asdict(self.config)}
         write_whole(self.folder / "config.toml", to_toml(tables).encode())
         self.data.write()
         while self.papers:
@@ -252,7 +251,7 @@ class Run:
         """Become the run that `state` was taken from."""
         self.stage = state["stage"]
         if self.stage == "folded":
-            fold_batch_norm(self.model)
+            self.model.fold()
         layers.set_quantization(self.model, self.stage != "float")
         self.model.load_state_dict(state["model"])  # replaces the scales' Parameter objects, so before the optimizer
         self.restart()
@@ -292,12 +291,11 @@ class Run:
         cure = "go on with `hwseg adapt --resume`"
         require("adapt" not in state, str(folder), "is a run of `hwseg adapt`", cure)
         with given(folder / STATE, WHAT, CURE):
-            unet = UNetConfig.from_dict(state["unet"])
-            require_numbers(folder / STATE, unet, state["model"])
+            architecture = architecture_of(folder / STATE, state)
             config = TrainConfig.from_dict({**OLDER, **state["train"], "init": ""})
-            run = cls(folder, unet, config)
+            run = cls(folder, architecture, config)
             if state["train"]["init"] and not any("norm" in name for name in state["model"]):
-                fold_batch_norm(run.model)
+                run.model.fold()
             run.config = replace(config, init=state["train"]["init"])
             run.restore(state)
         run.found = found
@@ -376,7 +374,7 @@ def finish(run: Run, parts: Parts) -> Result:
         if part != "train" and parts[part]
     }
     values = {
-        "unet": run.unet.to_dict(),
+        run.architecture.table: run.architecture.settings(),
         "train": asdict(run.config),
         "dice": {k: asdict(s) for k, s in scores.items()},
         "seen_before": run.data.told_before(parts),

@@ -18,8 +18,8 @@ from hwseg.files import read_file, write_whole
 from hwseg.pictures import labels as declared
 from hwseg.pictures import meaning
 from hwseg.pictures.labels import Labels
+from hwseg.quant.networks.architecture import Architecture
 from hwseg.quant.train.config import TrainConfig
-from hwseg.quant.train.unet import UNetConfig
 
 
 class RunData:
@@ -27,9 +27,11 @@ class RunData:
     what this run has.  drawn: whether the seed decides parts.  weights: of classes; None before they were counted.
     """
 
-    def __init__(self, folder: Path, unet: UNetConfig, config: TrainConfig, before: Seen | None = None) -> None:
+    def __init__(
+        self, folder: Path, architecture: Architecture, config: TrainConfig, before: Seen | None = None
+    ) -> None:
         self.folder, self.seed = folder, config.seed
-        self.meaning, self.labels = config.meaning.check(unet.in_channels), Labels(unet.out_channels)
+        self.meaning, self.labels = config.meaning.check(architecture.in_channels), Labels(architecture.out_channels)
         self.weights = config.weights(self.labels.classes)
         self.before = self.seen = Seen() if before is None else before
         self.split: Split | None = None

@@ -16,7 +16,7 @@ import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, ClassVar, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -26,35 +26,13 @@ from hwseg.datasets.pairs import Pair
 from hwseg.errors import require
 from hwseg.files import write_whole
 from hwseg.pictures.meaning import Meaning
+from hwseg.quant.networks.architecture import Architecture, Quantized, Turnable
 from hwseg.quant.train import losses, metrics
 from hwseg.quant.train.tensors import whole
-from hwseg.quant.train.unet import QuantUNet, UNetConfig, fold_batch_norm
 
 LOWEST = 2
 Bits = dict[str, int]
 Cost = Callable[[Mapping[str, int]], float]
-
-
-class Turnable(Protocol):
-    """The configuration of a quantized network: a dataclass with the fields `activation_bits` and `weight_bits`.
-
-    shared_activations: activations that have the bits of another one, by name.
-    """
-
-    __dataclass_fields__: ClassVar[dict[str, Any]]
-
-    @property
-    def activations(self) -> tuple[str, ...]: ...
-
-    @property
-    def convolutions(self) -> tuple[str, ...]: ...
-
-    @property
-    def shared_activations(self) -> Mapping[str, str]: ...
-
-    def activation_bits_of(self, name: str, /) -> int: ...
-
-    def weight_bits_of(self, name: str, /) -> int: ...
 
 
 Config = TypeVar("Config", bound=Turnable)
@@ -93,8 +71,8 @@ class Set:
     batches: tuple[tuple[Tensor, Tensor], ...]
 
     @classmethod
-    def of(cls, pairs: Iterable[Pair], pixels: Meaning, unet: UNetConfig, resize: int) -> Set:
-        return cls(tuple(whole(pair, pixels, unet.input_quantizer, unet.multiple, resize) for pair in pairs))
+    def of(cls, pairs: Iterable[Pair], pixels: Meaning, network: Architecture, resize: int) -> Set:
+        return cls(tuple(whole(pair, pixels, network.input_quantizer, network.multiple, resize) for pair in pairs))
 
     @property
     def digest(self) -> str:
@@ -106,7 +84,7 @@ class Set:
         return found.hexdigest()[:16]
 
     @torch.no_grad()
-    def measure(self, model: QuantUNet) -> tuple[float, float]:
+    def measure(self, model: nn.Module) -> tuple[float, float]:
         """Mean loss and mean Dice."""
         total, dice = 0.0, 0.0
         for images, targets in self.batches:
@@ -152,12 +130,12 @@ def with_bits(config: Config, bits: Mapping[str, int]) -> Config:
 class Base:
     """A trained, quantized network in a form that travels between processes."""
 
-    config: UNetConfig
+    config: Architecture
     folded: bool
     state: dict[str, Tensor]
 
     @classmethod
-    def of(cls, model: QuantUNet) -> Base:
+    def of(cls, model: Quantized) -> Base:
         return cls(model.config, model.folded, model.state_dict())
 
     @property
@@ -165,11 +143,11 @@ class Base:
         """A short name for exactly these parameters."""
         return digest_of(self.state)
 
-    def network(self, bits: Mapping[str, int]) -> QuantUNet:
+    def network(self, bits: Mapping[str, int]) -> Quantized:
         """The same parameters at other bits; clipping thresholds stay where they are."""
-        model = QuantUNet(with_bits(self.config, bits))
+        model = with_bits(self.config, bits).build()
         if self.folded:
-            fold_batch_norm(model)
+            model.fold()
         model.load_state_dict(self.state)
         return model.eval()
 
@@ -250,8 +228,13 @@ def start(config: Turnable, knob: str) -> int:
 
 
 def _loss(base: Starting, bits: Mapping[str, int], pictures: Measure) -> float:
+    """In one thread, since processes share the cores; what comes afterwards has as many as before."""
+    threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    return pictures.measure(base.network(bits))[0]
+    try:
+        return pictures.measure(base.network(bits))[0]
+    finally:
+        torch.set_num_threads(threads)
 
 
 def front(table: Mapping[str, Mapping[int, float]], cost: Cost) -> list[Point]:

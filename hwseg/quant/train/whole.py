@@ -6,13 +6,13 @@ import torch
 
 from hwseg.datasets.pairs import Pair
 from hwseg.pictures.meaning import Meaning
+from hwseg.quant.networks.architecture import Quantized
 from hwseg.quant.train import metrics
 from hwseg.quant.train.tensors import whole
-from hwseg.quant.train.unet import QuantUNet
 
 
 @torch.no_grad()
-def dice(model: QuantUNet, pairs: list[Pair], pixels: Meaning, device: torch.device, resize: int = 0) -> list[float]:
+def dice(model: Quantized, pairs: list[Pair], pixels: Meaning, device: torch.device, resize: int = 0) -> list[float]:
     """Dice of each whole picture, scaled to `resize` x `resize` unless 0."""
     training = model.training
     model.eval()

@@ -16,7 +16,7 @@ from torch import nn  # noqa: E402
 from hwseg.errors import HwsegError  # noqa: E402
 from hwseg.quant.convert.convert import Converted, convert  # noqa: E402
 from hwseg.quant.convert.distill import Distillation, DistillConfig, distance, distill, read_state  # noqa: E402
-from hwseg.quant.convert.operations import run  # noqa: E402
+from hwseg.quant.networks.operations import run  # noqa: E402
 from tests.quant.convert import nets  # noqa: E402
 
 PICTURES = nets.pictures(4)
@@ -73,3 +73,20 @@ def test_the_distance_is_0_of_equal_logits_and_grows(classes: int) -> None:
     x = torch.randn(2, classes, 8, 8)
     assert float(distance(x, x)) == pytest.approx(0, abs=1e-6)
     assert float(distance(x + 0.1 * torch.randn_like(x), x)) < float(distance(x + torch.randn_like(x), x))
+
+
+def test_ctrl_c_in_the_last_step_is_heard(converted: Converted, tmp_path: Path) -> None:
+    whole, cut, path = of(converted, 3), of(converted, 3), tmp_path / "d.pt"
+    distill(whole)
+
+    def interrupt(step: int, loss: float) -> None:
+        if step == 2:
+            signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        distill(cut, path, interrupt)
+    again = of(converted, 3)
+    again.restore(read_state(path, "k"))
+    distill(again, path)
+    states = whole.student.state_dict(), again.student.state_dict()
+    assert all(torch.equal(a, b) for a, b in zip(*(s.values() for s in states), strict=True))

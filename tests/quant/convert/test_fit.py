@@ -14,8 +14,8 @@ from torch import nn  # noqa: E402
 from hwseg.errors import HwsegError  # noqa: E402
 from hwseg.quant.convert.fit import Fit, fit  # noqa: E402
 from hwseg.quant.convert.from_torch import from_module  # noqa: E402
-from hwseg.quant.convert.graph import Network, require_finite  # noqa: E402
-from hwseg.quant.convert.operations import run  # noqa: E402
+from hwseg.quant.networks.graph import Network, require_finite  # noqa: E402
+from hwseg.quant.networks.operations import run  # noqa: E402
 from tests.quant.convert import nets  # noqa: E402
 
 PICTURES = [nets.pictures(4), nets.pictures(4, seed=1)]
@@ -39,6 +39,20 @@ def test_batch_normalization_and_dropout_are_folded_exactly() -> None:
     assert {layer.op for layer in found.network.layers} == {"conv", "conv_transpose", "relu", "max_pool", "concat"}
     assert far(network, found.network) < 1e-10
     assert far(network, fit(network, PICTURES, strict=True).network) < 1e-10
+
+
+def test_factors_behind_factors_are_folded_exactly() -> None:
+    class Twice(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.a, self.norm, self.head = nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.Conv2d(4, 1, 1)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return -self.head(torch.relu(1 - self.norm(self.a(x)) * 2)) / 3
+
+    network, found = made(Twice())
+    assert [layer.op for layer in found.network.layers] == ["conv", "relu", "conv"]
+    assert far(network, found.network) < 1e-10
 
 
 def test_the_sigmoid_at_the_end_and_factors_before_convolutions_are_exact() -> None:
@@ -118,6 +132,9 @@ def test_padding_with_zeros_is_that_of_the_convolution() -> None:
     assert far(network, found.network) < 1e-10
     with pytest.raises(HwsegError, match=r"padding .* must be that of the convolution"):
         made(nn.Sequential(nn.Conv2d(1, 2, 1), nn.ZeroPad2d(1), nn.MaxPool2d(2), nn.Conv2d(2, 1, 1)))
+    for last in (nn.ZeroPad2d(1), nn.Sequential(nn.ZeroPad2d((1, 1, 0, 0)), nn.Conv2d(2, 1, 3))):
+        with pytest.raises(HwsegError, match=r"padding .* must be that of the convolution"):
+            made(nn.Sequential(nn.Conv2d(1, 2, 1), last))
 
 
 def test_damaged_weights_and_dead_layers_are_refused() -> None:
@@ -130,3 +147,6 @@ def test_damaged_weights_and_dead_layers_are_refused() -> None:
     dead = {**network.tensors, "bottom/1.bias": torch.full((8,), -100.0)}
     with pytest.raises(HwsegError, match=r"bottom/3: gives 0 everywhere, for all 8 pictures"):
         fit(replace(network, tensors=dead), PICTURES)
+    same = {**network.tensors, "head.weight": torch.zeros(1, 6, 1, 1), "head.bias": torch.full((1,), 1.5)}
+    with pytest.raises(HwsegError, match=r"head: gives 1.5 everywhere, for all 8 pictures; the network is damaged"):
+        fit(replace(network, tensors=same), PICTURES)

@@ -15,16 +15,16 @@ pytest.importorskip("joblib")
 from torch import nn  # noqa: E402
 
 from hwseg.cli import main  # noqa: E402
-from hwseg.codesign import Costs, subject_of_network  # noqa: E402
+from hwseg.codesign import Costs, subject_of  # noqa: E402
 from hwseg.compile.program import compile_graph  # noqa: E402
 from hwseg.conversion.bits import Mixed, choose_bits  # noqa: E402
 from hwseg.errors import HwsegError  # noqa: E402
 from hwseg.pictures.meaning import NAMES  # noqa: E402
 from hwseg.quant.convert import Converted, convert  # noqa: E402
-from hwseg.quant.convert.export import export_network  # noqa: E402
 from hwseg.quant.convert.mixed import Agreement, Base  # noqa: E402
 from hwseg.quant.read.load import load  # noqa: E402
 from hwseg.quant.train import search  # noqa: E402
+from hwseg.quant.train.export import export_qonnx  # noqa: E402
 from tests.quant.convert import nets  # noqa: E402
 
 SIZE = (16, 16)
@@ -45,13 +45,13 @@ def test_costs_are_those_of_the_network_exported_at_these_bits(make: Callable[[]
     base = Base.of(converted, inputs, 0)
     knobs = search.knobs(base.config, weights=False)
     assert sorted(name for names in knobs.values() for name in names) == sorted(base.config.quantizers)
-    subject = subject_of_network(converted.quantized, SIZE, NAMES["unit"])
+    subject = subject_of(converted.quantized, SIZE, NAMES["unit"])
     assert set(subject.owners) == set(base.config.quantizers)  # every node has an owner, every quantizer a node
     engine = Costs(subject, "8x2x2", "cycles", "pl_ps")
     assert engine.size == SIZE
     bits = {knob: 3 + i % 4 for i, knob in enumerate(knobs)}
     other = base.network(bits)
-    export_network(other, tmp_path / "other.onnx", SIZE, NAMES["unit"])
+    export_qonnx(other, tmp_path / "other.onnx", SIZE, NAMES["unit"])
     total = compile_graph(load(tmp_path / "other.onnx"), engine.config, engine.board).timing().total
     assert engine.prices(bits, other)["cycles"] == total
     tabulated = any(layer.op == "sigmoid" for layer in base.config.layers)
@@ -100,8 +100,9 @@ def test_mixed_bits_cost_least_within_the_budget(
 ) -> None:
     monkeypatch.setattr(search, "LOWEST", 6)
     out, key = tmp_path / "m.onnx", "energy_mj"
-    call = ["quantize", "tests.quant.convert.nets:small", "--data", str(discs), "-o", str(out), "--array", "8x2x2",
-            "--bits", "mixed", "--objective", "energy", "--budget", "0.02", "--pictures", "2"]  # fmt: skip
+    call = ["quantize", "tests.quant.convert.nets:tiny", "--data", str(discs), "-o", str(out), "--array", "8x2x2",
+            "--resize", "16", "--bits", "mixed", "--objective", "energy", "--budget", "0.02", "--pictures",
+            "2"]  # fmt: skip
     with pytest.raises(SystemExit) as end:
         main(call)
     assert end.value.code == 0, capsys.readouterr().err
@@ -116,4 +117,8 @@ def test_mixed_bits_cost_least_within_the_budget(
     assert set(report["bits"]["weights"].values()) == {8}
     assert report["costs"]["cycles"] == row["cycles"]
     assert "of the energy at 8 bits" in capsys.readouterr().out
+    page = out.with_suffix(".html").read_text()
+    assert page.count("<td>chosen</td>") == 1
+    assert all(f"{one['dice']:.4f}</td>" in page and f"{one['cycles']:,}</td>" in page for one in rows)
+    assert "Bits that were chosen" in page
     assert sorted(p.name for p in tmp_path.iterdir()) == ["m.html", "m.json", "m.onnx", "m.pt"]

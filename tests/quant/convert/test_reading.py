@@ -15,8 +15,8 @@ from torch import nn  # noqa: E402
 from hwseg.errors import HwsegError  # noqa: E402
 from hwseg.quant.convert.from_onnx import load  # noqa: E402
 from hwseg.quant.convert.from_torch import from_module  # noqa: E402
-from hwseg.quant.convert.graph import Layer  # noqa: E402
-from hwseg.quant.convert.operations import run  # noqa: E402
+from hwseg.quant.networks.graph import Layer  # noqa: E402
+from hwseg.quant.networks.operations import run  # noqa: E402
 from tests.quant.convert import nets  # noqa: E402
 
 MODULES = {
@@ -55,6 +55,25 @@ def test_an_onnx_file_computes_the_same_as_layers(name: str, tmp_path: Path) -> 
         assert torch.allclose(run(network, x)[network.output], module(x), atol=1e-5)
 
 
+def test_what_is_cut_off_is_the_same_of_larger_pictures(tmp_path: Path) -> None:
+    class Cut(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = nn.Conv2d(1, 1, 3, padding=3)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.conv(x)[:, :, 1:-3, 4:]
+
+    module, path = Cut().eval(), tmp_path / "float.onnx"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.onnx.export(module, (nets.pictures(1),), path, dynamo=False, opset_version=17)
+    network = load(path)
+    with torch.no_grad():
+        for x in (nets.pictures(1), nets.pictures(1, side=24)):
+            assert torch.allclose(run(network, x)[network.output], module(x), atol=1e-5)
+
+
 def test_what_is_written_in_place_is_read_so() -> None:
     class Twice(nn.Module):
         def __init__(self) -> None:
@@ -91,8 +110,8 @@ def test_pictures_of_another_channel_count_are_refused() -> None:
 
 def test_quantized_files_are_sent_to_compile(tmp_path: Path) -> None:
     from hwseg.quant.convert.taken import _read  # noqa: F401
+    from hwseg.quant.networks.unet import QuantUNet, UNetConfig
     from hwseg.quant.train.export import to_onnx
-    from hwseg.quant.train.unet import QuantUNet, UNetConfig
 
     path = tmp_path / "quantized.onnx"
     content = to_onnx(QuantUNet(UNetConfig(depth=1, width=2)).eval(), (1, 1, 16, 16), "q", {})

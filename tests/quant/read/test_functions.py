@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from hwseg import golden
+from hwseg.errors import HwsegError
 from hwseg.ops import Function, macs
 from hwseg.quant.read.functions import FUNCTIONS
 from hwseg.quant.read.load import load
@@ -167,6 +169,20 @@ def test_multiplications_are_those_of_the_model(tmp_path: Path) -> None:
     model = 9 * 12 * 9 * (2 * 2 + 2 * 3)
     assert sum(macs(node.op, [graph.types[x].shape for x in node.inputs]) for node in graph.nodes) == model
     assert sum(layer.macs for layer in compiled(graph, parse_array("8x4x4")).network.layers) == model
+
+
+def test_a_dial_that_no_number_can_be_rounded_for(tmp_path: Path) -> None:
+    """GELU of 100 and more is the number itself but for hundred zeros; in steps twice as large it is next to a tie."""
+    net = Net((1, 2, 8, 8))
+    y = net.quant(net.conv(net.image(), 2, 2, name="c"), 0.25)
+    y = net.quant(gelu(net, net.node("Mul", y, net.const("k", 1024.0))), 256.0, signed=0)
+    graph = load(net.save(tmp_path / "net.onnx", last(net, y, 2)))
+    node = next(node for node in graph.nodes if isinstance(node.op, Function))
+    kind = graph.types[graph.input]
+    picture = np.random.default_rng(0).integers(kind.low, kind.high, kind.shape, endpoint=True)
+    with pytest.raises(HwsegError, match=f"{node.name}: rounded to 6 .* too near to a tie; choose another number"):
+        golden.run(graph, picture, planes={node.output: 6})
+    golden.run(graph, picture, planes={node.output: 7})
 
 
 QUANTIZE = "quantize before the activation: put a QuantIdentity of at most 8 bits before it"

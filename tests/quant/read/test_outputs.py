@@ -77,6 +77,25 @@ def test_a_build_has_the_chosen_output(tmp_path: Path) -> None:
     assert graph.metadata["hwseg.output"] == "coarse.out"
 
 
+@pytest.mark.parametrize("text", ["", "coarse.out", "<script>alert(1)</script>", "[red]x[/]\n\x1b[2J", "x" * 100_000])
+def test_what_a_file_says_of_itself_is_no_choice(tmp_path: Path, text: str) -> None:
+    """Only an output that was chosen is remembered, in graph, report and copy: any text may stand in metadata."""
+    model = onnx.load(two(tmp_path))
+    helper.set_model_props(model, {"hwseg.output": text, "other": "kept"})
+    path = tmp_path / "said.onnx"
+    onnx.save(model, path)
+    assert dict(load(path, "coarse.out").metadata) == {"hwseg.output": "coarse.out", "other": "kept"}
+    del model.graph.output[1:]
+    given = model.graph.output[0].name
+    onnx.save(model, path)
+    assert dict(load(path).metadata) == {"other": "kept"} | ({"hwseg.output": text} if text == given else {})
+    build = compile_model(path, out=tmp_path / "b", array="sim")
+    report = json.loads((build.path / "report.json").read_text())
+    assert report.get("output") in (None, given)
+    graph = json.loads((build.path / "graph.json").read_text())
+    assert graph["metadata"].get("hwseg.output") in (None, given)
+
+
 def test_the_command_compares_it(tmp_path: Path) -> None:
     path = two(tmp_path)
     np.save(tmp_path / "x.npy", np.zeros((1, 2, 8, 8), np.float32))

@@ -14,6 +14,7 @@ from hwseg.ops import ConvTranspose2d, macs
 from hwseg.quant.read.load import load
 from tests.quant.handmade import Net
 from tests.quant.read.proving import last, pool, proven
+from tests.quant.read.proving import up as nearest
 from tests.quant.read.qdq import LinearNet
 
 
@@ -102,6 +103,55 @@ def test_sentences(tmp_path: Path, name: str) -> None:
     with pytest.raises(HwsegError) as refused:
         load(net.save(tmp_path / "net.onnx", make(net, x)))
     assert sentence in str(refused.value)
+
+
+ENLARGING: list[tuple[Sequence[int], int, Sequence[int], dict[str, Any], str, int]] = [
+    ([1] * 4, 3, [1] * 4, {}, "leave it out, and use padding=1", 1),
+    ([0, 0, 1, 1], 3, [1] * 4, {}, "leave it out, and use padding=1", 1),
+    ([0, 2, 0, 0], 1, [0] * 4, {}, "leave it out, and use padding=0", 0),
+    ([2, 1, 1, 1], 3, [1] * 4, {"strides": [2, 2]}, "leave it out, and use padding=1", 1),
+    ([1, 2, 2, 1], 5, [1] * 4, {}, "leave it out, and use padding=2", 2),
+    ([0, 0, 2, 2], 3, [2] * 4, {"dilations": [2, 2]}, "leave it out, and use padding=2", 2),
+]
+"""Around the map, kernel, its own padding; the cure, and the padding that it means."""
+
+
+@pytest.mark.parametrize(("widths", "kernel", "pads", "given", "cure", "padding"), ENLARGING)
+def test_what_makes_a_map_larger_has_a_cure(
+    tmp_path: Path, widths: Sequence[int], kernel: int, pads: Sequence[int], given: dict[str, Any], cure: str,
+    padding: int,
+) -> None:  # fmt: skip
+    net = Net((1, 2, 8, 12))
+    x = net.quant(net.conv(net.image(), 2, 5), 2**-4)
+    with pytest.raises(HwsegError, match="padding a map must keep its size") as refused:
+        load(net.save(tmp_path / "net.onnx", conv(net, pad(net, x, widths), kernel, pads, **given)))
+    assert refused.value.cure == cure
+    net = Net((1, 2, 8, 12))
+    x = net.quant(net.conv(net.image(), 2, 5), 2**-4)
+    load(net.save(tmp_path / "cured.onnx", conv(net, x, kernel, [padding] * 4, **given)))
+
+
+def test_a_decoder_that_pads_to_its_skip_wants_sizes_without_it(tmp_path: Path) -> None:
+    """U-Nets for any size pad what is enlarged to what was pooled; of sizes that all poolings divide it is nothing."""
+
+    def unet(size: int) -> Path:
+        net, half = Net((1, 2, size, size)), size // 2
+        top = net.quant(conv(net, net.image(), 3, [1] * 4, 2), 2**-4)
+        low = net.quant(conv(net, pool(net, top), 3, [1] * 4, 4), 2**-4)
+        bottom = net.quant(conv(net, pool(net, low), 3, [1] * 4, 4), 2**-4)
+        missing = half - half // 2 * 2
+        up = pad(net, nearest(net, bottom), [0, 0, missing, missing])
+        joined = net.quant(conv(net, net.node("Concat", up, low, axis=1), 3, [1] * 4, 8), 2**-4)
+        return net.save(tmp_path / f"{size}.onnx", last(net, net.node("Concat", nearest(net, joined), top, axis=1), 8))
+
+    with pytest.raises(HwsegError) as refused:
+        load(unet(10))
+    assert (
+        refused.value.cure
+        == "the input is 10x10; export the model with an input that 4 divides, such as 8x8 or 8x12 or 12x8 or 12x12"
+    )
+    for size in (8, 12):
+        load(unet(size))
 
 
 @pytest.mark.parametrize(("kernel", "pads", "more"), [(2, 0, 0), (3, 1, 1), (4, 1, 0)])

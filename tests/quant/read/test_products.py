@@ -53,6 +53,17 @@ def test_every_range(tmp_path: Path, of: Range, by: Range) -> None:
     assert any(isinstance(node.op, Product) for node in given.graph.nodes)
 
 
+@pytest.mark.parametrize(("of", "by"), list(every(RANGES, repeat=2))[::5])
+def test_at_the_end(tmp_path: Path, of: Range, by: Range) -> None:
+    """The sums are what the network gives: a gate of one channel, or of all, and a product with itself."""
+    number = RANGES.index(of) + RANGES.index(by)
+    net, gates = Net((1, 2, 3, 9)), (1, 5)[number % 2]
+    image = net.image()
+    x = quantized(net, image, 5, of, "x")
+    z = net.node("Mul", x, x if number % 4 == 3 else quantized(net, image, gates, by, "g"))
+    proven(net.save(tmp_path / "net.onnx", z))
+
+
 def attention(net: Net, x: str, skip: str, channels: int, **quantizer: float) -> str:
     """An attention gate: a sigmoid of a 1x1 convolution, times the skip connection."""
     sigmoid = net.node("Sigmoid", net.conv(x, 5, 1, 1, name=f"gate{len(net.nodes)}"))
@@ -199,6 +210,3 @@ def test_what_is_refused(tmp_path: Path) -> None:
     net, a, b, c = three()
     net.save(path, net.quant(net.node("Mul", a, net.conv("input.out", 2, 3, name="sums"), name="mul")))
     assert "mul: inputs must be quantized to at most 8 bits, sums.out is not" in refusal(path)
-    net, a, b, c = three()
-    net.save(path, net.node("Mul", a, c, name="mul"))
-    assert refusal(path, compiles=True) == "mul: must not end the network; put a quantizer after it"

@@ -155,21 +155,13 @@ def integers_used(net: LinearNet, x: str) -> str:
 REFUSED = {
     "two scales": (other_scale, "dq: scale and zero point must be those of q; give"),
     "integers": (integers_used, "pool: input 0 must be an activation, 'q.out' is integers of q; put a Dequantize"),
-    "an addition of 9 bits": (
-        lambda n, x: n.node("Add", n.linear(n.linear_conv(x, 2, 2), 0.5, np.uint8, 3, "q"), x, name="add"),
-        "add: q/DequantizeLinear.out must have at most 8 bits, has 9 because of its zero point; quantize",
+    "a product of 9 bits": (
+        lambda n, x: n.node("Mul", n.linear(n.linear_conv(x, 2, 2), 0.5, np.uint8, 3, "q"), x, name="mul"),
+        "mul: q/DequantizeLinear.out must have at most 8 bits, has 9 because of its zero point; quantize",
     ),
-    "a mean of 9 bits": (
+    "a shuffle of 9 bits": (
         lambda n, x: n.node(
-            "AveragePool", n.linear(n.linear_conv(x, 2, 2), 0.5, np.uint8, 3, "q"), kernel_shape=[2, 2],
-            strides=[2, 2], name="mean",
-        ),
-        "mean: q/DequantizeLinear.out must have at most 8 bits, has 9 because of its zero point; quantize",
-    ),
-    "a bilinear enlarging of 9 bits": (
-        lambda n, x: n.node(
-            "Resize", n.linear(n.linear_conv(x, 2, 2), 0.5, np.int8, 3, "q"), "", n.const("sizes", [1, 1, 2, 2]),
-            mode="linear", name="up",
+            "DepthToSpace", n.linear(n.linear_conv(x, 2, 4), 0.5, np.uint8, 3, "q"), blocksize=2, name="up"
         ),
         "up: q/DequantizeLinear.out must have at most 8 bits, has 9 because of its zero point; quantize",
     ),

@@ -146,6 +146,24 @@ def refusal(path: Path) -> str:
     return str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("slopes", "what"),
+    [(None, "a ReLU"), ([0.5], "a LeakyReLU or PReLU"), (SLOPES["by channel"], "a LeakyReLU or PReLU")],
+)
+def test_a_factor_below_0_behind_it(tmp_path: Path, slopes: list[float] | None, what: str) -> None:
+    for cured in (False, True):
+        net = Net()
+        x = net.conv(net.image(), 2, 5)
+        x = net.node("Relu", x) if slopes is None else leaky(net, x, slopes)
+        x = net.quant(x, 2**-4, name="own") if cured else x
+        x = net.quant(net.node("Mul", x, net.const("minus", -2.0), name="turned"), 2**-3)
+        path = net.save(tmp_path / "a.onnx", last(net, x))
+        if cured:
+            proven(path)
+        else:
+            assert refusal(path).startswith(f"turned: cannot follow {what} without a quantizer; quantize before it, or")
+
+
 def test_what_is_refused(tmp_path: Path) -> None:
     net = Net()
     x = net.node("PRelu", net.conv(net.image(), 2, 5), net.const("s", np.ones((4, 1, 1))), name="act")

@@ -11,9 +11,11 @@ import numpy as np
 import onnx
 import pytest
 
-from hwseg.ops import Requantize, macs
+from hwseg.errors import HwsegError
+from hwseg.ops import Conv2d, Requantize, macs
 from hwseg.quant.read import referee
 from hwseg.quant.read.load import load
+from hwseg.quant.read.wide import meets_half
 from hwseg.rtl.config import parse_array
 from tests.compile.proof import compiled, differences
 from tests.fuzz.checks import Loaded, check_golden, loaded
@@ -73,6 +75,30 @@ def relu(net: LinearNet, x: str) -> str:
     return net.node("Relu", x)
 
 
+def mean(net: LinearNet, x: str) -> str:
+    return net.node("AveragePool", x, kernel_shape=[2, 2], strides=[2, 2])
+
+
+def bilinear(net: LinearNet, x: str) -> str:
+    sizes = net.const(f"sizes{len(net.nodes)}", [1, 1, 2, 2])
+    return net.node("Resize", x, "", sizes, mode="linear", coordinate_transformation_mode="half_pixel")
+
+
+def twice(net: LinearNet, x: str) -> str:
+    return net.node("Add", x, x)
+
+
+def both(net: LinearNet, x: str) -> str:
+    return net.node("Add", x, net.linear(net.linear_conv(x, 5, 5, name="d"), 2**-2, np.uint8, 50, "qd"))
+
+
+def leaky(net: LinearNet, x: str, zero: int) -> str:
+    """The slope's quantizer has a zero point of its own."""
+    return net.linear(
+        net.node("LeakyRelu", net.linear_conv(x, 2, 5, name="e"), alpha=0.25), 2**-3, np.uint8, zero, "qe"
+    )
+
+
 READERS: dict[str, Callable[[LinearNet, str, int], str]] = {
     "3x3": lambda n, x, z: last(n, first(n, x, z)),
     "1x1": lambda n, x, z: last(n, first(n, x, z), 5, 1),
@@ -104,6 +130,24 @@ READERS: dict[str, Callable[[LinearNet, str, int], str]] = {
     "the sum of two": lambda n, x, z: last(
         n, again(n, n.node("Add", first(n, x, 128), first(n, x, 0, name="b")), z)
     ),
+    "a sum": lambda n, x, z: last(n, again(n, n.node("Add", first(n, x, z), first(n, x, 41, name="b")), z)),
+    "a sum of other scales": lambda n, x, z: last(
+        n, again(n, n.node("Add", first(n, x, z, scale=0.11), first(n, x, 41, name="b", scale=0.3)), z, 0.37)
+    ),
+    "a difference": lambda n, x, z: last(n, again(n, n.node("Sub", first(n, x, 0), first(n, x, z, name="b")), 40)),
+    "a sum with itself": lambda n, x, z: last(n, again(n, twice(n, first(n, x, z)), z)),
+    "a sum and a convolution": lambda n, x, z: last(n, again(n, both(n, first(n, x, z)), z)),
+    "a sum of maxima": lambda n, x, z: last(n, again(n, twice(n, pool(n, first(n, x, z))), z)),
+    "a sum behind slopes": lambda n, x, z: last(n, again(n, twice(n, leaky(n, x, z)), z)),
+    "a sum of the joined": lambda n, x, z: last(
+        n, again(n, twice(n, concat(n, first(n, x, z, 3), first(n, x, z, 2, "b"))), z)
+    ),
+    "a mean": lambda n, x, z: last(n, again(n, mean(n, first(n, x, z)), z)),
+    "bilinear": lambda n, x, z: last(n, again(n, bilinear(n, first(n, x, z)), z)),
+    "bilinear at the end": lambda n, x, z: bilinear(n, first(n, x, z)),
+    "a chain of sums": lambda n, x, z: last(
+        n, n.linear(n.node("Add", again(n, both(n, first(n, x, z)), 99), first(n, x, 3, name="c")), 1, np.uint8, z, "y")
+    ),
     "the head": lambda n, x, z: first(n, x, z),
     "a joined head": lambda n, x, z: concat(n, first(n, x, 0, 2, "b"), first(n, x, z, 3), first(n, x, 40, 2, "c")),
     "a head behind a factor": lambda n, x, z: by_channel(n, first(n, x, z)),
@@ -116,6 +160,37 @@ READERS: dict[str, Callable[[LinearNet, str, int], str]] = {
 def test_whatever_reads_it(tmp_path: Path, name: str, zero: int) -> None:
     net = LinearNet((1, 2, 12, 20))
     proven(net.save(tmp_path / "net.onnx", READERS[name](net, net.linear("x", 2**-8, np.uint8, 0, "input"), zero)))
+
+
+def test_an_addition_of_9_bits_convolves_once_where_no_number_is_a_tie(tmp_path: Path) -> None:
+    """Scales of trained networks: the map that is added is rounded from the accumulator, not from two other maps."""
+    for scale, convolutions in ((0.1173, 3), (2**-3, 4)):
+        net = LinearNet((1, 2, 12, 20))
+        x = net.linear("x", 2**-8, np.uint8, 0, "input")
+        branches = first(net, x, 77, scale=scale), first(net, x, 0, name="b", scale=scale)
+        path = net.save(tmp_path / "net.onnx", last(net, again(net, net.node("Add", *branches), 0)))
+        found = [node.op for node in load(path).nodes if isinstance(node.op, Conv2d)]
+        assert len(found) == convolutions
+
+
+def test_ties_are_found_where_they_are() -> None:
+    """By trying every integer."""
+    rng = np.random.default_rng(5)
+    for _ in range(2000):
+        a, o = (Fraction(int(rng.integers(-40, 41)), int(rng.integers(1, 30))) for _ in range(2))
+        low = int(rng.integers(-20, 10))
+        high = low + int(rng.integers(0, 30))
+        expected = any((2 * (a * x + o)).denominator == 1 and int(2 * (a * x + o)) % 2 for x in range(low, high + 1))
+        assert meets_half(a, o, low, high) == expected, (a, o, low, high)
+
+
+def test_what_spans_more_than_8_bits_cannot_be_added(tmp_path: Path) -> None:
+    net = LinearNet((1, 2, 12, 20))
+    x = net.linear("x", 2**-8, np.uint8, 0, "input")
+    joined = concat(net, first(net, x, 77, 3), first(net, x, 78, 2, "b"))
+    path = net.save(tmp_path / "net.onnx", last(net, again(net, net.node("Add", joined, joined), 0)))
+    with pytest.raises(HwsegError, match="must have at most 8 bits, has from -78 to 178 because of its zero points"):
+        load(path)
 
 
 @pytest.mark.parametrize("zero", [1, 2, 127, 129, 253, 254])

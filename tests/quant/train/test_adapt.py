@@ -14,12 +14,13 @@ pytest.importorskip("brevitas")
 from hwseg.cli import main  # noqa: E402
 from hwseg.datasets import data  # noqa: E402
 from hwseg.errors import HwsegError  # noqa: E402
+from hwseg.quant.networks import layers  # noqa: E402
+from hwseg.quant.networks.unet import QuantUNet, UNetConfig, fold_batch_norm  # noqa: E402
 from hwseg.quant.read.load import load  # noqa: E402
-from hwseg.quant.train import adapt, evaluate, layers  # noqa: E402
+from hwseg.quant.train import adapt, evaluate  # noqa: E402
 from hwseg.quant.train.checkpoint import load_network, save_network  # noqa: E402
 from hwseg.quant.train.config import TrainConfig  # noqa: E402
 from hwseg.quant.train.run import Progress, dice, train  # noqa: E402
-from hwseg.quant.train.unet import QuantUNet, UNetConfig, fold_batch_norm  # noqa: E402
 
 UNET = UNetConfig(depth=1, width=4)
 

@@ -21,13 +21,14 @@ from hwseg.pictures.labels import IGNORE, Labels  # noqa: E402
 from hwseg.pictures.meaning import NAMES, Meaning  # noqa: E402
 from hwseg.pictures.source import choice_of, integers, labels_of, read_input  # noqa: E402
 from hwseg.pictures.table import Quantizer  # noqa: E402
+from hwseg.quant.networks.layers import calibrate  # noqa: E402
+from hwseg.quant.networks.unet import QuantUNet, UNetConfig  # noqa: E402
 from hwseg.quant.read.load import load  # noqa: E402
 from hwseg.quant.train import losses, metrics  # noqa: E402
 from hwseg.quant.train.checkpoint import load_network, save  # noqa: E402
 from hwseg.quant.train.export import export_qonnx  # noqa: E402
 from hwseg.quant.train.run import Run, TrainConfig, train  # noqa: E402
 from hwseg.quant.train.tensors import whole  # noqa: E402
-from hwseg.quant.train.unet import QuantUNet, UNetConfig, calibrate  # noqa: E402
 from tests.pictures import files  # noqa: E402
 
 SIZE = 32
@@ -352,8 +353,8 @@ def test_a_mean_and_a_deviation_have_a_signed_input(folder: Path, tmp_path: Path
         Image.fromarray(np.stack([grey(n)] * 3, axis=2)).save(folder / "images" / f"p{n}.png")
     config = TrainConfig(steps=3, batch=1, size=16, calibration_batches=1, threads=1, normalize="imagenet")
     run = Run(tmp_path / "run", UNetConfig(depth=1, width=2, in_channels=3), config)
-    assert run.unet.input_quantizer == Quantizer(run.unet.input_quantizer.scale, -128, 127)
-    assert run.unet.input_bound == 4
+    assert run.architecture.input_quantizer == Quantizer(run.architecture.input_quantizer.scale, -128, 127)
+    assert run.architecture.input_bound == 4
     train(run, data.load(folder, channels=3))
     network, meta = load_network(tmp_path / "run" / "best.pt")
     export_qonnx(network, tmp_path / "m.onnx", (SIZE, SIZE), meta["input"], meta["labels"])

@@ -53,10 +53,11 @@ def test_additions_round_once_too() -> None:
 def test_pytorch_and_integers_agree_at_every_number_of_planes(options: dict[str, object], tmp_path: Path) -> None:
     torch = pytest.importorskip("torch")
     pytest.importorskip("brevitas")
+    from hwseg.quant.networks.layers import calibrate
+    from hwseg.quant.networks.unet import QuantUNet, UNetConfig
     from hwseg.quant.read.load import load
     from hwseg.quant.train.dial import Dial
     from hwseg.quant.train.export import export_qonnx
-    from hwseg.quant.train.unet import QuantUNet, UNetConfig, calibrate
 
     torch.manual_seed(1)
     model = QuantUNet(UNetConfig(depth=2, width=4, batch_norm=False, **options)).eval()  # type: ignore[arg-type]
@@ -86,8 +87,8 @@ def test_pytorch_and_integers_agree_at_every_number_of_planes(options: dict[str,
 def test_random_settings_stay_in_range_and_leave_gradients() -> None:
     torch = pytest.importorskip("torch")
     pytest.importorskip("brevitas")
+    from hwseg.quant.networks.unet import QuantUNet, UNetConfig
     from hwseg.quant.train.dial import Dial
-    from hwseg.quant.train.unet import QuantUNet, UNetConfig
 
     model = QuantUNet(UNetConfig(depth=1, width=2))
     dial, rng = Dial(model), np.random.default_rng(0)

@@ -21,10 +21,11 @@ from hwseg.errors import HwsegError  # noqa: E402
 from hwseg.machine import execute  # noqa: E402
 from hwseg.pictures.meaning import Meaning  # noqa: E402
 from hwseg.pictures.table import BYTE  # noqa: E402
+from hwseg.quant.networks.layers import calibrate  # noqa: E402
+from hwseg.quant.networks.unet import QuantUNet, UNetConfig  # noqa: E402
 from hwseg.quant.read.load import load  # noqa: E402
 from hwseg.quant.train import evaluate, metrics  # noqa: E402
 from hwseg.quant.train.export import export_qonnx  # noqa: E402
-from hwseg.quant.train.unet import QuantUNet, UNetConfig, calibrate  # noqa: E402
 
 
 def box(top: int, left: int, height: int, width: int, side: int = 24) -> np.ndarray:

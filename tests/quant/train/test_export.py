@@ -19,10 +19,11 @@ from hwseg.cli import main  # noqa: E402
 from hwseg.errors import HwsegError  # noqa: E402
 from hwseg.pictures.labels import Labels  # noqa: E402
 from hwseg.pictures.meaning import Meaning  # noqa: E402
+from hwseg.quant.networks.layers import calibrate  # noqa: E402
+from hwseg.quant.networks.unet import QuantUNet, UNetConfig, fold_batch_norm, preset  # noqa: E402
 from hwseg.quant.read.reshape import parse_size  # noqa: E402
 from hwseg.quant.train.export import export_qonnx, resize  # noqa: E402
 from hwseg.quant.train.run import TrainConfig, save_network  # noqa: E402
-from hwseg.quant.train.unet import QuantUNet, UNetConfig, calibrate, fold_batch_norm, preset  # noqa: E402
 
 
 def network(config: UNetConfig) -> QuantUNet:

@@ -21,12 +21,12 @@ from hwseg.datasets import data, pairs, seen, split  # noqa: E402
 from hwseg.datasets.held import Held  # noqa: E402
 from hwseg.datasets.seen import SEEN  # noqa: E402
 from hwseg.errors import HwsegError  # noqa: E402
+from hwseg.quant.networks.unet import QuantUNet, UNetConfig  # noqa: E402
 from hwseg.quant.read.load import load  # noqa: E402
 from hwseg.quant.train import losses  # noqa: E402
 from hwseg.quant.train.checkpoint import load_network, save  # noqa: E402
 from hwseg.quant.train.export import export_qonnx  # noqa: E402
 from hwseg.quant.train.run import Progress, Run, TrainConfig, train  # noqa: E402
-from hwseg.quant.train.unet import QuantUNet, UNetConfig  # noqa: E402
 from tests.datasets.sets import add, disc, discs, grey, remove  # noqa: E402
 
 OPTIONS = ("--depth", "1", "--width", "2", "--size", "16", "--batch", "1", "--threads", "1")

@@ -19,12 +19,13 @@ from hwseg.codesign import choose  # noqa: E402
 from hwseg.compile.activation_cost import activation_nodes, compiled, cycles, shortened  # noqa: E402
 from hwseg.compile.program import compile_graph  # noqa: E402
 from hwseg.errors import HwsegError  # noqa: E402
+from hwseg.quant.networks.layers import calibrate  # noqa: E402
+from hwseg.quant.networks.unet import QuantUNet, UNetConfig, fold_batch_norm  # noqa: E402
 from hwseg.quant.read.load import load  # noqa: E402
 from hwseg.quant.train import plots, search  # noqa: E402
 from hwseg.quant.train.checkpoint import load_network, save_network  # noqa: E402
 from hwseg.quant.train.config import TrainConfig  # noqa: E402
 from hwseg.quant.train.export import export_qonnx  # noqa: E402
-from hwseg.quant.train.unet import QuantUNet, UNetConfig, calibrate, fold_batch_norm  # noqa: E402
 from hwseg.rtl.config import parse_array  # noqa: E402
 
 

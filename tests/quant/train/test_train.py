@@ -21,9 +21,9 @@ from hwseg.datasets import data  # noqa: E402
 from hwseg.datasets.seen import of_parts  # noqa: E402
 from hwseg.errors import HwsegError  # noqa: E402
 from hwseg.pictures.labels import Labels  # noqa: E402
+from hwseg.quant.networks.unet import UNetConfig, preset  # noqa: E402
 from hwseg.quant.train import metrics  # noqa: E402
 from hwseg.quant.train.run import Progress, Run, TrainConfig, dice, load_network, read_toml, train  # noqa: E402
-from hwseg.quant.train.unet import UNetConfig, preset  # noqa: E402
 
 UNET = UNetConfig(depth=1, width=4)
 CONFIG = TrainConfig(steps=6, batch=2, size=16, validate_every=4, calibration_batches=2, threads=1)
@@ -75,7 +75,7 @@ def test_it_learns_and_the_kept_network_is_the_folded_one(discs: Path, tmp_path:
     result = train(Run(tmp_path / "run", preset("mixed", depth=1, width=4), config), parts)
     model, meta = load_network(tmp_path / "run" / "best.pt")
     assert model.folded
-    rest = {"size": 24, "excluded": [], "resize": 0, "quantized": True, "seen": of_parts(parts)}
+    rest = {"size": 24, "picture": (24, 24), "excluded": [], "resize": 0, "quantized": True, "seen": of_parts(parts)}
     assert meta == {"input": config.meaning, "labels": Labels(), **rest}
     assert result.best_dice > 0.75
     again = dice(model, parts["val"], config.meaning, torch.device("cpu"))
@@ -185,7 +185,7 @@ from pathlib import Path
 from hwseg.datasets import data
 from hwseg.quant.train import losses
 from hwseg.quant.train.run import Run, TrainConfig, train
-from hwseg.quant.train.unet import UNetConfig
+from hwseg.quant.networks.unet import UNetConfig
 
 config = TrainConfig(steps=5, batch=4, size=16, float_part=1.0, quantized_part=0.0, threads=1)
 run = Run(Path(sys.argv[1]), UNetConfig(depth=1, width=4, batch_norm=False), config)
@@ -295,7 +295,7 @@ def test_the_written_configuration_trains_the_same(discs: Path, tmp_path: Path) 
     ("text", "sentence"),
     [
         ("x = [", "is not readable TOML"),
-        ("[model]\nx = 1", "has tables [data], [unet], [train] only, not 'model'"),
+        ("[model]\nx = 1", "has tables [data], [unet], [network], [train] only, not 'model'"),
         ("[data]\nfolder = 1", "[data] has path only, not folder"),
         ("[train]\nsteps = 1", "--data: is needed; name a folder or a CSV file"),
     ],

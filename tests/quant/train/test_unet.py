@@ -8,8 +8,9 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("brevitas")
 
 from hwseg.errors import HwsegError  # noqa: E402
-from hwseg.quant.train import layers  # noqa: E402
-from hwseg.quant.train.unet import QuantUNet, UNetConfig, calibrate, fold_batch_norm, preset  # noqa: E402
+from hwseg.quant.networks import layers  # noqa: E402
+from hwseg.quant.networks.layers import calibrate  # noqa: E402
+from hwseg.quant.networks.unet import QuantUNet, UNetConfig, fold_batch_norm, preset  # noqa: E402
 
 
 def picture(channels: int = 1, seed: int = 0) -> torch.Tensor:

@@ -12,7 +12,7 @@ were learned are kept apart, by `NAME.ROLE`.  So a network can be rewritten, kep
     global_mean                of each channel
     nearest, bilinear          factor; align_corners
     concat, add, multiply      of values; `add` and `multiply` may spread a map of one channel or of one pixel
-    pixel_shuffle, pad, crop   factor; pads; rows and columns
+    pixel_shuffle, pad, crop   factor; pads; how much is cut off, before and after: rows and columns
     requantize                 nothing but another quantizer
 """
 
@@ -23,7 +23,7 @@ from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from hwseg.errors import require
 
@@ -38,7 +38,13 @@ BENDING = frozenset(("silu", "gelu", "hardswish"))
 MOVES = frozenset(("max_pool", "nearest", "concat", "pixel_shuffle", "crop", "pad"))
 """Operations whose results are among their operands' numbers."""
 
+CONVOLUTIONS = frozenset(("conv", "conv_transpose"))
+
 INPUT = "image"
+
+RESERVED = frozenset((*dir(nn.Module()), "_module", "config", "folded", "fold", "input", "quantizer", "raw", "settled",
+                      "values", "weight_of"))  # fmt: skip
+"""Names that no layer has, since `QuantizedNetwork` has them."""
 
 
 @dataclass(frozen=True)
@@ -129,26 +135,31 @@ class Network:
     @property
     def multiple(self) -> int:
         """Sides of pictures must be multiples of this."""
-        sizes, most = {INPUT: Fraction(1)}, 1
-        for layer in self.layers:
-            size = min(sizes[name] for name in layer.inputs)
-            if layer.op in ("conv", "max_pool", "avg_pool"):
-                size /= layer.options["stride"]
-            if layer.op in ("conv_transpose", "nearest", "bilinear", "pixel_shuffle"):
-                size *= layer.options.get("factor", layer.options.get("stride", 1))
-            if layer.op != "global_mean":
-                sizes[layer.name] = size
-            else:
-                sizes[layer.name] = sizes[layer.inputs[0]]
-            most = max(most, sizes[layer.name].denominator)
-        return most
+        return multiple_of(self.layers)
+
+
+def multiple_of(layers: Iterable[Layer]) -> int:
+    """What sides of pictures must be multiples of, so that every map has a whole size."""
+    sizes, most = {INPUT: Fraction(1)}, 1
+    for layer in layers:
+        size = min(sizes[name] for name in layer.inputs)
+        if layer.op in ("conv", "max_pool", "avg_pool"):
+            size /= layer.options["stride"]
+        if layer.op in ("conv_transpose", "nearest", "bilinear", "pixel_shuffle"):
+            size *= layer.options.get("factor", layer.options.get("stride", 1))
+        if layer.op != "global_mean":
+            sizes[layer.name] = size
+        else:
+            sizes[layer.name] = sizes[layer.inputs[0]]
+        most = max(most, sizes[layer.name].denominator)
+    return most
 
 
 def unique(name: str, taken: Iterable[str]) -> str:
-    """The name, with a number behind it if it is taken."""
-    names, number = set(taken), 2
+    """The name, with a number behind it if it is taken: by a layer, or by what every module has."""
+    names, number = {INPUT, *RESERVED, *taken}, 2
     found = name
-    while found in names or found == INPUT:
+    while found in names:
         found, number = f"{name}_{number}", number + 1
     return found
 

@@ -7,19 +7,20 @@ concat moves no data in hardware.  Layers are named as in the exported file: `en
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Mapping
+import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from fnmatch import fnmatchcase
-from fractions import Fraction
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from hwseg.errors import HwsegError, require
-from hwseg.pictures.table import BYTE, Quantizer
-from hwseg.quant.train import layers
+from hwseg.pictures.table import Quantizer
+from hwseg.quant.networks import layers
+from hwseg.quant.networks.architecture import Quantized
+from hwseg.quant.networks.layers import plain
 
 UPSAMPLINGS = ("nearest", "bilinear", "transposed")
 PRESETS = ("w8a8", "w4a4", "mixed")
@@ -35,6 +36,8 @@ class UNetConfig:
     activation has the name of the convolution that it follows; the sum of a residual block is `<block>/add`.
     `input_bound`: 0 for inputs from 0 to 1; a power of two for signed ones, such as those less a mean over a deviation.
     """
+
+    table: ClassVar[str] = "unet"
 
     depth: int = 3
     width: int = 8
@@ -146,10 +149,32 @@ class UNetConfig:
             del values["input_bound"]  # so that files without it stay the same bytes
         return values
 
+    def settings(self) -> dict[str, Any]:
+        """All of it."""
+        return self.to_dict()
+
+    def metadata(self) -> dict[str, str]:
+        """What an exported file says of it."""
+        return {"hwseg.config": json.dumps(self.to_dict(), sort_keys=True)}
+
+    @property
+    def fewest(self) -> int:
+        """Numbers that a network of it has at least: the weights of one 3x3 convolution on each level."""
+        return sum(9 * width * width for width in self.widths)
+
     @property
     def input_quantizer(self) -> Quantizer:
-        """The first quantizer, as `hwseg.quant.train.layers.pixel_input` makes it."""
-        return Quantizer(Fraction(self.input_bound, 128), -128, 127) if self.input_bound else BYTE
+        """The first quantizer."""
+        return layers.pixel_quantizer(self.input_bound)
+
+    def build(self) -> QuantUNet:
+        """A network of it."""
+        return QuantUNet(self)
+
+    def at(self, name: str) -> UNetConfig:
+        """The same network at the bits of a preset."""
+        kept = {k: v for k, v in self.to_dict().items() if k not in ("weight_bits", "activation_bits", "per_channel")}
+        return preset(name, **{**kept, "widths": tuple(kept["widths"])})
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> UNetConfig:
@@ -197,10 +222,10 @@ class Block(nn.Module):
         self.output = output
 
     def forward(self, x: Any) -> Any:
-        x = self.act0(self.norm0(_value(self.conv0(x))))
-        y = self.norm1(_value(self.conv1(x)))
+        x = self.act0(self.norm0(plain(self.conv0(x))))
+        y = self.norm1(plain(self.conv1(x)))
         if self.branch is not None:
-            y = _value(self.branch(y)) + _value(x)
+            y = plain(self.branch(y)) + plain(x)
         return self.output(y)
 
 
@@ -216,7 +241,7 @@ class Up(nn.Module):
         self.output = output
 
     def forward(self, x: Any) -> Any:
-        return self.output(self.norm(_value(self.conv(x))))
+        return self.output(self.norm(plain(self.conv(x))))
 
 
 class Interpolation(nn.Module):
@@ -228,7 +253,7 @@ class Interpolation(nn.Module):
         self.output = output
 
     def forward(self, x: Any) -> Any:
-        return self.output(self.resize(_value(x)))
+        return self.output(self.resize(plain(x)))
 
 
 class Concat(nn.Module):
@@ -238,11 +263,10 @@ class Concat(nn.Module):
         return torch.cat([skip, up], dim=1)
 
 
-class QuantUNet(nn.Module):
-    """The network of `config`; input float [1, channels, height, width], output logits.
+class QuantUNet(Quantized):
+    """The network of `config`."""
 
-    `forward(x)` is the quantized network; `layers.set_quantization(model, False)` makes it a float one.
-    """
+    config: UNetConfig
 
     def __init__(self, config: UNetConfig) -> None:
         super().__init__()
@@ -285,12 +309,15 @@ class QuantUNet(nn.Module):
             y = self.get_submodule(f"up{i}")(y)
             y = self.get_submodule(f"skip{i}")(skips[i], y)
             y = self.get_submodule(f"dec{i}")(y)
-        return _value(self.head(y))
+        return plain(self.head(y))
 
-    @property
-    def folded(self) -> bool:
-        """Whether no batch normalization is left."""
-        return not any(isinstance(module, nn.BatchNorm2d) for module in self.modules())
+    def fold(self) -> None:
+        fold_batch_norm(self)
+
+    def weight_of(self, convolution: str) -> Tensor:
+        name = convolution.replace("/", ".") + (".conv" if convolution.startswith("up") else "")
+        weight: Tensor = self.get_submodule(name).weight  # type: ignore[assignment]
+        return weight
 
 
 def fold_batch_norm(model: QuantUNet) -> QuantUNet:
@@ -307,43 +334,6 @@ def fold_batch_norm(model: QuantUNet) -> QuantUNet:
                 layers.merge_batch_norm(getattr(module, layer), found)
                 setattr(module, norm, nn.Identity())
     return model
-
-
-def calibrate(model: QuantUNet, batches: Iterable[Tensor], quantile: float = 0.9995) -> QuantUNet:
-    """Set every learned threshold to a quantile of the magnitudes that the float network shows on `batches`."""
-    seen: dict[nn.Module, list[float]] = {}
-
-    def record(module: nn.Module, args: tuple[Any, ...]) -> None:
-        seen.setdefault(module, []).append(_quantile(_value(args[0]), quantile))
-
-    learned = {m for m in model.modules() if layers.is_learned_activation(m)}
-    hooks = [module.register_forward_pre_hook(record) for module in learned]
-    training = model.training
-    layers.set_quantization(model.eval(), False)
-    try:
-        with torch.no_grad():
-            for batch in batches:
-                model(batch)
-    finally:
-        layers.set_quantization(model.train(training), True)
-        for hook in hooks:
-            hook.remove()
-    require(bool(seen), "calibration", "needs at least one batch")
-    for module, values in seen.items():
-        layers.set_threshold(module, max(sum(values) / len(values), 2.0**-8))
-    return model
-
-
-def _quantile(values: Tensor, quantile: float) -> float:
-    magnitudes = values.detach().abs().flatten()
-    rank = max(1, math.ceil(quantile * magnitudes.numel()))
-    return float(magnitudes.kthvalue(rank).values)
-
-
-def _value(x: Any) -> Tensor:
-    """The plain tensor of a QuantTensor."""
-    result: Tensor = x.value if hasattr(x, "scale") else x
-    return result
 
 
 def _conv(config: UNetConfig, name: str, in_channels: int, out_channels: int, kernel: int = 3) -> nn.Module:

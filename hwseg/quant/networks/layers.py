@@ -10,7 +10,10 @@ plus its bias is exact.  Zero points are 0 everywhere.
 
 from __future__ import annotations
 
-from typing import Any
+import math
+from collections.abc import Iterable
+from fractions import Fraction
+from typing import Any, TypeVar
 
 import brevitas.nn as qnn
 import torch
@@ -25,8 +28,10 @@ from brevitas.quant.solver.weight import WeightQuantSolver
 from torch import Tensor, nn
 
 from hwseg.errors import HwsegError, require
+from hwseg.pictures.table import BYTE, Quantizer
 
 SCALES = ("power_of_two", "float")
+Model = TypeVar("Model", bound=nn.Module)
 
 
 class _PowerOfTwo(IntQuant):
@@ -97,6 +102,11 @@ def pixel_input(bound: int = 0) -> nn.Module:
     kind = {"act_quant": _SignedPixel, "scaling_init": float(bound)} if bound else {"act_quant": _Pixel}
     layer: nn.Module = qnn.QuantIdentity(**kind, return_quant_tensor=True)
     return layer
+
+
+def pixel_quantizer(bound: int) -> Quantizer:
+    """The integers that `pixel_input` makes."""
+    return Quantizer(Fraction(bound, 128), -128, 127) if bound else BYTE
 
 
 def relu(bits: int, scales: str) -> nn.Module:
@@ -197,3 +207,40 @@ def merge_batch_norm(layer: Any, norm: nn.BatchNorm2d) -> None:
         for adapter in chain:
             adapter.scale(factor.float(), dimension)
         layer.bias.copy_((bias * factor + norm.bias.double()).float())
+
+
+def calibrate(model: Model, batches: Iterable[Tensor], quantile: float = 0.9995) -> Model:
+    """Set every learned threshold to a quantile of the magnitudes that the float network shows on `batches`."""
+    seen: dict[nn.Module, list[float]] = {}
+
+    def record(module: nn.Module, args: tuple[Any, ...]) -> None:
+        seen.setdefault(module, []).append(_quantile(plain(args[0]), quantile))
+
+    learned = {m for m in model.modules() if is_learned_activation(m)}
+    hooks = [module.register_forward_pre_hook(record) for module in learned]
+    training = model.training
+    set_quantization(model.eval(), False)
+    try:
+        with torch.no_grad():
+            for batch in batches:
+                model(batch)
+    finally:
+        set_quantization(model.train(training), True)
+        for hook in hooks:
+            hook.remove()
+    require(bool(seen), "calibration", "needs at least one batch")
+    for module, values in seen.items():
+        set_threshold(module, max(sum(values) / len(values), 2.0**-8))
+    return model
+
+
+def _quantile(values: Tensor, quantile: float) -> float:
+    magnitudes = values.detach().abs().flatten()
+    rank = max(1, math.ceil(quantile * magnitudes.numel()))
+    return float(magnitudes.kthvalue(rank).values)
+
+
+def plain(x: Any) -> Tensor:
+    """The tensor of a QuantTensor."""
+    result: Tensor = x.value if hasattr(x, "scale") else x
+    return result

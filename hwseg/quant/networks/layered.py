@@ -3,44 +3,49 @@
 A value that a convolution, an addition, a mean or a product gives is *raw*: it waits for its quantizer, and only an
 activation function may come before that.  Poolings of maxima, nearest enlargings and concatenations choose among
 integers.  Branches that meet in a concatenation have one quantizer, so that they have one scale by construction.
-Convolutions have biases of 32 bits on their accumulator's scale, as `hwseg.quant.train.layers` has them.
+Convolutions have biases of 32 bits on their accumulator's scale, as `hwseg.quant.networks.layers` has them.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
-from typing import Any
+from typing import Any, ClassVar
 
 import brevitas.nn as qnn
 import torch
 from torch import Tensor, nn
 
 from hwseg.errors import HwsegError, require
-from hwseg.pictures.table import BYTE, Quantizer
-from hwseg.quant.convert.graph import ACTIVATIONS, BENDING, INPUT, MOVES, Layer, Network
-from hwseg.quant.convert.operations import OPERATIONS
-from hwseg.quant.train import layers as kinds
-from hwseg.quant.train.unet import UNetConfig
+from hwseg.pictures.table import Quantizer
+from hwseg.quant.networks import layers as kinds
+from hwseg.quant.networks.architecture import Quantized
+from hwseg.quant.networks.graph import ACTIVATIONS, BENDING, CONVOLUTIONS, INPUT, MOVES, Layer, Network, multiple_of
+from hwseg.quant.networks.layers import plain
+from hwseg.quant.networks.maps import check
+from hwseg.quant.networks.operations import OPERATIONS
 
-CONVOLUTIONS = frozenset(("conv", "conv_transpose"))
 BITS = range(2, 9)
+PRESETS = {"w8a8": 8, "w4a4": 4}
+MULTIPLE = "hwseg.multiple"
+"""Key of the metadata of an exported file: sides of pictures must be multiples of it."""
 
 
 @dataclass(frozen=True)
 class NetworkConfig:
     """Layers, and how each is quantized.
 
-    weight_bits: by convolution.  activation_bits: by quantizer (`quantizers`).  input_bound: as `UNetConfig` has it.
-    shapes: of the weights, by convolution.  multiple: sides of pictures must be multiples of it.
+    weight_bits: by convolution.  activation_bits: by quantizer (`quantizers`).  shapes: of the weights, by convolution.
     """
+
+    table: ClassVar[str] = "network"
 
     layers: tuple[Layer, ...]
     output: str
-    channels: int
-    classes: int
-    multiple: int
+    in_channels: int
+    out_channels: int
     shapes: Mapping[str, tuple[int, ...]]
     scales: str = "power_of_two"
     input_bound: int = 0
@@ -58,9 +63,18 @@ class NetworkConfig:
     def of(cls, network: Network, scales: str, input_bound: int, classes: int) -> NetworkConfig:
         """Of a float network that was made fit, at 8 bits."""
         shapes = {x.name: tuple(network.tensor(x, "weight").shape) for x in network.layers if x.op in CONVOLUTIONS}
-        return cls(
-            network.layers, network.output, network.channels, classes, network.multiple, shapes, scales, input_bound
-        )
+        return cls(network.layers, network.output, network.channels, classes, shapes, scales, input_bound)
+
+    @property
+    def multiple(self) -> int:
+        """Sides of pictures must be multiples of it."""
+        return multiple_of(self.layers)
+
+    @property
+    def fewest(self) -> int:
+        """Its weights and slopes."""
+        slopes = sum(int(layer.options["count"]) for layer in self.layers if layer.op == "prelu")
+        return slopes + sum(math.prod(shape) for shape in self.shapes.values())
 
     @property
     def convolutions(self) -> tuple[str, ...]:
@@ -105,13 +119,20 @@ class NetworkConfig:
     @property
     def input_quantizer(self) -> Quantizer:
         """The first quantizer."""
-        return UNetConfig(input_bound=self.input_bound).input_quantizer if self.input_bound else BYTE
+        return kinds.pixel_quantizer(self.input_bound)
+
+    def build(self) -> QuantizedNetwork:
+        """A network of it."""
+        return QuantizedNetwork(self)
 
     def with_bits(self, weights: int | Mapping[str, int], activations: int | Mapping[str, int]) -> NetworkConfig:
         """The same network at other bits: one number, of which the first and the last convolution's weights keep 8,
         or numbers by name, where a later pattern wins.
         """
         names = self.convolutions
+        for wanted in (weights, activations):
+            known = isinstance(wanted, (int, Mapping)) and not isinstance(wanted, bool)
+            require(known, "--bits", f"must be a number, or numbers by layer, not {wanted!r}", "for example 4")
         if isinstance(weights, int):
             weights = {"*": weights, names[0]: 8, names[-1]: 8}
         quantizers = self.quantizers
@@ -119,34 +140,56 @@ class NetworkConfig:
             activations = {"*": activations} if quantizers else {}
         return replace(self, weight_bits=_matched(names, weights), activation_bits=_matched(quantizers, activations))
 
+    def at(self, preset: str) -> NetworkConfig:
+        """The same network at the bits of a preset: `w8a8` or `w4a4`."""
+        cure = "choose bits by layer: hwseg search, or a [network] table"
+        require(preset in PRESETS, "--preset", f"must be {' or '.join(PRESETS)} for a converted network", cure)
+        return self.with_bits(PRESETS[preset], PRESETS[preset])
+
+    def settings(self) -> dict[str, Any]:
+        """Its bits: all that can be chosen of it."""
+        weights = {name: self.weight_bits_of(name) for name in self.convolutions}
+        return {
+            "weight_bits": weights,
+            "activation_bits": {name: self.activation_bits_of(name) for name in self.quantizers},
+        }
+
+    def metadata(self) -> dict[str, str]:
+        """What an exported file says of it."""
+        return {MULTIPLE: str(self.multiple)}
+
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for JSON and checkpoints."""
         return {
-            "layers": [layer.to_dict() for layer in self.layers], "output": self.output, "channels": self.channels,
-            "classes": self.classes, "multiple": self.multiple, "scales": self.scales, "input_bound": self.input_bound,
+            "layers": [layer.to_dict() for layer in self.layers], "output": self.output,
+            "in_channels": self.in_channels, "out_channels": self.out_channels,
+            "scales": self.scales, "input_bound": self.input_bound,
             "shapes": {name: list(shape) for name, shape in self.shapes.items()},
             "weight_bits": dict(self.weight_bits), "activation_bits": dict(self.activation_bits),
         }  # fmt: skip
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> NetworkConfig:
-        """The inverse of `to_dict`."""
+        """The inverse of `to_dict`.  Raises ValueError where layers do not fit together, whatever wrote them."""
         values = dict(content)
         values["layers"] = tuple(Layer.from_dict(layer) for layer in content["layers"])
         values["shapes"] = {name: tuple(shape) for name, shape in content["shapes"].items()}
+        check(values["layers"], values["shapes"], content["output"], content["in_channels"], content["out_channels"])
         return cls(**values)
 
 
 def _matched(names: tuple[str, ...], wanted: Mapping[str, int]) -> dict[str, int]:
-    for pattern in wanted:
-        known = any(fnmatchcase(name, pattern) for name in names)
-        require(known, "--bits", f"{pattern!r} matches no layer", f"layers are {', '.join(names)}")
     found: dict[str, int] = {}
-    for name in names:
-        for pattern, bits in wanted.items():
-            if fnmatchcase(name, pattern):
-                found[name] = bits
-    return found
+    for pattern, bits in wanted.items():
+        matching = _matching(names, pattern)
+        require(bool(matching), "--bits", f"{pattern!r} matches no layer", f"layers are {', '.join(names)}")
+        found.update(dict.fromkeys(matching, bits))
+    return {name: found[name] for name in names if name in found}
+
+
+def _matching(names: tuple[str, ...], pattern: str) -> list[str]:
+    """A layer's name means that layer, whatever is in it; anything else is a pattern."""
+    return [pattern] if pattern in names else [name for name in names if fnmatchcase(name, pattern)]
 
 
 def _raw(layers: tuple[Layer, ...]) -> set[str]:
@@ -218,11 +261,10 @@ def _nothing(role: str) -> None:
     return None
 
 
-class QuantizedNetwork(nn.Module):
-    """The network of `config`; input float [batch, channels, height, width], output logits.
+class QuantizedNetwork(Quantized):
+    """The network of `config`; it has no batch normalization to fold."""
 
-    With `layers.set_quantization(network, False)` it is a float network again.
-    """
+    config: NetworkConfig
 
     def __init__(self, config: NetworkConfig, tensors: Mapping[str, Tensor] | None = None) -> None:
         super().__init__()
@@ -236,8 +278,14 @@ class QuantizedNetwork(nn.Module):
         for name in config.quantizers:
             bits = config.activation_bits_of(name)
             made = (kinds.unsigned_identity if name in unsigned else kinds.signed_identity)(bits, config.scales)
+            taken = f"{name}/quantizer" in self._modules
+            require(not taken, f"{name}/quantizer", "is the name of a quantizer", "give the layer another name")
             self.add_module(f"{name}/quantizer", made)
         self.eval()
+
+    def weight_of(self, convolution: str) -> Tensor:
+        weight: Tensor = self.get_submodule(convolution).weight  # type: ignore[assignment]
+        return weight
 
     def _module(self, layer: Layer, tensors: Mapping[str, Tensor]) -> nn.Module:
         module: nn.Module
@@ -287,12 +335,6 @@ class QuantizedNetwork(nn.Module):
         found = {name: plain(raw[name] if name in raw else whole[name]) for name in taps}
         found[output] = plain(whole[output] if output in self.settled else raw[output])
         return found
-
-
-def plain(x: Any) -> Tensor:
-    """The tensor of a QuantTensor."""
-    result: Tensor = x.value if hasattr(x, "scale") else x
-    return result
 
 
 def _convolution(layer: Layer, config: NetworkConfig) -> nn.Module:

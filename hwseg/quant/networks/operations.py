@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from hwseg.quant.convert.graph import INPUT, Layer, Network
+from hwseg.quant.networks.graph import INPUT, Layer, Network
 
 Tensors = Callable[[str], Tensor | None]
 
@@ -88,7 +88,8 @@ def _product(x: list[Tensor], o: Mapping[str, Any], t: Tensors) -> Tensor:
 
 def _crop(x: list[Tensor], o: Mapping[str, Any], t: Tensors) -> Tensor:
     (top, bottom), (left, right) = o["rows"], o["columns"]
-    return x[0][:, :, top:bottom, left:right]
+    height, width = x[0].shape[2:]
+    return x[0][:, :, top : height - bottom, left : width - right]
 
 
 def _prelu(x: list[Tensor], o: Mapping[str, Any], t: Tensors) -> Tensor:
