@@ -50,7 +50,9 @@ def lite_ports(address_bits: int) -> dict[str, Any]:
 
 
 class Burst(Component):
-    """The address of each beat of a burst: `load` takes the first, `step` the next; `left` follow it."""
+    """The address of each beat of a burst: `load` takes the first, `step` the next, two cycles later at the earliest;
+    `left` follow it.
+    """
 
     def __init__(self) -> None:
         super().__init__(
@@ -69,20 +71,22 @@ class Burst(Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        left, size, burst, wrap = self.left, Signal(2), Signal(2), Signal(6)
+        left, length, size, burst, wrap = self.left, Signal(4), Signal(2), Signal(2), Signal(6)
         following = Signal(ADDRESS_BITS)
         m.d.comb += [
             self.last.eq(left == 0),
             following.eq(((self.address >> size) + 1) << size),
         ]
+        # Bits that change while a wrapping burst of 2, 4, 8 or 16 beats goes round, out of registers because the port's
+        # wires are long: there two cycles after `load`, before the first step can come.
+        m.d.sync += wrap.eq((((length + 1) << size) - 1)[:6])
         with m.If(self.load):
             m.d.sync += [
                 self.address.eq(self.start),
                 left.eq(self.length),
+                length.eq(self.length),
                 size.eq(self.size),
                 burst.eq(self.burst),
-                # Bits that change while a wrapping burst of 2, 4, 8 or 16 beats goes round.
-                wrap.eq((((self.length + 1) << self.size) - 1)[:6]),
             ]
         with m.Elif(self.step):
             m.d.sync += left.eq(left - 1)

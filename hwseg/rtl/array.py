@@ -18,15 +18,17 @@ from __future__ import annotations
 
 from typing import Any
 
-from amaranth.hdl import Cat, Module, Mux, Signal, Value, signed
+from amaranth.hdl import Cat, Module, Mux, ResetSignal, Signal, Value, signed
 from amaranth.lib import data
 from amaranth.lib.wiring import Component, In, Out
 
 from hwseg.arith.types import CoreSpec
 from hwseg.rtl.config import TAPS, EngineConfig
 from hwseg.rtl.cores import FAMILIES
+from hwseg.rtl.cores.pipeline import delayed
 from hwseg.rtl.emit import Library
 from hwseg.rtl.layouts import PLANE
+from hwseg.rtl.resets import reset_apart
 
 
 def lane_order(channels: int) -> list[int]:
@@ -36,6 +38,26 @@ def lane_order(channels: int) -> list[int]:
     of different channels: a quarter fewer toggles in feeds and cores.
     """
     return [tap * channels + channel for channel in range(channels) for tap in range(TAPS)]
+
+
+class ShadowWord(Component):
+    """One word of the weights' shadow chain: takes `word` in the cycle after `enable`.
+
+    The enable has a register in each word, and the word is a module of its own, because synthesis would join such
+    registers to one net through the whole array.
+    """
+
+    def __init__(self) -> None:
+        super().__init__({"enable": In(1), "word": In(64), "kept": Out(64)})
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        enable, kept = Signal(reset_less=True), Signal(64, name="shadow", reset_less=True)
+        m.d.sync += enable.eq(self.enable)
+        with m.If(enable):
+            m.d.sync += kept.eq(self.word)
+        m.d.comb += self.kept.eq(kept)
+        return m
 
 
 class Row(Component):
@@ -64,17 +86,17 @@ class Row(Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         config, family = self.config, self.family
-        m.d.sync += [
-            self.feed_next.eq(self.feed),
-            self.plane_next.eq(self.plane),
-            self.reload_next.eq(self.reload),
-        ]
+        m.d.comb += self.feed_next.eq(delayed(m, self.feed.as_value(), 1, "feed"))
+        m.d.sync += [self.plane_next.eq(self.plane), self.reload_next.eq(self.reload)]
         # The first word pushed ends furthest down the chain, so word 0 is the last register.
-        shadow = [Signal(64, name=f"shadow_{word}", reset_less=True) for word in range(config.row_words)]
-        with m.If(self.chain_enable):
-            for word, before in zip(shadow, [*shadow[1:], self.chain], strict=True):
-                m.d.sync += word.eq(before)
-        m.d.comb += self.chain_next.eq(shadow[0])
+        word, shadow = self.chain, []
+        for number in reversed(range(config.row_words)):
+            kept = ShadowWord()
+            m.submodules[f"shadow_{number}"] = self.library.instance(kept, "hwseg_shadow")
+            m.d.comb += [kept.enable.eq(self.chain_enable), kept.word.eq(word)]
+            word = kept.kept
+            shadow.insert(0, word)
+        m.d.comb += self.chain_next.eq(word)
 
         suffix = f"{config.core}_{config.lanes}"
         loader = family.loader(config.lanes)
@@ -158,14 +180,14 @@ class CoreArray(Component):
             feeds.append(encoder.feed)  # type: ignore[attr-defined]
 
         rows = [Row(config, self.library) for _ in range(config.rows)]
+        chain = delayed(m, self.chain, 1, "chain")  # the shadow's words take it a cycle after `chain_enable`
         for r, row in enumerate(rows):
-            m.submodules[f"row_{r}"] = self.library.instance(
-                row, f"hwseg_row_{config.core}_{config.pixels}x{config.lanes}"
-            )
+            module = self.library.instance(row, f"hwseg_row_{config.core}_{config.pixels}x{config.lanes}")
+            reset_apart(m, self.library, f"row_{r}", module, ResetSignal())
             m.d.comb += [
                 row.plane.eq(plane if r == 0 else rows[r - 1].plane_next),
                 row.reload.eq(reload if r == 0 else rows[r - 1].reload_next),
-                row.chain.eq(self.chain if r == config.rows - 1 else rows[r + 1].chain_next),
+                row.chain.eq(chain if r == config.rows - 1 else rows[r + 1].chain_next),
                 row.chain_enable.eq(self.chain_enable),
                 self.sums[r].eq(row.sums),
             ]

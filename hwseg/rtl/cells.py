@@ -6,6 +6,8 @@ with one writer and one reader, leaves it.
 
 DSP48E1: here an accumulator behind the pre-adder, whose mode inputs and feedback synthesis does not find by itself.
 
+RAMB18E1: half a block RAM with its output register (`hwseg.rtl.block_ram`), which Yosys does not infer.
+
 Each component is the primitive's behaviour for the Amaranth simulator and an instance of it in Verilog; `MODELS` has
 the same behaviour for Verilog simulators, and the tests prove both equal to the models that Yosys ships.
 """
@@ -191,7 +193,50 @@ endmodule
 """
 """DSP48E1 for simulators, in the one configuration of `DspAccumulator`."""
 
-MODELS = {"RAM32M": SIMULATION, "DSP48E1": ACCUMULATOR}
+BLOCK_INPUTS = (
+    *("CLKARDCLK", "CLKBWRCLK", "ENARDEN", "ENBWREN", "REGCEAREGCE", "REGCEB"),
+    *("RSTRAMARSTRAM", "RSTRAMB", "RSTREGARSTREG", "RSTREGB"),
+)
+
+BLOCK_RAM = f"""\
+module RAMB18E1({", ".join(BLOCK_INPUTS)}, ADDRARDADDR, ADDRBWRADDR,
+    DIADI, DIBDI, DIPADIP, DIPBDIP, WEA, WEBWE, DOADO, DOBDO, DOPADOP, DOPBDOP);
+  parameter RAM_MODE = "SDP", WRITE_MODE_A = "READ_FIRST", WRITE_MODE_B = "READ_FIRST";
+  parameter READ_WIDTH_A = 36, READ_WIDTH_B = 0, WRITE_WIDTH_A = 0, WRITE_WIDTH_B = 36, DOA_REG = 1, DOB_REG = 1;
+  localparam WIDTH = READ_WIDTH_A;
+  localparam BELOW = WIDTH == 36 ? 5 : WIDTH == 18 ? 4 : WIDTH == 9 ? 3 : WIDTH == 4 ? 2 : WIDTH == 2 ? 1 : 0;
+  localparam LANE = WIDTH < 9 ? WIDTH : 9, LANES = WIDTH / LANE;
+  input {", ".join(BLOCK_INPUTS)};
+  input [13:0] ADDRARDADDR, ADDRBWRADDR;
+  input [15:0] DIADI, DIBDI;
+  input [1:0] DIPADIP, DIPBDIP, WEA;
+  input [3:0] WEBWE;
+  output [15:0] DOADO, DOBDO;
+  output [1:0] DOPADOP, DOPBDOP;
+  // Byte by byte, each with the bit beside it.
+  reg [WIDTH-1:0] memory [0:(1 << (14 - BELOW)) - 1];
+  reg [WIDTH-1:0] latch, kept;
+  wire [13-BELOW:0] from = ADDRARDADDR[13:BELOW], to = ADDRBWRADDR[13:BELOW];
+  wire [35:0] word = WIDTH == 36
+    ? {{DIPBDIP[1], DIBDI[15:8], DIPBDIP[0], DIBDI[7:0], DIPADIP[1], DIADI[15:8], DIPADIP[0], DIADI[7:0]}}
+    : {{18'd0, DIPBDIP[1], DIBDI[15:8], DIPBDIP[0], DIBDI[7:0]}};
+  wire [35:0] out = kept;
+  assign {{DOPADOP[1], DOADO[15:8], DOPADOP[0], DOADO[7:0]}} = out[17:0];
+  assign {{DOPBDOP[1], DOBDO[15:8], DOPBDOP[0], DOBDO[7:0]}} = out[35:18];
+  integer lane;
+  initial begin latch = 0; kept = 0; end
+  always @(posedge CLKARDCLK) begin
+    if (REGCEAREGCE) kept <= latch;
+    if (ENARDEN) latch <= memory[from];
+    if (ENBWREN)
+      for (lane = 0; lane < LANES; lane = lane + 1)
+        if (WEBWE[lane]) memory[to][LANE*lane +: LANE] <= word[LANE*lane +: LANE];
+  end
+endmodule
+"""
+"""RAMB18E1 for simulators, as `BlockRam` uses it: one clock, one port to write and one to read."""
+
+MODELS = {"RAM32M": SIMULATION, "DSP48E1": ACCUMULATOR, "RAMB18E1": BLOCK_RAM}
 
 
 def sim_cells(text: str) -> str:

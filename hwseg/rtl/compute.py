@@ -19,15 +19,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from amaranth.hdl import Module, Mux, Signal, Value, unsigned
+from amaranth.hdl import Array, Cat, Module, Mux, Signal, Value, unsigned
 from amaranth.lib import data, stream
 from amaranth.lib.wiring import Component, In, Out
 from amaranth.utils import exact_log2
 
 from hwseg.rtl.config import BANKS, EngineConfig
-from hwseg.rtl.cores.pipeline import delayed
+from hwseg.rtl.cores.pipeline import adds_up, delayed, unreset
 from hwseg.rtl.isa import Mode, Opcode, Scatter
 from hwseg.rtl.layouts import BACK_FIELDS, BACK_LAYOUT, BEAT, CONFIG_LAYOUT, PLANE, RUN_LAYOUT, TOKEN, WINDOW
+from hwseg.rtl.resets import beat_later, later, valid_apart
 from hwseg.rtl.skip import COUNT_BITS, MOST, POSITION
 from hwseg.rtl.weights import JUMP
 from hwseg.rtl.window import ADDRESS_BITS
@@ -66,7 +67,7 @@ def advance(
     ]
     further = Signal(ADDRESS_BITS, name=f"{name}_further")
     m.d.comb += further.eq(state.address + pitch)
-    target = further if ring is None else Mux(further == ring.wrap_at, ring.wrap_to, further)
+    target = further if ring is None else Mux(adds_up(state.address, pitch, ring.wrap_at), ring.wrap_to, further)
     m.d.comb += new.address.eq(Mux(wrap, target, state.address))
     return new
 
@@ -110,14 +111,18 @@ class Compute(Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        run, configuration = Signal(RUN_LAYOUT), Signal(CONFIG_LAYOUT)
+        run, configuration = Signal(RUN_LAYOUT, reset_less=True), Signal(CONFIG_LAYOUT, reset_less=True)
         self._configuration = configuration
+        # Of a RUN, subtracted as it is taken.
+        self._columns_less = [Signal(10, name=f"columns_less_{n}", reset_less=True) for n in (1, 2)]
+        self._rows_less = [Signal(12, name=f"rows_less_{n}", reset_less=True) for n in (1, 2)]
         half, mark = Signal(), Signal(COUNTER_BITS)
         self._half = half
-        held = Signal(256)
+        held, back = Signal(256, reset_less=True), Signal(self.back.shape(), name="back_half", reset_less=True)
+        m.d.comb += self.back.eq(back)
         begin, step_end, walk_end = Signal(), Signal(), Signal()
         issued, drained = Signal(COUNTER_BITS), Signal()
-        timer = Signal(range(max(self.reload, 2) + 1))
+        timer = Signal(range(max(self.reload, 2) + 1), reset_less=True)
         m.d.comb += [drained.eq(issued == self.done), self.jump.enable.eq(run.jump), self.jump.to.eq(run.tile)]
 
         def reached(counter: Signal, wait: Signal) -> Signal:
@@ -129,6 +134,8 @@ class Compute(Component):
                 with m.If(self.instruction.valid):
                     view = data.View(RUN_LAYOUT, self.instruction.payload[: RUN_LAYOUT.size])
                     m.d.sync += [held.eq(self.instruction.payload), run.eq(view), self.layer.eq(view.layer)]
+                    m.d.sync += [s.eq(view.columns - n) for n, s in enumerate(self._columns_less, 1)]
+                    m.d.sync += [s.eq(view.rows - n) for n, s in enumerate(self._rows_less, 1)]
                     with m.If(view.opcode == Opcode.CONFIG):
                         m.next = "CONFIG"
                     with m.Else():
@@ -139,7 +146,7 @@ class Compute(Component):
                     m.d.sync += [configuration.eq(new), half.eq(~half), mark.eq(issued)]
                     for number in range(2):
                         with m.If(half != number):
-                            m.d.sync += [getattr(self.back[number], f).eq(getattr(new, f)) for f in BACK_FIELDS]
+                            m.d.sync += [getattr(back[number], f).eq(getattr(new, f)) for f in BACK_FIELDS]
                     m.next = "IDLE"
             with m.State("WAIT"):
                 ready = reached(self.loads, run.wait_loads) & reached(self.stores, run.wait_stores)
@@ -174,10 +181,10 @@ class Compute(Component):
 
     def _walk(self, m: Module, run: data.View, begin: Signal, step_end: Signal, walk_end: Signal) -> None:
         cfg = self._configuration
-        cycle, last_cycle, longest = Signal(6), Signal(6), Signal(6)
-        plane, first_plane, following = Signal(7), Signal(COUNT_BITS), Signal(COUNT_BITS)
-        substep, second, x, y = Signal(3), Signal(), Signal(10), Signal(12)
-        row, pair_row, column = Signal(ROW), Signal(ROW), Signal(ROW)
+        cycle, last_cycle, plane, first_plane = unreset(cycle=6, last_cycle=6, plane=7, first_plane=COUNT_BITS)
+        longest, following = Signal(6), Signal(COUNT_BITS)
+        substep, second, x, y = unreset(substep=3, second=1, x=10, y=12)
+        row, pair_row, column = unreset(row=ROW, pair_row=ROW, column=ROW)
         block = Signal(ADDRESS_BITS)
 
         m.d.comb += [
@@ -186,16 +193,21 @@ class Compute(Component):
             step_end.eq(self.walking & (cycle == last_cycle)),
             block.eq(cfg.planes),
         ]
+        # Subtracted beforehand: the count comes late in its cycle.
+        shorter = [Signal(6, name=f"shorter_{saved}", reset_less=True) for saved in range(MOST + 1)]
+        m.d.sync += [signal.eq(longest - saved) for saved, signal in enumerate(shorter)]
         next_row = advance(m, row, cfg.mode, cfg.pitch, "row_next", run)
         after_pair = advance(m, pair_row, cfg.mode, cfg.pitch, "row_after_pair", run)
         column_mode = Mux(cfg.split, Mode.STRIDE2, cfg.mode)
         next_column = advance(m, column, column_mode, block, "column_next")
-        m.d.sync += pair_row.eq(next_row)
+        self._wrap_back = Signal(ADDRESS_BITS, name="wrap_back", reset_less=True)
+        m.d.sync += [pair_row.eq(next_row), self._wrap_back.eq(run.wrap_at - cfg.pitch)]
 
         last_substep = substep == self.config.substeps - 1
         last_second = second == run.pair
         last_x, last_y = Signal(), Signal()
-        m.d.comb += [last_x.eq(x == run.columns - 1), last_y.eq(y == run.rows - 1)]
+        (columns_less, columns_less_2), (rows_less, rows_less_2) = self._columns_less, self._rows_less
+        m.d.comb += [last_x.eq(x == columns_less), last_y.eq(y == rows_less)]
         m.d.comb += walk_end.eq(step_end & last_substep & last_second & last_x & last_y)
 
         first_column = Signal(ROW)
@@ -212,7 +224,7 @@ class Compute(Component):
                 cycle.eq(0),
                 plane.eq(saved),
                 first_plane.eq(following),
-                last_cycle.eq(longest - saved),
+                last_cycle.eq(Array(shorter)[saved]),
                 substep.eq(substep + 1),
             ]
             with m.If(last_substep):
@@ -245,7 +257,7 @@ class Compute(Component):
         turn = Mux(run.pair, after_pair.as_value(), next_row.as_value())
         beside = Mux(last_second, row.as_value(), next_row.as_value())
         upper = Mux(last_substep, ~last_second, second)
-        ahead = Signal(AHEAD)
+        ahead = Signal(AHEAD, reset_less=True)
         m.d.sync += [
             ahead.row.eq(Mux(ends_row, turn, Mux(last_substep, beside, current.as_value()))),
             ahead.column.eq(
@@ -256,9 +268,9 @@ class Compute(Component):
                 )
             ),
             ahead.top.eq(run.top & (y == 0) & ~ends_row & ~upper),
-            ahead.bottom.eq(run.bottom & Mux(ends_row, y + 1 == run.rows - 1, last_y) & (upper == run.pair)),
+            ahead.bottom.eq(run.bottom & Mux(ends_row, y == rows_less_2, last_y) & (upper == run.pair)),
             ahead.left.eq(run.left & Mux(moves_on, last_x, x == 0)),
-            ahead.right.eq(run.right & Mux(moves_on, Mux(last_x, run.columns == 1, x + 1 == run.columns - 1), last_x)),
+            ahead.right.eq(run.right & Mux(moves_on, Mux(last_x, columns_less == 0, x == columns_less_2), last_x)),
         ]
         self._ahead(m, run, ahead)
         point = cfg.mode == Mode.POINT
@@ -268,16 +280,18 @@ class Compute(Component):
             last_plane.eq(executed & (plane == cfg.planes - 1)),
             self.skipped.eq(Mux(step_end, first_plane, 0)),
         ]
-        held, held_column, held_plane, held_point = Signal(ROW), Signal(ROW), Signal(4), Signal()
-        held_beat, held_token = Signal(BEAT), Signal(TOKEN)
+        held, held_column = Signal(ROW, reset_less=True), Signal(ROW, reset_less=True)
+        held_plane, held_point = Signal(4), Signal()
+        held_beat, held_token = Signal(BEAT, reset_less=True), Signal(TOKEN, reset_less=True)
+        beat_valid, beat_reload, token_valid = Signal(), Signal(), Signal()
         window = held_beat.window
         m.d.sync += [
             held.eq(current),
             held_column.eq(column),
             held_plane.eq(plane),
             held_point.eq(point),
-            held_beat.reload.eq(begin & run.reload),
-            held_beat.plane.valid.eq(executed),
+            beat_reload.eq(begin & run.reload),
+            beat_valid.eq(executed),
             held_beat.plane.first.eq(plane == first_plane),
             held_beat.plane.last.eq(last_plane),
             held_beat.plane.negate.eq(cfg.signed_in & (plane == 0)),
@@ -300,7 +314,7 @@ class Compute(Component):
             window.edge.eq(x == 0),
             window.residual.eq(run.residual),
             window.residual_set.eq(run.residual_set),
-            held_token.valid.eq(last_plane),
+            token_valid.eq(last_plane),
             held_token.half.eq(self._half),
             held_token.first.eq(run.first),
             held_token.last.eq(run.last),
@@ -315,11 +329,14 @@ class Compute(Component):
         ]
         self._output_addresses(m, run, begin, step_end, last_substep, last_second, last_x, second, x, held_token)
         self._input_addresses(m, run, held, held_column, held_plane, held_point)
-        token, beat = Signal(TOKEN, name="middle_token"), Signal(BEAT, name="middle_beat")
-        m.d.sync += [token.eq(held_token), self.token.eq(token), beat.eq(held_beat)]
+        token = later(m, valid_apart(held_token, token_valid), "middle_token")
+        m.d.comb += self.token.eq(later(m, token, "token_out"))
+        whole = data.View(BEAT, Cat(beat_valid, held_beat.as_value()[1:-1], beat_reload))
+        beat = beat_later(m, whole, "middle_beat")
         late_window = data.View(WINDOW, delayed(m, beat.window.as_value(), self.wait, "window"))
         late_plane = data.View(PLANE, delayed(m, beat.plane.as_value(), self.wait, "plane", reset_less=False))
-        m.d.sync += [self.beat.reload.eq(beat.reload), self.beat.window.eq(late_window), self.beat.plane.eq(late_plane)]
+        late = data.View(BEAT, Cat(late_plane.as_value(), late_window.as_value(), beat.reload))
+        m.d.comb += self.beat.eq(beat_later(m, late, "beat_out"))
 
     def _input_addresses(
         self, m: Module, run: data.View, row: data.View, column: data.View, plane: Signal, point: Signal
@@ -330,8 +347,8 @@ class Compute(Component):
         rows, columns = [], []
         for residue in range(3):
             # Centre at phase 0: residue 2 lies in the block before; centre at phase 2: residue 0 in the block after.
-            a = Signal(ADDRESS_BITS, name=f"row_block_{residue}")
-            b = Signal(ADDRESS_BITS, name=f"column_block_{residue}")
+            a = Signal(ADDRESS_BITS, name=f"row_block_{residue}", reset_less=True)
+            b = Signal(ADDRESS_BITS, name=f"column_block_{residue}", reset_less=True)
             m.d.sync += a.eq((after, row.address, before)[residue])
             neighbour: Any = 0
             if residue == 2:
@@ -342,7 +359,8 @@ class Compute(Component):
             rows.append(delayed(m, a, self.wait, f"row_block_{residue}"))
             columns.append(delayed(m, b, self.wait, f"column_block_{residue}"))
         for bank in range(BANKS):
-            m.d.sync += self.addresses[bank].eq(rows[bank // 3] + columns[bank % 3])
+            address = (rows[bank // 3] + columns[bank % 3])[:ADDRESS_BITS]
+            m.d.comb += self.addresses[bank].eq(delayed(m, address, 1, f"address_{bank}"))
 
     def _row_blocks(
         self, m: Module, run: data.View, row: data.View, point: Signal | int, name: str
@@ -351,11 +369,11 @@ class Compute(Component):
         cfg = self._configuration
         above, below = Signal(ADDRESS_BITS, name=f"{name}_above"), Signal(ADDRESS_BITS, name=f"{name}_below")
         m.d.comb += [
-            above.eq(Mux(row.address == run.wrap_to, run.wrap_at, row.address) - cfg.pitch),
-            below.eq(row.address + cfg.pitch),
+            above.eq(Mux(row.address == run.wrap_to, self._wrap_back, row.address - cfg.pitch)),
+            below.eq(Mux(adds_up(row.address, cfg.pitch, run.wrap_at), run.wrap_to, row.address + cfg.pitch)),
         ]
         before = Mux((row.phase == 0) & ~point, above, row.address)
-        after = Mux((row.phase == 2) & ~point, Mux(below == run.wrap_at, run.wrap_to, below), row.address)
+        after = Mux((row.phase == 2) & ~point, below, row.address)
         return before, after
 
     def _ahead(self, m: Module, run: data.View, ahead: data.View) -> None:
@@ -371,15 +389,17 @@ class Compute(Component):
             column,
             Mux(ahead.column.phase == 0, column - 1, column),
         )
+        position: Any = Signal(POSITION, name="position", reset_less=True)
+        m.d.comb += self.ahead.eq(position)
         for residue, row in enumerate((after, ahead.row.address, before)):
             m.d.sync += [
-                self.ahead.rows[residue].eq(row[COUNT_BITS:]),
-                self.ahead.columns[residue].eq(offsets[residue]),
+                position.rows[residue].eq(row[COUNT_BITS:]),
+                position.columns[residue].eq(offsets[residue]),
                 # The row above has the residue before the centre's, the row below the one behind it.
-                self.ahead.dark_rows[residue].eq(
+                position.dark_rows[residue].eq(
                     (top & (ahead.row.phase == (residue + 1) % 3)) | (bottom & (ahead.row.phase == (residue + 2) % 3))
                 ),
-                self.ahead.dark_columns[residue].eq(
+                position.dark_columns[residue].eq(
                     (left & (ahead.column.phase == (residue + 1) % 3))
                     | (right & (ahead.column.phase == (residue + 2) % 3))
                 ),
@@ -400,11 +420,10 @@ class Compute(Component):
     ) -> None:
         """Counters for the partial sum, the output word, the pooled word and the raw word of each step."""
         cfg = self._configuration
-        out_row, out_second, out_column = Signal(ADDRESS_BITS), Signal(ADDRESS_BITS), Signal(ADDRESS_BITS)
-        pool_row, pool_column = Signal(ADDRESS_BITS), Signal(ADDRESS_BITS)
-        raw, psum = Signal(ADDRESS_BITS + 1), Signal(10)
+        out_row, out_second, out_column = unreset(out_row=14, out_second=14, out_column=14)
+        pool_row, pool_column, raw, psum = unreset(pool_row=14, pool_column=14, raw=15, psum=10)
         scattered = run.scatter != Scatter.NONE
-        shift, here = Signal(ADDRESS_BITS), Signal(ADDRESS_BITS)
+        shift, here = Signal(ADDRESS_BITS, reset_less=True), Signal(ADDRESS_BITS)
         m.d.sync += shift.eq(run.loop_address - run.out_address)
         m.d.comb += here.eq(Mux(second, out_second, out_row) + out_column)
         m.d.sync += [

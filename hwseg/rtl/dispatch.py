@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from amaranth.hdl import Cat, Module, Mux, Signal, unsigned
 from amaranth.lib import stream
-from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import Component, In, Out
 
+from hwseg.rtl.block_ram import BlockRam
 from hwseg.rtl.compute import COUNTER_BITS
 from hwseg.rtl.config import INSTRUCTION_WORDS, PAGE_INSTRUCTIONS, PAGE_WORDS
 from hwseg.rtl.isa import Opcode, Target
@@ -23,7 +23,9 @@ class Dispatcher(Component):
     """`start`: one-cycle pulse.  `read`, `store`, `compute`: instruction streams.  `done`: after HALT."""
 
     INTERVAL = 6
-    """Cycles from one dispatched instruction to the next: four reads, one cycle of memory latency, one to hand over."""
+    """Cycles from one dispatched instruction to the next: four reads, the first while the instruction before is handed
+    over, two cycles of memory latency, one to hand over.
+    """
 
     def __init__(self) -> None:
         super().__init__(
@@ -45,20 +47,20 @@ class Dispatcher(Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        memory = Memory(shape=64, depth=2 * PAGE_WORDS, init=[])
-        m.submodules.instructions = memory
-        read, write = memory.read_port(), memory.write_port()
+        m.submodules.instructions = memory = BlockRam(64, 2 * PAGE_WORDS)
         number = Signal(COUNTER_BITS + 7)
         word = Signal(range(INSTRUCTION_WORDS + 1))
-        instruction = Signal(256)
+        instruction = Signal(256, reset_less=True)
         page_bits = (PAGE_INSTRUCTIONS - 1).bit_length()
         page = number[page_bits:]
+        # Where the next word is read: an instruction's first one while the one before is sent, or its page waited for.
+        at = Signal(page_bits + 3)
         m.d.comb += [
-            write.addr.eq(self.write.address),
-            write.data.eq(self.write.data),
-            write.en.eq(self.write.enable),
-            read.addr.eq(Cat(word[:2], number[: page_bits + 1])),
-            read.en.eq(1),
+            memory.write_address.eq(self.write.address),
+            memory.write_data.eq(self.write.data),
+            memory.write_enable.eq(self.write.enable),
+            memory.read_address.eq(at),
+            memory.read_enable.eq(1),
         ]
         first_page = Signal(LOAD_LAYOUT)
         m.d.comb += [
@@ -79,7 +81,7 @@ class Dispatcher(Component):
         ]
         with m.FSM():
             with m.State("IDLE"):
-                m.d.sync += [number.eq(0), word.eq(0)]
+                m.d.sync += [number.eq(0), word.eq(0), at.eq(0)]
                 with m.If(self.start):
                     m.next = "FIRST_PAGE"
             with m.State("FIRST_PAGE"):
@@ -90,14 +92,17 @@ class Dispatcher(Component):
                 # The page is complete: its number is smaller than the count of pages that have landed.
                 m.d.comb += self.busy.eq(1)
                 with m.If(~(self.pages - page - 1)[COUNTER_BITS - 1]):
+                    m.d.sync += at.eq(at + 1)
                     m.next = "READ"
                 with m.If(self.abort):
                     m.next = "STOP"
             with m.State("READ"):
                 m.d.comb += self.busy.eq(1)
                 m.d.sync += word.eq(word + 1)
+                with m.If(word < INSTRUCTION_WORDS - 1):
+                    m.d.sync += at.eq(at + 1)
                 with m.If(word != 0):
-                    m.d.sync += instruction.eq(Cat(instruction[64:], read.data))
+                    m.d.sync += instruction.eq(Cat(instruction[64:], memory.read_data))
                 with m.If(word == INSTRUCTION_WORDS):
                     m.d.sync += word.eq(0)
                     m.next = "SEND"
@@ -118,9 +123,11 @@ class Dispatcher(Component):
                     ]
                     with m.If(sent):
                         m.d.sync += number.eq(number + 1)
-                        m.next = "READ"
                         with m.If(number[:page_bits] == PAGE_INSTRUCTIONS - 1):
                             m.next = "PAGE"
+                        with m.Else():
+                            m.d.sync += at.eq(at + 1)
+                            m.next = "READ"
                 with m.If(self.abort):
                     m.next = "STOP"
             with m.State("STOP"):

@@ -14,7 +14,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Any
 
-from amaranth.hdl import Cat, ClockDomain, ClockSignal, DomainRenamer, Module, Mux, ResetSignal, Signal
+from amaranth.hdl import Cat, Module, Mux, ResetSignal, Signal
 from amaranth.lib import data
 from amaranth.lib.fifo import SyncFIFO
 from amaranth.lib.wiring import Component, In, Out
@@ -27,19 +27,22 @@ from hwseg.rtl.cores import FAMILIES
 from hwseg.rtl.dispatch import Dispatcher
 from hwseg.rtl.emit import Library
 from hwseg.rtl.emit import verilog as emit_verilog
-from hwseg.rtl.latency import latencies
+from hwseg.rtl.latency import latencies, residual_rows
 from hwseg.rtl.layouts import CONFIG_LAYOUT, LOAD_LAYOUT, RUN_LAYOUT, STORE_LAYOUT, TOKEN
 from hwseg.rtl.memory_unit import MemoryUnit
 from hwseg.rtl.output import OutputSet
 from hwseg.rtl.psum import PartialSums
 from hwseg.rtl.registers import Registers
 from hwseg.rtl.requantize import Requantizers
-from hwseg.rtl.residual import ResidualQueues
+from hwseg.rtl.resets import Leaf, reset_apart
+from hwseg.rtl.residual import PASSING, ResidualQueues
 from hwseg.rtl.skip import LeadingZeros
 from hwseg.rtl.weights import WeightMover
 from hwseg.rtl.window import Window
 
 QUEUE_DEPTH = 16
+STARTING = 2 + 2 * Leaf.latency
+"""Cycles from the register's start pulse to the units': their resets, and those of the parts within them, are over."""
 
 MASTER_PORTS: dict[str, Any] = {
     "m_axi_araddr": Out(32),
@@ -96,11 +99,6 @@ LITE_PORTS: dict[str, Any] = {
 }
 
 
-def restarted(part: Any) -> Any:
-    """`part` in the clock domain that every start resets."""
-    return DomainRenamer({"sync": "unit"})(part)
-
-
 class Engine(Component):
     """The whole accelerator: one AXI4-Lite subordinate port, one AXI manager port, one interrupt.
 
@@ -126,10 +124,11 @@ class Engine(Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         config, library = self.config, self.library
+        self._request = Signal(name="request")
         timing = latencies(config)
         array_code = config.rows | config.pixels << 8 | config.channels << 16 | list(SUFFIXES).index(config.core) << 24
 
-        registers = Registers(array_code)
+        registers = Registers(array_code, STARTING)
         dispatcher = Dispatcher()
         memory = MemoryUnit(config)
         wait = FAMILIES[config.core].edge_wait
@@ -148,8 +147,10 @@ class Engine(Component):
             ("leading_zeros", zeros),
             ("array", array),
         ):
-            instance = library.instance(part, f"hwseg_{name}")
-            m.submodules[name] = instance if part is registers else restarted(instance)
+            if part is registers:
+                m.submodules[name] = library.instance(part, f"hwseg_{name}")
+            else:
+                self._restarted(m, name, part, f"hwseg_{name}")
         self._restart(m, registers)
         self._control(m, registers, dispatcher, memory, compute)
         self._bus(m, registers, memory)
@@ -176,7 +177,8 @@ class Engine(Component):
         sets = self._back(m, compute, array, memory)
         if config.adds:
             queues = ResidualQueues()
-            m.submodules.residual = restarted(library.instance(queues, "hwseg_residual"))
+            assert residual_rows(config) <= ROWS_PER_SET * PASSING, "the second set's queue holds what is on its way"
+            self._restarted(m, "residual", queues, "hwseg_residual")
             m.d.comb += [
                 queues.word.eq(window.centre),
                 queues.valid.eq(window.residual.valid),
@@ -189,11 +191,24 @@ class Engine(Component):
         return m
 
     def _restart(self, m: Module, registers: Registers) -> None:
-        """Every unit starts a run from its reset state, whatever ended the run before; the registers keep theirs."""
-        m.domains.unit = unit = ClockDomain("unit", local=True)
+        """Every unit starts a run from its reset state, whatever ended the run before; the registers keep theirs.
+
+        A start reaches the units' own resets, and the parts within them, over some registers; they begin behind it.
+        """
+        request = Signal(init=1, reset_less=True, name="restart")
+        m.d.sync += request.eq(ResetSignal("sync") | registers.start)
+        m.d.comb += self._request.eq(request)
+        started = registers.start
+        for stage in range(STARTING):
+            late = Signal(name=f"started_{stage}")
+            m.d.sync += late.eq(started)
+            started = late
         self.begin = Signal()
-        m.d.sync += self.begin.eq(registers.start)
-        m.d.comb += [unit.clk.eq(ClockSignal("sync")), unit.rst.eq(ResetSignal("sync") | registers.start)]
+        m.d.comb += self.begin.eq(started)
+
+    def _restarted(self, m: Module, name: str, part: Any, module: str) -> None:
+        """`part` as submodule `name`, an instance of `module`, reset at every start."""
+        reset_apart(m, self.library, name, self.library.instance(part, module) if module else part, self._request)
 
     def _control(
         self, m: Module, registers: Registers, dispatcher: Dispatcher, memory: MemoryUnit, compute: Compute
@@ -204,7 +219,7 @@ class Engine(Component):
             (compute.instruction, "compute", max(RUN_LAYOUT.size, CONFIG_LAYOUT.size)),
         ):
             queue = SyncFIFO(width=width, depth=QUEUE_DEPTH)
-            m.submodules[f"{name}_queue"] = restarted(queue)
+            self._restarted(m, f"{name}_queue", queue, "")
             source = getattr(dispatcher, name)
             m.d.comb += [
                 queue.w_data.eq(source.payload),
@@ -214,14 +229,16 @@ class Engine(Component):
                 sink.valid.eq(queue.r_rdy),
                 queue.r_en.eq(sink.ready),
             ]
+        units_idle = Signal()
+        m.d.sync += units_idle.eq(memory.idle & compute.idle)
         m.d.comb += [
+            dispatcher.units_idle.eq(units_idle),
             dispatcher.start.eq(self.begin),
             dispatcher.abort.eq(memory.error & memory.quiet),
             dispatcher.program_start.eq(registers.program_start),
             dispatcher.program_words.eq(registers.program_words),
             dispatcher.write.eq(memory.program_write),
             dispatcher.pages.eq(memory.pages),
-            dispatcher.units_idle.eq(memory.idle & compute.idle),
             memory.runs.eq(compute.done),
             memory.base.eq(registers.base),
             memory.grant.base.eq(registers.base[WINDOW_SHIFT:]),
@@ -294,15 +311,15 @@ class Engine(Component):
 
     def _back(self, m: Module, compute: Compute, array: CoreArray, memory: MemoryUnit) -> list[Requantizers]:
         """Tokens run beside the array; partial sums, requantizers and output sets take the sums row by row."""
-        config, library = self.config, self.library
+        config = self.config
         token: Any = compute.token
         for stage in range(array.family.edge_wait + Window.latency + array.latency - 1):
-            later = Signal(TOKEN, name=f"token_{stage}")
+            later = Signal(TOKEN, name=f"token_{stage}", reset_less=True)
             m.d.sync += later.eq(token)
             token = later
         early = [token]
         for row in range(1, config.rows):
-            later = Signal(TOKEN, name=f"token_row_{row}")
+            later = Signal(TOKEN, name=f"token_row_{row}", reset_less=True)
             m.d.sync += later.eq(early[-1])
             early.append(later)
 
@@ -311,17 +328,19 @@ class Engine(Component):
             banks = []
             for bank in range(ROWS_PER_SET // ROWS_PER_PSUM):
                 part = PartialSums(config, array.sum_bits)
-                m.submodules[f"psum_{number}_{bank}"] = restarted(library.instance(part, "hwseg_psum"))
+                self._restarted(m, f"psum_{number}_{bank}", part, "hwseg_psum")
                 for r in range(ROWS_PER_PSUM):
                     row = number * ROWS_PER_SET + bank * ROWS_PER_PSUM + r
                     m.d.comb += [part.early[r].eq(early[row]), part.sums[r].eq(array.sums[row])]
                 banks.append(part)
             requantizers = Requantizers(config)
-            m.submodules[f"requantizers_{number}"] = restarted(library.instance(requantizers, "hwseg_requantizers"))
+            self._restarted(m, f"requantizers_{number}", requantizers, "hwseg_requantizers")
             sets.append(requantizers)
             low, high = banks
-            upper = high.out_token.valid
+            upper, upper_next = high.out_token.valid, high.next_valid
+            slot = Mux(upper_next, high.next_slot, low.next_slot)
             m.d.comb += [
+                requantizers.parameters_at.eq(Cat(Mux(upper_next, high.next_row, low.next_row), upper_next, slot)),
                 requantizers.acc.eq(Mux(upper, high.out.as_value(), low.out.as_value())),
                 requantizers.token.eq(Mux(upper, high.out_token.as_value(), low.out_token.as_value())),
                 requantizers.row.eq(Cat(Mux(upper, high.out_row, low.out_row), upper)),
@@ -330,7 +349,7 @@ class Engine(Component):
                 requantizers.write.enable.eq(memory.parameter_write.enable & (memory.parameter_set == number)),
             ]
             output = OutputSet(config)
-            m.submodules[f"output_{number}"] = restarted(library.instance(output, "hwseg_output"))
+            self._restarted(m, f"output_{number}", output, "hwseg_output")
             m.d.comb += [
                 output.back.eq(compute.back),
                 output.y.eq(requantizers.y),
@@ -372,17 +391,21 @@ class Engine(Component):
             m.d.sync += [early.eq(index + Mux(further, half, 0)), late.eq(early)]
             return late
 
+        stored = Signal(64, name="stored", reset_less=True)
+        m.d.comb += memory.output_data.eq(stored)
         with m.Switch(chosen(store.set, even, "read")):
             for number, output in enumerate(outputs):
                 with m.Case(number):
                     other = outputs[(number + half) % len(outputs)].read_data if half else 0
-                    m.d.sync += memory.output_data.eq(output.read_data | Mux(both_late, other, 0))
+                    m.d.sync += stored.eq(output.read_data | Mux(both_late, other, 0))
         for parity in range(2):
             further = move.split & (1 - parity)
+            moved = Signal(64, name=f"moved_{parity}", reset_less=True)
+            m.d.comb += memory.loop_data[parity].eq(moved)
             with m.Switch(chosen(move.set, further, f"loop_{parity}")):
                 for number, output in enumerate(outputs):
                     with m.Case(number):
-                        m.d.sync += memory.loop_data[parity].eq(output.loop_data[parity])
+                        m.d.sync += moved.eq(output.loop_data[parity])
 
 
 @lru_cache(maxsize=8)

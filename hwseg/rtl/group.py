@@ -8,6 +8,7 @@ from amaranth.lib.wiring import Component, In, Out
 
 from hwseg.rtl.array import Row, ordered
 from hwseg.rtl.config import EngineConfig
+from hwseg.rtl.cores.pipeline import delayed
 from hwseg.rtl.emit import Library
 from hwseg.rtl.layouts import PLANE
 
@@ -41,10 +42,11 @@ class Group(Component):
                 encoder.reload.eq(self.reload),
                 rows[0].feed[pixel].eq(encoder.feed),
             ]
+        chain = delayed(m, self.chain, 1, "chain")
         for r, row in enumerate(rows):
             m.submodules[f"row_{r}"] = self.library.instance(row, "hwseg_row")
             m.d.comb += [
-                row.chain.eq(rows[r + 1].chain_next if r + 1 < len(rows) else self.chain),
+                row.chain.eq(rows[r + 1].chain_next if r + 1 < len(rows) else chain),
                 row.chain_enable.eq(self.chain_enable),
                 self.sums[r].eq(row.sums),
                 row.plane.eq(rows[r - 1].plane_next if r else self.plane),

@@ -12,13 +12,14 @@ no further burst, and when every burst on the bus has ended `quiet` says so.
 
 from __future__ import annotations
 
-from amaranth.hdl import Module, Mux, Signal, unsigned
+from amaranth.hdl import Module, Signal, unsigned
 from amaranth.lib import data, stream
 from amaranth.lib.wiring import Component, In, Out
 
 from hwseg.rtl.bus import AXI, GRANT
 from hwseg.rtl.compute import COUNTER_BITS
 from hwseg.rtl.config import EngineConfig
+from hwseg.rtl.cores.pipeline import unreset
 from hwseg.rtl.reader import LOOP_READ, WORD_WRITE, Reader
 from hwseg.rtl.registers import CAUSE_OUTSIDE, CAUSE_READ, CAUSE_STOPPED, CAUSE_WRITE
 from hwseg.rtl.requantize import PARAMETER_WRITE
@@ -106,6 +107,8 @@ class MemoryUnit(Component):
             self.quiet.eq(reader.quiet & writer.quiet),
         ]
         self._pace(m, reader, writer)
+        (first_fault,) = unreset(first_fault=32)
+        m.d.comb += self.address.eq(first_fault)
         with m.If(~self.error):
             for happened, cause, address in (
                 (self.stop, CAUSE_STOPPED, 0),
@@ -113,23 +116,24 @@ class MemoryUnit(Component):
                 (reader.fault.valid, CAUSE_READ, reader.fault),
             ):
                 with m.If(happened):
-                    m.d.sync += [self.error.eq(1), self.cause.eq(cause)]
+                    m.d.sync += [self.error.eq(1), self.cause.eq(cause), first_fault.eq(0)]
                     if not isinstance(address, int):
-                        m.d.sync += self.address.eq(address.address)
+                        m.d.sync += first_fault.eq(address.address)
                         with m.If(address.outside):
                             m.d.sync += self.cause.eq(CAUSE_OUTSIDE)
         return m
 
     @staticmethod
     def _pace(m: Module, reader: Reader, writer: Writer) -> None:
-        rest, writer_went = Signal(20), Signal(init=1)
-        free = rest == 0
+        rest, free, writer_went = Signal(20), Signal(init=1), Signal(init=1)
         m.d.comb += [
             reader.granted.eq(free & reader.request & (~writer.request | writer_went)),
-            writer.granted.eq(free & writer.request & ~reader.granted),
+            writer.granted.eq(free & writer.request & ~(reader.request & writer_went)),
         ]
-        with m.If(~free):
+        # `rest` counts from the cost down to 1; `free` is known a cycle before it is needed.
+        with m.If(rest != 0):
             m.d.sync += rest.eq(rest - 1)
-        with m.If(reader.granted | writer.granted):
-            cost = Mux(writer.granted, writer.cost, reader.cost)
-            m.d.sync += [writer_went.eq(writer.granted), rest.eq(Mux(cost == 0, 0, cost - 1))]
+        m.d.sync += free.eq(rest <= 2)
+        for unit in (reader, writer):
+            with m.If(unit.granted):
+                m.d.sync += [rest.eq(unit.cost), free.eq(unit.cost <= 1), writer_went.eq(unit is writer)]

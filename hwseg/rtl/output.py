@@ -13,17 +13,21 @@ input banks while STORE takes the output memory's words to DDR.
 
 from __future__ import annotations
 
+from typing import Any
+
 from amaranth.hdl import Array, Cat, Module, Mux, Signal, Value, signed
 from amaranth.lib import data
 from amaranth.lib.fifo import SyncFIFO
-from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import Component, In, Out
 from amaranth.utils import exact_log2
 
+from hwseg.rtl.block_ram import BlockRam
 from hwseg.rtl.config import ROWS_PER_SET, WORD_PIXELS, EngineConfig
+from hwseg.rtl.cores.pipeline import delayed
 from hwseg.rtl.isa import Scatter
 from hwseg.rtl.layouts import BACK_LAYOUT, TOKEN
 from hwseg.rtl.requantize import RAW_BITS
+from hwseg.rtl.resets import later, leaves
 
 BLOCK = data.ArrayLayout(data.ArrayLayout(8, WORD_PIXELS), ROWS_PER_SET)
 DOT_BITS = 24
@@ -47,7 +51,7 @@ class OutputSet(Component):
     `hwseg.rtl.latency`).
     """
 
-    latency = 12
+    latency = 14
 
     def __init__(self, config: EngineConfig) -> None:
         self.config = config
@@ -79,9 +83,10 @@ class OutputSet(Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        masked = Signal(data.ArrayLayout(8, self.config.pixels))
+        row = data.ArrayLayout(8, self.config.pixels)
+        masked = Signal(row)
         # In a split layer a step makes an even and an odd word column, each in a set of its own.
-        self._token = token = Signal(TOKEN)
+        token = Signal(TOKEN)
         split = self._configuration(m, self.token, "incoming").split
         m.d.comb += [token.eq(self.token), token.odd.eq(Mux(split, ~self.left, self.token.odd))]
         for pixel in range(self.config.pixels):
@@ -90,9 +95,12 @@ class OutputSet(Component):
                 position.eq(token.substep * self.config.pixels + pixel),
                 masked[pixel].eq(Mux(position < token.tail, self.y[pixel], 0)),
             ]
-        writes = self._full(m, masked)
-        pool_write = self._pool(m, masked)
-        raw_writes = self._raw(m, self._dot(m, masked))
+        self._token: Any = later(m, token, "token_in")
+        self._row = delayed(m, self.row, 1, "row_in")
+        values = data.View(row, delayed(m, masked.as_value(), 1, "masked_in"))
+        writes = self._full(m, values)
+        pool_write = self._pool(m, values)
+        raw_writes = self._raw(m, self._dot(m, values))
         self._memories(m, writes, raw_writes, pool_write)
         return m
 
@@ -109,28 +117,31 @@ class OutputSet(Component):
     def _full(self, m: Module, values: data.View) -> list[data.View]:
         """Collect a block, then emit its planes into one bank, or scattered into both."""
         token = self._token
-        block, leaving, held = Signal(BLOCK), Signal(BLOCK), Signal(TOKEN)
+        block, leaving = Signal(BLOCK, reset_less=True), Signal(BLOCK, reset_less=True)
+        held = Signal(TOKEN, reset_less=True)
         now, cfg = self._configuration(m, token, "arriving"), self._configuration(m, held, "complete")
         complete, busy, number, offset = Signal(), Signal(), Signal(4), Signal(4)
         width = 8 * self.config.pixels
-        with m.If(token.valid), m.Switch(Cat(self.row, token.substep)):
+        with m.If(token.valid), m.Switch(Cat(self._row, token.substep)):
             for s in range(self.config.substeps):
                 for r in range(ROWS_PER_SET):
                     with m.Case(s * ROWS_PER_SET + r):
                         m.d.sync += block[r].as_value()[s * width : (s + 1) * width].eq(values)
-        finished = token.valid & (self.row == ROWS_PER_SET - 1) & (token.substep == self._last_substep)
+        finished = token.valid & (self._row == ROWS_PER_SET - 1) & (token.substep == self._last_substep)
         m.d.sync += complete.eq(finished & ~now.raw)
         with m.If(finished):
             m.d.sync += held.eq(token)
-        emitted, keep, loop = Signal(TOKEN), Signal(), Signal()
+        emitted, keep, loop = Signal(TOKEN, reset_less=True), Signal(), Signal()
         m.d.comb += [self.tap.eq(block), self.tap_valid.eq(complete), self.tap_layer.eq(cfg.layer)]
         with m.If(busy):
             m.d.sync += [number.eq(number - 1), offset.eq(offset + 1)]
             with m.If(number == 0):
                 m.d.sync += busy.eq(0)
+        for pair, leaf in enumerate(leaves(m, finished & ~now.raw, ROWS_PER_SET // 2, "complete")):
+            with m.If(leaf):
+                m.d.sync += [leaving[r].eq(block[r]) for r in (2 * pair, 2 * pair + 1)]
         with m.If(complete):
             m.d.sync += [
-                leaving.eq(block),
                 emitted.eq(held),
                 busy.eq(cfg.keep | cfg.loop),
                 keep.eq(cfg.keep),
@@ -144,7 +155,7 @@ class OutputSet(Component):
         phase = emitted.scatter == Scatter.ODD
         writes = []
         for parity in range(2):
-            write = Signal(MEMORY_WRITE, name=f"write_{parity}")
+            write = Signal(MEMORY_WRITE, name=f"write_{parity}", reset_less=True)
             # Word 2x + parity of the wide row: source pixels 4 * parity + i at positions 2i and 2i + 1, one of them
             # enabled.
             wide = Cat(*(word[8 * (4 * parity + i // 2) :][:8] for i in range(WORD_PIXELS)))
@@ -160,33 +171,41 @@ class OutputSet(Component):
 
     def _loop(self, m: Module, parity: int, write: data.View, enable: Value, address: Value) -> None:
         """One parity bank of the loop memory, written with the words that the output memory gets."""
-        memory = Memory(shape=64, depth=self.config.loop_words, init=[])
-        m.submodules[f"loop_{parity}"] = memory
-        reader, writer = memory.read_port(), memory.write_port(granularity=8)
+        m.submodules[f"loop_{parity}"] = memory = BlockRam(64, self.config.loop_words, parts=8)
         m.d.comb += [
-            reader.addr.eq(self.loop_address),
-            reader.en.eq(self.loop_enable),
-            writer.data.eq(write.data),
+            memory.read_address.eq(self.loop_address),
+            memory.read_enable.eq(self.loop_enable),
+            memory.write_data.eq(write.data),
         ]
         late = Signal(8, name=f"loop_enable_{parity}")
-        m.d.sync += [late.eq(enable), writer.addr.eq(address), self.loop_data[parity].eq(reader.data)]
-        m.d.comb += writer.en.eq(late)
+        m.d.sync += late.eq(enable)
+        m.d.comb += [
+            memory.write_enable.eq(late),
+            memory.write_address.eq(delayed(m, Value.cast(address)[:14], 1, f"loop_address_{parity}")),
+            self.loop_data[parity].eq(memory.read_data),
+        ]
 
     def _pool(self, m: Module, values: data.View) -> data.View:
-        """Running 2x2 maximum; two word columns of the map make one pooled word."""
-        token = self._token
+        """Running 2x2 maximum; two word columns of the map make one pooled word.
+
+        First of each two neighbours, with everything else a register later, then with what there was.
+        """
+        token: Any = later(m, self._token, "token_pooling")
+        row = delayed(m, self._row, 1, "row_pooling")
         now = self._configuration(m, token, "pooling")
         is_signed = now.low[8]
-        best, leaving = Signal(BLOCK), Signal(BLOCK)
-        held, complete, busy, number, address = Signal(TOKEN), Signal(), Signal(), Signal(4), Signal(14)
+        sign_early = self._configuration(m, self._token, "pooling_early").low[8]
+        best, leaving = Signal(BLOCK, reset_less=True), Signal(BLOCK, reset_less=True)
+        held = Signal(TOKEN, name="pool_held", reset_less=True)
+        complete, busy, number, address = Signal(), Signal(), Signal(4), Signal(14)
 
-        def larger(a: Signal, b: Signal) -> Signal:
-            flip = is_signed << 7
+        def larger(a: Value, b: Value, sign: Value) -> Value:
+            flip = sign << 7
             return Mux((a ^ flip) > (b ^ flip), a, b)
 
         # The row's eight pooled pixels so far, and with this step's values: pixel 4 * odd + column.
         current, updated = Signal(BLOCK.elem_shape), Signal(BLOCK.elem_shape)
-        m.d.comb += [current.eq(Array(best[r] for r in range(ROWS_PER_SET))[self.row]), updated.eq(current)]
+        m.d.comb += [current.eq(Array(best[r] for r in range(ROWS_PER_SET))[row]), updated.eq(current)]
         with m.If(~token.odd & ~token.second):
             for column in range(4):
                 m.d.comb += updated[4 + column].eq(0)
@@ -194,35 +213,39 @@ class OutputSet(Component):
             for column in range(4):
                 m.d.comb += updated[column].eq(0)
         pixels = self.config.pixels
+        # The larger of two neighbours, or the one pixel that a step has.
+        pairs = [larger(values[2 * i], values[2 * i + 1], sign_early) for i in range(pixels // 2)] or [values[0]]
+        tops = [delayed(m, pair, 1, f"top_{i}") for i, pair in enumerate(pairs)]
         with m.Switch(token.substep):
             for s in range(self.config.substeps):
                 with m.Case(s):
-                    for column in range(s * pixels // 2, (s * pixels + pixels - 1) // 2 + 1):
-                        members = [i - s * pixels for i in (2 * column, 2 * column + 1) if 0 <= i - s * pixels < pixels]
-                        top = (
-                            values[members[0]] if len(members) == 1 else larger(values[members[0]], values[members[1]])
-                        )
-                        fresh = ~token.second & (s * pixels + members[0] == 2 * column)
+                    for i, top in enumerate(tops):
+                        column = s * pixels // 2 + i
+                        fresh = ~token.second & (s * pixels % 2 == 0)
                         for half in range(2):
                             cell = current[4 * half + column]
                             with m.If(token.odd == half):
-                                m.d.comb += updated[4 * half + column].eq(Mux(fresh, top, larger(cell, top)))
-        with m.If(token.valid), m.Switch(self.row):
+                                m.d.comb += updated[4 * half + column].eq(Mux(fresh, top, larger(cell, top, is_signed)))
+        with m.If(token.valid), m.Switch(row):
             for r in range(ROWS_PER_SET):
                 with m.Case(r):
                     m.d.sync += best[r].eq(updated)
-        finished = token.valid & (self.row == ROWS_PER_SET - 1) & (token.substep == self._last_substep) & token.second
-        m.d.sync += complete.eq(finished & (token.odd | token.end_of_row | now.split) & now.pool)
+        finished = token.valid & (row == ROWS_PER_SET - 1) & (token.substep == self._last_substep) & token.second
+        ends = finished & (token.odd | token.end_of_row | now.split) & now.pool
+        m.d.sync += complete.eq(ends)
+        for pair, leaf in enumerate(leaves(m, ends, ROWS_PER_SET // 2, "pooled")):
+            with m.If(leaf):
+                m.d.sync += [leaving[r].eq(best[r]) for r in (2 * pair, 2 * pair + 1)]
         with m.If(finished):
             m.d.sync += held.eq(token)
         cfg = self._configuration(m, held, "pooled")
-        write = Signal(MEMORY_WRITE, name="pool_write")
+        write = Signal(MEMORY_WRITE, name="pool_write", reset_less=True)
         with m.If(busy):
             m.d.sync += [number.eq(number - 1), address.eq(address + 1)]
             with m.If(number == 0):
                 m.d.sync += busy.eq(0)
         with m.If(complete):
-            m.d.sync += [leaving.eq(best), busy.eq(1), number.eq(cfg.out_planes - 1), address.eq(held.pool)]
+            m.d.sync += [busy.eq(1), number.eq(cfg.out_planes - 1), address.eq(held.pool)]
         m.d.sync += [
             write.enable.eq(Mux(busy, 0xFF, 0)),
             write.address.eq(address),
@@ -237,12 +260,14 @@ class OutputSet(Component):
         """
         token = self._token
         now = self._configuration(m, token, "dot")
+        weight = delayed(m, self.dot, 1, "weight_in")
         products = Signal(data.ArrayLayout(signed(17), self.config.pixels))
         for pixel in range(self.config.pixels):
             y = values[pixel]
             wide = Cat(y, y[7] & now.low[8]).as_signed()
-            m.d.sync += products[pixel].eq(wide * self.dot)
-        held, late, row = Signal(TOKEN, name="dot_held"), Signal(TOKEN, name="dot_late"), Signal(3, name="dot_row")
+            m.d.sync += products[pixel].eq(wide * weight)
+        held, late = (Signal(TOKEN, name=f"dot_{name}", reset_less=True) for name in ("held", "late"))
+        row = Signal(3, name="dot_row")
         active, active_late, row_late = (
             Signal(name="dot_active"),
             Signal(name="dot_done"),
@@ -251,7 +276,7 @@ class OutputSet(Component):
         m.d.sync += [
             held.eq(token),
             late.eq(held),
-            row.eq(self.row),
+            row.eq(self._row),
             row_late.eq(row),
             active.eq(token.valid & now.dot),
             active_late.eq(active),
@@ -274,19 +299,19 @@ class OutputSet(Component):
         words = max(1, self.config.pixels // 2)
         width = self.config.pixels * RAW_BITS
         m.submodules.queue = queue = SyncFIFO(width=width + 15, depth=8)
-        index = Signal(15)
+        index, raw = Signal(15), delayed(m, self.raw.as_value(), 1, "raw_in")
         sums = Signal(data.ArrayLayout(signed(RAW_BITS), self.config.pixels), name="dot_sums")
         m.d.comb += [sums[pixel].eq(self.dot_out[pixel]) for pixel in range(self.config.pixels)]
         m.d.comb += [
-            index.eq(token.out + (self.row << exact_log2(words))),
+            index.eq(token.out + (self._row << exact_log2(words))),
             queue.w_data.eq(
                 Mux(
                     dot.valid,
                     Cat(sums, dot.index),
-                    Cat(self.raw, index),
+                    Cat(raw, index),
                 )
             ),
-            queue.w_en.eq(dot.valid | (token.valid & cfg.raw & (self.row < cfg.raw_rows))),
+            queue.w_en.eq(dot.valid | (token.valid & cfg.raw & (self._row < cfg.raw_rows))),
         ]
         count = Signal(range(max(2, words)))
         values = Signal(64 * words)
@@ -297,7 +322,7 @@ class OutputSet(Component):
             m.d.sync += count.eq(Mux(queue.r_en, 0, count + 1))
         writes = []
         for parity in range(2):
-            write = Signal(MEMORY_WRITE, name=f"raw_{parity}")
+            write = Signal(MEMORY_WRITE, name=f"raw_{parity}", reset_less=True)
             m.d.sync += [
                 write.enable.eq(Mux(queue.r_rdy & (number[0] == parity), 0xFF, 0)),
                 write.address.eq(number[1:]),
@@ -311,32 +336,25 @@ class OutputSet(Component):
         outputs = []
         sources = list(zip(writes, raw_writes, strict=True))
         for parity, (full, raw) in enumerate(sources):
-            memory = Memory(shape=64, depth=depth, init=[])
-            m.submodules[f"out_{parity}"] = memory
-            read, write = memory.read_port(), memory.write_port(granularity=8)
+            m.submodules[f"out_{parity}"] = memory = BlockRam(64, depth, parts=8)
             # Never both: a CONFIG after a raw one drains.
             chosen = Mux(raw.enable[0], raw.as_value(), full.as_value())
             port = data.View(MEMORY_WRITE, chosen)
             m.d.comb += [
-                read.addr.eq(self.read_address),
-                read.en.eq(self.read_enable & ~self.read_pool),
-                write.addr.eq(port.address),
-                write.data.eq(port.data),
-                write.en.eq(port.enable),
+                memory.read_address.eq(self.read_address),
+                memory.read_enable.eq(self.read_enable & ~self.read_pool),
+                memory.write_address.eq(port.address),
+                memory.write_data.eq(port.data),
+                memory.write_enable.eq(port.enable),
             ]
-            outputs.append(read.data)
-        memory = Memory(shape=64, depth=self.config.pool_words, init=[])
-        m.submodules.pool = memory
-        read, write = memory.read_port(), memory.write_port()
+            outputs.append(memory.read_data)
+        m.submodules.pool = memory = BlockRam(64, self.config.pool_words)
+        select = delayed(m, Cat(self.read_parity, self.read_pool), BlockRam.latency, "select")
         m.d.comb += [
-            read.addr.eq(self.read_address),
-            read.en.eq(self.read_enable & self.read_pool),
-            write.addr.eq(pool_write.address),
-            write.data.eq(pool_write.data),
-            write.en.eq(pool_write.enable[0]),
-        ]
-        select = Signal(2)
-        m.d.sync += [
-            select.eq(Cat(self.read_parity, self.read_pool)),
-            self.read_data.eq(Mux(select[1], read.data, Mux(select[0], outputs[1], outputs[0]))),
+            memory.read_address.eq(self.read_address),
+            memory.read_enable.eq(self.read_enable & self.read_pool),
+            memory.write_address.eq(pool_write.address),
+            memory.write_data.eq(pool_write.data),
+            memory.write_enable.eq(pool_write.enable[0]),
+            self.read_data.eq(Mux(select[1], memory.read_data, Mux(select[0], outputs[1], outputs[0]))),
         ]

@@ -6,9 +6,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from amaranth.hdl import Module, Signal, unsigned
+from amaranth.hdl import Cat, Module, Signal, unsigned
 from amaranth.lib import data, stream
 from amaranth.lib.wiring import Component, In, Out, Signature
+
+from hwseg.rtl.cores.pipeline import unreset
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,12 @@ REGISTERS = (
     ),
     Register(0x08, "control", "wo", "bit 0: start, bit 1: stop (bursts on the bus end first)"),
     Register(0x0C, "status", "ro", "bit 0 busy, bit 1 done, bit 2 ended by a fault or stop, bit 3 started while busy"),
-    Register(0x10, "base", "rw", "byte address where memory map and granted window begin, a multiple of 128"),
+    Register(
+        0x10,
+        "base",
+        "rw",
+        "byte address where memory map and granted window begin, a multiple of 128; fixed during a run",
+    ),
     Register(0x14, "program", "rw", "byte offset of the program in the memory map"),
     Register(0x18, "program_words", "rw", "64-bit words of the program"),
     Register(0x1C, "interrupt_enable", "rw", "bit 0: interrupt when a run ends"),
@@ -49,7 +56,7 @@ REGISTERS = (
         0x3C,
         "limit",
         "rw",
-        "byte address behind the granted window, a multiple of 128; no burst leaves the window",
+        "byte address behind the granted window, a multiple of 128; no burst leaves the window; fixed during a run",
     ),
     Register(0x40, "error_cause", "ro", "0 none, else why the run ended early: see the causes"),
     Register(0x44, "error_address", "ro", "byte address of the fault (write error: of the transfer's first byte)"),
@@ -79,10 +86,13 @@ LITE = Signature(
 
 
 class Registers(Component):
-    """AXI4-Lite to wires.  Each access takes two cycles; unknown offsets read zero and ignore writes."""
+    """AXI4-Lite to wires.  Each access takes two cycles; unknown offsets read zero and ignore writes.
 
-    def __init__(self, array: int) -> None:
-        self.array = array
+    starting: cycles from `start` to the units' beginning, in which they are active though not `busy` yet.
+    """
+
+    def __init__(self, array: int, starting: int = 1) -> None:
+        self.array, self.starting = array, starting
         super().__init__(
             {
                 "bus": Out(LITE),
@@ -110,14 +120,15 @@ class Registers(Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         bus = self.bus
-        cycles, walking, skipped = Signal(64), Signal(32), Signal(32)
-        read_beats, write_beats = Signal(32), Signal(32)
+        # Cleared by a start, so that a reset need not reach them.
+        cycles, walking, skipped = unreset(cycle_count=64, walking_count=32, skipped_count=32)
+        read_beats, write_beats = unreset(read_beats=32, write_beats=32)
         done, overrun, enable, pending, error = Signal(), Signal(), Signal(), Signal(), Signal()
 
-        # The units are reset in the cycle of `start` and begin in the next.
-        starting, active = Signal(), Signal()
-        m.d.sync += starting.eq(self.start)
-        m.d.comb += active.eq(self.busy | self.start | starting)
+        # The units are reset behind `start`, and begin some cycles later.
+        starting, active = Signal(self.starting), Signal()
+        m.d.sync += starting.eq(Cat(self.start, starting[:-1]))
+        m.d.comb += active.eq(self.busy | self.start | starting.any())
         with m.If(self.start):
             m.d.sync += [
                 cycles.eq(0),
@@ -155,9 +166,10 @@ class Registers(Component):
                         m.d.sync += [overrun.eq(overrun | value[0]), self.stop.eq(value[1])]
                     with m.Else():
                         m.d.sync += [self.start.eq(value[0]), overrun.eq(0)]
-                with m.Case(OFFSETS["base"]):
+                # Bursts are compared with the window before they go, so it stays as it is while units are active.
+                with m.Case(OFFSETS["base"]), m.If(~active):
                     m.d.sync += self.base.eq(value)
-                with m.Case(OFFSETS["limit"]):
+                with m.Case(OFFSETS["limit"]), m.If(~active):
                     m.d.sync += self.limit.eq(value)
                 with m.Case(OFFSETS["program"]):
                     m.d.sync += self.program_start.eq(value)

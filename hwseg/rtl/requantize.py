@@ -3,8 +3,15 @@
     y = clamp(round_half_even((acc * multiplier + offset) / 2**shift), low, high)
     raw = acc * multiplier + offset, its low 32 bits
 
-    cycle   0 accumulators, parameters' address    1 registers    2 product    3 + offset
-            4 shift by multiples of 8    5 shift by 0..7    6 round    7 clamp    8 out
+    cycle  -1 parameters' address    0 accumulators    1 registers    2, 3 four products
+            4 inner ones added, outer ones and offset    5 sum    6 shift by multiples of 16    7 shift by 0..15
+            8 round    9 clamp    10 + x    11 halve    12 clamp
+
+The product is that of two halves each, in four DSP slices, each with the registers behind its multiplier and its sum:
+
+    acc * multiplier = (high * high << 34) + (high * low + low * high << 17) + low * low
+
+High times high and low times low do not overlap, so together with the offset they are one addition.
 
 The parameter triple is proven equal to the exact rational at every step by `hwseg.arith.requantize`.
 Latency: `Requantizers.latency` cycles; one row per cycle.
@@ -12,22 +19,28 @@ Latency: `Requantizers.latency` cycles; one row per cycle.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from amaranth.hdl import Array, C, Cat, Module, Mux, Signal, Value, signed
 from amaranth.lib import data
-from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import Component, In, Out
 
+from hwseg.rtl.block_ram import BlockRam
 from hwseg.rtl.config import PSUM_BITS, ROWS_PER_SET, EngineConfig
+from hwseg.rtl.cores.pipeline import delayed
 from hwseg.rtl.isa import PARAMETER
 from hwseg.rtl.layouts import BACK_LAYOUT, TOKEN
+from hwseg.rtl.resets import later
 
 PRODUCT_BITS = 62
 NARROW_BITS = 12
 RAW_BITS = 32
 TOTAL_BITS = 11
 """Of twice a requantized sum, at most 9 bits with its sign, and an addend of 8 bits without."""
+
+HALF = 17
+"""Bits of the low half of a multiplier's operand: an unsigned one in a DSP slice's 18 signed bits."""
 
 ACC_BITS = 32
 """Accumulators beyond 32 bits are refused where a model is read."""
@@ -55,12 +68,15 @@ def clamped(value: Value, low: Value, high: Value) -> Value:
 class Requantizers(Component):
     """The requantizers of one set: 8 rows of the array take turns, C pixels at once.
 
-    `acc`, `row`, `token`: an accumulator row, its number in the set and its token.  Parameters live in `slots` x 8
-    entries.  `addend`: of a residual addition, taken with `take`; the row is doubled before and the sum halved after
+    `acc`, `row`, `token`: an accumulator row, its number in the set and its token.  `parameters_at`: where its
+    parameters are, a cycle before: they live in `slots` x 8 entries.  `addend`: of a residual addition, in the cycle
+    behind `take`; the row is doubled before and the sum halved after
     it where the configuration says so, and clamped once more.
     """
 
-    latency = 10
+    latency = 12
+    taking = 7
+    """Cycle of `take`."""
 
     def __init__(self, config: EngineConfig) -> None:
         self.config = config
@@ -68,6 +84,7 @@ class Requantizers(Component):
         super().__init__(
             {
                 "acc": In(data.ArrayLayout(signed(PSUM_BITS), pixels)),
+                "parameters_at": In(11),
                 "row": In(3),
                 "token": In(TOKEN),
                 "back": In(data.ArrayLayout(BACK_LAYOUT, 2)),
@@ -84,44 +101,38 @@ class Requantizers(Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        memory = Memory(shape=TRIPLE, depth=ROWS_PER_SET * self.config.param_slots, init=[])
-        m.submodules.parameters = memory
-        read, write = memory.read_port(), memory.write_port()
+        m.submodules.parameters = memory = BlockRam(TRIPLE.size, ROWS_PER_SET * self.config.param_slots)
         m.d.comb += [
-            read.addr.eq(Cat(self.row, self.token.slot)),
-            read.en.eq(1),
-            write.addr.eq(self.write.address),
-            write.data.eq(self.write.data),
-            write.en.eq(self.write.enable),
+            memory.read_address.eq(self.parameters_at),
+            memory.read_enable.eq(1),
+            memory.write_address.eq(self.write.address),
+            memory.write_data.eq(self.write.data),
+            memory.write_enable.eq(self.write.enable),
         ]
-        tokens, rows = [self.token], [self.row]
+        tokens: list[Any] = [self.token]
         for stage in range(self.latency):
-            tokens.append(Signal(TOKEN, name=f"token_{stage}"))
-            rows.append(Signal(3, name=f"row_{stage}"))
-            m.d.sync += [tokens[-1].eq(tokens[-2]), rows[-1].eq(rows[-2])]
-        m.d.comb += [self.out_token.eq(tokens[-1]), self.out_row.eq(rows[-1])]
+            tokens.append(later(m, tokens[-1], f"token_{stage}"))
+        m.d.comb += [self.out_token.eq(tokens[-1]), self.out_row.eq(delayed(m, self.row, self.latency, "row"))]
 
-        # What the cycles behind a register of their own need: 6 clamp, 7 addend, 8 double, 9 halve, 10 clamp.
-        self._first = self._bounds(m, tokens[5].half, "first_low", "first_high")
-        self._adds = Signal()
-        m.d.comb += self._adds.eq(Mux(tokens[6].half, self.back[1].residual, self.back[0].residual))
-        m.d.comb += self.take.eq(tokens[6].valid & self._adds)
+        # What the cycles behind a register of their own need: 8 clamp, 9 addend, 10 double, 11 halve, 12 clamp.
+        self._first = self._bounds(m, tokens[7].half, "first_low", "first_high")
+        taking = tokens[self.taking]
+        wanted = Mux(taking.half, self.back[1].residual, self.back[0].residual)
+        self._adds = Signal(reset_less=True)
+        m.d.comb += self.take.eq(taking.valid & wanted)
+        m.d.sync += self._adds.eq(wanted)  # of cycle 8, in which the addend is there
         self._double, self._halve = Signal(), Signal()
         m.d.sync += [
-            self._double.eq(Mux(tokens[6].half, self.back[1].double, self.back[0].double)),
-            self._halve.eq(Mux(tokens[7].half, self.back[1].halve, self.back[0].halve)),
+            self._double.eq(Mux(tokens[8].half, self.back[1].double, self.back[0].double)),
+            self._halve.eq(Mux(tokens[9].half, self.back[1].halve, self.back[0].halve)),
         ]
-        self._last = self._bounds(m, tokens[8].half, "low", "high")
-        triples = [read.data]  # of cycle 1
-        for stage in range(4):
-            triples.append(Signal(TRIPLE, name=f"triple_{stage}"))
+        self._last = self._bounds(m, tokens[10].half, "low", "high")
+        triples: list[Any] = [data.View(TRIPLE, memory.read_data)]  # of cycle 1
+        for stage in range(6):
+            triples.append(Signal(TRIPLE, name=f"triple_{stage}", reset_less=True))
             m.d.sync += triples[-1].eq(triples[-2])
-        dot = triples[-1].dot
-        for stage in range(5, self.latency - 1):
-            later = Signal.like(self.out_dot, name=f"dot_{stage}")
-            m.d.sync += later.eq(dot)
-            dot = later
-        m.d.sync += self.out_dot.eq(dot)
+        dot = delayed(m, triples[-1].dot, self.latency - len(triples), "dot")
+        m.d.comb += self.out_dot.eq(dot)
         for pixel in range(self.config.pixels):
             self._one(m, pixel, triples)
         return m
@@ -134,27 +145,26 @@ class Requantizers(Component):
         return bounds
 
     def _one(self, m: Module, pixel: int, triples: list[data.View]) -> None:
-        def register(shape: object, value: object, name: str) -> Signal:
-            signal = Signal(shape, name=f"{name}_{pixel}")  # type: ignore[arg-type]
-            m.d.sync += signal.eq(value)  # type: ignore[arg-type]
+        def register(shape: Any, value: Any, name: str) -> Signal:
+            signal = Signal(shape, name=f"{name}_{pixel}", reset_less=True)
+            m.d.sync += signal.eq(value)
             return signal
 
         acc = register(signed(ACC_BITS), self.acc[pixel][:ACC_BITS].as_signed(), "acc")  # cycle 1
-        product = register(signed(PRODUCT_BITS), acc * triples[0].multiplier, "product")  # 2
-        value = register(signed(PRODUCT_BITS), product + triples[1].offset, "value")  # 3
+        value = self._affine(acc, triples, register)  # 5
 
         # Keep one fraction bit (half) and whether anything below it was dropped (sticky).  The shift is by 16s, by 4s
         # and by 1s, each a choice of four.  Only bits that can end up in the narrow result are shifted; above them it
         # is enough to know that all equal the sign.
-        shift = triples[2].shift
+        shift = triples[4].shift
         width, middle_width = NARROW_BITS + 15, NARROW_BITS + 3
         doubled = Cat(0, value, value[-1].replicate(3 * 16 + width - PRODUCT_BITS - 1))
-        coarse = register(width, shifted(doubled, 16, width, shift[4:6]), "coarse")  # 4
+        coarse = register(width, shifted(doubled, 16, width, shift[4:6]), "coarse")  # 6
         too_wide = register(1, Array(self._beyond(m, value, pixel, width - 2))[shift[4:6]], "too_wide")
         sticky_coarse = register(1, Array(self._dropped(m, value, pixel))[shift[4:6]], "sticky_coarse")
         sign = register(1, value[-1], "sign")
         raw = register(RAW_BITS, value[:RAW_BITS], "raw_early")
-        fours, ones = triples[3].shift[2:4], triples[3].shift[0:2]
+        fours, ones = triples[5].shift[2:4], triples[5].shift[0:2]
         middle = Signal(middle_width, name=f"middle_{pixel}")
         m.d.comb += middle.eq(shifted(coarse, 4, middle_width, fours))
         differs = coarse ^ sign.replicate(width)
@@ -165,24 +175,40 @@ class Requantizers(Component):
         lost = lost | Array(Cat(middle[:i], 0).any() for i in range(4))[ones]
         limit = Mux(sign, 1 << (NARROW_BITS - 1), (1 << (NARROW_BITS - 1)) - 1)
         raw = register(RAW_BITS, raw, "raw_middle")
-        narrow = register(NARROW_BITS, Mux(wide, limit, shifted(middle, 1, NARROW_BITS, ones)), "narrow")  # 5
+        narrow = register(NARROW_BITS, Mux(wide, limit, shifted(middle, 1, NARROW_BITS, ones)), "narrow")  # 7
         sticky = register(1, sticky_coarse | lost, "sticky")
 
         whole = narrow.as_signed() >> 1
-        rounded = register(signed(NARROW_BITS), whole + (narrow[0] & (sticky | narrow[1])), "rounded")  # 6
-        y: Any = register(signed(9), clamped(rounded, *self._first), "clamped")  # 7
+        rounded = register(signed(NARROW_BITS), whole + (narrow[0] & (sticky | narrow[1])), "rounded")  # 8
+        y: Any = register(signed(9), clamped(rounded, *self._first), "clamped")  # 9
         if self.config.adds:
             addend = register(8, Mux(self._adds, self.addend[pixel], 0), "addend")
-            total = register(signed(TOTAL_BITS), addend + Mux(self._double, y << 1, y), "total")  # 8
+            total = register(signed(TOTAL_BITS), addend + Mux(self._double, y << 1, y), "total")  # 10
             halved = (total >> 1) + (total[0] & total[1])
-            y = register(signed(TOTAL_BITS), Mux(self._halve, halved, total), "halved")  # 9
+            y = register(signed(TOTAL_BITS), Mux(self._halve, halved, total), "halved")  # 11
             y = clamped(y, *self._last)
         else:
-            for stage in range(7, 9):
-                y = register(8, y, f"y_{stage}")
-        for stage in range(5, 9):
-            raw = register(RAW_BITS, raw, f"raw_{stage}")
-        m.d.sync += [self.y[pixel].eq(y), self.raw[pixel].eq(raw)]  # 10
+            y = delayed(m, y[:8], 2, f"y_{pixel}")
+        m.d.comb += [  # 12
+            self.y[pixel].eq(delayed(m, y[:8], 1, f"y_out_{pixel}")),
+            self.raw[pixel].eq(delayed(m, raw, 5, f"raw_{pixel}")),
+        ]
+
+    @staticmethod
+    def _affine(acc: Signal, triples: list[data.View], register: Callable[[Any, Any, str], Signal]) -> Signal:
+        """acc * multiplier + offset, by halves: `acc` is of cycle 1, the result of cycle 5."""
+        by = triples[0].multiplier
+        acc_low, acc_high, by_low, by_high = acc[:HALF], acc[HALF:].as_signed(), by[:HALF], by[HALF:].as_signed()
+
+        def product(a: Value, b: Value, name: str) -> Signal:
+            exact = a * b
+            return register(exact.shape(), register(exact.shape(), exact, f"{name}_product"), name)  # 2, 3
+
+        outer = Cat(product(acc_low, by_low, "low_low"), product(acc_high, by_high, "high_high")).as_signed()
+        inner = product(acc_high, by_low, "high_low") + product(acc_low, by_high, "low_high")
+        with_offset = register(signed(PRODUCT_BITS), outer + triples[2].offset, "with_offset")  # 4
+        inner = register(inner.shape(), inner, "inner")
+        return register(signed(PRODUCT_BITS), with_offset + (inner << HALF), "value")
 
     @staticmethod
     def _beyond(m: Module, value: Signal, pixel: int, first: int) -> list[Value]:

@@ -15,10 +15,10 @@ from __future__ import annotations
 
 from amaranth.hdl import Array, Cat, Module, Mux, Signal
 from amaranth.lib import data
-from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import Component, In, Out
 from amaranth.utils import exact_log2
 
+from hwseg.rtl.block_ram import BlockRam
 from hwseg.rtl.config import ROWS_PER_SET, WORD_PIXELS
 
 WAITING = 64
@@ -30,7 +30,7 @@ ADDEND = data.ArrayLayout(8, WORD_PIXELS)
 
 
 class RowQueue(Component):
-    """`row`: the oldest of `depth` rows, two cycles after it was put in at the earliest; `take` removes it."""
+    """`take` takes the oldest of `depth` rows, two cycles after it was put in at the earliest: `row` a cycle later."""
 
     def __init__(self, depth: int) -> None:
         self.depth = depth
@@ -38,20 +38,18 @@ class RowQueue(Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        memory = Memory(shape=8 * WORD_PIXELS, depth=self.depth, init=[])
-        m.submodules.rows = memory
-        read, write = memory.read_port(), memory.write_port()
+        m.submodules.rows = memory = BlockRam(8 * WORD_PIXELS, self.depth)
         bits = exact_log2(self.depth)
         written, taken, following = Signal(bits + 1), Signal(bits + 1), Signal(bits + 1)
         # A set that has no channels takes rows that were never put in.
         m.d.comb += [
             following.eq(taken + (self.take & (taken != written))),
-            write.addr.eq(written[:bits]),
-            write.data.eq(self.value.as_value()),
-            write.en.eq(self.put),
-            read.addr.eq(following[:bits]),
-            read.en.eq(following != written),
-            self.row.eq(read.data),
+            memory.write_address.eq(written[:bits]),
+            memory.write_data.eq(self.value.as_value()),
+            memory.write_enable.eq(self.put),
+            memory.read_address.eq(following[:bits]),
+            memory.read_enable.eq(following != written),
+            self.row.eq(memory.read_data),
         ]
         m.d.sync += [written.eq(written + self.put), taken.eq(following)]
         return m
@@ -59,8 +57,11 @@ class RowQueue(Component):
 
 class ResidualQueues(Component):
     """`word`: a plane of 8 pixels x 8 channels (bit 8 * pixel + channel) with `valid`, `first` and `last` of its step,
-    for set number `set`.  `rows[set]`: its oldest channel's pixels; `take[set]` removes them.
+    for set number `set`.  `take[set]` takes its oldest channel's pixels, which are `rows[set]` a cycle later.
     """
+
+    latency = 2
+    """Cycles from a block's last word to its first row in the queue."""
 
     def __init__(self) -> None:
         super().__init__(

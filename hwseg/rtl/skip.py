@@ -71,9 +71,9 @@ class LeadingZeros(Component):
                 write.addr.eq(self._address[bank % 3]),
                 write.data.eq(counts[bank % 3]),
             ]
-            found = Signal(COUNT_BITS, name=f"count_{bank}")
-            m.d.sync += found.eq(Mux(dark[bank], PLANES - 1, read.data))
-            needed = needed | Cat(found <= k for k in range(PLANES - 1))
+            found = Signal(PLANES - 1, name=f"needed_{bank}")
+            m.d.sync += found.eq(Cat(~dark[bank] & (read.data <= k) for k in range(PLANES - 1)))
+            needed = needed | found
         smallest: Value = Signal(COUNT_BITS, name="smallest")
         needed_from = Signal(PLANES - 1)
         m.d.comb += needed_from.eq(needed)

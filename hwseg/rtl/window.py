@@ -18,14 +18,18 @@ Latency: `Window.latency` cycles from a beat to its lanes.  One beat per cycle.
 
 from __future__ import annotations
 
+from typing import Any
+
 from amaranth.hdl import Array, Cat, Module, Mux, Signal, Value
 from amaranth.lib import data
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import Component, In, Out
 
+from hwseg.rtl.block_ram import BlockRam
 from hwseg.rtl.config import BANKS, TAPS, EngineConfig
 from hwseg.rtl.cores.pipeline import delayed
 from hwseg.rtl.layouts import BEAT, PLANE
+from hwseg.rtl.resets import beat_later, leaves
 
 ADDRESS_BITS = 14
 
@@ -66,13 +70,12 @@ class Window(Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         words = self._banks(m)
-        beats = [self.beat]
+        beats: list[Any] = [self.beat]
         for stage in range(self.latency):
-            beats.append(Signal(BEAT, name=f"beat_{stage + 1}"))
-            m.d.sync += beats[-1].eq(beats[-2])
+            beats.append(beat_later(m, beats[-1], f"beat_{stage + 1}"))
         m.d.comb += [self.plane.eq(beats[-1].plane), self.reload.eq(beats[-1].reload)]
-        rotated, direct = self._rotate(m, words, beats[2].window)
-        self._select(m, rotated, direct, beats[3].window)
+        rotated, direct = self._rotate(m, words, beats[1].window, beats[2].window)
+        self._select(m, rotated, direct, beats[2].window, beats[3].window)
         if self.config.splits:
             self._select_upper(m, rotated, beats[3])
         if self.config.adds:
@@ -89,32 +92,32 @@ class Window(Component):
         words = []
         depth = self.config.bank_words
         for bank in range(BANKS):
-            memory = Memory(shape=64, depth=depth, init=[])
-            m.submodules[f"bank_{bank}"] = memory
-            read, write = memory.read_port(), memory.write_port()
-            word = Signal(64, name=f"word_{bank}")
+            m.submodules[f"bank_{bank}"] = memory = BlockRam(64, depth)
             m.d.comb += [
-                read.addr.eq(self.addresses[bank]),
-                read.en.eq(self.beat.plane.valid),
-                write.addr.eq(self.write.address[bank % 3]),
-                write.data.eq(self.write.data[bank % 3]),
-                write.en.eq(self.write.enable[bank]),
+                memory.read_address.eq(self.addresses[bank]),
+                memory.read_enable.eq(self.beat.plane.valid),
+                memory.write_address.eq(self.write.address[bank % 3]),
+                memory.write_data.eq(self.write.data[bank % 3]),
+                memory.write_enable.eq(self.write.enable[bank]),
             ]
-            m.d.sync += word.eq(read.data)
-            words.append(word)
+            words.append(memory.read_data)
         return words
 
-    def _rotate(self, m: Module, words: list[Signal], window: data.View) -> tuple[list[list[Value]], list[Signal]]:
-        """Slice N channels, undo the bank order, mask what lies outside; one register stage.
+    def _rotate(
+        self, m: Module, words: list[Signal], early: data.View, window: data.View
+    ) -> tuple[list[list[Value]], list[Signal]]:
+        """Slice N channels, undo the bank order, mask what lies outside; one register stage.  early: what `window` is a
+        cycle later; each bank has its own register of the slice's number.
 
         Returns [kernel row][24 pixel columns] of N bits, and [bank][8 pixels] for 1x1.
         """
         n = self.config.channels
         narrow = []
-        for bank, word in enumerate(words):
+        numbers = leaves(m, early.slice, BANKS, "slice")
+        for bank, (word, number) in enumerate(zip(words, numbers, strict=True)):
             sliced = Signal(8 * n, name=f"sliced_{bank}")
             slices = [Cat(*(word[8 * i + s * n : 8 * i + s * n + n] for i in range(8))) for s in range(8 // n)]
-            m.d.comb += sliced.eq(Array(slices)[window.slice] if len(slices) > 1 else slices[0])
+            m.d.comb += sliced.eq(Array(slices)[number] if len(slices) > 1 else slices[0])
             narrow.append(sliced)
 
         nearest_even = window.nearest & ~window.odd_row
@@ -134,7 +137,7 @@ class Window(Component):
 
         rotated: list[list[Value]] = []
         for ky, columns in enumerate(rows):
-            line = Signal(24 * n, name=f"line_{ky}")
+            line = Signal(24 * n, name=f"line_{ky}", reset_less=True)
             for j in range(3):
                 residue = Array([0, 1, 2, 0, 1])[window.column_phase + (j + 2) % 3]
                 dark = {0: window.no_left, 1: 0, 2: window.no_right}[j]
@@ -142,13 +145,17 @@ class Window(Component):
             rotated.append([line[n * p : n * (p + 1)] for p in range(24)])
         direct = []
         for bank in range(8):
-            held = Signal(8 * n, name=f"direct_{bank}")
+            held = Signal(8 * n, name=f"direct_{bank}", reset_less=True)
             m.d.sync += held.eq(narrow[bank])
             direct.append(held)
         return rotated, direct
 
-    def _select(self, m: Module, rotated: list[list[Value]], direct: list[Signal], window: data.View) -> None:
-        """lanes[pixel][tap, channel] of this substep; one register stage."""
+    def _select(
+        self, m: Module, rotated: list[list[Value]], direct: list[Signal], early: data.View, window: data.View
+    ) -> None:
+        """lanes[pixel][tap, channel] of this substep; one register stage.  early: what `window` is a cycle later; each
+        pixel has its own registers of what it chooses by.
+        """
         n, pixels = self.config.channels, self.config.pixels
         # The ten pixel columns that eight neighbours read, enlarged if the layer wants that.
         near: list[list[Value]] = []
@@ -159,17 +166,21 @@ class Window(Component):
                 enlarged = Mux(window.odd_column, halves[1], halves[0])
                 m.d.comb += columns[n * j : n * (j + 1)].eq(Mux(window.nearest, enlarged, line[7 + j]))
             near.append([columns[n * j : n * (j + 1)] for j in range(10)])
-        for pixel in range(pixels):
+        lanes: Any = Signal(self.lanes.shape(), name="lane", reset_less=True)
+        m.d.comb += self.lanes.eq(lanes)
+        chosen_by = leaves(m, Cat(early.stride2, early.point, early.substep), pixels, "select")
+        for pixel, by in enumerate(chosen_by):
+            stride2, point_mode, number = by[0], by[1], by[2:]
             for tap in range(TAPS):
                 ky, kx = divmod(tap, 3)
                 choices = []
                 for substep in range(self.config.substeps):
                     i = substep * pixels + pixel
-                    lane = Mux(window.stride2, rotated[ky][7 + 2 * i + kx], near[ky][i + kx])
+                    lane = Mux(stride2, rotated[ky][7 + 2 * i + kx], near[ky][i + kx])
                     point = direct[tap][n * i : n * (i + 1)] if tap < 8 else 0
-                    choices.append(Mux(window.point, point, lane))
-                chosen = Array(choices)[window.substep] if len(choices) > 1 else choices[0]
-                m.d.sync += self.lanes[pixel][n * tap : n * (tap + 1)].eq(chosen)
+                    choices.append(Mux(point_mode, point, lane))
+                chosen = Array(choices)[number] if len(choices) > 1 else choices[0]
+                m.d.sync += lanes[pixel][n * tap : n * (tap + 1)].eq(chosen)
 
     def _select_upper(self, m: Module, rotated: list[list[Value]], beat: data.View) -> None:
         """Lanes of the left word, and whether a split layer wants them; delayed to where the upper rows begin."""

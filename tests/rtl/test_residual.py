@@ -39,11 +39,10 @@ async def put(ctx, dut, block, planes, number, gap):
 
 
 async def take(ctx, dut, number):
-    row = [ctx.get(dut.rows[number][pixel]) for pixel in range(8)]
     ctx.set(dut.take, 1 << number)
     await ctx.tick()
     ctx.set(dut.take, 0)
-    return row
+    return [ctx.get(dut.rows[number][pixel]) for pixel in range(8)]
 
 
 def rows_of(block):

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from amaranth.hdl import Cat, Const, Module, Signal, Value, signed
+
+
+def unreset(**widths: Any) -> tuple[Any, ...]:
+    """Signals by name and shape that a reset leaves as they are."""
+    return tuple(Signal(shape, name=name, reset_less=True) for name, shape in widths.items())
 
 
 def delayed(m: Module, value: Value, cycles: int, name: str, *, reset_less: bool = True) -> Value:
@@ -24,6 +31,19 @@ def add_or_subtract(a: Value, b: Value, subtract: Value, width: int) -> Value:
     b_bits = sign_extended(b, width).as_unsigned() ^ add.replicate(width)
     high = Cat(Const(0, 1), sign_extended(a, width)) - Cat(add, b_bits)
     return high[1 : width + 1].as_signed()
+
+
+def adds_up(a: Value, b: Value, total: Value) -> Value:
+    """Is a + b = total, modulo 2^n, all of n bits?  Without a carry chain.
+
+    Bit i of the sum is right if the carry that it needs, a ^ b ^ total, is the one that a right bit below sends up: the
+    majority of a, b and that carry.  If every bit agrees with its neighbour, so does the whole.
+    """
+    n = len(total)
+    assert len(a) == len(b) == n
+    needed = (a ^ b ^ total)[:n]
+    carried = Cat(Const(0, 1), ((a & b) | ((a | b) & ~total))[: n - 1])
+    return (needed ^ carried)[:n] == 0
 
 
 def sign_extended(value: Value, width: int) -> Value:
