@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -87,13 +87,14 @@ def command(
     from hwseg.builds.simulation import simulate, simulate_gates
     from hwseg.commands.terminal import Phases, visible
     from hwseg.errors import require
-    from hwseg.files import MANIFEST, sha256, write_whole
+    from hwseg.files import MANIFEST, sha256
     from hwseg.locks import in_use
     from hwseg.pictures.source import chosen, is_tensor, read_input
     from hwseg.trust.judge import Doubts
 
     bounds = None if latency is None else parse_latency(latency)
-    for name, given in (("--latency", latency is not None), ("--skip", skip), ("--trust", trust)):
+    others = {"--latency": latency, "--skip": skip, "--trust": trust, "--pictures": pictures}
+    for name, given in others.items():
         require(not (netlist and given), name, "does not go with --netlist", f"leave out {name} or --netlist")
     require_build(build, verify=False)
     folder = pictures or build / "simulation"
@@ -112,8 +113,12 @@ def command(
 
             if netlist:
                 gates = simulate_gates(build, q, seed=seed, verify=False, say=phases)
-                return _told(gates, out, json_path)
-            result = simulate(build, q, latency=bounds, seed=seed, verify=False, skip=skip, progress=progress)
+            else:
+                result = simulate(build, q, latency=bounds, seed=seed, verify=False, skip=skip, progress=progress)
+        if netlist:
+            _told(gates)
+            _written(gates.output, out, netlist_json(gates), json_path)
+            return 0 if gates.passed else 1
         _print(result)
         found = {**as_json(result, {}), "image": image.name, "manifest": sha256(build / MANIFEST)}
         doubts = None if judge is None else Doubts.of(judge, result.sums, result.mask)
@@ -121,37 +126,56 @@ def command(
             found["trust"] = doubts.json()
             click.echo(visible(doubts.sentence()))
         paths = keep(folder, drawn(graph, q, result.mask, doubts), found)
-    if out is not None:
-        write_whole(out, _npy(result.output))
-    if json_path is not None:
-        write_whole(json_path, (json.dumps(as_json(result, paths), indent=1) + "\n").encode())
+    _written(result.output, out, as_json(result, paths), json_path)
     click.echo(visible(f"mask {paths['mask']}, overlay {paths['overlay']}"))
     return 0 if result.passed else 1
 
 
-def _told(found: NetlistSimulation, out: Path | None, json_path: Path | None) -> int:
-    """Say what the netlist computed; the exit status."""
-    from hwseg.commands.terminal import visible
+def _written(output: np.ndarray, out: Path | None, found: dict[str, Any], json_path: Path | None) -> None:
+    """The model's output and the results, where they were asked for."""
     from hwseg.files import write_whole
 
-    counts = found.resources
+    if out is not None:
+        write_whole(out, _npy(output))
+    if json_path is not None:
+        write_whole(json_path, (json.dumps(found, indent=1) + "\n").encode())
+
+
+def _told(found: NetlistSimulation) -> None:
+    """Say what the netlist is and what it computed."""
+    from hwseg.commands.terminal import visible
+    from hwseg.toolchain.yosys import FLIP_FLOPS, LUTS_PER_RAM
+
+    kinds = Counter(found.cells)
+    memories = sum(luts * kinds[kind] for kind, luts in LUTS_PER_RAM.items())
+    luts = memories + sum(kinds[f"LUT{inputs}"] for inputs in range(1, 7))
+    flip_flops = sum(kinds[kind] for kind in FLIP_FLOPS)
+    blocks = kinds["RAMB36E1"] + kinds["RAMB18E1"] / 2
     if not found.finished:
         click.echo("the engine did not finish, or broke a rule of the bus")
     if found.first_mismatch is not None:
         click.echo(visible(found.first_mismatch))
-    equal = found.cycles == found.verilog_cycles and found.equal_memory
+    if not found.equal_memory:
+        click.echo("the netlist and the Verilog left different bytes in memory")
+    equal = "equal" if found.cycles == found.verilog_cycles else "different"
     click.echo(
-        f"netlist of {counts.lut_cells:,} LUTs, {counts.ff:,} flip-flops, {counts.carry4:,} CARRY4, {counts.bram36:g} "
-        f"block RAMs, {counts.dsp} DSP slices: {found.mismatches} mismatches, {found.cycles:,} cycles; the Verilog in "
-        f"its place {found.verilog_cycles:,} ({'equal, memory too' if equal else 'different'}); {found.seconds:.0f} s"
+        f"netlist of {luts:,} LUTs, {flip_flops:,} flip-flops, {kinds['CARRY4']:,} CARRY4, {blocks:g} block RAMs, "
+        f"{kinds['DSP48E1']} DSP slices: {found.mismatches} mismatches, {found.cycles:,} cycles, the Verilog "
+        f"{found.verilog_cycles:,} ({equal}); simulated in {found.seconds:.1f} s, simulators built in "
+        f"{found.build_seconds:.1f} s"
     )
-    if out is not None:
-        write_whole(out, _npy(found.output))
-    if json_path is not None:
-        names = ("passed", "finished", "mismatches", "cycles", "verilog_cycles", "equal_memory")
-        content = {name: getattr(found, name) for name in names} | {"resources": asdict(counts)}
-        write_whole(json_path, (json.dumps(content, indent=1) + "\n").encode())
-    return 0 if found.passed else 1
+
+
+def netlist_json(found: NetlistSimulation) -> dict[str, Any]:
+    """What --json writes with --netlist."""
+    names = ("passed", "finished", "mismatches", "cycles", "verilog_cycles", "equal_memory")
+    first = None if found.first_mismatch is None else str(found.first_mismatch)
+    return {name: getattr(found, name) for name in names} | {
+        "first_mismatch": first,
+        "cells": dict(sorted(found.cells.items())),
+        "seconds": round(found.seconds, 2),
+        "build_seconds": round(found.build_seconds, 2),
+    }
 
 
 def as_json(result: Simulation, paths: dict[str, Path]) -> dict[str, Any]:

@@ -46,7 +46,7 @@ LUTS_PER_RAM = {
 }
 """LUTs that each cell of a SLICEM occupies."""
 
-_FLIP_FLOPS = ("FDRE", "FDSE", "FDCE", "FDPE", "FDRE_1", "FDSE_1", "FDCE_1", "FDPE_1", "LDCE", "LDPE")
+FLIP_FLOPS = ("FDRE", "FDSE", "FDCE", "FDPE", "FDRE_1", "FDSE_1", "FDCE_1", "FDPE_1", "LDCE", "LDPE")
 
 
 @dataclass(frozen=True)
@@ -114,13 +114,12 @@ def synth_xilinx(
     timeout: float | None = None,
     extra: Sequence[str] = (),
     netlist: Path | None = None,
-    written: Path | None = None,
 ) -> Resources:
     """Synthesize for Xilinx 7-series without I/O buffers and count the result.
 
     Modules whose names match a pattern of `keep_hierarchy` stay apart until they are mapped: otherwise equal registers
     of different rows merge, which saves nothing that matters and costs clock.  `extra` commands run on the flat
-    netlist; files that they name need absolute paths.  netlist, written: where to write it as JSON, as Verilog.
+    netlist; files that they name need absolute paths.  netlist: where to write it as JSON.
     """
     with plain_folder() as folder:
         copies = [folder / f"{number}.v" for number in range(len(verilog_files))]
@@ -137,12 +136,10 @@ def synth_xilinx(
             "delete t:$scopeinfo",
         ]
         commands += ["tee -q -o stat.json stat -tech xilinx -json", *extra]
-        forms = {"write_json netlist.json": netlist, "write_verilog -noattr netlist.v": written}
-        run_script([*commands, *(command for command, path in forms.items() if path)], folder, timeout)
-        for command, path in forms.items():
-            if path is not None:
-                with file_errors(path):
-                    shutil.copyfile(folder / command.split()[-1], path)
+        run_script([*commands, *(["write_json netlist.json"] if netlist else [])], folder, timeout)
+        if netlist is not None:
+            with file_errors(netlist):
+                shutil.copyfile(folder / "netlist.json", netlist)
         with tool("yosys", "counting cells", CURE):
             return resources_of(json.loads((folder / "stat.json").read_text()))
 
@@ -161,7 +158,7 @@ def resources_of(stat: Mapping[str, object]) -> Resources:
     return Resources(
         lut=int(design.get("estimated_num_lc", single)) + lutram,
         lutram=lutram,
-        ff=count(*_FLIP_FLOPS),
+        ff=count(*FLIP_FLOPS),
         carry4=count("CARRY4"),
         bram36=count("RAMB36E1") + count("RAMB18E1") / 2,
         dsp=count("DSP48E1"),

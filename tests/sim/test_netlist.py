@@ -1,119 +1,159 @@
-"""Netlists in Verilator: models of the part's cells, and the packaged top level after synthesis."""
+"""The packaged top level after synthesis: its cells as Verilog, what it computes, and that a wrong cell is seen."""
 
 from __future__ import annotations
 
-import json
-import os
-import re
-import subprocess
-import sys
-from pathlib import Path
+import random
 
 import pytest
+from click.testing import CliRunner
 
+from hwseg.commands.simulate import command
 from hwseg.errors import HwsegError
-from hwseg.sim.cells import cell_models, cells_used
+from hwseg.sim.cells import cell_models, netlist_verilog
 from hwseg.toolchain import yosys
-
-pytestmark = [pytest.mark.verilator, pytest.mark.skipif(yosys.version() is None, reason="needs pyosys (extra synth)")]
-
-HERE = Path(__file__).parent
-SDP = {"a": (72, 512, 9), "b": (32, 512, 8), "c": (9, 4096, 9), "d": (1, 16384, 1), "e": (36, 1024, 9)}
-"""Width, words and the bits that one write enable writes, of memories that are read at one port and written at the other."""
-TDP = {"f": (18, 1024, 0), "g": (4, 4096, 1), "h": (9, 2048, 1), "i": (2, 8192, 0)}
-"""Width, words, and whether the port that writes shows the new word."""
-
-SERVE = """
-import os, sys
-from pathlib import Path
-from hwseg.sim import build
-work = Path(sys.argv[1])
-sources = [work / "rams.v", build.HERE / "block_ram.v", work / "cells.v", work / "gates.v", work / "bench.v"]
-simulator = build.build_bench("bench", sources, ())
-build.run_cocotb(simulator, "bench", "tests.sim.ram_campaign", work, (), **{n: os.environ[n] for n in sys.argv[2:]})
-"""
+from tests.sim.netlists import cell, needs_yosys, simulated, small_build
 
 
-def shape(name: str) -> str:
-    """The module of one memory."""
-    if name in SDP:
-        width, words, byte = SDP[name]
-        at, writes = f"[{(words - 1).bit_length() - 1}:0]", f"[{width // byte - 1}:0]"
-        return (
-            f"module ram_{name}(input clk, input {writes} write, input {at} to, from, input [{width - 1}:0] in,\n"
-            f"  input enable, read, output [{width - 1}:0] out, second);\n"
-            f"  ram_sdp #({width}, {words}, {byte}) ram(clk, write, to, in, read, from, out);\n"
-            "  assign second = 0;\nendmodule\n"
-        )
-    width, words, new = TDP[name]
-    at = f"[{(words - 1).bit_length() - 1}:0]"
-    return (
-        f"module ram_{name}(input clk, write, input {at} to, from, input [{width - 1}:0] in,\n"
-        f"  input enable, read, output [{width - 1}:0] out, second);\n"
-        f"  ram_tdp #({width}, {words}, {new}) ram(clk, write, enable, to, in, out, read, from, second);\nendmodule\n"
-    )
+def sample(seed: int, count: int = 60):
+    """A flat module with LUTs of every size, carry chains, flip-flops of every form; its loops have flip-flops."""
+    rng = random.Random(seed)
+    inputs, clock = list(range(3, 11)), 2
+    nets, cells = list(inputs), {}
+    held = [100 + n for n in range(20)]
+    for n in range(count):
+        size = 1 + n % 6
+        table = "".join(rng.choice("01") for _ in range(1 << size))
+        pins = {f"I{i}": rng.choice([*nets, *held, "0", "1"]) for i in range(size)}
+        cells[f"$lut${n}"] = cell(f"LUT{size}", parameters={"INIT": table}, O=200 + n, **pins)
+        nets.append(200 + n)
+    for n in range(8):
+        drawn = [[rng.choice([*nets, *held, "0", "1"]) for _ in range(4)] for _ in range(2)]
+        start = {"CYINIT": rng.choice([3, "0", "1"]), "CI": "0"} if n % 2 == 0 else {"CYINIT": "0", "CI": nets[-1]}
+        sums, carries = [list(range(first + 4 * n, first + 4 * n + 4)) for first in (300, 400)]
+        cells[f"chain${n}"] = cell("CARRY4", S=drawn[0], DI=drawn[1], O=sums, CO=carries, **start)
+        nets += [*sums, *carries]
+    for n, q in enumerate(held):
+        kind, reset = ("FDRE", "R") if n % 2 else ("FDSE", "S")
+        parameters = {"INIT": rng.choice("01")}
+        if n % 5 == 0:
+            parameters["IS_D_INVERTED"] = rng.choice("01")
+        if n % 7 == 0:
+            parameters[f"IS_{reset}_INVERTED"] = rng.choice("01")
+        enable, reset_net = rng.choice(["1", 3, 4, nets[-1]]), rng.choice(["0", 5, 6, nets[-2]])
+        pins = {"C": clock, "CE": enable, reset: reset_net, "D": rng.choice([*nets, *held]), "Q": q}
+        cells[f"slice${n}"] = cell(kind, parameters=parameters, **pins)
+    ports = {
+        "clock": {"direction": "input", "bits": [clock]},
+        "a": {"direction": "input", "bits": inputs},
+        "y": {"direction": "output", "bits": [*nets[8:], *held, "1"]},
+    }
+    return {"ports": ports, "cells": cells}
 
 
-def bench(names: list[str]) -> str:
-    """Memories and netlists side by side; addresses are drawn from 64, half of them high, so that ports often meet."""
-    lines = [
-        "`timescale 1ns / 1ps",
-        "module bench(input clk /*verilator public_flat_rw*/);",
-        "  reg [31:0] cycles /*verilator public_flat_rd*/ = 0;",
-        "  reg [127:0] r = 128'h9e3779b97f4a7c15f39cc0605cedc834;",
-        "  always @(posedge clk) begin",
-        "    cycles <= cycles + 1;",
-        "    r <= {r[126:0], r[127] ^ r[125] ^ r[100] ^ r[98]} ^ {r[63:0], 32'd0, 32'd2654435761 * cycles};",
-        "  end",
-    ]
-    for name in names:
-        width, words = (SDP.get(name) or TDP[name])[:2]
-        high = (words - 1).bit_length() - 6
-        writes = width // SDP[name][2] if name in SDP else 1
-        inputs = (
-            f".clk(clk), .write(r[{39 + writes}:40] & r[{59 + writes}:60]), .to({{{{{high}{{r[0]}}}}, r[6:1]}}), "
-            f".from({{{{{high}{{r[7]}}}}, r[13:8]}}), .in(r[{56 + width - 1}:56]), .enable(r[14] | r[15]), .read(r[16] | r[17])"
-        )
-        for form in ("source", "gates"):
-            wires = ", ".join(f"{name}_{form}_{port}" for port in ("out", "second"))
-            lines.append(f"  wire [{width - 1}:0] {wires};")
-            module = f"ram_{name}" + ("_gates" if form == "gates" else "")
-            outputs = ", ".join(f".{port}({name}_{form}_{port})" for port in ("out", "second"))
-            lines.append(f"  {module} {name}_{form}({inputs}, {outputs});")
-        lines += [
-            f"  reg [31:0] {name}_errors /*verilator public_flat_rd*/ = 0;",
-            f"  always @(posedge clk) if ({name}_source_out != {name}_gates_out || {name}_source_second != "
-            f"{name}_gates_second) {name}_errors <= {name}_errors + 1;",
-        ]
+def instances(module, name: str) -> str:
+    """The same module in plain Verilog, every cell an instance."""
+
+    def bits(found):
+        return "{" + ", ".join(f"n{bit}" if isinstance(bit, int) else f"1'b{bit}" for bit in reversed(found)) + "}"
+
+    used = {bit for c in module["cells"].values() for bits in c["connections"].values() for bit in bits}
+    lines = [f"module {name}({', '.join(module['ports'])});"]
+    lines += [f"wire n{bit};" for bit in sorted(bit for bit in used | set(range(2, 11)) if isinstance(bit, int))]
+    for port, found in module["ports"].items():
+        lines.append(f"{found['direction']} [{len(found['bits']) - 1}:0] {port};")
+        left, right = bits(found["bits"]), port
+        lines.append(f"assign {left} = {right};" if found["direction"] == "input" else f"assign {right} = {left};")
+    for number, c in enumerate(module["cells"].values()):
+        parameters = ", ".join(f".{key}({len(value)}'b{value})" for key, value in c["parameters"].items())
+        pins = ", ".join(f".{pin}({bits(found)})" for pin, found in c["connections"].items())
+        lines.append(f"{c['type']} #({parameters}) c{number}({pins});")
     return "\n".join([*lines, "endmodule"]) + "\n"
 
 
-def test_block_rams_of_all_shapes_do_what_the_memories_did_that_they_were_made_of(tmp_path):
-    names = [*SDP, *TDP]
-    (tmp_path / "rams.v").write_text((HERE / "rams.v").read_text() + "".join(map(shape, names)))
-    gates = []
-    for name in names:
-        netlist = tmp_path / f"{name}.v"
-        found = yosys.synth_xilinx([tmp_path / "rams.v"], f"ram_{name}", written=netlist)
-        assert found.bram36 > 0, name
-        gates.append(re.sub(rf"\bram_{name}\b", f"ram_{name}_gates", netlist.read_text()))
-    (tmp_path / "gates.v").write_text("\n".join(gates))
-    kinds = cells_used("\n".join(gates))
-    assert {"RAMB18E1", "RAMB36E1"} <= kinds
-    (tmp_path / "cells.v").write_text(cell_models("\n".join(gates)))
-    (tmp_path / "bench.v").write_text(bench(names))
-    root = HERE.parents[1]
-    variables = {"HWSEG_RAMS": " ".join(names), "HWSEG_RESULTS": str(tmp_path / "results.json")}
-    done = subprocess.run(
-        [sys.executable, "-c", SERVE, str(tmp_path), *variables],
-        cwd=root, env={**os.environ, "PYTHONPATH": str(root), **variables}, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert (tmp_path / "results.json").exists(), done.stdout[-3000:] + done.stderr[-3000:]
-    found = json.loads((tmp_path / "results.json").read_text())
-    assert found.pop("cycles") >= 3999
-    assert found == dict.fromkeys(names, 0)
+def equivalent(module, changed, folder) -> bool:
+    """Whether `changed` as it is written is `module` with Yosys's models of its cells: by induction, for all time."""
+    kinds = frozenset(c["type"] for c in module["cells"].values())
+    width = len(module["ports"]["y"]["bits"])
+    both = f"""
+module both(input clock, input [7:0] a, output differ);
+  wire [{width - 1}:0] gold_y, gate_y;
+  gold gold(.clock(clock), .a(a), .y(gold_y));
+  gate gate(.clock(clock), .a(a), .y(gate_y));
+  assign differ = gold_y != gate_y;
+endmodule
+"""
+    (folder / "both.v").write_text(
+        cell_models(kinds) + instances(module, "gold") + netlist_verilog(changed, "gate") + both
+    )
+    commands = ["read_verilog -sv both.v", "hierarchy -top both", "proc", "flatten", "opt_clean"]
+    log = yosys.run_script([*commands, "sat -tempinduct -prove differ 0 both"], folder, timeout=120)
+    proven, refuted = "SUCCESS!" in log, "FAIL!" in log
+    assert proven != refuted, log[-2000:]
+    return proven
 
 
-def test_a_cell_without_a_model_is_refused():
-    with pytest.raises(HwsegError, match="netlist cell XADC: has no model in Yosys's cells_sim.v; update pyosys"):
-        cell_models("module part(a);\n  XADC adc (\n    .A(a)\n  );\nendmodule\n")
+@needs_yosys
+@pytest.mark.parametrize("seed", range(3))
+def test_cells_are_written_out_as_yosys_models_them(tmp_path, seed):
+    module = sample(seed)
+    text = netlist_verilog(module, "gate")
+    assert "LUT" not in text
+    assert "CARRY4" not in text
+    assert any(f" {kind} #" in text for kind in ("FDRE", "FDSE"))  # inverted inputs are left to Yosys's model
+    assert equivalent(module, module, tmp_path)
+
+
+@needs_yosys
+@pytest.mark.parametrize("kind", ["LUT6", "LUT1", "CARRY4", "FDRE", "FDSE"])
+def test_one_changed_cell_is_no_equivalent(tmp_path, kind):
+    module, changed = sample(1), sample(1)
+    name = next(name for name, c in changed["cells"].items() if c["type"] == kind)
+    if kind.startswith("LUT"):
+        table = changed["cells"][name]["parameters"]["INIT"]
+        changed["cells"][name]["parameters"]["INIT"] = "".join("10"[int(bit)] for bit in table)
+    elif kind == "CARRY4":
+        changed["cells"][name]["connections"]["S"][2] = 4
+    else:
+        parameters = changed["cells"][name]["parameters"]
+        parameters["INIT"] = "10"[int(parameters["INIT"])]
+    assert not equivalent(module, changed, tmp_path)
+
+
+def test_parameters_are_numbers_or_strings():
+    parameters = {"RAM_MODE": "SDP", "DOA_REG": "01", "TITLE": "10 "}
+    module = {
+        "ports": {"y": {"direction": "output", "bits": [2]}},
+        "cells": {"ram": cell("RAMB18E1", parameters=parameters, DOADO=[2, "0", "x"])},
+    }
+    assert netlist_verilog(module, "top").splitlines()[-2] == (
+        '  RAMB18E1 #(.DOA_REG(2\'b01), .RAM_MODE("SDP"), .TITLE("10")) ram (.DOADO({1\'bx, 1\'b0, n2}));'
+    )
+
+
+@needs_yosys
+@pytest.mark.parametrize("kind", ["XADC", "RAMB36E1"])
+def test_a_cell_without_a_model_is_refused(kind):
+    with pytest.raises(HwsegError, match=f"netlist cell {kind}: is of a kind that Yosys has no simulation model of"):
+        cell_models(frozenset({"LUT6", kind}))
+
+
+@pytest.mark.parametrize("option", [["--latency", "20:200"], ["--skip"], ["--trust"], ["--pictures", "somewhere"]])
+def test_options_that_a_netlist_does_not_have_are_refused(tmp_path, option):
+    found = CliRunner().invoke(command, [str(tmp_path), "--image", "x.npy", "--netlist", *option])
+    assert isinstance(found.exception, HwsegError), found.output
+    wanted = f"{option[0]}: does not go with --netlist; leave out {option[0]} or --netlist"
+    assert str(found.exception) == wanted
+
+
+@needs_yosys
+@pytest.mark.slow
+@pytest.mark.verilator
+def test_the_gates_give_the_same_memory_in_the_same_cycle(tmp_path):
+    found, results = simulated(*small_build(tmp_path), tmp_path)
+    assert found.return_value == 0, found.output
+    assert results["passed"]
+    assert (results["mismatches"], results["equal_memory"]) == (0, True)
+    assert results["cycles"] == results["verilog_cycles"] > 5000
+    assert results["cells"]["FDRE"] > 10_000
+    assert results["cells"]["PS7"] == 1
+    print(found.output)
