@@ -53,7 +53,8 @@ def netlist_verilog(module: Mapping[str, Any], name: str) -> str:
     """
     lines = [f"module {name}({', '.join(module['ports'])});"]
     cells = sorted(module["cells"].items())
-    nets = {bit for _, cell in cells for bits in cell["connections"].values() for bit in bits}
+    ends = [bits for _, cell in cells for bits in cell["connections"].values()]
+    nets = {bit for bits in [*ends, *(port["bits"] for port in module["ports"].values())] for bit in bits}
     registers = {cell["connections"]["Q"][0]: cell for _, cell in cells if _is_plain_flip_flop(cell)}
     for bit in sorted(bit for bit in nets if isinstance(bit, int)):
         if bit in registers:
@@ -84,7 +85,7 @@ def _instance(label: str, cell: Mapping[str, Any]) -> str:
 def _look(lut: Mapping[str, Any]) -> str:
     """A LUT: the bit of its table at its inputs."""
     pins = lut["connections"]
-    inputs = [bit for number in range(6) for bit in pins.get(f"I{number}", ())]
+    inputs = [(pins.get(f"I{number}") or ["0"])[0] for number in range(int(lut["type"][-1]))]
     return f"  assign {_bits(pins['O'])} = {_value(lut['parameters']['INIT'])} >> {_bits(inputs)};"
 
 

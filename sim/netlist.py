@@ -106,6 +106,7 @@ def synthesized(top: Path, program: Program, say: Say = lambda _: None) -> Modul
     around = zynq_verilog(engine.decode(), program.board).encode()
     sources = {"hardware/top.v": engine, "hardware/hwseg_zynq.v": around}
     folder = synthesize(sources, lambda step, line: say(f"{step} (minutes, once): {line}"), Limit(), {})
+    say("reading the netlist")
     with file_errors(folder):
         module: Module = json.loads((folder / NETLIST).read_bytes())["modules"][TOP]
     return module
