@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import random
+from types import SimpleNamespace
 
 import pytest
 from click.testing import CliRunner
 
+from hwseg.boards import load_board
+from hwseg.builds.read import load_build
 from hwseg.commands.simulate import command
 from hwseg.errors import HwsegError
+from hwseg.rtl.config import parse_array
 from hwseg.sim.cells import cell_models, netlist_verilog
+from hwseg.sim.netlist import synthesized
+from hwseg.target.engine_text import engine_verilog
 from hwseg.toolchain import yosys
 from tests.sim.netlists import cell, needs_yosys, simulated, small_build
 
@@ -137,6 +143,15 @@ def test_a_cell_without_a_model_is_refused(kind):
         cell_models(frozenset({"LUT6", kind}))
 
 
+def test_without_yosys_the_extra_is_named(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(yosys, "version", lambda: None)
+    program = SimpleNamespace(board=load_board("zynq7020"))
+    (tmp_path / "top.v").write_text(engine_verilog(parse_array("8x1x1")))
+    with pytest.raises(HwsegError, match=r"yosys: pyosys must be installed; pip install 'hwseg\[synth\]'"):
+        synthesized(tmp_path / "top.v", program)
+
+
 @pytest.mark.parametrize("option", [["--latency", "20:200"], ["--skip"], ["--trust"], ["--pictures", "somewhere"]])
 def test_options_that_a_netlist_does_not_have_are_refused(tmp_path, option):
     found = CliRunner().invoke(command, [str(tmp_path), "--image", "x.npy", "--netlist", *option])
@@ -149,11 +164,13 @@ def test_options_that_a_netlist_does_not_have_are_refused(tmp_path, option):
 @pytest.mark.slow
 @pytest.mark.verilator
 def test_the_gates_give_the_same_memory_in_the_same_cycle(tmp_path):
-    found, results = simulated(*small_build(tmp_path), tmp_path)
+    path, picture = small_build(tmp_path)
+    predicted = load_build(path)[1].timing().total
+    found, results = simulated(path, picture, tmp_path)
     assert found.return_value == 0, found.output
     assert results["passed"]
     assert (results["mismatches"], results["equal_memory"]) == (0, True)
-    assert results["cycles"] == results["verilog_cycles"] > 5000
+    assert results["cycles"] == results["verilog_cycles"] == predicted > 5000
     assert results["cells"]["FDRE"] > 10_000
     assert results["cells"]["PS7"] == 1
     print(found.output)

@@ -14,7 +14,7 @@ from hwseg.sim import netlist
 from hwseg.sim.cells import cell_models, kinds_of, netlist_verilog
 from tests.sim.netlists import cell, needs_yosys, simulated, small_build
 
-COUNT = 24
+COUNT = 60
 
 
 def mux(zero, one, select, out):
