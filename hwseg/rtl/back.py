@@ -24,7 +24,7 @@ from hwseg.rtl.layouts import BACK_LAYOUT, TOKEN
 from hwseg.rtl.output import OutputSet
 from hwseg.rtl.psum import PartialSums
 from hwseg.rtl.requantize import PARAMETER_WRITE, Requantizers
-from hwseg.rtl.resets import reset_apart
+from hwseg.rtl.resets import leaves, reset_apart
 from hwseg.rtl.writer import OUTPUT_READ
 
 
@@ -105,11 +105,13 @@ class Back(Part):
         """A set's requantizers take what either store lets out."""
         requantizers = Requantizers(self.config)
         self._add(m, f"requantizers_{number}", requantizers, "hwseg_requantizers")
-        upper, upper_next = high.out_token.valid, high.next_valid
+        upper_next = high.next_valid
+        # A register for each pixel's choice, and one for the token's.
+        upper, *uppers = leaves(m, upper_next, 1 + self.config.pixels, f"upper_{number}")
         slot = Mux(upper_next, high.next_slot, low.next_slot)
         m.d.comb += [
             requantizers.parameters_at.eq(Cat(Mux(upper_next, high.next_row, low.next_row), upper_next, slot)),
-            requantizers.acc.eq(Mux(upper, high.out.as_value(), low.out.as_value())),
+            *(requantizers.acc[pixel].eq(Mux(u, high.out[pixel], low.out[pixel])) for pixel, u in enumerate(uppers)),
             requantizers.token.eq(Mux(upper, high.out_token.as_value(), low.out_token.as_value())),
             requantizers.row.eq(Cat(Mux(upper, high.out_row, low.out_row), upper)),
             requantizers.back.eq(self.back),

@@ -170,6 +170,7 @@ class Engine(Component):
             array.lanes.eq(window.lanes),
             array.upper.eq(window.upper),
             array.upper_valid.eq(window.upper_valid),
+            array.valid.eq(window.valid),
             array.plane.eq(window.plane),
             array.reload.eq(window.reload),
             array.chain.eq(mover.chain),
@@ -204,7 +205,7 @@ class Engine(Component):
         self._restarted(m, "residual", queues, "hwseg_residual")
         m.d.comb += [
             queues.word.eq(window.centre),
-            queues.valid.eq(window.residual.valid),
+            queues.valid.eq(window.residual_valid),
             queues.first.eq(window.residual.first),
             queues.last.eq(window.residual.last),
             queues.set.eq(window.residual_set),

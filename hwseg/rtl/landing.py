@@ -158,8 +158,8 @@ class WordWalk:
 class Landing(Part):
     """`descriptor`: instructions, oldest first, as `placing` keeps them.  `r`: words from memory; `loop_read`,
     `loop_data`: words from the loop memory.  `landed`: an instruction's last word is where it belongs; `loads` counts
-    them modulo 2**16, `pages` those of the program.  `word_at`: address of the next word from memory.
-    `halt`: what comes from memory is thrown away.
+    them modulo 2**16, `pages` those of the program.  `word_at`: address of the next word from memory.  `halt`: what
+    comes from memory is thrown away.
 
     An instruction leaves the queue when nothing is under way, the walk begins from its fields a cycle later, and its
     first word may come in the cycle behind that.
@@ -324,8 +324,7 @@ class Landing(Part):
                 start = run_at + load.ddr_stride
                 m.d.sync += [word_at.eq(start), run_at.eq(start)]
         with m.If(fresh):
-            start = load.ddr
-            m.d.sync += [word_at.eq(start), run_at.eq(start)]
+            m.d.sync += [word_at.eq(load.ddr), run_at.eq(load.ddr)]
 
     def _count(self, m: Module) -> None:
         """What has landed, for those who wait for it."""

@@ -43,19 +43,18 @@ class RawQueue(Part):
         words = max(1, self.config.pixels // 2)
         width = self.config.pixels * RAW_BITS
         m.submodules.queue = queue = SyncFIFO(width=width + 15, depth=8)
+        w_data, w_en = Signal(width + 15, name="row_in", reset_less=True), Signal(name="row_put")
         index, raw = Signal(15), delayed(m, self.raw.as_value(), 1, "raw_in")
         sums = Signal(data.ArrayLayout(signed(RAW_BITS), self.config.pixels), name="dot_sums")
         m.d.comb += [sums[pixel].eq(self.sums[pixel]) for pixel in range(self.config.pixels)]
         m.d.comb += [
             index.eq(token.out + (self.row << exact_log2(words))),
-            queue.w_data.eq(
-                Mux(
-                    self.request.valid,
-                    Cat(sums, self.request.index),
-                    Cat(raw, index),
-                )
-            ),
-            queue.w_en.eq(self.request.valid | (token.valid & cfg.raw & (self.row < cfg.raw_rows))),
+            queue.w_data.eq(w_data),
+            queue.w_en.eq(w_en),
+        ]
+        m.d.sync += [
+            w_data.eq(Mux(self.request.valid, Cat(sums, self.request.index), Cat(raw, index))),
+            w_en.eq(self.request.valid | (token.valid & cfg.raw & (self.row < cfg.raw_rows))),
         ]
         count = Signal(range(max(2, words)))
         values = Signal(64 * words)

@@ -39,8 +39,8 @@ ADDRESS_BITS = LANES - 1
 def load_layout(lanes: int, weight_bits: int = 8, weight_signed: bool = True) -> StructLayout:
     """One table write, at the address that the feed of the write-side tables carries.
 
-    capture: the weight sum is made of this cycle's feed.  parity: lowest bit of each table's entries.  weight_sum: S; while
-    it is made, the write-side tables' share of it, less their parities.
+    capture: the weight sum is made of this cycle's feed.  parity: lowest bit of each table's entries.  weight_sum: S;
+    while it is made, the write-side tables' share of it, less their parities.
     """
     spec = TableSpec(lanes, weight_bits, weight_signed)
     return StructLayout(
@@ -165,8 +165,8 @@ class Loader(Component):
         """The write-side tables' part as soon as no plane needs the old S, then S, from the core's total."""
         late = max(0, self.spec.registers(self.spec.sum_level) - 1)
         shares: Value = sum((entries[t][1:].as_signed() for t in self.spec.write_side), start=Const(0, signed(1)))
-        begun = delayed(m, first_entry, late, "begun", reset_less=False)
-        ended = delayed(m, begun, 1 + self.spec.depth + self.behind - late, "ended", reset_less=False)
+        begun = delayed(m, first_entry, late, "begun")
+        ended = delayed(m, begun, 1 + self.spec.depth + self.behind - late, "ended")
         weight_sum = signed_register(self.spec.core.plane_bits, "weight_sum")
         with m.If(begun | ended):
             m.d.sync += weight_sum.eq(Mux(begun, delayed(m, shares, late, "shares") << 1, self.total))
@@ -200,7 +200,6 @@ class Loader(Component):
             m.d.sync += entry.eq(0)
         m.d.comb += self.load.entries[t].eq(entry[1:])
         return entry
-
 
     def _weight(self, t: int, lane: Value) -> Value:
         """Of a table the weight of a coded lane: a multiplexer of four, one LUT, and one of three."""
