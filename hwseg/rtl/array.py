@@ -93,7 +93,6 @@ class Row(Component):
                 m.d.comb += getattr(core, name).eq(getattr(self.plane, name))
         return m
 
-
     def _read_loader(self, m: Module) -> Component:
         """A loader that reads its weights from LUT memory."""
         loader: Any = self.family.reader(self.config.lanes)  # type: ignore[misc]
@@ -141,8 +140,10 @@ def ordered(lanes: Value, config: EngineConfig) -> Value:
 
 
 class CoreArray(Component):
-    """R rows.  `sums[r]` of a step are valid in the cycle `latency` + r after its last plane's lanes.  `lanes` and `plane` come the family's `edge_wait` cycles after the time at which `reload` counts.  `upper`:
-    second operands of the rows from R/2 on, `skew` cycles after `lanes`, used where `upper_valid`.
+    """R rows.  `sums[r]` of a step are valid in the cycle `latency` + r after its last plane's lanes.
+
+    `lanes` and `plane` come the family's `edge_wait` cycles after the time at which `reload` counts.  `upper`: second
+    operands of the rows from R/2 on, `skew` cycles after `lanes`, used where `upper_valid`.
     """
 
     def __init__(self, config: EngineConfig, library: Library) -> None:

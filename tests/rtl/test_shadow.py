@@ -6,8 +6,8 @@ import random
 
 import pytest
 from amaranth.hdl import Module
-from amaranth.lib.wiring import Component, In, Out
 from amaranth.lib import data
+from amaranth.lib.wiring import Component, In, Out
 from amaranth.sim import Simulator
 
 from hwseg.arith.table import LANES

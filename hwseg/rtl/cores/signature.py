@@ -12,7 +12,8 @@ Contract of the core: a plane per cycle, and the first plane of a sum may follow
 the next cycle.  Idle cycles (`valid` = 0) may stand anywhere.  Every sum that begins with `first` ends with `last`
 (both, if it has a single plane).  `negate` goes with `first` only: the plane is the sign plane of two's complement.
 `sum` is exactly sum(w * x) in the cycle of the one-cycle pulse `sum_valid`, `latency` cycles after the last plane's
-cycle.  Cores that keep it (`keeps`) change it together with that pulse only; in others it moves on with the next sum's planes.
+cycle.  Cores that keep it (`keeps`) change it together with that pulse only; in others it moves on with the next sum's
+planes.
 
 Contract of a reload: the encoder's `reload` comes with the first of `reload_cycles` idle cycles at its inputs; their
 feed is at the cores `encoder_latency` cycles later.  The loader's `start` comes `reload_lead` cycles before that feed,

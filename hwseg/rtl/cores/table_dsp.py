@@ -26,7 +26,6 @@ from hwseg.rtl.cores.pipeline import delayed
 from hwseg.rtl.cores.table import ADDRESS_BITS, TABLE, Loader
 from hwseg.rtl.cores.table import Core as FabricCore
 
-
 BEHIND = 2
 """Registers behind the tree's own: the pre-adder's and the accumulator."""
 
