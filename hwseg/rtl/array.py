@@ -1,7 +1,7 @@
 """The array: rows of cores with operands flowing from row to row, one cycle later in each.
 
-             weights' shadow chain (enters at the last row, leaves nowhere)
-                  |
+                         shadow 0, the next tile's weights beside each row (`hwseg.rtl.shadow`)
+                           |
     lanes -> encoders -> row 0: loader, C cores -> sums
                            |
                          row 1: loader, C cores -> sums       one cycle later
@@ -10,7 +10,7 @@
 In a split layer the upper half of the rows multiplies other pixels: its first row takes the second operands, which
 come in with the delay of the rows before it, instead of what the row below passes on.
 
-A row is one output channel.  Its loader reads the row's shadow registers on the reload marker, which travels with the
+A row is one output channel.  Its loader reads the row's shadow weights on the reload marker, which travels with the
 planes, so a reload is a wave like any other.
 """
 
@@ -140,10 +140,9 @@ def ordered(lanes: Value, config: EngineConfig) -> Value:
 
 
 class CoreArray(Component):
-    """R rows.  `sums[r]` of a step are valid in the cycle `latency` + r after its last plane's lanes.
-
-    `lanes` and `plane` come the family's `edge_wait` cycles after the time at which `reload` counts.  `upper`: second
-    operands of the rows from R/2 on, `skew` cycles after `lanes`, used where `upper_valid`.
+    """R rows.  `sums[r]` of a step are valid in the cycle `latency` + r after its last plane's lanes.  `lanes`, `plane`
+    and `valid`, the plane's for each pixel, come the family's `edge_wait` cycles after the time at which `reload`
+    counts.  `upper`: second operands of the rows from R/2 on, `skew` cycles after `lanes`, used where `upper_valid`.
     """
 
     def __init__(self, config: EngineConfig, library: Library) -> None:
@@ -157,7 +156,8 @@ class CoreArray(Component):
             {
                 "lanes": In(data.ArrayLayout(config.lanes, config.pixels)),
                 "upper": In(data.ArrayLayout(config.lanes, config.pixels)),
-                "upper_valid": In(1),
+                "upper_valid": In(config.pixels),
+                "valid": In(config.pixels),
                 "plane": In(PLANE),
                 "reload": In(1),
                 "chain": In(CHAIN),
@@ -185,7 +185,7 @@ class CoreArray(Component):
             )
             m.d.comb += [
                 encoder.lanes.eq(ordered(self.lanes[pixel], config)),  # type: ignore[attr-defined]
-                encoder.valid.eq(self.plane.valid),  # type: ignore[attr-defined]
+                encoder.valid.eq(self.valid[pixel]),  # type: ignore[attr-defined]
                 encoder.reload.eq(self.reload),  # type: ignore[attr-defined]
             ]
             feeds.append(encoder.feed)  # type: ignore[attr-defined]
@@ -214,5 +214,5 @@ class CoreArray(Component):
         feed: Any = Signal(below.shape(), name="upper_feed", reset_less=True)
         for pixel in range(self.config.pixels):
             second = self.family.encode(ordered(self.upper[pixel], self.config))
-            m.d.sync += feed[pixel].eq(Mux(self.upper_valid, second, below[pixel]))
+            m.d.sync += feed[pixel].eq(Mux(self.upper_valid[pixel], second, below[pixel]))
         return feed

@@ -17,8 +17,8 @@ from hwseg.rtl.compute import COUNTER_BITS
 from hwseg.rtl.config import INSTRUCTION_WORDS, PAGE_INSTRUCTIONS, PAGE_WORDS
 from hwseg.rtl.cores.pipeline import unreset
 from hwseg.rtl.isa import Opcode, Target
+from hwseg.rtl.landing import WORD_WRITE
 from hwseg.rtl.layouts import LOAD_LAYOUT, STORE_LAYOUT
-from hwseg.rtl.reader import WORD_WRITE
 
 
 class Dispatcher(Component):

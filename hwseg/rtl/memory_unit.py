@@ -16,12 +16,14 @@ from amaranth.hdl import Module, ResetSignal, Signal, unsigned
 from amaranth.lib import data, stream
 from amaranth.lib.wiring import Component, In, Out, connect
 
+from hwseg.rtl.bank_writes import LOOP_READ
 from hwseg.rtl.bus import AXI, GRANT, READ_CHANNEL, Outlet
 from hwseg.rtl.compute import COUNTER_BITS
 from hwseg.rtl.config import EngineConfig
 from hwseg.rtl.cores.pipeline import unreset
 from hwseg.rtl.emit import Library
-from hwseg.rtl.reader import LOOP_READ, WORD_WRITE, Reader
+from hwseg.rtl.landing import WORD_WRITE
+from hwseg.rtl.reader import Reader
 from hwseg.rtl.registers import CAUSE_OUTSIDE, CAUSE_READ, CAUSE_STOPPED, CAUSE_WRITE
 from hwseg.rtl.requantize import PARAMETER_WRITE
 from hwseg.rtl.resets import reset_apart

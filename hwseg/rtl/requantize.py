@@ -117,11 +117,12 @@ class Requantizers(Component):
 
         # What the cycles behind a register of their own need: 9 clamp, 10 addend, 11 double, 12 halve, 13 clamp.
         self._first = self._bounds(m, tokens[8].half, "first_low", "first_high")
-        taking = tokens[self.taking]
-        wanted = Mux(taking.half, self.back[1].residual, self.back[0].residual)
-        self._adds = Signal(reset_less=True)
-        m.d.comb += self.take.eq(taking.valid & wanted)
-        m.d.sync += self._adds.eq(wanted)  # of cycle 9, in which the addend is there
+        before = tokens[self.taking - 1]
+        wanted, wanted_late = Mux(before.half, self.back[1].residual, self.back[0].residual), Signal(reset_less=True)
+        self._adds, take = Signal(reset_less=True), Signal(name="taking")
+        m.d.comb += self.take.eq(take)
+        m.d.sync += [take.eq(before.valid & wanted), wanted_late.eq(wanted)]
+        m.d.sync += self._adds.eq(wanted_late)  # of cycle 9, in which the addend is there
         self._double, self._halve = Signal(), Signal()
         m.d.sync += [
             self._double.eq(Mux(tokens[9].half, self.back[1].double, self.back[0].double)),

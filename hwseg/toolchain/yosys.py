@@ -51,7 +51,7 @@ FEWEST = 12
 SPARED = "hwseg_memory_unit*"
 """Modules whose enables come last of all: there logic behind them would be a level too many."""
 
-_FLIP_FLOPS = ("FDRE", "FDSE", "FDCE", "FDPE", "FDRE_1", "FDSE_1", "FDCE_1", "FDPE_1", "LDCE", "LDPE")
+FLIP_FLOPS = ("FDRE", "FDSE", "FDCE", "FDPE", "FDRE_1", "FDSE_1", "FDCE_1", "FDPE_1", "LDCE", "LDPE")
 
 
 @dataclass(frozen=True)
@@ -178,7 +178,7 @@ def resources_of(stat: Mapping[str, object]) -> Resources:
     return Resources(
         lut=int(design.get("estimated_num_lc", single)) + lutram,
         lutram=lutram,
-        ff=count(*_FLIP_FLOPS),
+        ff=count(*FLIP_FLOPS),
         carry4=count("CARRY4"),
         bram36=count("RAMB36E1") + count("RAMB18E1") / 2,
         dsp=count("DSP48E1"),

@@ -39,8 +39,8 @@ ADDRESS_BITS = LANES - 1
 def load_layout(lanes: int, weight_bits: int = 8, weight_signed: bool = True) -> StructLayout:
     """One table write, at the address that the feed of the write-side tables carries.
 
-    capture: the weight sum is made of this cycle's feed.  parity: lowest bit of each table's entries.
-    weight_sum: S; while it is made, the write-side tables' share of it, less their parities.
+    capture: the weight sum is made of this cycle's feed.  parity: lowest bit of each table's entries.  weight_sum: S;
+    while it is made, the write-side tables' share of it, less their parities.
     """
     spec = TableSpec(lanes, weight_bits, weight_signed)
     return StructLayout(
