@@ -1,7 +1,7 @@
 """The array: rows of cores with operands flowing from row to row, one cycle later in each.
 
-             weights' shadow chain (enters at the last row, leaves nowhere)
-                  |
+                         shadow 0, the next tile's weights beside each row (`hwseg.rtl.shadow`)
+                           |
     lanes -> encoders -> row 0: loader, C cores -> sums
                            |
                          row 1: loader, C cores -> sums       one cycle later
@@ -10,7 +10,7 @@
 In a split layer the upper half of the rows multiplies other pixels: its first row takes the second operands, which
 come in with the delay of the rows before it, instead of what the row below passes on.
 
-A row is one output channel.  Its loader reads the row's shadow registers on the reload marker, which travels with the
+A row is one output channel.  Its loader reads the row's shadow weights on the reload marker, which travels with the
 planes, so a reload is a wave like any other.
 """
 

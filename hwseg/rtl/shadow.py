@@ -83,16 +83,18 @@ class ShadowMemory(Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
+        # The column that is read where the memory is written.
+        there = [Signal(3, name=f"there_{third}") for third in range(THIRDS)]
+        for third, address in enumerate(there):
+            m.d.comb += address.eq(Mux(self.write.enable[third], self.write.at[third], self.lane))
         for table in range(TABLES):
             third = table % THIRDS
-            enable = self.write.enable[third]
             m.submodules[f"table_{table}"] = ram = Ram32m()
-            m.d.comb += ram.we.eq(enable)
+            m.d.comb += ram.we.eq(self.write.enable[third])
             for number, letter in enumerate(COLUMNS.lower()):
-                address = Mux(enable, self.write.at[third], self.lane) if letter == "d" else self.lane
                 bits = slice(2 * number, 2 * number + 2)
                 m.d.comb += [
-                    getattr(ram, f"addr_{letter}").eq(address),
+                    getattr(ram, f"addr_{letter}").eq(there[third] if letter == "d" else self.lane),
                     getattr(ram, f"di_{letter}").eq(self.write.bytes[table][bits]),
                     self.weights[table][bits].eq(getattr(ram, f"do_{letter}")),
                 ]
