@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hwseg.clock.constants import COMPARED, COUNTED, DESCRIPTORS, LANDED, TAKEN, Constants
+from hwseg.clock.constants import COMPARED, COUNTED, DESCRIPTORS, ENTERED, LANDED, TAKEN, Constants
 from hwseg.clock.pacer import Pacer
 from hwseg.clock.units import Counters, Unit, reached
 from hwseg.clock.weights import Weights
@@ -56,7 +56,7 @@ class Reader(Unit):
             start = self.pacer.start(ready, cost, writer=False)
             popped = max(start, self.landed) + 1
             self.free = start + 1 + beats
-            self.landed = self.free + self.constants.latency
+            self.landed = self.free + self.constants.latency + ENTERED
         self.starts.append(start)
         self.popped.append(popped)
         self._count(target, beats, packed)

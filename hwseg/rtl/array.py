@@ -16,6 +16,7 @@ planes, so a reload is a wave like any other.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from amaranth.hdl import Cat, Module, Mux, ResetSignal, Signal, Value, signed
@@ -29,6 +30,7 @@ from hwseg.rtl.cores.pipeline import delayed
 from hwseg.rtl.emit import Library
 from hwseg.rtl.layouts import PLANE
 from hwseg.rtl.resets import reset_apart
+from hwseg.rtl.shadow import CHAIN, PLACED, ShadowMemory, chained, in_memory, place_words
 
 
 def lane_order(channels: int) -> list[int]:
@@ -40,28 +42,11 @@ def lane_order(channels: int) -> list[int]:
     return [tap * channels + channel for channel in range(channels) for tap in range(TAPS)]
 
 
-class ShadowWord(Component):
-    """One word of the weights' shadow chain: takes `word` in the cycle after `enable`.
-
-    The enable has a register in each word, and the word is a module of its own, because synthesis would join such
-    registers to one net through the whole array.
-    """
-
-    def __init__(self) -> None:
-        super().__init__({"enable": In(1), "word": In(64), "kept": Out(64)})
-
-    def elaborate(self, platform: object) -> Module:
-        m = Module()
-        enable, kept = Signal(reset_less=True), Signal(64, name="shadow", reset_less=True)
-        m.d.sync += enable.eq(self.enable)
-        with m.If(enable):
-            m.d.sync += kept.eq(self.word)
-        m.d.comb += self.kept.eq(kept)
-        return m
-
-
 class Row(Component):
-    """One output channel: a loader, C cores, shadow registers, and the registers that pass operands on."""
+    """One output channel: a loader, C cores, shadow weights, and the registers that pass operands on.
+
+    `placed`: words for a shadow in LUT memory.  `chain`, `chain_enable`: for one of registers.
+    """
 
     def __init__(self, config: EngineConfig, library: Library) -> None:
         self.config, self.library = config, library
@@ -76,11 +61,13 @@ class Row(Component):
                 "feed_next": Out(feed),
                 "plane_next": Out(PLANE),
                 "reload_next": Out(1),
-                "chain": In(64),
-                "chain_enable": In(1),
-                "chain_next": Out(64),
                 "sums": Out(data.ArrayLayout(signed(self.sum_bits), config.pixels)),
             }
+            | (
+                {"placed": In(PLACED)}
+                if in_memory(config)
+                else {"chain": In(64), "chain_enable": In(1), "chain_next": Out(64)}
+            )
         )
 
     def elaborate(self, platform: object) -> Module:
@@ -88,33 +75,57 @@ class Row(Component):
         config, family = self.config, self.family
         m.d.comb += self.feed_next.eq(delayed(m, self.feed.as_value(), 1, "feed"))
         m.d.sync += [self.plane_next.eq(self.plane), self.reload_next.eq(self.reload)]
-        # The first word pushed ends furthest down the chain, so word 0 is the last register.
-        word, shadow = self.chain, []
-        for number in reversed(range(config.row_words)):
-            kept = ShadowWord()
-            m.submodules[f"shadow_{number}"] = self.library.instance(kept, "hwseg_shadow")
-            m.d.comb += [kept.enable.eq(self.chain_enable), kept.word.eq(word)]
-            word = kept.kept
-            shadow.insert(0, word)
-        m.d.comb += self.chain_next.eq(word)
-
         suffix = f"{config.core}_{config.lanes}"
-        loader = family.loader(config.lanes)
+        loader: Any = self._read_loader(m) if in_memory(config) else self._chained_loader(m)
         m.submodules.loader = self.library.instance(loader, f"hwseg_loader_{suffix}")
-        chain = Cat(*shadow)
-        weights = Cat(chain[8 * lane : 8 * lane + 8] for lane in lane_order(config.channels))
-        m.d.comb += [loader.weights.eq(weights), loader.start.eq(self.reload)]  # type: ignore[attr-defined]
-        for pixel in range(config.pixels):
-            core = family.core(config.lanes)
-            m.submodules[f"core_{pixel}"] = self.library.instance(core, f"hwseg_core_{suffix}")
+        m.d.comb += loader.start.eq(self.reload)
+        makes = [family.core, *[family.neighbour or family.core] * (config.pixels - 1)]
+        cores = [make(config.lanes) for make in makes]
+        family.connect(m, loader, cores)
+        for pixel, core in enumerate(cores):
+            kind = "neighbour" if pixel and family.neighbour else "core"
+            m.submodules[f"core_{pixel}"] = self.library.instance(core, f"hwseg_{kind}_{suffix}")
             m.d.comb += [
                 core.feed.eq(self.feed[pixel]),  # type: ignore[attr-defined]
-                core.load.eq(loader.load),  # type: ignore[attr-defined]
                 self.sums[pixel].eq(core.sum),  # type: ignore[attr-defined]
             ]
             for name in ("valid", "first", "last", "negate"):
                 m.d.comb += getattr(core, name).eq(getattr(self.plane, name))
         return m
+
+    def _read_loader(self, m: Module) -> Component:
+        """A loader that reads its weights from LUT memory."""
+        loader: Any = self.family.reader(self.config.lanes)  # type: ignore[misc]
+        m.submodules.shadow = shadow = ShadowMemory()
+        m.d.comb += [
+            shadow.write.eq(self.placed),
+            shadow.lane.eq(loader.lane),
+            loader.weights.as_value().eq(shadow.weights),
+        ]
+        return loader  # type: ignore[no-any-return]
+
+    def _chained_loader(self, m: Module) -> Component:
+        """A loader that has all weights before it."""
+        loader: Any = self.family.loader(self.config.lanes)
+        words = chained(m, self.library, self.config.row_words, self.chain, self.chain_enable)
+        bits = Cat(*words)
+        weights = Cat(bits[8 * lane : 8 * lane + 8] for lane in lane_order(self.config.channels))
+        m.d.comb += [loader.weights.as_value().eq(weights), self.chain_next.eq(words[0])]
+        return loader  # type: ignore[no-any-return]
+
+
+def connect_shadow(m: Module, config: EngineConfig, rows: Sequence[Row], chain: Any) -> None:
+    """Words of weights from `chain` to all rows."""
+    if in_memory(config):
+        for row, placed in zip(rows, place_words(m, len(rows), chain), strict=True):
+            m.d.comb += row.placed.eq(placed)
+        return
+    late = delayed(m, chain.data, 1, "chain")  # the shadow's words take it a cycle after the enable
+    for row, following in zip(rows, [*rows[1:], None], strict=True):
+        m.d.comb += [
+            row.chain.eq(late if following is None else following.chain_next),
+            row.chain_enable.eq(chain.enable),
+        ]
 
 
 def upper_skew(config: EngineConfig) -> int:
@@ -129,9 +140,9 @@ def ordered(lanes: Value, config: EngineConfig) -> Value:
 
 
 class CoreArray(Component):
-    """R rows.  `sums[r]` of a step are valid `latency` + r cycles after its last plane's lanes, and stay until the
-    next.  `lanes` and `plane` come the family's `edge_wait` cycles after the time at which `reload` counts.  `upper`:
-    second operands of the rows from R/2 on, `skew` cycles after `lanes`, used where `upper_valid`.
+    """R rows.  `sums[r]` of a step are valid in the cycle `latency` + r after its last plane's lanes.  `lanes`, `plane`
+    and `valid`, the plane's for each pixel, come the family's `edge_wait` cycles after the time at which `reload`
+    counts.  `upper`: second operands of the rows from R/2 on, `skew` cycles after `lanes`, used where `upper_valid`.
     """
 
     def __init__(self, config: EngineConfig, library: Library) -> None:
@@ -145,11 +156,11 @@ class CoreArray(Component):
             {
                 "lanes": In(data.ArrayLayout(config.lanes, config.pixels)),
                 "upper": In(data.ArrayLayout(config.lanes, config.pixels)),
-                "upper_valid": In(1),
+                "upper_valid": In(config.pixels),
+                "valid": In(config.pixels),
                 "plane": In(PLANE),
                 "reload": In(1),
-                "chain": In(64),
-                "chain_enable": In(1),
+                "chain": In(CHAIN),
                 "sums": Out(data.ArrayLayout(data.ArrayLayout(signed(self.sum_bits), config.pixels), config.rows)),
             }
         )
@@ -174,21 +185,19 @@ class CoreArray(Component):
             )
             m.d.comb += [
                 encoder.lanes.eq(ordered(self.lanes[pixel], config)),  # type: ignore[attr-defined]
-                encoder.valid.eq(self.plane.valid),  # type: ignore[attr-defined]
+                encoder.valid.eq(self.valid[pixel]),  # type: ignore[attr-defined]
                 encoder.reload.eq(self.reload),  # type: ignore[attr-defined]
             ]
             feeds.append(encoder.feed)  # type: ignore[attr-defined]
 
         rows = [Row(config, self.library) for _ in range(config.rows)]
-        chain = delayed(m, self.chain, 1, "chain")  # the shadow's words take it a cycle after `chain_enable`
+        connect_shadow(m, config, rows, self.chain)
         for r, row in enumerate(rows):
             module = self.library.instance(row, f"hwseg_row_{config.core}_{config.pixels}x{config.lanes}")
             reset_apart(m, self.library, f"row_{r}", module, ResetSignal())
             m.d.comb += [
                 row.plane.eq(plane if r == 0 else rows[r - 1].plane_next),
                 row.reload.eq(reload if r == 0 else rows[r - 1].reload_next),
-                row.chain.eq(chain if r == config.rows - 1 else rows[r + 1].chain_next),
-                row.chain_enable.eq(self.chain_enable),
                 self.sums[r].eq(row.sums),
             ]
             if config.splits and r == config.rows // 2:
@@ -205,5 +214,5 @@ class CoreArray(Component):
         feed: Any = Signal(below.shape(), name="upper_feed", reset_less=True)
         for pixel in range(self.config.pixels):
             second = self.family.encode(ordered(self.upper[pixel], self.config))
-            m.d.sync += feed[pixel].eq(Mux(self.upper_valid, second, below[pixel]))
+            m.d.sync += feed[pixel].eq(Mux(self.upper_valid[pixel], second, below[pixel]))
         return feed

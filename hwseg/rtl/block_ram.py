@@ -48,7 +48,7 @@ class BlockRam(Component):
                 "write_enable": In(parts),
                 "read_address": In(self.address_bits),
                 "read_enable": In(1),
-                "advance": In(1, init=1),
+                "advance": In(1, init=1),  # type: ignore[call-arg]  # the stubs know an older name
                 "read_data": Out(width),
             }
         )
@@ -96,7 +96,7 @@ class BlockRam(Component):
         found, extra = Signal(32, name=f"found_{first}"), Signal(4, name=f"extra_{first}")
         m.d.comb += self.read_data[first:last].eq(Cat(found[:plain], extra[:beside])[: last - first])
         wires: list[tuple[str, str, object]] = [
-            ("p", "RAM_MODE", "SDP"),
+            ("p", "RAM_MODE", "SDP" if wide else "TDP"),  # a simple dual port has 36 bits on one side
             ("p", "READ_WIDTH_A", bits),
             ("p", "READ_WIDTH_B", 0),
             ("p", "WRITE_WIDTH_A", 0),
@@ -130,7 +130,7 @@ class BlockRam(Component):
     def _enables(self, plain: int, first: int, last: int) -> Value:
         """Four write enables: one a byte, the same again where the primitive has fewer bytes."""
         if self.parts == 1:
-            return self.write_enable[0].replicate(4)
+            return Value.cast(self.write_enable[0].replicate(4))
         part = self.width // self.parts
         lanes = max(1, plain // 8)
         enables = [self.write_enable[min(first + 8 * lane, last - 1) // part] for lane in range(lanes)]
@@ -140,4 +140,5 @@ class BlockRam(Component):
     def _address(address: Value, bits: int) -> Value:
         """A word's address where the primitive expects it: down to single bits."""
         below = {36: 5, 18: 4, 9: 3, 4: 2, 2: 1, 1: 0}[bits]
-        return Cat(Const(0, below), address, Const(0, ADDRESS_BITS))[:ADDRESS_BITS]
+        wide = Value.cast(Cat(Const(0, below), address, Const(0, ADDRESS_BITS)))
+        return wide[:ADDRESS_BITS]

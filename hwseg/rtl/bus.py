@@ -44,7 +44,8 @@ FAULT = data.StructLayout({"valid": 1, "outside": 1, "address": 32})
 
 
 class Outlet(Component):
-    """Two registers before a channel of the port, so that `room` does not depend on the port's `ready`.
+    """Two registers before a channel of the port, so that `room` does not depend on the port's `ready`; or behind one,
+    whose `ready` then does not depend on what takes its words.
 
     What is `put` when there is room is offered from the next cycle on; one payload a cycle.
     """

@@ -68,11 +68,10 @@ PRE_ADDER_BITS = 25
 
 
 class DspAccumulator(Component):
-    """One DSP48E1 as p <- (c or 0) +- (d +- a); `difference`, `add_c` and `subtract` come a cycle before they act.
+    """One DSP48E1 as p <- (c or 0) +- (d +- a), with the registers at d and a, behind the pre-adder and at p.
 
-    cycle       0              1                        2                       3
-                difference     d, a (d - a if it is 1)
-                               add_c, subtract          c, enable               p
+    cycle       0                                    1                        2                       3
+                d, a, difference (1: d - a)          add_c, subtract          c, enable               p
     """
 
     def __init__(self) -> None:
@@ -84,15 +83,15 @@ class DspAccumulator(Component):
 
     def _instance(self) -> Instance:
         off, on = Const(0, 1), Const(1, 1)
-        registers = {"AREG": 0, "BREG": 0, "CREG": 0, "DREG": 0, "MREG": 0, "ADREG": 1, "PREG": 1, "ACASCREG": 0}
+        registers = {"AREG": 1, "BREG": 0, "CREG": 0, "DREG": 1, "MREG": 0, "ADREG": 1, "PREG": 1, "ACASCREG": 1}
         registers |= {"BCASCREG": 0, "CARRYINREG": 0, "CARRYINSELREG": 0}
         registers |= {"INMODEREG": 1, "OPMODEREG": 1, "ALUMODEREG": 1}
-        enables = ("CEA1", "CEA2", "CEB1", "CEB2", "CEC", "CED", "CEM", "CECARRYIN")
+        enables = ("CEA1", "CEB1", "CEB2", "CEC", "CEM", "CECARRYIN")
         resets = ("RSTA", "RSTB", "RSTC", "RSTD", "RSTM", "RSTP", "RSTCTRL", "RSTALUMODE", "RSTINMODE")
         inputs: dict[str, Value] = dict.fromkeys(
             (*enables, *resets, "RSTALLCARRYIN", "CARRYIN", "CARRYCASCIN", "MULTSIGNIN"), off
         )
-        inputs |= dict.fromkeys(("CEAD", "CECTRL", "CEALUMODE", "CEINMODE"), on)
+        inputs |= dict.fromkeys(("CEA2", "CED", "CEAD", "CECTRL", "CEALUMODE", "CEINMODE"), on)
         inputs |= {
             "CLK": ClockSignal(),
             "CEP": self.enable,
@@ -119,16 +118,16 @@ class DspAccumulator(Component):
 
     def _behaviour(self) -> Module:
         m = Module()
-        difference, add_c, subtract, awake = Signal(), Signal(), Signal(), Signal()
-        sum_of_two = Signal(signed(PRE_ADDER_BITS))
-        d, start, term = Mux(awake, self.d, 0), Mux(add_c, self.c, 0), Mux(awake, sum_of_two, 0)
+        difference, add_c, subtract = Signal(), Signal(), Signal()
+        d, a, sum_of_two = (Signal(signed(PRE_ADDER_BITS)) for _ in range(3))
+        start = Mux(add_c, self.c, 0)
         m.d.sync += [
-            awake.eq(1),  # the mode registers start at 0, which shuts out d and the product
             Cat(difference, add_c, subtract).eq(Cat(self.difference, self.add_c, self.subtract)),
-            sum_of_two.eq(Mux(difference, d - self.a, d + self.a)),
+            Cat(d, a).eq(Cat(self.d, self.a)),
+            sum_of_two.eq(Mux(difference, d - a, d + a)),
         ]
         with m.If(self.enable):
-            m.d.sync += self.p.eq(Mux(subtract, start - term, start + term))
+            m.d.sync += self.p.eq(Mux(subtract, start - sum_of_two, start + sum_of_two))
         return m
 
 
@@ -173,16 +172,16 @@ module DSP48E1({", ".join(re.findall(r"[A-Z0-9]+(?=[,;])", ACCUMULATOR_INPUTS))}
     CARRYINSELREG = 1, CREG = 1, DREG = 1, INMODEREG = 1, MREG = 1, OPMODEREG = 1, PREG = 1;
   parameter USE_DPORT = "FALSE", USE_MULT = "MULTIPLY";
 {ACCUMULATOR_INPUTS}  output reg signed [47:0] P;
-  reg difference, add_c, subtract, awake;
-  reg signed [24:0] sum_of_two;
-  wire signed [24:0] d = awake ? D : 25'd0, a = A[24:0];
-  wire signed [47:0] term = awake ? sum_of_two : 48'sd0;
+  reg difference, add_c, subtract;
+  reg signed [24:0] d, a, sum_of_two;
+  wire signed [47:0] term = sum_of_two;
   wire signed [47:0] start = add_c ? C : 48'd0;
   initial begin
-    P = 0; difference = 0; add_c = 0; subtract = 0; awake = 0; sum_of_two = 0;
+    P = 0; difference = 0; add_c = 0; subtract = 0; d = 0; a = 0; sum_of_two = 0;
   end
   always @(posedge CLK) begin
-    awake <= 1;
+    d <= D;
+    a <= A[24:0];
     difference <= INMODE[3];
     add_c <= OPMODE[4];
     subtract <= ALUMODE[0];
@@ -226,8 +225,9 @@ module RAMB18E1({", ".join(BLOCK_INPUTS)}, ADDRARDADDR, ADDRBWRADDR,
   integer lane;
   initial begin latch = 0; kept = 0; end
 `ifndef YOSYS
-  initial if (RAM_MODE != "SDP" || WRITE_MODE_B != "READ_FIRST" || READ_WIDTH_B != 0 || WRITE_WIDTH_A != 0 ||
-      WRITE_WIDTH_B != WIDTH || DOA_REG != 1 || DOB_REG != 1) $fatal(1, "RAMB18E1: no model of this configuration");
+  initial if (RAM_MODE != (WIDTH == 36 ? "SDP" : "TDP") || WRITE_MODE_B != "READ_FIRST" ||
+      READ_WIDTH_B != 0 || WRITE_WIDTH_A != 0 || WRITE_WIDTH_B != WIDTH || DOA_REG != 1 || DOB_REG != 1)
+    $fatal(1, "RAMB18E1: no model of this configuration");
 `endif
   always @(posedge CLKARDCLK) begin
     if (REGCEAREGCE) kept <= latch;

@@ -1,22 +1,24 @@
 """The dispatcher: reads the program page by page and hands instructions to the three queues, in order.
 
 On `start` it sends the reader a transfer of the first page of its own making; every later page is brought by a
-LOAD of the program.  Page k stands at half k & 1 of the instruction memory.  An instruction takes `INTERVAL` cycles
+LOAD of the program.  Page k stands at half k & 1 of the instruction memory.  Addresses of the memory become absolute
+here: `base` is added while the rest of the instruction is read.  An instruction takes `INTERVAL` cycles
 when its queue has room.  HALT waits until all units are idle; `abort` ends the run at once.
 """
 
 from __future__ import annotations
 
-from amaranth.hdl import Cat, Module, Mux, Signal, unsigned
-from amaranth.lib import stream
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, unsigned
+from amaranth.lib import data, stream
 from amaranth.lib.wiring import Component, In, Out
 
 from hwseg.rtl.block_ram import BlockRam
 from hwseg.rtl.compute import COUNTER_BITS
 from hwseg.rtl.config import INSTRUCTION_WORDS, PAGE_INSTRUCTIONS, PAGE_WORDS
+from hwseg.rtl.cores.pipeline import unreset
 from hwseg.rtl.isa import Opcode, Target
-from hwseg.rtl.layouts import LOAD_LAYOUT
-from hwseg.rtl.reader import WORD_WRITE
+from hwseg.rtl.landing import WORD_WRITE
+from hwseg.rtl.layouts import LOAD_LAYOUT, STORE_LAYOUT
 
 
 class Dispatcher(Component):
@@ -31,6 +33,7 @@ class Dispatcher(Component):
         super().__init__(
             {
                 "start": In(1),
+                "base": In(32),
                 "program_start": In(32),
                 "program_words": In(24),
                 "write": In(WORD_WRITE),
@@ -62,11 +65,19 @@ class Dispatcher(Component):
             memory.read_address.eq(at),
             memory.read_enable.eq(1),
         ]
+        load_at, store_at = unreset(load_at=32, store_at=32)
+        # An instruction's first word, a cycle after it was read.
+        begun = instruction[-64:]
+        load, store = (
+            data.View(layout, Cat(begun, Const(0, 256))[: layout.size]) for layout in (LOAD_LAYOUT, STORE_LAYOUT)
+        )
+        with m.If(word == 2):
+            m.d.sync += [load_at.eq(load.ddr + self.base), store_at.eq(store.ddr + self.base)]
         first_page = Signal(LOAD_LAYOUT)
         m.d.comb += [
             first_page.opcode.eq(Opcode.LOAD),
             first_page.target.eq(Target.PROGRAM),
-            first_page.ddr.eq(self.program_start),
+            first_page.ddr.eq(load_at),
             first_page.run_words.eq(Mux(self.program_words < PAGE_WORDS, self.program_words, PAGE_WORDS)),
             first_page.runs.eq(1),
             first_page.cost.eq(first_page.run_words),
@@ -78,10 +89,13 @@ class Dispatcher(Component):
             self.read.payload.eq(instruction),
             self.store.payload.eq(instruction),
             self.compute.payload.eq(instruction),
+            data.View(STORE_LAYOUT, self.store.payload[: STORE_LAYOUT.size]).ddr.eq(store_at),
         ]
+        with m.If(opcode == Opcode.LOAD):
+            m.d.comb += data.View(LOAD_LAYOUT, self.read.payload[: LOAD_LAYOUT.size]).ddr.eq(load_at)
         with m.FSM():
             with m.State("IDLE"):
-                m.d.sync += [number.eq(0), word.eq(0), at.eq(0)]
+                m.d.sync += [number.eq(0), word.eq(0), at.eq(0), load_at.eq(self.program_start + self.base)]
                 with m.If(self.start):
                     m.next = "FIRST_PAGE"
             with m.State("FIRST_PAGE"):

@@ -6,11 +6,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from amaranth.hdl import Cat, Module, Signal, unsigned
+from amaranth.hdl import Cat, Module, Mux, Signal, Value, unsigned
 from amaranth.lib import data, stream
 from amaranth.lib.wiring import Component, In, Out, Signature
 
-from hwseg.rtl.cores.pipeline import unreset
+from hwseg.rtl.cores.pipeline import delayed
 
 
 @dataclass(frozen=True)
@@ -71,6 +71,8 @@ CAUSES = {
     CAUSE_OUTSIDE: "an address outside the granted window",
     CAUSE_STOPPED: "stopped by the driver",
 }
+PART = 16
+"""Bits of a counter that are added in a cycle."""
 STATUS_BUSY, STATUS_DONE, STATUS_ERROR, STATUS_OVERRUN = 1, 2, 4, 8
 
 LITE = Signature(
@@ -120,35 +122,34 @@ class Registers(Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         bus = self.bus
-        # Cleared by a start, so that a reset need not reach them.
-        cycles, walking, skipped = unreset(cycle_count=64, walking_count=32, skipped_count=32)
-        read_beats, write_beats = unreset(read_beats=32, write_beats=32)
+        counting, happened = Signal(), Signal(data.StructLayout({"walking": 1, "skipped": 4, "read": 1, "write": 1}))
+        m.d.sync += counting.eq(self.busy)
+        for member, event in (
+            (happened.walking, self.walking),
+            (happened.skipped, self.skipped),
+            (happened.read, self.read_beat),
+            (happened.write, self.write_beat),
+        ):
+            m.d.sync += member.eq(event)
+        cycles = self._counter(m, "cycle_count", 64, counting, 1)
+        walking = self._counter(m, "walking_count", 32, counting, happened.walking)
+        skipped = self._counter(m, "skipped_count", 32, counting, happened.skipped)
+        read_beats = self._counter(m, "read_beats", 32, counting, happened.read)
+        write_beats = self._counter(m, "write_beats", 32, counting, happened.write)
         done, overrun, enable, pending, error = Signal(), Signal(), Signal(), Signal(), Signal()
 
         # The units are reset behind `start`, and begin some cycles later.
         starting, active = Signal(self.starting), Signal()
         m.d.sync += starting.eq(Cat(self.start, starting[:-1]))
-        m.d.comb += active.eq(self.busy | self.start | starting.any())
+        # Done when the counters have counted everything.
+        ending = Signal(64 // PART + 1)
+        m.d.sync += ending.eq(Cat(self.done, ending[:-1]))
+        m.d.comb += active.eq(self.busy | self.start | starting.any() | self.done | ending.any())
         with m.If(self.start):
-            m.d.sync += [
-                cycles.eq(0),
-                walking.eq(0),
-                skipped.eq(0),
-                read_beats.eq(0),
-                write_beats.eq(0),
-                done.eq(0),
-                error.eq(0),
-            ]
+            m.d.sync += [done.eq(0), error.eq(0)]
         with m.Elif(self.busy):
-            m.d.sync += [
-                cycles.eq(cycles + 1),
-                walking.eq(walking + self.walking),
-                skipped.eq(skipped + self.skipped),
-                read_beats.eq(read_beats + self.read_beat),
-                write_beats.eq(write_beats + self.write_beat),
-                error.eq(error | self.error),
-            ]
-        with m.If(self.done):
+            m.d.sync += error.eq(error | self.error)
+        with m.If(ending[-1]):
             m.d.sync += [done.eq(1), pending.eq(1)]
         m.d.comb += self.interrupt.eq(pending & enable)
 
@@ -215,3 +216,18 @@ class Registers(Component):
                     with m.Case(OFFSETS[name]):
                         m.d.sync += bus.r.payload.data.eq(source)
         return m
+
+    def _counter(self, m: Module, name: str, bits: int, counting: Value, by: Value | int) -> Value:
+        """What is added up while `counting`, since the last `start`: a carry a cycle for every `PART` bits, and what is
+        read waits for the last of them.  A start clears it, so that a reset need not reach it.
+        """
+        parts, carry = [], Value.cast(Mux(counting, by, 0))
+        for low in range(0, bits, PART):
+            part = Signal(PART, name=f"{name}_{low}", reset_less=True)
+            carried = Signal(name=f"{name}_{low}_carry", reset_less=True)
+            m.d.sync += Cat(part, carried).eq(part + carry)
+            with m.If(self.start):
+                m.d.sync += [part.eq(0), carried.eq(0)]
+            parts.append(delayed(m, part, bits // PART - 1 - len(parts), f"{name}_{low}_read"))
+            carry = carried
+        return Cat(*parts)

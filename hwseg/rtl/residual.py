@@ -19,12 +19,15 @@ from amaranth.lib.wiring import Component, In, Out
 from amaranth.utils import exact_log2
 
 from hwseg.rtl.block_ram import BlockRam
-from hwseg.rtl.config import ROWS_PER_SET, WORD_PIXELS
+from hwseg.rtl.config import ROWS_PER_SET, WORD_CHANNELS, WORD_PIXELS
+from hwseg.rtl.resets import leaves
 
 WAITING = 64
 """Blocks that the first set's queue holds: steps of a RUN whose input is wanted a RUN later."""
 PASSING = 4
 """Blocks between a window and its requantized sums, at most."""
+COPIES = 8
+"""Registers of one bit that share the word's lanes."""
 ADDEND = data.ArrayLayout(8, WORD_PIXELS)
 """One channel's eight pixels."""
 
@@ -56,8 +59,9 @@ class RowQueue(Component):
 
 
 class ResidualQueues(Component):
-    """`word`: a plane of 8 pixels x 8 channels (bit 8 * pixel + channel) with `valid`, `first` and `last` of its step,
-    for set number `set`.  `take[set]` takes its oldest channel's pixels, which are `rows[set]` a cycle later.
+    """`word`: a plane of 8 pixels x 8 channels (bit 8 * pixel + channel) with `first` and `last` of its step, for set
+    number `set`, and with `valid` of every eighth lane.  `take[set]` takes its oldest channel's pixels, which are
+    `rows[set]` a cycle later.
     """
 
     latency = 2
@@ -67,7 +71,7 @@ class ResidualQueues(Component):
         super().__init__(
             {
                 "word": In(64),
-                "valid": In(1),
+                "valid": In(COPIES),
                 "first": In(1),
                 "last": In(1),
                 "set": In(1),
@@ -80,26 +84,31 @@ class ResidualQueues(Component):
         m = Module()
         values = [Signal(8, name=f"value_{lane}", reset_less=True) for lane in range(64)]
         held = [Signal(8, name=f"held_{lane}", reset_less=True) for lane in range(64)]
-        complete, leaving, number = Signal(), Signal(), Signal(range(ROWS_PER_SET))
+        complete, leaving = Signal(), Signal()
+        number, following = Signal(range(ROWS_PER_SET)), Signal(range(ROWS_PER_SET))
+        numbers = leaves(m, following, WORD_PIXELS, "number")
+        completes = leaves(m, self.valid[0] & self.last, COPIES, "complete")
         arriving, chosen = Signal(), Signal()
         for lane, (value, whole) in enumerate(zip(values, held, strict=True)):
-            with m.If(self.valid):
+            copy = lane % COPIES
+            with m.If(self.valid[copy]):
                 m.d.sync += [value[0].eq(self.word[lane]), value[1:].eq(Mux(self.first, 0, value[:-1]))]
-            with m.If(complete):
+            with m.If(completes[copy]):
                 m.d.sync += whole.eq(value)
-        m.d.sync += [complete.eq(self.valid & self.last), arriving.eq(self.set)]
+        m.d.sync += [complete.eq(self.valid[0] & self.last), arriving.eq(self.set)]
+        m.d.comb += following.eq(Mux(complete, 0, number + leaving))
+        m.d.sync += number.eq(following)
         with m.If(leaving):
-            m.d.sync += number.eq(number + 1)
             with m.If(number == ROWS_PER_SET - 1):
                 m.d.sync += leaving.eq(0)
         with m.If(complete):
-            m.d.sync += [leaving.eq(1), number.eq(0), chosen.eq(arriving)]
-        rows = [Cat(held[8 * p + c] for p in range(WORD_PIXELS)) for c in range(ROWS_PER_SET)]
+            m.d.sync += [leaving.eq(1), chosen.eq(arriving)]
+        row = [Array(held[WORD_CHANNELS * p + c] for c in range(ROWS_PER_SET))[n] for p, n in enumerate(numbers)]
         for index, blocks in enumerate((WAITING, PASSING)):
             queue = RowQueue(ROWS_PER_SET * blocks)
             m.submodules[f"queue_{index}"] = queue
             m.d.comb += [
-                queue.value.eq(Array(rows)[number]),
+                queue.value.eq(Cat(row)),
                 queue.put.eq(leaving & (chosen == index)),
                 queue.take.eq(self.take[index]),
                 self.rows[index].eq(queue.row),

@@ -18,6 +18,7 @@ from amaranth.utils import exact_log2
 
 from hwseg.rtl.block_ram import BlockRam
 from hwseg.rtl.config import EngineConfig
+from hwseg.rtl.shadow import CHAIN
 
 WEIGHT = data.StructLayout({"enable": 1, "packed": 1, "data": 64})
 """A word for the ring; `packed`: sixteen weights of four bits instead of eight of eight."""
@@ -92,32 +93,39 @@ class WeightMover(Component):
                 "take": In(1),
                 "jump": In(JUMP),
                 "full": Out(1),
-                "chain": Out(64),
-                "chain_enable": Out(1),
+                "chain": Out(CHAIN),
             }
         )
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
         m.submodules.ring = ring = WeightRing(self.config.weight_words)
-        moved = Signal(range(self.config.tile_words + 1))
+        place = Signal(CHAIN)
         hold = Signal(range(self.hold + 1))
-        moving, second, taken, jump = Signal(), Signal(), Signal(), Signal(JUMP)
+        moving, second, taken, complete, jump = Signal(), Signal(), Signal(), Signal(), Signal(JUMP)
         # What decides on `take` is long enough a path: the mover follows a cycle later, and then holds one less.
         m.d.sync += [taken.eq(self.take), jump.eq(self.jump), jump.enable.eq(self.jump.enable & self.take)]
         m.d.comb += [
             ring.write.eq(self.write),
             ring.jump.eq(jump),
-            moving.eq((hold == 0) & (moved != self.config.tile_words) & ring.r_rdy),
+            moving.eq((hold == 0) & ~complete & ring.r_rdy),
             ring.r_en.eq(moving & (second | ~ring.packed)),
-            self.full.eq((moved == self.config.tile_words) & (hold == 0) & ~taken),
+            self.full.eq(complete & ~taken),
         ]
         halves = Mux(second, unpacked(ring.word[32:]), unpacked(ring.word[:32]))
-        m.d.sync += [self.chain.eq(Mux(ring.packed, halves, ring.word)), self.chain_enable.eq(moving)]
+        chain, enable = Signal(CHAIN, reset_less=True), Signal()
+        m.d.sync += [chain.eq(place), chain.data.eq(Mux(ring.packed, halves, ring.word)), enable.eq(moving)]
+        m.d.comb += [self.chain.eq(chain), self.chain.enable.eq(enable)]
+        row_ends = place.word == self.config.row_words - 1
         with m.If(moving):
-            m.d.sync += [moved.eq(moved + 1), second.eq(ring.packed & ~second)]
+            m.d.sync += [
+                place.word.eq(Mux(row_ends, 0, place.word + 1)),
+                place.row.eq(place.row + row_ends),
+                complete.eq(row_ends & (place.row == self.config.rows - 1)),
+                second.eq(ring.packed & ~second),
+            ]
         with m.If(hold != 0):
             m.d.sync += hold.eq(hold - 1)
         with m.If(taken):
-            m.d.sync += [moved.eq(0), hold.eq(self.hold - 1)]
+            m.d.sync += [place.eq(0), complete.eq(0), hold.eq(self.hold - 1)]
         return m

@@ -43,7 +43,6 @@ class Writer(Component):
             {
                 "instruction": In(stream.Signature(unsigned(256))),
                 "runs": In(COUNTER_BITS),
-                "base": In(32),
                 "grant": In(GRANT),
                 "halt": In(1),
                 "request": Out(1),
@@ -70,13 +69,11 @@ class Writer(Component):
         waiting, reached, room = Signal(range(WRITE_INSTRUCTIONS + 1)), Signal(), Signal()
         start = Signal(32, reset_less=True)
         view = data.View(STORE_LAYOUT, self.instruction.payload[: STORE_LAYOUT.size])
-        address = Signal(32, name="first_address")
         m.d.comb += [
-            address.eq(view.ddr + self.base),
             self.cost.eq(held.cost),
             bursts.grant.eq(self.grant),
             bursts.halt.eq(self.halt),
-            bursts.transfer.address.eq(address),
+            bursts.transfer.address.eq(view.ddr),
             bursts.transfer.run_words.eq(view.run_words),
             bursts.transfer.runs.eq(view.runs),
             bursts.transfer.stride.eq(view.ddr_stride),
@@ -95,7 +92,7 @@ class Writer(Component):
                 ]
                 with m.If(self.instruction.valid & ~self.halt):
                     m.d.comb += bursts.load.eq(1)
-                    m.d.sync += [held.eq(view), start.eq(address)]
+                    m.d.sync += [held.eq(view), start.eq(view.ddr)]
                     m.next = "COMPARE"
             with m.State("COMPARE"):
                 m.next = "WAIT"

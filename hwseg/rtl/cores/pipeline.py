@@ -33,19 +33,6 @@ def add_or_subtract(a: Value, b: Value, subtract: Value, width: int) -> Value:
     return high[1 : width + 1].as_signed()
 
 
-def adds_up(a: Value, b: Value, total: Value) -> Value:
-    """Is a + b = total, modulo 2^n, all of n bits?  Without a carry chain.
-
-    Bit i of the sum is right if the carry that it needs, a ^ b ^ total, is the one that a right bit below sends up: the
-    majority of a, b and that carry.  If every bit agrees with its neighbour, so does the whole.
-    """
-    n = len(total)
-    assert len(a) == len(b) == n
-    needed = (a ^ b ^ total)[:n]
-    carried = Cat(Const(0, 1), ((a & b) | ((a | b) & ~total))[: n - 1])
-    return (needed ^ carried)[:n] == 0
-
-
 def sign_extended(value: Value, width: int) -> Value:
     """`value` in `width` bits; modulo 2^width if it is wider, which is exact where the result is known to fit."""
     if len(value) >= width:
