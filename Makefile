@@ -14,12 +14,13 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 WORKERS ?= 2
 INPUTS := pyproject.toml constraints/tested.txt constraints/build.txt
 
-.PHONY: help demo test proofs test-slow lint format bench clean
+.PHONY: help demo test proofs proofs-long test-slow lint format bench clean
 
 help:
 	@echo "make demo       segment a real picture by tiles, one in simulated hardware (build/demo)"
 	@echo "make test       the tests that take minutes; WORKERS=n chooses how many at once"
-	@echo "make proofs     long proofs of the cores, products on gates, synthesis, routed clocks (minutes)"
+	@echo "make proofs     long proofs of the cores, products on gates, synthesis, a mask on gates, routed clocks (minutes)"
+	@echo "make proofs-long  timing rule on every array, whole engines routed on an ECP5 (hours)"
 	@echo "make test-slow  the long tests too"
 	@echo "make lint       ruff, mypy, import directions"
 	@echo "make format     let ruff rewrite the sources"
@@ -33,7 +34,11 @@ test: $(VENV)/.test
 
 proofs: $(VENV)/.test
 	$(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal -m slow tests/rtl/cores tests/arith \
-		tests/boards/test_synthesis.py tests/bench/test_route.py tests/bench/test_levels.py
+		tests/boards/test_synthesis.py tests/bench/test_route.py tests/bench/test_levels.py tests/sim/test_netlist.py
+
+proofs-long: $(VENV)/.test
+	$(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal -m slow tests/bench/test_levels_presets.py \
+		tests/bench/test_route_engine.py
 
 test-slow: $(VENV)/.test
 	$(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal -m "not board" $(TESTS)

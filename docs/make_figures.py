@@ -122,10 +122,14 @@ def constants() -> str:
         "QUEUE": "instructions in each queue",
         "DESCRIPTORS": "LOADs waiting for their data",
         "DISPATCH": "cycles from one dispatched instruction to the next",
+        "TAKEN": "from a transfer being taken to its start, at the least",
+        "COMPARED": "from a counter to a transfer that waits for it",
         "COUNTED": "from the last word's arrival to the counter that tells of it",
+        "LANDED": "from a MOVE's last step to the counter that tells of it",
         "MOVED": "from a weight's arrival to its place in the shadow registers",
         "STORED": "from the end of a STORE's issue to its source being free",
         "ACKNOWLEDGED": "from the end of a STORE's issue to its response, beyond the latency",
+        "IDLE": "from the last unit being idle to the end",
     }
     return markdown(("constant", "value", "meaning"), [(f"`{k}`", getattr(clock, k), v) for k, v in meaning.items()])
 

@@ -105,7 +105,7 @@ def run_child(module: str, order: Path, log: Path, variables: Mapping[str, str] 
         raise
 
 
-def bench_runner(libraries: Path | None = None) -> Any:
+def bench_runner(libraries: Path | None = None, optimization: Sequence[str] = OPTIMIZATION) -> Any:
     """cocotb's runner for Verilator, which makes every signal of the design visible and thereby slow; here only the
     bench's.
 
@@ -122,7 +122,7 @@ def bench_runner(libraries: Path | None = None) -> Any:
             own = {linking: f"-L{libraries or libs_dir} -lcocotbvpi_verilator"}
             verilate, make = super()._build_command()
             words = [own.get(word, word) for word in verilate if word != "--public-flat-rw"]
-            return [words, [*make, *OPTIMIZATION]]
+            return [words, [*make, *optimization]]
 
     return Bench()
 
@@ -144,8 +144,13 @@ def engine_sources(top: Path) -> list[Path]:
     return [path for path in (top.with_name("sim_cells.v"), top) if path.is_file() or path == top]
 
 
-def build_bench(bench: str, sources: Sequence[Path], parameters: Sequence[str]) -> Simulator:
-    """Compile, or find in the cache.  Raises HwsegError with the log's end if Verilator or the compiler refuses."""
+def build_bench(
+    bench: str, sources: Sequence[Path], parameters: Sequence[str], optimization: Sequence[str] = OPTIMIZATION
+) -> Simulator:
+    """Compile, or find in the cache.  optimization: words in the form of `OPTIMIZATION`.
+
+    Raises HwsegError with the log's end if Verilator or the compiler refuses.
+    """
     with file_errors(sources[-1]):
         digests = [hashlib.sha256(source.read_bytes()).hexdigest() for source in sources]
     with tool("cocotb", "loading it to simulate", install("sim")):
@@ -154,13 +159,15 @@ def build_bench(bench: str, sources: Sequence[Path], parameters: Sequence[str]) 
 
     def make(folder: Path) -> None:
         fresh.append(True)
-        _compile(bench, sources, folder, parameters)
+        _compile(bench, sources, folder, parameters, optimization)
 
-    key = (_RECIPE, bench, digests, OPTIONS, COMPILER, OPTIMIZATION, tuple(parameters), versions)
+    key = (_RECIPE, bench, digests, OPTIONS, COMPILER, tuple(optimization), tuple(parameters), versions)
     return Simulator(kept("simulators", key, make), bool(fresh))
 
 
-def _compile(bench: str, sources: Sequence[Path], folder: Path, parameters: Sequence[str]) -> None:
+def _compile(
+    bench: str, sources: Sequence[Path], folder: Path, parameters: Sequence[str], optimization: Sequence[str]
+) -> None:
     """Put the program `bench` into `folder`.  All that makefiles name lies at plain paths for the time."""
     for program in PROGRAMS:
         cure = "install it with the system's package manager"
@@ -172,6 +179,7 @@ def _compile(bench: str, sources: Sequence[Path], folder: Path, parameters: Sequ
             shutil.copyfile(source, copy)
         order = work / "order.json"
         job = {"bench": bench, "sources": list(map(str, copies)), "arguments": [*OPTIONS, *COMPILER, *parameters]}
+        job["optimization"] = list(optimization)
         order.write_text(json.dumps(job))
         log = work / "build.log"
         status = run_child("hwseg.sim.build", order, log, verilator_root().environment(work))
@@ -194,7 +202,7 @@ def _serve(order: Path) -> None:
     share = work / "share"
     share.symlink_to(config.share_dir)
     config.share_dir = share
-    bench_runner(libraries).build(
+    bench_runner(libraries, job["optimization"]).build(
         sources=[Path(source) for source in job["sources"]],
         hdl_toplevel=job["bench"],
         build_args=job["arguments"],

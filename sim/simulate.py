@@ -25,13 +25,13 @@ from hwseg.borders import given
 from hwseg.compile.program import Program
 from hwseg.errors import require
 from hwseg.files import file_errors
-from hwseg.layout import HeadLayout, pack_input, unpack_head, unpack_tensor
+from hwseg.layout import pack_input
 from hwseg.machine.activity import skipping
-from hwseg.ops import MaxPool2d
 from hwseg.rtl.cells import sim_cells
 from hwseg.rtl.registers import STATUS_ERROR
 from hwseg.sim import serve
 from hwseg.sim.build import build, run_child
+from hwseg.sim.compared import Mismatch, compared, head_of
 from hwseg.sim.taps import maps
 from hwseg.target.engine_text import engine_verilog
 
@@ -42,25 +42,6 @@ SPACE = "free space for temporary files, or set TMPDIR to another folder"
 
 PATIENCE = 8
 """A simulation ends after this many times the predicted cycles (and 50,000 more): a hang is a result, not a wait."""
-
-
-@dataclass(frozen=True)
-class Mismatch:
-    """First wrong value of a map."""
-
-    layer: str
-    tensor: str
-    row: int
-    column: int
-    channel: int
-    expected: int
-    found: int
-
-    def __str__(self) -> str:
-        return (
-            f"{self.layer}: {self.tensor} channel {self.channel}, row {self.row}, column {self.column}: "
-            f"expected {self.expected}, found {self.found}"
-        )
 
 
 @dataclass(frozen=True)
@@ -155,12 +136,12 @@ def simulate_program(
     with tempfile.TemporaryDirectory(prefix="hwseg-") as scratch:
         work = Path(scratch)
         results, dump = _run(folder, program, image, simulator.folder, memory, work, timing.total, progress)
-        compared = _compare(program, expected, dump, _tapped(program, work / "tap.txt"))
-    head = _head(program, dump)
+        found = compared(program, expected, dump, _tapped(program, work / "tap.txt"))
+    head = head_of(program, dump)
     layers = tuple(
         LayerResult(
             plan.layer.name,
-            compared[plan.index][0],
+            found[plan.index][0],
             results["layers"][plan.index],
             timing.layers[plan.index],
             results["feed_toggles"][plan.index],
@@ -169,7 +150,7 @@ def simulate_program(
     )
     return Simulation(
         mismatches=sum(layer.mismatches for layer in layers),
-        first_mismatch=next((compared[p.index][1] for p in program.plans if compared[p.index][1]), None),
+        first_mismatch=next((found[p.index][1] for p in program.plans if found[p.index][1]), None),
         cycles=results["cycles"],
         predicted_cycles=timing.total,
         exact=exact,
@@ -303,67 +284,3 @@ def _last_line(log: Path) -> str:
 def _tapped(program: Program, path: Path) -> dict[int, np.ndarray]:
     with given(path, "all that the simulator wrote", SPACE):
         return maps(program, path)
-
-
-def _head(program: Program, dump: bytes) -> np.ndarray:
-    memory = program.memory
-    image = dump[memory.head_address : memory.head_address + memory.head.bytes]
-    return unpack_head(image, memory.head) if isinstance(memory.head, HeadLayout) else unpack_tensor(image, memory.head)
-
-
-def _compare(
-    program: Program, expected: golden.Result, dump: bytes, tapped: Mapping[int, np.ndarray]
-) -> dict[int, tuple[int, Mismatch | None]]:
-    """Wrong values and the first of them, by layer: its map, its pooled map, the head."""
-    memory = program.memory
-    found: dict[int, tuple[int, Mismatch | None]] = {}
-    for plan in program.plans:
-        layer = plan.layer
-        checks: list[tuple[str, np.ndarray]] = []
-        for name in (layer.output, layer.pooled):
-            if name is not None and name in memory.tensors:
-                layout = memory.layouts[name]
-                checks.append((name, unpack_tensor(dump[memory.tensors[name] :][: layout.bytes], layout)))
-        if layer.requantize is None or layer.dot is not None:
-            checks.append((memory.head_tensor, _head(program, dump)))
-        if plan.index in tapped and (name := _tapped_name(program, plan.index)) is not None:
-            checks.append((name, tapped[plan.index]))
-        # Maps that only the engine has show in what is computed from them.
-        checks = [(name, values) for name, values in checks if name in expected.tensors]
-        made = slice(0, None) if layer.columns is None else slice(*(8 * column for column in layer.columns))
-        results = [_difference(layer.name, name, expected.tensors[name], values, made) for name, values in checks]
-        # A value that is wrong in memory and at the tap is one wrong value.
-        by_name: dict[str, tuple[int, Mismatch | None]] = {}
-        for (name, _), result in zip(checks, results, strict=True):
-            if name not in by_name or result[0] > by_name[name][0]:
-                by_name[name] = result
-        first = next((m for _, m in by_name.values() if m), None)
-        found[plan.index] = sum(count for count, _ in by_name.values()), first
-    return found
-
-
-def _tapped_name(program: Program, index: int) -> str | None:
-    """The tensor that the layer's requantizers produce, before pooling."""
-    layer = program.plans[index].layer
-    if layer.output is not None:
-        return layer.output
-    if layer.pooled is None:
-        return None
-    producer = program.graph.producer.get(layer.pooled)
-    # The maxima of a larger window are pooled from a map that only the engine has.
-    return producer.inputs[0] if producer is not None and producer.op == MaxPool2d() else None
-
-
-def _difference(
-    layer: str, name: str, expected: np.ndarray, found: np.ndarray, made: slice
-) -> tuple[int, Mismatch | None]:
-    """Wrong values in the columns that the layer made."""
-    differ = expected.astype(np.int64) != found.astype(np.int64)
-    differ[:, : made.start] = False
-    if made.stop is not None:
-        differ[:, made.stop :] = False
-    wrong = np.argwhere(differ)
-    if not len(wrong):
-        return 0, None
-    y, x, c = (int(i) for i in wrong[0])
-    return len(wrong), Mismatch(layer, name, y, x, c, int(expected[y, x, c]), int(found[y, x, c]))

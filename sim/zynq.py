@@ -12,11 +12,12 @@ import json
 import subprocess
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from multiprocessing.connection import Connection, Listener
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -44,6 +45,10 @@ REGISTERS = 0x4000_0000
 NO_ADDRESS = 0xFFFF_FFFF
 START_SECONDS = 120
 ANSWER_SECONDS = 3600
+ANSWER_CYCLES = 100_000
+"""In which a register answers, if it ever does."""
+SILENT = 4
+"""In place of a response: none came."""
 
 
 def open_simulation(package: Package) -> SimulatedBoard:
@@ -74,12 +79,17 @@ def build_zynq(hardware: Path, memory_bytes: int) -> Simulator:
     return build_bench("hwseg_zynq", sources, (f"-DHWSEG_LOG2_WORDS={log2_words(memory_bytes)}",))
 
 
+class RegisterError(HwsegError):
+    """A register that answers with an error, or not at all."""
+
+
 class SimulatedBoard:
     """A backend of `hwseg.runtime.Accelerator`.
 
     ports: masks of the ports that may be asked, `read_ports` and `write_ports`; a request elsewhere is a violation.
     latency: bounds of the memory's latency in cycles, drawn for every burst; write_latency: of the answers to writes,
     by default the same.  stalls: random ones on every channel.  clock_mhz: what turns the driver's seconds into cycles.
+    build: makes the simulator of what lies in `hardware`, by default of its Verilog.  plusargs: more for the simulator.
     """
 
     grace = 0.001
@@ -96,6 +106,8 @@ class SimulatedBoard:
         stalls: bool = False,
         seed: int = 1,
         clock_mhz: float = 150.0,
+        build: Callable[[Path, int], Simulator] = build_zynq,
+        plusargs: Mapping[str, object] = MappingProxyType({}),
     ) -> None:
         self.name = f"simulation of {hardware}"
         self.memory_bytes, self.clock_mhz = memory_bytes, clock_mhz
@@ -108,11 +120,11 @@ class SimulatedBoard:
         work = Path(self._scratch.name)
         self._exchange = work / "exchange"
         try:
-            simulator = build_zynq(hardware, memory_bytes)
+            simulator = build(hardware, memory_bytes)
             answers = write_latency or latency
             options = {"exchange": self._exchange, "latency_min": latency[0], "latency_max": latency[1]}
             options |= {"write_latency_min": answers[0], "write_latency_max": answers[1]}
-            options |= {**ports, "stalls": int(stalls), "seed": seed}
+            options |= {**ports, "stalls": int(stalls), "seed": seed, **plusargs}
             self._start(simulator, work, [f"+{name}={value}" for name, value in options.items()])
         except BaseException:
             self.close()
@@ -121,6 +133,7 @@ class SimulatedBoard:
     def _start(self, simulator: Simulator, work: Path, plusargs: list[str]) -> None:
         socket = str(work / "socket")
         job = {"registers": REGISTERS, "exchange": str(self._exchange), "socket": socket}
+        job |= {"patience": ANSWER_CYCLES, "silent": SILENT}
         (work / "job.json").write_text(json.dumps(job))
         names = {"HWSEG_BOARD": str(work / "job.json")}
         order = serve.ordered(simulator.folder, "hwseg_zynq", "hwseg.sim.zynq_bench", work, plusargs, names)
@@ -173,8 +186,13 @@ class SimulatedBoard:
         self._require_okay(self.ask("write", offset, value)["response"], offset)
 
     def _require_okay(self, response: int, offset: int) -> None:
-        kind = {2: "SLVERR", 3: "DECERR"}.get(response, str(response))
-        require(response == 0, f"register at {offset:#x}", f"answered {kind}", "use the register table of this package")
+        if response == SILENT:
+            rule = f"did not answer within {ANSWER_CYCLES:,} cycles"
+            raise RegisterError(f"register at {offset:#x}", rule, "simulate the package as it was written")
+        if response != 0:
+            kind = {2: "SLVERR", 3: "DECERR"}.get(response, str(response))
+            cure = "use the register table of this package"
+            raise RegisterError(f"register at {offset:#x}", f"answered {kind}", cure)
 
     def allocate(self, size: int) -> Buffer:
         start = self._free

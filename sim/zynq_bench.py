@@ -15,7 +15,7 @@ from typing import Any
 
 import cocotb
 from cocotb.clock import Clock
-from cocotb.triggers import ClockCycles, First, RisingEdge, Timer
+from cocotb.triggers import ClockCycles, First, RisingEdge, SimTimeoutError, Timer, with_timeout
 from cocotbext.axi import AxiBus, AxiMaster
 
 from hwseg.interrupts import end_with_parent
@@ -28,8 +28,9 @@ BEATS = 16
 class Board:
     """Requests by name; each takes and gives what JSON holds."""
 
-    def __init__(self, ps: Any, registers: int, exchange: Path) -> None:
-        self.ps, self.registers, self.exchange = ps, registers, exchange
+    def __init__(self, ps: Any, job: dict[str, Any]) -> None:
+        self.ps, self.registers, self.exchange = ps, job["registers"], Path(job["exchange"])
+        self.patience, self.silent = job["patience"], job["silent"]
         self.accesses = 0
         self.access_cycles = 0
         self.master: Any = None
@@ -45,19 +46,25 @@ class Board:
         await ClockCycles(ps.clk, 8)
 
     async def _access(self, transfer: Any) -> Any:
+        """What a transfer at the general-purpose port gave; None if it did not end."""
         before = int(self.ps.cycles.value)
-        done = await transfer
+        try:
+            done = await with_timeout(transfer, PERIOD * self.patience, "ns")
+        except SimTimeoutError:
+            done = None
         self.accesses += 1
         self.access_cycles += int(self.ps.cycles.value) - before
         return done
 
     async def read(self, offset: int) -> dict[str, int]:
         done = await self._access(self.master.read(self.registers + offset, 4))
+        if done is None:
+            return {"value": 0, "response": self.silent}
         return {"value": int.from_bytes(done.data, "little"), "response": int(done.resp)}
 
     async def write(self, offset: int, value: int) -> dict[str, int]:
         done = await self._access(self.master.write(self.registers + offset, value.to_bytes(4, "little")))
-        return {"response": int(done.resp)}
+        return {"response": self.silent if done is None else int(done.resp)}
 
     async def load(self, first: int, count: int) -> None:
         """Words of the exchange file into memory."""
@@ -114,7 +121,7 @@ async def serve(dut: Any) -> None:
     end_with_parent()
     logging.getLogger("cocotb").setLevel(logging.WARNING)
     job = json.loads(Path(os.environ["HWSEG_BOARD"]).read_text())
-    board = Board(dut.ps7, job["registers"], Path(job["exchange"]))
+    board = Board(dut.ps7, job)
     await board.begin()
     connection: Connection
     with Client(job["socket"], "AF_UNIX") as connection:

@@ -50,7 +50,9 @@ def lite_ports(address_bits: int) -> dict[str, Any]:
 
 
 class Burst(Component):
-    """The address of each beat of a burst: `load` takes the first, `step` the next; `left` follow it."""
+    """The address of each beat of a burst: `load` takes the first, `step` the next, two cycles later at the earliest;
+    `left` follow it.
+    """
 
     def __init__(self) -> None:
         super().__init__(
@@ -69,27 +71,35 @@ class Burst(Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        left, size, burst, wrap = self.left, Signal(2), Signal(2), Signal(6)
+        # None of them needs a reset: a burst begins with a `load`.
+        address, left, length, size, burst, wrap = (
+            Signal(bits, name=name, reset_less=True)
+            for name, bits in (("at", ADDRESS_BITS), ("more", 4), ("beats", 4), ("width", 2), ("kind", 2), ("wrap", 6))
+        )
         following = Signal(ADDRESS_BITS)
         m.d.comb += [
+            self.address.eq(address),
+            self.left.eq(left),
             self.last.eq(left == 0),
-            following.eq(((self.address >> size) + 1) << size),
+            following.eq(((address >> size) + 1) << size),
         ]
+        # Bits that change while a wrapping burst of 2, 4, 8 or 16 beats goes round, out of registers because the port's
+        # wires are long: there two cycles after `load`, before the first step can come.
+        m.d.sync += wrap.eq((((length + 1) << size) - 1)[:6])
         with m.If(self.load):
             m.d.sync += [
-                self.address.eq(self.start),
+                address.eq(self.start),
                 left.eq(self.length),
+                length.eq(self.length),
                 size.eq(self.size),
                 burst.eq(self.burst),
-                # Bits that change while a wrapping burst of 2, 4, 8 or 16 beats goes round.
-                wrap.eq((((self.length + 1) << self.size) - 1)[:6]),
             ]
         with m.Elif(self.step):
             m.d.sync += left.eq(left - 1)
             with m.If(burst == WRAP):
-                m.d.sync += self.address.eq((self.address & ~wrap) | (following & wrap))
+                m.d.sync += address.eq((address & ~wrap) | (following & wrap))
             with m.Elif(burst != FIXED):
-                m.d.sync += self.address.eq(following)
+                m.d.sync += address.eq(following)
         return m
 
 
@@ -129,24 +139,30 @@ class Axi3ToLite(Component):
     def _reads(self, m: Module, open_: Signal) -> None:
         burst = self._burst(m, "ar")
         outside = Signal(name="ar_outside")
-        m.d.comb += [outside.eq(burst.address[self.address_bits :].any()), self.rlast.eq(burst.last)]
+        found, name = Signal(32, name="read_data", reset_less=True), Signal(ID_BITS, name="read_id", reset_less=True)
+        m.d.comb += [
+            outside.eq(burst.address[self.address_bits :].any()),
+            self.rlast.eq(burst.last),
+            self.rdata.eq(found),
+            self.rid.eq(name),
+        ]
         with m.FSM(name="read"):
             with m.State("IDLE"):
                 m.d.comb += [open_.eq(0), self.arready.eq(~self.stop)]
                 with m.If(self.arvalid & self.arready):
-                    m.d.sync += self.rid.eq(self.arid)
+                    m.d.sync += name.eq(self.arid)
                     m.next = "ASK"
             with m.State("ASK"):
                 m.d.comb += self.lite_arvalid.eq(~outside)
                 with m.If(outside):
-                    m.d.sync += [self.rdata.eq(0), self.rresp.eq(DECERR)]
+                    m.d.sync += [found.eq(0), self.rresp.eq(DECERR)]
                     m.next = "ANSWER"
                 with m.Elif(self.lite_arready):
                     m.next = "TAKE"
             with m.State("TAKE"):
                 m.d.comb += self.lite_rready.eq(1)
                 with m.If(self.lite_rvalid):
-                    m.d.sync += [self.rdata.eq(self.lite_rdata), self.rresp.eq(self.lite_rresp)]
+                    m.d.sync += [found.eq(self.lite_rdata), self.rresp.eq(self.lite_rresp)]
                     m.next = "ANSWER"
             with m.State("ANSWER"):
                 m.d.comb += self.rvalid.eq(1)
@@ -163,7 +179,8 @@ class Axi3ToLite(Component):
         m.d.comb += outside.eq(burst.address[self.address_bits :].any())
         strobe, final = Signal(4, name="strobe"), Signal(name="final_beat")
         address_sent, data_sent = Signal(name="address_sent"), Signal(name="data_sent")
-        m.d.comb += self.lite_wstrb.eq(0xF)
+        word, name = Signal(32, name="write_data", reset_less=True), Signal(ID_BITS, name="write_id", reset_less=True)
+        m.d.comb += [self.lite_wstrb.eq(0xF), self.lite_wdata.eq(word), self.bid.eq(name)]
 
         def answer(response: Any) -> None:
             m.d.sync += self.bresp.eq(Mux(response > self.bresp, response, self.bresp))
@@ -177,14 +194,14 @@ class Axi3ToLite(Component):
             with m.State("IDLE"):
                 m.d.comb += [open_.eq(0), self.awready.eq(~self.stop)]
                 with m.If(self.awvalid & self.awready):
-                    m.d.sync += [self.bid.eq(self.awid), self.bresp.eq(OKAY)]
+                    m.d.sync += [name.eq(self.awid), self.bresp.eq(OKAY)]
                     m.next = "DATA"
             with m.State("DATA"):
                 m.d.comb += self.wready.eq(1)
                 m.d.sync += [address_sent.eq(0), data_sent.eq(0)]
                 with m.If(self.wvalid):
                     # The burst's own count ends it, so a manager whose wlast is wrong cannot hang the port.
-                    m.d.sync += [self.lite_wdata.eq(self.wdata), strobe.eq(self.wstrb), final.eq(burst.last)]
+                    m.d.sync += [word.eq(self.wdata), strobe.eq(self.wstrb), final.eq(burst.last)]
                     m.next = "CHECK"
             with m.State("CHECK"):
                 with m.If(outside):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from hwseg.boards import Board
 from hwseg.boards.zynq7020.top import TOP
+from hwseg.toolchain.yosys import synthesis
 
 SOURCES = ("top.v", "hwseg_zynq.v")
 KEEP = "hwseg_*"
@@ -87,7 +88,7 @@ def yosys_commands(folder: str = "") -> list[str]:
         f"hierarchy -top {TOP}",
         f"setattr -mod -set keep_hierarchy 1 {KEEP}",
         f"setattr -mod -unset keep_hierarchy {TOP}",
-        f"synth_xilinx -family xc7 -flatten -top {TOP}",
+        *synthesis(f"-top {TOP}"),
         f"setattr -mod -unset keep_hierarchy {KEEP}",
         "flatten",
         "opt_clean",

@@ -12,7 +12,8 @@ V = V_a + (-1)^(n_a XOR n_b) * V_b with sign n_a: only *relative* signs enter th
 the accumulator applies it.  S has sign 0, so its relative sign at node 0 is n_0.
 
 Recurrence: r <- 2r + s, r = 0 before the first plane; the sign plane of two's complement is subtracted.
-Bound: |r| after j planes <= (2^j - 1) * sum|w|.  Latency: one register for the look-up, one per tree level, one for r.
+Bound: |r| after j planes <= (2^j - 1) * sum|w|.  Latency: a register after every second addition, from the first one
+of the tree on; the last of them is r, or what feeds it.
 
 Sources: A. Croisier et al., US patent 3,777,130, 1973; A. Peled and B. Liu, IEEE Trans. ASSP 22 (1974) 456;
 S. A. White, "Applications of distributed arithmetic to digital signal processing", IEEE ASSP Magazine 6 (1989) 4, whose
@@ -113,10 +114,20 @@ class TableSpec:
     def lanes_of(self, table: int) -> range:
         return range(LANES * table, min(LANES * (table + 1), self.lanes))
 
+    @staticmethod
+    def registers(level: int) -> int:
+        """Between a plane at the inputs and the operands of a level of the tree, from 1: behind every odd level."""
+        return level // 2
+
+    @property
+    def depth(self) -> int:
+        """Registers between a plane at the inputs and its T + S."""
+        return (len(self.tree) + 1) // 2
+
     @property
     def latency(self) -> int:
-        """Cycles from the last plane at the inputs to the sum: look-up, tree levels, accumulator."""
-        return len(self.tree) + 2
+        """Cycles from the last plane at the inputs to the sum: the tree and the accumulator."""
+        return self.depth + 1
 
     @cached_property
     def tree(self) -> tuple[tuple[Node, ...], ...]:

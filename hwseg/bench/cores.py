@@ -358,15 +358,14 @@ class _Tables(_Planes):
         written = spec.entries(self.work.weights.tolist())
         first = [table[0][1] for table in written]
         parity = sum((entry & 1) << t for t, entry in enumerate(first))
-        part = sum(first[t] >> 1 for t in spec.write_side)
         for k in range(ENTRIES + self.flush):
             entries = [table[k][1] >> 1 if k < ENTRIES else 0 for table in written]
             words = {
                 "write": int(k < ENTRIES),
-                "capture": int(k == 1),
+                "capture": 0,
                 "entries": entries,
                 "parity": parity if k else 0,
-                "part": part if k == 1 + spec.sum_level else 0,
+                "weight_sum": sum(first),
             }
             machine.drive("load", layout.const(words).as_bits())
             feed = self.idle()

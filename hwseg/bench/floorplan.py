@@ -1,8 +1,8 @@
 """Registers at fixed places of an ECP5-85F, which give a placer of everything at once the shape of an array.
 
 A placer that minimizes wire length alone lays each row of a group as a stripe across the chip, and the loader's nets
-cross it.  Here the operand registers of each core stand where the core shall, and those of the loader amid its row's
-cores; the rest follows its wires.  The netlist is the same with and without.
+cross it.  Here the operand registers of each core stand where the core shall, and a row's control amid its cores; the
+rest follows its wires.  The netlist is the same with and without.
 """
 
 from __future__ import annotations
@@ -30,8 +30,6 @@ CELLS = 3
 """Cells of a square, each way; the one in the middle is the loader's."""
 ORIGIN = (4, 8)
 """First column, and rows of logic before the first."""
-GLOBAL = (67, 2)
-"""Beside the buffers of the global nets."""
 
 
 def fix(netlist: dict[str, Any], places: Mapping[Bits, Sequence[Tile]]) -> None:
@@ -60,13 +58,12 @@ def group(rows: int, pixels: int, lanes: int = 72) -> dict[Bits, list[Tile]]:
     """Places for `hwseg.rtl.group.Group` in its harness: rows side by side, each a square of cores round its loader."""
     if rows > (COLUMNS.stop - ORIGIN[0]) // (CELLS * CELL[0]) or pixels > CELLS**2 - 1 or lanes > 72:
         raise HwsegError("floorplan", f"{rows} rows of {pixels} cores of {lanes} lanes must be 4 of 8 of 72 at most")
-    places = {("dut.chain_enable", 0, 1): [GLOBAL]}
+    places: dict[Bits, list[Tile]] = {}
     middle = CELLS**2 // 2
     for row in range(rows):
         for pixel in range(pixels):
             operands = f"dut.row_{row}.feed" if row else "dut.lanes"
             places[operands, lanes * pixel, lanes] = _tiles(row, pixel + (pixel >= middle), 1, lanes // 8)
-        places[f"dut.row_{row}.loader.weights", 0, 8 * lanes] = _tiles(row, middle, 8, lanes // 8)
         places[f"dut.row_{row}.plane", 0, 4] = _tiles(row, middle, CELL[0], 1)[-1:]
     return places
 

@@ -26,7 +26,7 @@ from hwseg.bench.floorplan import Bits, Tile, fix
 from hwseg.borders import FULL, REPORT, crash_of, finished
 from hwseg.caches import kept
 from hwseg.errors import HwsegError
-from hwseg.rtl.cells import ACCUMULATOR
+from hwseg.rtl.cells import ACCUMULATOR, BLOCK_RAM
 from hwseg.toolchain import yosys
 from hwseg.toolchain.wasm_yosys import translation_key
 
@@ -83,11 +83,14 @@ def version() -> str:
     return metadata.version(PACKAGE.replace("_", "-")) if installed() else "missing"
 
 
-def harness(text: str, top: str, spread: str = "") -> str:
-    """`text` and a module `harness` around its module `top`.  spread: an input of one bit that takes a global net."""
+def harness(text: str, top: str, spread: str = "", unseen: str = "") -> str:
+    """`text` and a module `harness` around its module `top`.  spread: an input of one bit that takes a global net.
+    unseen: how names of outputs begin that are left open.
+    """
     body = re.split(rf"^module {top}\b", text, flags=re.M)[1].split("\nendmodule")[0]
     found = re.findall(r"^  (input|output) (?:signed )?(?:\[(\d+):0\] )?(\w+);", body, re.M)
-    ports = [(way, int(high or 0) + 1, name) for way, high, name in found if name not in ("clk", "rst")]
+    seen = (port for port in found if not (unseen and port[0] == "output" and port[2].startswith(unseen)))
+    ports = [(way, int(high or 0) + 1, name) for way, high, name in seen if name not in ("clk", "rst")]
     wires = [f".{name}({name})" for name in ("clk", "rst") if any(n == name for *_, n in found)]
     sizes = {"input": 0, "output": 0}
     for way, bits, name in ports:
@@ -123,19 +126,21 @@ def route(
     timeout: float = 600,
     *,
     spread: str = "",
+    unseen: str = "",
     places: Mapping[Bits, Sequence[Tile]] | None = None,
 ) -> Route:
     """Synthesize module `top` in its harness, place and route it.
 
-    spread: see `harness`.  places: registers that stand where they are told; see `hwseg.bench.floorplan`.
+    spread, unseen: see `harness`.  places: registers that stand where they are told; see `hwseg.bench.floorplan`.
     Raises HwsegError where a tool is missing, takes longer than `timeout` seconds, or finds no way.
     """
     if not installed():
         raise HwsegError("nextpnr-ecp5", f"needs the package {PACKAGE.replace('_', '-')}", CURE)
-    cells = [model for name, model in (("RAM32M", PORTABLE_RAM32M), ("DSP48E1", ACCUMULATOR)) if name in text]
+    models = {"RAM32M": PORTABLE_RAM32M, "DSP48E1": ACCUMULATOR, "RAMB18E1": BLOCK_RAM}
+    cells = [model for name, model in models.items() if name in text]
     with tempfile.TemporaryDirectory(prefix="hwseg-route-") as scratch:
         folder = Path(scratch)
-        (folder / "top.v").write_text("".join(cells) + harness(text, top, spread))
+        (folder / "top.v").write_text("".join(cells) + harness(text, top, spread, unseen))
         _synthesize(folder, keep_hierarchy, timeout)
         _fix(folder / "top.json", places or {})
         _place_and_route(folder, timeout)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -12,6 +13,11 @@ from hwseg.builds.read import load_build
 from hwseg.errors import HwsegError, require
 from hwseg.files import MANIFEST, file_errors, sha256
 from hwseg.sim.simulate import Progress, Simulation, simulate_program
+
+if TYPE_CHECKING:
+    from hwseg.sim.netlist import NetlistSimulation
+
+Say = Callable[[str], None]
 
 SIMULATION = "simulation"
 FOUND = "simulation.json"
@@ -42,6 +48,19 @@ def simulate(
     return simulate_program(
         folder, program, image, latency=latency, stalls=stalls, seed=seed, skip=skip, progress=progress
     )
+
+
+def simulate_gates(
+    folder: Path, image: np.ndarray, *, seed: int = 1, verify: bool = True, say: Say = lambda _: None
+) -> NetlistSimulation:
+    """The build's engine with the board's top level around it, synthesized to the part's cells, on integers [H, W, C].
+
+    Minutes the first time.  Raises HwsegError as `simulate` does, and without pyosys.
+    """
+    from hwseg.sim.netlist import simulate_netlist
+
+    _, program, _ = load_build(folder, verify=verify)
+    return simulate_netlist(folder, program, image, seed=seed, say=say)
 
 
 def simulation(build: Path) -> dict[str, Any] | None:

@@ -4,8 +4,8 @@ Units, each in order, meet in counters; every equation is a path through the gat
 start pulse in cycle 0:
 
     dispatch     sends an instruction every 6 cycles; waits for room in the queue of 16 and for its page to land
-    reader       takes at t, starts at w > t when the RUNs and STOREs it waits for are complete, then one cycle per beat
-                 (MOVE: `cost` cycles)
+    reader       takes at t, starts at w > t + 1 when the RUNs and STOREs it waits for are complete, then one cycle per
+                 beat (MOVE: `cost` cycles)
     writer       the same for STOREs
     pacer        LOADs and STOREs start `cost` cycles after each other at the least; of two in one cycle the one whose
                  unit did not start the last goes first
@@ -13,7 +13,7 @@ start pulse in cycle 0:
     weights      a tile moves into the shadow registers `hold` cycles after the last reload, one word a cycle
 
 What is visible of a transfer that ends (unit free again) in cycle e: loaded words land at e + latency, counters one
-later; a store's memory is free at e + 3; its write response is counted at e + latency + 6.
+later; a store's memory is free at e + 3; its write response is counted at e + latency + 9.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ import numpy as np
 
 from hwseg.clock.columns import Columns, entries
 from hwseg.clock.compute import Compute
-from hwseg.clock.constants import COUNTED, Constants
+from hwseg.clock.constants import COUNTED, IDLE, Constants
 from hwseg.clock.dispatch import Dispatcher
 from hwseg.clock.pacer import Pacer
 from hwseg.clock.reader import Reader
@@ -97,5 +97,5 @@ class Clock:
         assert all(unit.done for unit in (reader, writer, compute)), "the program deadlocks"
         ends = [reader.free, writer.free, compute.free, reader.landed + COUNTED]
         ends += self.counters.acknowledged[-1:] + self.counters.runs[-1:]
-        self.total = max(self.dispatcher.sent, *ends)
+        self.total = max(self.dispatcher.sent, max(ends) + IDLE)
         return self

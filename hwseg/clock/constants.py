@@ -12,14 +12,22 @@ QUEUE = 16
 DESCRIPTORS = 16
 WRITES = 16
 DISPATCH = 6
+TAKEN = 2
+"""Cycles from a transfer being taken to its start, at the least."""
+COMPARED = 1
+"""Cycles from a counter to a transfer that waits for it."""
+ENTERED = 1
+"""Cycles from a word's arrival at the port to the reader."""
 COUNTED = 1
 """Cycles from the last word's arrival to the counter that tells of it."""
-MOVED = 4
+MOVED = 5
 """Cycles from a weight's arrival to its place in the shadow registers."""
 LANDED = 5
 """Cycles from a MOVE's last step to its counter."""
 STORED = 3
-ACKNOWLEDGED = 6
+ACKNOWLEDGED = 9
+IDLE = 1
+"""Cycles from the last unit being idle to the end."""
 
 
 @dataclass(frozen=True)

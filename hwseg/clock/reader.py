@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hwseg.clock.constants import COUNTED, DESCRIPTORS, LANDED, Constants
+from hwseg.clock.constants import COMPARED, COUNTED, DESCRIPTORS, ENTERED, LANDED, TAKEN, Constants
 from hwseg.clock.pacer import Pacer
 from hwseg.clock.units import Counters, Unit, reached
 from hwseg.clock.weights import Weights
@@ -37,9 +37,9 @@ class Reader(Unit):
         written = reached(self.counters.acknowledged, self.head[3])
         if computed is None or written is None:
             return None
-        start = max(self.taken[-1] + 1, computed, written)
+        start = max(self.taken[-1] + TAKEN, computed + COMPARED, written + COMPARED)
         if len(self.popped) >= DESCRIPTORS:
-            start = max(start, self.popped[-DESCRIPTORS] + 1)
+            start = max(start, self.popped[-DESCRIPTORS] + 1 + COMPARED)
         return start
 
     def start(self, ready: int) -> None:
@@ -49,14 +49,14 @@ class Reader(Unit):
         self.head = None
         if kind == Opcode.MOVE:
             start = ready
-            popped = max(start + 1, self.landed)
+            popped = max(start, self.landed) + 1
             self.free = start + 1 + cost
-            self.landed = popped + beats + LANDED - COUNTED
+            self.landed = popped + 1 + beats + LANDED - COUNTED  # the walk begins a cycle after its fields are there
         else:
             start = self.pacer.start(ready, cost, writer=False)
-            popped = max(start + 1, self.landed)
+            popped = max(start, self.landed) + 1
             self.free = start + 1 + beats
-            self.landed = self.free + self.constants.latency
+            self.landed = self.free + self.constants.latency + ENTERED
         self.starts.append(start)
         self.popped.append(popped)
         self._count(target, beats, packed)

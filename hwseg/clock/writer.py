@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hwseg.clock.constants import ACKNOWLEDGED, STORED, WRITES, Constants
+from hwseg.clock.constants import ACKNOWLEDGED, COMPARED, STORED, TAKEN, WRITES, Constants
 from hwseg.clock.pacer import Pacer
 from hwseg.clock.units import Counters, Unit, reached
 
@@ -21,9 +21,9 @@ class Writer(Unit):
         computed = reached(self.counters.runs, self.head[2])
         if computed is None:
             return None
-        start = max(self.taken[-1] + 1, computed)
+        start = max(self.taken[-1] + TAKEN, computed + COMPARED)
         if len(self.counters.acknowledged) >= WRITES:
-            start = max(start, self.counters.acknowledged[-WRITES])
+            start = max(start, self.counters.acknowledged[-WRITES] + COMPARED)
         return start
 
     def start(self, ready: int) -> None:

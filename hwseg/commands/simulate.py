@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ from hwseg.commands.options import input_option, page_option, say_input
 if TYPE_CHECKING:
     import numpy as np
 
+    from hwseg.sim.netlist import NetlistSimulation
     from hwseg.sim.simulate import Simulation
     from hwseg.trust.judge import Doubts
 
@@ -51,6 +53,11 @@ def parse_latency(text: str) -> tuple[int, int]:
     "--seed", type=int, default=1, show_default=True, help="Of latency, stalls and the memory's old contents."
 )
 @click.option("--skip", is_flag=True, help="Leave out leading zero planes; cycles are predicted for this picture.")
+@click.option(
+    "--netlist",
+    is_flag=True,
+    help="Simulate the packaged top level as Yosys maps it to the part's cells (minutes).",
+)
 @click.option("--trust", is_flag=True, help="Write confidence.png, hatch deferred pixels, say whether to review.")
 @click.option("--force", is_flag=True, help="Simulate even if the build's files were changed since they were written.")
 def command(
@@ -65,22 +72,30 @@ def command(
     latency: str | None,
     seed: int,
     skip: bool,
+    netlist: bool,
     trust: bool,
     force: bool,
 ) -> int:
     """Simulate BUILD's Verilog on a picture and compare every feature map with the golden model.
 
     The exit status is 1 if a value or, with a fixed latency, a cycle count differs.
+
+    With --netlist the gates that the part gets run at the ports of its processing system, and must end in the same
+    cycle with the same memory as the Verilog in the same place.
     """
     from hwseg.builds.read import judge_of_build, load_graph, require_build
-    from hwseg.builds.simulation import simulate
+    from hwseg.builds.simulation import simulate, simulate_gates
     from hwseg.commands.terminal import Phases, visible
-    from hwseg.files import MANIFEST, sha256, write_whole
+    from hwseg.errors import require
+    from hwseg.files import MANIFEST, sha256
     from hwseg.locks import in_use
     from hwseg.pictures.source import chosen, is_tensor, read_input
     from hwseg.trust.judge import Doubts
 
     bounds = None if latency is None else parse_latency(latency)
+    others = {"--latency": latency, "--skip": skip, "--trust": trust, "--pictures": pictures}
+    for name, given in others.items():
+        require(not (netlist and given), name, "does not go with --netlist", f"leave out {name} or --netlist")
     require_build(build, verify=False)
     folder = pictures or build / "simulation"
     with in_use(build, shared=True), in_use(folder):
@@ -96,7 +111,14 @@ def command(
                 share = min(99, 100 * cycles // predicted)
                 phases(f"{layer}: {cycles:,} of about {predicted:,} cycles ({share} %)")
 
-            result = simulate(build, q, latency=bounds, seed=seed, verify=False, skip=skip, progress=progress)
+            if netlist:
+                gates = simulate_gates(build, q, seed=seed, verify=False, say=phases)
+            else:
+                result = simulate(build, q, latency=bounds, seed=seed, verify=False, skip=skip, progress=progress)
+        if netlist:
+            _told(gates)
+            _written(gates.output, out, netlist_json(gates), json_path)
+            return 0 if gates.passed else 1
         _print(result)
         found = {**as_json(result, {}), "image": image.name, "manifest": sha256(build / MANIFEST)}
         doubts = None if judge is None else Doubts.of(judge, result.sums, result.mask)
@@ -104,12 +126,56 @@ def command(
             found["trust"] = doubts.json()
             click.echo(visible(doubts.sentence()))
         paths = keep(folder, drawn(graph, q, result.mask, doubts), found)
-    if out is not None:
-        write_whole(out, _npy(result.output))
-    if json_path is not None:
-        write_whole(json_path, (json.dumps(as_json(result, paths), indent=1) + "\n").encode())
+    _written(result.output, out, as_json(result, paths), json_path)
     click.echo(visible(f"mask {paths['mask']}, overlay {paths['overlay']}"))
     return 0 if result.passed else 1
+
+
+def _written(output: np.ndarray, out: Path | None, found: dict[str, Any], json_path: Path | None) -> None:
+    """The model's output and the results, where they were asked for."""
+    from hwseg.files import write_whole
+
+    if out is not None:
+        write_whole(out, _npy(output))
+    if json_path is not None:
+        write_whole(json_path, (json.dumps(found, indent=1) + "\n").encode())
+
+
+def _told(found: NetlistSimulation) -> None:
+    """Say what the netlist is and what it computed."""
+    from hwseg.commands.terminal import visible
+    from hwseg.toolchain.yosys import FLIP_FLOPS, LUTS_PER_RAM
+
+    kinds = Counter(found.cells)
+    memories = sum(luts * kinds[kind] for kind, luts in LUTS_PER_RAM.items())
+    luts = memories + sum(kinds[f"LUT{inputs}"] for inputs in range(1, 7))
+    flip_flops = sum(kinds[kind] for kind in FLIP_FLOPS)
+    blocks = kinds["RAMB36E1"] + kinds["RAMB18E1"] / 2
+    if not found.finished:
+        click.echo("the engine did not finish, or broke a rule of the bus")
+    if found.first_mismatch is not None:
+        click.echo(visible(found.first_mismatch))
+    if not found.equal_memory:
+        click.echo("the netlist and the Verilog left different bytes in memory")
+    equal = "equal" if found.cycles == found.verilog_cycles else "different"
+    click.echo(
+        f"netlist of {luts:,} LUTs, {flip_flops:,} flip-flops, {kinds['CARRY4']:,} CARRY4, {blocks:g} block RAMs, "
+        f"{kinds['DSP48E1']} DSP slices: {found.mismatches} mismatches, {found.cycles:,} cycles, the Verilog "
+        f"{found.verilog_cycles:,} ({equal}); simulated in {found.seconds:.1f} s, simulators built in "
+        f"{found.build_seconds:.1f} s"
+    )
+
+
+def netlist_json(found: NetlistSimulation) -> dict[str, Any]:
+    """What --json writes with --netlist."""
+    names = ("passed", "finished", "mismatches", "cycles", "verilog_cycles", "equal_memory")
+    first = None if found.first_mismatch is None else str(found.first_mismatch)
+    return {name: getattr(found, name) for name in names} | {
+        "first_mismatch": first,
+        "cells": dict(sorted(found.cells.items())),
+        "seconds": round(found.seconds, 2),
+        "build_seconds": round(found.build_seconds, 2),
+    }
 
 
 def as_json(result: Simulation, paths: dict[str, Path]) -> dict[str, Any]:

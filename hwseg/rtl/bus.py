@@ -8,11 +8,14 @@ A transfer of no words, or of no runs, would be a burst without a length: none i
 
 from __future__ import annotations
 
-from amaranth.hdl import Module, Mux, Signal, unsigned
+from typing import Any
+
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, unsigned
 from amaranth.lib import data, stream
 from amaranth.lib.wiring import Component, In, Out, Signature
 
 from hwseg.rtl.config import BURST_BEATS
+from hwseg.rtl.cores.pipeline import unreset
 
 ADDRESS_CHANNEL = data.StructLayout({"address": 32, "length": 4})
 READ_CHANNEL = data.StructLayout({"data": 64, "response": 2, "last": 1})
@@ -34,29 +37,65 @@ WINDOW_SHIFT = 7
 """The granted window is told in units of 128 bytes, which no burst crosses."""
 GRANT = data.StructLayout({"base": 32 - WINDOW_SHIFT, "limit": 32 - WINDOW_SHIFT})
 """Bursts may touch addresses from base * 128 to limit * 128 - 1."""
+PREPARATION = 2
+"""Cycles from taking a transfer to `allow`, at the least."""
 FAULT = data.StructLayout({"valid": 1, "outside": 1, "address": 32})
 """`outside`: a burst was not issued because it lies outside the grant or is empty; else a response was an error."""
 
 
-class Bursts(Component):
-    """Walks one transfer, one beat a cycle.
+class Outlet(Component):
+    """Two registers before a channel of the port, so that `room` does not depend on the port's `ready`; or behind one,
+    whose `ready` then does not depend on what takes its words.
 
-    `begin`: the transfer's first burst may go in the next cycle.  `ready`: the address channel and the queue behind it
-    take a burst.  `go`: a burst is issued in this cycle, with `address` and `beats`.  `beat`: this cycle belongs to a
-    beat, `burst_end`: to a burst's last, `end`: to the transfer's last.  `halt`: no further burst is issued.
+    What is `put` when there is room is offered from the next cycle on; one payload a cycle.
+    """
+
+    def __init__(self, shape: Any) -> None:
+        self.shape = shape
+        super().__init__({"put": In(1), "payload": In(shape), "room": Out(1), "channel": Out(stream.Signature(shape))})
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        offered, waiting = (Signal(self.shape, name=name, reset_less=True) for name in ("offered", "waiting"))
+        valid, spare = Signal(name="valid"), Signal(name="spare")
+        m.d.comb += [self.room.eq(~spare), self.channel.valid.eq(valid), self.channel.payload.eq(offered)]
+        with m.If(self.channel.ready | ~valid):
+            m.d.sync += [offered.eq(Mux(spare, waiting, self.payload)), valid.eq(spare | self.put), spare.eq(0)]
+        with m.Elif(self.put):
+            m.d.sync += spare.eq(1)
+        with m.If(~spare):
+            m.d.sync += waiting.eq(self.payload)
+        return m
+
+
+class Bursts(Component):
+    """Walks one transfer, one beat a cycle; bursts of one beat follow each other in every cycle.
+
+    What is next to go is worked out beforehand, in three steps of a cycle each, every one of which keeps what it has
+    until the next takes it:
+
+        load   ->   run: first address, words   ->   block of 128 bytes in the run   ->   burst, inside or not   ->   go
+
+    `load`: `transfer` is taken, when none is under way.  `prepared`: `allow` may come, which lets the first burst go in
+    the next cycle; `PREPARATION` cycles after `load`.  `ready`: the address channel and the queue behind it take a
+    burst.  `go`: a burst is issued in this cycle, with `address` and `length`, its beats less 1.  `beat`: this cycle
+    belongs to a beat, `burst_end`: to a burst's last, `end`: to the transfer's last.  `halt`: no further burst is
+    issued.  `grant` must not change while a transfer is under way.
     """
 
     def __init__(self) -> None:
         super().__init__(
             {
-                "begin": In(1),
+                "load": In(1),
                 "transfer": In(TRANSFER),
+                "prepared": Out(1),
+                "allow": In(1),
                 "grant": In(GRANT),
                 "ready": In(1),
                 "halt": In(1),
                 "go": Out(1),
                 "address": Out(32),
-                "beats": Out(5),
+                "length": Out(4),
                 "beat": Out(1),
                 "burst_end": Out(1),
                 "end": Out(1),
@@ -67,48 +106,33 @@ class Bursts(Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        run_start, stride, run_words = Signal(32, name="run_start"), Signal(24, name="stride"), Signal(16)
-        left, runs_left = Signal(16, name="left"), Signal(12, name="runs_left")
-        rest, ending = Signal(5, name="rest"), Signal(name="ending")
-        to_boundary, last_burst, within_grant, empty = Signal(5), Signal(), Signal(), Signal(name="empty")
-        block = self.address[WINDOW_SHIFT:]
-        m.d.comb += [
-            to_boundary.eq(BURST_BEATS - self.address[3:WINDOW_SHIFT]),
-            self.beats.eq(Mux(left < to_boundary, left, to_boundary)),
-            last_burst.eq((self.beats == left) & (runs_left == 1)),
-            within_grant.eq((block >= self.grant.base) & (block < self.grant.limit)),
-        ]
+        next_valid = Signal(name="next_valid")
+        address, length, next_ending, inside = unreset(next_address=32, next_length=4, next_ending=1, next_inside=1)
+        rest, ending = unreset(rest=4, ending=1)
+        m.d.comb += [self.address.eq(address), self.length.eq(length)]
+        self._prepare(m, next_valid, address, length, next_ending, inside)
         with m.FSM():
             with m.State("IDLE"):
-                with m.If(self.begin):
-                    m.d.sync += [
-                        self.address.eq(self.transfer.address),
-                        run_start.eq(self.transfer.address),
-                        stride.eq(self.transfer.stride),
-                        left.eq(self.transfer.run_words),
-                        run_words.eq(self.transfer.run_words),
-                        runs_left.eq(self.transfer.runs),
-                        empty.eq(~(self.transfer.run_words.any() & self.transfer.runs.any())),
-                    ]
+                with m.If(self.allow):
                     m.next = "BURST"
             with m.State("BURST"):
                 m.d.comb += self.busy.eq(1)
+                m.d.sync += [rest.eq(length), ending.eq(next_ending)]
                 with m.If(self.halt):
                     m.next = "IDLE"
-                with m.Elif(~within_grant | empty):
+                with m.Elif(~inside):
                     m.d.comb += self.outside.eq(1)
                     m.next = "IDLE"
                 with m.Elif(self.ready):
                     m.d.comb += [
                         self.go.eq(1),
                         self.beat.eq(1),
-                        self.burst_end.eq(self.beats == 1),
-                        self.end.eq(self.burst_end & last_burst),
+                        self.burst_end.eq(length == 0),
+                        self.end.eq(self.burst_end & next_ending),
                     ]
-                    m.d.sync += [rest.eq(self.beats - 1), ending.eq(last_burst)]
                     with m.If(~self.burst_end):
                         m.next = "BEATS"
-                    with m.Elif(last_burst):
+                    with m.Elif(next_ending):
                         m.next = "IDLE"
             with m.State("BEATS"):
                 m.d.comb += [self.busy.eq(1), self.beat.eq(1)]
@@ -118,13 +142,65 @@ class Bursts(Component):
                     m.next = "BURST"
                     with m.If(ending):
                         m.next = "IDLE"
-        with m.If(self.go):
-            m.d.sync += [self.address.eq(self.address + (self.beats << 3)), left.eq(left - self.beats)]
-            with m.If(self.beats == left):
-                m.d.sync += [
-                    left.eq(run_words),
-                    self.address.eq(run_start + stride),
-                    run_start.eq(run_start + stride),
-                    runs_left.eq(runs_left - 1),
-                ]
         return m
+
+    def _prepare(
+        self, m: Module, next_valid: Signal, address: Signal, length: Signal, next_ending: Signal, inside: Signal
+    ) -> None:
+        """The three steps before `go`."""
+        run_valid = Signal(name="run_valid")
+        run_start, stride, words_less, runs_left = unreset(run_start=32, stride=24, words_less=16, runs_left=12)
+        (empty,) = unreset(empty=1)
+        run_taken, last_run = Signal(), Signal()
+        m.d.comb += last_run.eq(runs_left == 1)
+        with m.If(self.load):
+            m.d.sync += [
+                run_valid.eq(1),
+                run_start.eq(self.transfer.address),
+                stride.eq(self.transfer.stride),
+                words_less.eq(self.transfer.run_words - 1),
+                runs_left.eq(self.transfer.runs),
+                empty.eq(~(self.transfer.run_words.any() & self.transfer.runs.any())),
+            ]
+        with m.Elif(run_taken):
+            m.d.sync += [run_start.eq(run_start + stride), runs_left.eq(runs_left - 1)]
+            with m.If(last_run):
+                m.d.sync += run_valid.eq(0)
+
+        # Words of a run counted from its first block's beginning: from `word` to `last`, `blocks` blocks further on.
+        valid, reach, next_taken, taken = Signal(name="block_valid"), Signal(17), Signal(), Signal()
+        here, blocks, last = unreset(block_address=32, blocks=13, last_word=4)
+        final, single = unreset(final_run=1, single=1)
+        word = here[3:WINDOW_SHIFT]
+        m.d.comb += [
+            reach.eq(run_start[3:WINDOW_SHIFT] + words_less),
+            next_taken.eq(~next_valid | self.go),
+            taken.eq(~valid | (next_taken & single)),
+            run_taken.eq(run_valid & taken),
+            self.prepared.eq(valid | next_valid),
+        ]
+        with m.If(taken):
+            m.d.sync += [
+                valid.eq(run_valid),
+                here.eq(run_start),
+                blocks.eq(reach[4:]),
+                single.eq(reach[4:] == 0),
+                last.eq(reach[:4]),
+                final.eq(last_run),
+            ]
+        with m.Elif(next_taken):
+            m.d.sync += [
+                here.eq(Cat(here[:3], Const(0, 4), here[WINDOW_SHIFT:] + 1)),
+                blocks.eq(blocks - 1),
+                single.eq(blocks == 1),
+            ]
+
+        block = here[WINDOW_SHIFT:]
+        with m.If(next_taken):
+            m.d.sync += [
+                next_valid.eq(valid),
+                address.eq(here),
+                length.eq(Mux(single, last, BURST_BEATS - 1) - word),
+                next_ending.eq(single & final),
+                inside.eq((block >= self.grant.base) & (block < self.grant.limit) & ~empty),
+            ]

@@ -6,6 +6,8 @@ with one writer and one reader, leaves it.
 
 DSP48E1: here an accumulator behind the pre-adder, whose mode inputs and feedback synthesis does not find by itself.
 
+RAMB18E1: half a block RAM with its output register (`hwseg.rtl.block_ram`), which Yosys does not infer.
+
 Each component is the primitive's behaviour for the Amaranth simulator and an instance of it in Verilog; `MODELS` has
 the same behaviour for Verilog simulators, and the tests prove both equal to the models that Yosys ships.
 """
@@ -66,11 +68,10 @@ PRE_ADDER_BITS = 25
 
 
 class DspAccumulator(Component):
-    """One DSP48E1 as p <- (c or 0) +- (d +- a); `difference`, `add_c` and `subtract` come a cycle before they act.
+    """One DSP48E1 as p <- (c or 0) +- (d +- a), with the registers at d and a, behind the pre-adder and at p.
 
-    cycle       0              1                        2                       3
-                difference     d, a (d - a if it is 1)
-                               add_c, subtract          c, enable               p
+    cycle       0                                    1                        2                       3
+                d, a, difference (1: d - a)          add_c, subtract          c, enable               p
     """
 
     def __init__(self) -> None:
@@ -82,15 +83,15 @@ class DspAccumulator(Component):
 
     def _instance(self) -> Instance:
         off, on = Const(0, 1), Const(1, 1)
-        registers = {"AREG": 0, "BREG": 0, "CREG": 0, "DREG": 0, "MREG": 0, "ADREG": 1, "PREG": 1, "ACASCREG": 0}
+        registers = {"AREG": 1, "BREG": 0, "CREG": 0, "DREG": 1, "MREG": 0, "ADREG": 1, "PREG": 1, "ACASCREG": 1}
         registers |= {"BCASCREG": 0, "CARRYINREG": 0, "CARRYINSELREG": 0}
         registers |= {"INMODEREG": 1, "OPMODEREG": 1, "ALUMODEREG": 1}
-        enables = ("CEA1", "CEA2", "CEB1", "CEB2", "CEC", "CED", "CEM", "CECARRYIN")
+        enables = ("CEA1", "CEB1", "CEB2", "CEC", "CEM", "CECARRYIN")
         resets = ("RSTA", "RSTB", "RSTC", "RSTD", "RSTM", "RSTP", "RSTCTRL", "RSTALUMODE", "RSTINMODE")
         inputs: dict[str, Value] = dict.fromkeys(
             (*enables, *resets, "RSTALLCARRYIN", "CARRYIN", "CARRYCASCIN", "MULTSIGNIN"), off
         )
-        inputs |= dict.fromkeys(("CEAD", "CECTRL", "CEALUMODE", "CEINMODE"), on)
+        inputs |= dict.fromkeys(("CEA2", "CED", "CEAD", "CECTRL", "CEALUMODE", "CEINMODE"), on)
         inputs |= {
             "CLK": ClockSignal(),
             "CEP": self.enable,
@@ -117,16 +118,16 @@ class DspAccumulator(Component):
 
     def _behaviour(self) -> Module:
         m = Module()
-        difference, add_c, subtract, awake = Signal(), Signal(), Signal(), Signal()
-        sum_of_two = Signal(signed(PRE_ADDER_BITS))
-        d, start, term = Mux(awake, self.d, 0), Mux(add_c, self.c, 0), Mux(awake, sum_of_two, 0)
+        difference, add_c, subtract = Signal(), Signal(), Signal()
+        d, a, sum_of_two = (Signal(signed(PRE_ADDER_BITS)) for _ in range(3))
+        start = Mux(add_c, self.c, 0)
         m.d.sync += [
-            awake.eq(1),  # the mode registers start at 0, which shuts out d and the product
             Cat(difference, add_c, subtract).eq(Cat(self.difference, self.add_c, self.subtract)),
-            sum_of_two.eq(Mux(difference, d - self.a, d + self.a)),
+            Cat(d, a).eq(Cat(self.d, self.a)),
+            sum_of_two.eq(Mux(difference, d - a, d + a)),
         ]
         with m.If(self.enable):
-            m.d.sync += self.p.eq(Mux(subtract, start - term, start + term))
+            m.d.sync += self.p.eq(Mux(subtract, start - sum_of_two, start + sum_of_two))
         return m
 
 
@@ -171,16 +172,16 @@ module DSP48E1({", ".join(re.findall(r"[A-Z0-9]+(?=[,;])", ACCUMULATOR_INPUTS))}
     CARRYINSELREG = 1, CREG = 1, DREG = 1, INMODEREG = 1, MREG = 1, OPMODEREG = 1, PREG = 1;
   parameter USE_DPORT = "FALSE", USE_MULT = "MULTIPLY";
 {ACCUMULATOR_INPUTS}  output reg signed [47:0] P;
-  reg difference, add_c, subtract, awake;
-  reg signed [24:0] sum_of_two;
-  wire signed [24:0] d = awake ? D : 25'd0, a = A[24:0];
-  wire signed [47:0] term = awake ? sum_of_two : 48'sd0;
+  reg difference, add_c, subtract;
+  reg signed [24:0] d, a, sum_of_two;
+  wire signed [47:0] term = sum_of_two;
   wire signed [47:0] start = add_c ? C : 48'd0;
   initial begin
-    P = 0; difference = 0; add_c = 0; subtract = 0; awake = 0; sum_of_two = 0;
+    P = 0; difference = 0; add_c = 0; subtract = 0; d = 0; a = 0; sum_of_two = 0;
   end
   always @(posedge CLK) begin
-    awake <= 1;
+    d <= D;
+    a <= A[24:0];
     difference <= INMODE[3];
     add_c <= OPMODE[4];
     subtract <= ALUMODE[0];
@@ -191,7 +192,55 @@ endmodule
 """
 """DSP48E1 for simulators, in the one configuration of `DspAccumulator`."""
 
-MODELS = {"RAM32M": SIMULATION, "DSP48E1": ACCUMULATOR}
+BLOCK_INPUTS = (
+    *("CLKARDCLK", "CLKBWRCLK", "ENARDEN", "ENBWREN", "REGCEAREGCE", "REGCEB"),
+    *("RSTRAMARSTRAM", "RSTRAMB", "RSTREGARSTREG", "RSTREGB"),
+)
+
+BLOCK_RAM = f"""\
+module RAMB18E1({", ".join(BLOCK_INPUTS)}, ADDRARDADDR, ADDRBWRADDR,
+    DIADI, DIBDI, DIPADIP, DIPBDIP, WEA, WEBWE, DOADO, DOBDO, DOPADOP, DOPBDOP);
+  parameter RAM_MODE = "SDP", WRITE_MODE_A = "READ_FIRST", WRITE_MODE_B = "READ_FIRST";
+  parameter READ_WIDTH_A = 36, READ_WIDTH_B = 0, WRITE_WIDTH_A = 0, WRITE_WIDTH_B = 36, DOA_REG = 1, DOB_REG = 1;
+  localparam WIDTH = READ_WIDTH_A;
+  localparam BELOW = WIDTH == 36 ? 5 : WIDTH == 18 ? 4 : WIDTH == 9 ? 3 : WIDTH == 4 ? 2 : WIDTH == 2 ? 1 : 0;
+  localparam LANE = WIDTH < 9 ? WIDTH : 9, LANES = WIDTH / LANE;
+  input {", ".join(BLOCK_INPUTS)};
+  input [13:0] ADDRARDADDR, ADDRBWRADDR;
+  input [15:0] DIADI, DIBDI;
+  input [1:0] DIPADIP, DIPBDIP, WEA;
+  input [3:0] WEBWE;
+  output [15:0] DOADO, DOBDO;
+  output [1:0] DOPADOP, DOPBDOP;
+  // Byte by byte, each with the bit beside it.
+  reg [WIDTH-1:0] memory [0:(1 << (14 - BELOW)) - 1];
+  reg [WIDTH-1:0] latch, kept;
+  wire [13-BELOW:0] from = ADDRARDADDR[13:BELOW], to = ADDRBWRADDR[13:BELOW];
+  wire [35:0] word = WIDTH == 36
+    ? {{DIPBDIP[1], DIBDI[15:8], DIPBDIP[0], DIBDI[7:0], DIPADIP[1], DIADI[15:8], DIPADIP[0], DIADI[7:0]}}
+    : {{18'd0, DIPBDIP[1], DIBDI[15:8], DIPBDIP[0], DIBDI[7:0]}};
+  wire [35:0] out = kept;
+  assign {{DOPADOP[1], DOADO[15:8], DOPADOP[0], DOADO[7:0]}} = out[17:0];
+  assign {{DOPBDOP[1], DOBDO[15:8], DOPBDOP[0], DOBDO[7:0]}} = out[35:18];
+  integer lane;
+  initial begin latch = 0; kept = 0; end
+`ifndef YOSYS
+  initial if (RAM_MODE != (WIDTH == 36 ? "SDP" : "TDP") || WRITE_MODE_B != "READ_FIRST" ||
+      READ_WIDTH_B != 0 || WRITE_WIDTH_A != 0 || WRITE_WIDTH_B != WIDTH || DOA_REG != 1 || DOB_REG != 1)
+    $fatal(1, "RAMB18E1: no model of this configuration");
+`endif
+  always @(posedge CLKARDCLK) begin
+    if (REGCEAREGCE) kept <= latch;
+    if (ENARDEN) latch <= memory[from];
+    if (ENBWREN)
+      for (lane = 0; lane < LANES; lane = lane + 1)
+        if (WEBWE[lane]) memory[to][LANE*lane +: LANE] <= word[LANE*lane +: LANE];
+  end
+endmodule
+"""
+"""RAMB18E1 for simulators, as `BlockRam` uses it: one clock, one port to write and one to read."""
+
+MODELS = {"RAM32M": SIMULATION, "DSP48E1": ACCUMULATOR, "RAMB18E1": BLOCK_RAM}
 
 
 def sim_cells(text: str) -> str:

@@ -9,66 +9,31 @@
 
 With skipping a step begins at the first plane that is not zero in its whole window (`hwseg.rtl.skip`), except a RUN's
 first step, for which there is no time to find out; every plane left out is a cycle less, down to the shortest step.
-Planes that save no cycle are idle ones before the first, so that last planes stay a step apart.
 
-The walk is one row state and one column state, advanced as `Mode` says; addresses are sums of the two and the plane.
+    walk -> cycle of the walk -+-> input addresses                           hwseg.rtl.walk, hwseg.rtl.addresses
+                               +-> output addresses -> token, beat           hwseg.rtl.beats
+                               '-> next step's window -> leading zeros
+
 Timing: see `hwseg.rtl.latency`.
 """
 
 from __future__ import annotations
 
-from typing import Any
-
-from amaranth.hdl import Module, Mux, Signal, Value, unsigned
+from amaranth.hdl import Module, Mux, Signal, unsigned
 from amaranth.lib import data, stream
 from amaranth.lib.wiring import Component, In, Out
-from amaranth.utils import exact_log2
 
+from hwseg.rtl.addresses import InputAddresses, OutputAddresses, WindowAhead
+from hwseg.rtl.beats import Beats
 from hwseg.rtl.config import BANKS, EngineConfig
-from hwseg.rtl.cores.pipeline import delayed
-from hwseg.rtl.isa import Mode, Opcode, Scatter
-from hwseg.rtl.layouts import BACK_FIELDS, BACK_LAYOUT, BEAT, CONFIG_LAYOUT, PLANE, RUN_LAYOUT, TOKEN, WINDOW
+from hwseg.rtl.isa import Opcode
+from hwseg.rtl.layouts import BACK_FIELDS, BACK_LAYOUT, BEAT, CONFIG_LAYOUT, RUN_LAYOUT, TOKEN
 from hwseg.rtl.skip import COUNT_BITS, MOST, POSITION
+from hwseg.rtl.walk import COLUMN_BITS, ROW_BITS, Walk
 from hwseg.rtl.weights import JUMP
 from hwseg.rtl.window import ADDRESS_BITS
 
 COUNTER_BITS = 16
-
-ROW = data.StructLayout({"address": ADDRESS_BITS, "phase": 2, "odd": 1})
-"""A position along one axis of the input buffer: block address, position modulo 3, half (nearest enlargement)."""
-
-
-AHEAD = data.StructLayout({"row": ROW, "column": ROW, "top": 1, "bottom": 1, "left": 1, "right": 1})
-"""A step's window: centre, and which of its sides lie outside the map."""
-
-
-def advance(
-    m: Module, state: data.View, mode: Signal, pitch: Signal, name: str, ring: data.View | None = None
-) -> data.View:
-    """The state one output row (or word column) further; `pitch` is the step from one block of three to the next, and
-    `ring` the RUN whose `wrap_at` and `wrap_to` close a ring.
-    """
-    new = Signal(ROW, name=name)
-    wrap, phase = Signal(name=f"{name}_wrap"), Signal(3, name=f"{name}_phase")
-    m.d.comb += new.eq(state)
-    with m.Switch(mode):
-        with m.Case(Mode.SAME):
-            m.d.comb += phase.eq(state.phase + 1)
-        with m.Case(Mode.STRIDE2):
-            m.d.comb += phase.eq(state.phase + 2)
-        with m.Case(Mode.NEAREST):
-            m.d.comb += [phase.eq(state.phase + state.odd), new.odd.eq(~state.odd)]
-        with m.Case(Mode.POINT):
-            m.d.comb += phase.eq(3)
-    m.d.comb += [
-        wrap.eq(phase >= 3),
-        new.phase.eq(Mux(wrap, phase - 3, phase)),
-    ]
-    further = Signal(ADDRESS_BITS, name=f"{name}_further")
-    m.d.comb += further.eq(state.address + pitch)
-    target = further if ring is None else Mux(further == ring.wrap_at, ring.wrap_to, further)
-    m.d.comb += new.address.eq(Mux(wrap, target, state.address))
-    return new
 
 
 class Compute(Component):
@@ -79,7 +44,7 @@ class Compute(Component):
     come after the marker and the token of the same cycle of the walk.
     """
 
-    latency = 3
+    latency = Beats.latency
     """Cycles from a walk's cycle to its beat, addresses and token at the ports."""
 
     def __init__(self, config: EngineConfig, *, reload: int, completion: int, wait: int = 0) -> None:
@@ -104,20 +69,23 @@ class Compute(Component):
                 "skip": In(1),
                 "ahead": Out(POSITION),
                 "count": In(COUNT_BITS),
+                "saved": In(range(MOST + 1)),
                 "skipped": Out(4),
             }
         )
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        run, configuration = Signal(RUN_LAYOUT), Signal(CONFIG_LAYOUT)
-        self._configuration = configuration
+        run, configuration = Signal(RUN_LAYOUT, reset_less=True), Signal(CONFIG_LAYOUT, reset_less=True)
+        # Of a RUN, subtracted as it is taken.
+        columns_less = [Signal(COLUMN_BITS, name=f"columns_less_{n}", reset_less=True) for n in (1, 2)]
+        rows_less = [Signal(ROW_BITS, name=f"rows_less_{n}", reset_less=True) for n in (1, 2)]
         half, mark = Signal(), Signal(COUNTER_BITS)
-        self._half = half
-        held = Signal(256)
-        begin, step_end, walk_end = Signal(), Signal(), Signal()
+        held, back = Signal(256, reset_less=True), Signal(self.back.shape(), name="back_half", reset_less=True)
+        m.d.comb += self.back.eq(back)
+        begin, walk_end = Signal(), Signal()
         issued, drained = Signal(COUNTER_BITS), Signal()
-        timer = Signal(range(max(self.reload, 2) + 1))
+        timer = Signal(range(max(self.reload, 2) + 1), reset_less=True)
         m.d.comb += [drained.eq(issued == self.done), self.jump.enable.eq(run.jump), self.jump.to.eq(run.tile)]
 
         def reached(counter: Signal, wait: Signal) -> Signal:
@@ -129,6 +97,8 @@ class Compute(Component):
                 with m.If(self.instruction.valid):
                     view = data.View(RUN_LAYOUT, self.instruction.payload[: RUN_LAYOUT.size])
                     m.d.sync += [held.eq(self.instruction.payload), run.eq(view), self.layer.eq(view.layer)]
+                    m.d.sync += [s.eq(view.columns - n) for n, s in enumerate(columns_less, 1)]
+                    m.d.sync += [s.eq(view.rows - n) for n, s in enumerate(rows_less, 1)]
                     with m.If(view.opcode == Opcode.CONFIG):
                         m.next = "CONFIG"
                     with m.Else():
@@ -139,7 +109,7 @@ class Compute(Component):
                     m.d.sync += [configuration.eq(new), half.eq(~half), mark.eq(issued)]
                     for number in range(2):
                         with m.If(half != number):
-                            m.d.sync += [getattr(self.back[number], f).eq(getattr(new, f)) for f in BACK_FIELDS]
+                            m.d.sync += [getattr(back[number], f).eq(getattr(new, f)) for f in BACK_FIELDS]
                     m.next = "IDLE"
             with m.State("WAIT"):
                 ready = reached(self.loads, run.wait_loads) & reached(self.stores, run.wait_stores)
@@ -161,279 +131,57 @@ class Compute(Component):
                     m.d.sync += issued.eq(issued + 1)
                     m.next = "IDLE"
 
-        self._walk(m, run, begin, step_end, walk_end)
+        m.submodules.walk = walk = Walk(self.config)
+        m.d.comb += [
+            *(walk.columns_less[n].eq(less) for n, less in enumerate(columns_less)),
+            *(walk.rows_less[n].eq(less) for n, less in enumerate(rows_less)),
+            walk_end.eq(walk.walk_end),
+        ]
+        self._send(m, walk, run, configuration, half, begin)
+        self._complete(m, walk_end)
+        with m.If(self.clear):
+            m.d.sync += [self.done.eq(0), issued.eq(0)]
+        return m
+
+    def _complete(self, m: Module, walk_end: Signal) -> None:
+        """Count a RUN when everything that it wrote is there."""
         finished = [walk_end]
         for stage in range(self.completion):
             finished.append(Signal(name=f"finished_{stage}"))
             m.d.sync += finished[-1].eq(finished[-2])
         with m.If(finished[-1]):
             m.d.sync += self.done.eq(self.done + 1)
-        with m.If(self.clear):
-            m.d.sync += [self.done.eq(0), issued.eq(0)]
-        return m
 
-    def _walk(self, m: Module, run: data.View, begin: Signal, step_end: Signal, walk_end: Signal) -> None:
-        cfg = self._configuration
-        cycle, last_cycle, longest = Signal(6), Signal(6), Signal(6)
-        plane, first_plane, following = Signal(7), Signal(COUNT_BITS), Signal(COUNT_BITS)
-        substep, second, x, y = Signal(3), Signal(), Signal(10), Signal(12)
-        row, pair_row, column = Signal(ROW), Signal(ROW), Signal(ROW)
-        block = Signal(ADDRESS_BITS)
-
-        m.d.comb += [
-            longest.eq(Mux(run.last, cfg.last_interval, cfg.interval) - 1),
-            following.eq(Mux(cfg.skip & self.skip, self.count, 0)),
-            step_end.eq(self.walking & (cycle == last_cycle)),
-            block.eq(cfg.planes),
-        ]
-        next_row = advance(m, row, cfg.mode, cfg.pitch, "row_next", run)
-        after_pair = advance(m, pair_row, cfg.mode, cfg.pitch, "row_after_pair", run)
-        column_mode = Mux(cfg.split, Mode.STRIDE2, cfg.mode)
-        next_column = advance(m, column, column_mode, block, "column_next")
-        m.d.sync += pair_row.eq(next_row)
-
-        last_substep = substep == self.config.substeps - 1
-        last_second = second == run.pair
-        last_x, last_y = Signal(), Signal()
-        m.d.comb += [last_x.eq(x == run.columns - 1), last_y.eq(y == run.rows - 1)]
-        m.d.comb += walk_end.eq(step_end & last_substep & last_second & last_x & last_y)
-
-        first_column = Signal(ROW)
-        m.d.comb += [
-            first_column.address.eq(run.column_address),
-            first_column.phase.eq(run.column_phase),
-            first_column.odd.eq(run.odd_column),
-        ]
-        with m.If(self.walking):
-            m.d.sync += [cycle.eq(cycle + 1), plane.eq(plane + 1)]
-        with m.If(step_end):
-            saved = Mux(run.last, 0, Mux(following > MOST, MOST, following))
-            m.d.sync += [
-                cycle.eq(0),
-                plane.eq(saved),
-                first_plane.eq(following),
-                last_cycle.eq(longest - saved),
-                substep.eq(substep + 1),
-            ]
-            with m.If(last_substep):
-                m.d.sync += [substep.eq(0), second.eq(second + 1)]
-                with m.If(last_second):
-                    m.d.sync += [second.eq(0), x.eq(x + 1), column.eq(next_column)]
-                    with m.If(last_x):
-                        m.d.sync += [x.eq(0), y.eq(y + 1), column.eq(first_column)]
-                        m.d.sync += row.eq(Mux(run.pair, after_pair.as_value(), pair_row.as_value()))
-        with m.If(begin):
-            m.d.sync += [
-                cycle.eq(0),
-                plane.eq(0),
-                first_plane.eq(0),
-                last_cycle.eq(longest),
-                substep.eq(0),
-                second.eq(0),
-                x.eq(0),
-                y.eq(0),
-                column.eq(first_column),
-                row.address.eq(run.row_address),
-                row.phase.eq(run.row_phase),
-                row.odd.eq(run.odd_row),
-            ]
-
-        current = Signal(ROW)
-        m.d.comb += current.eq(Mux(second, pair_row.as_value(), row.as_value()))
-        # Where the next step stands, for the count of planes that it may leave out.
-        moves_on, ends_row = last_substep & last_second, last_substep & last_second & last_x
-        turn = Mux(run.pair, after_pair.as_value(), next_row.as_value())
-        beside = Mux(last_second, row.as_value(), next_row.as_value())
-        upper = Mux(last_substep, ~last_second, second)
-        ahead = Signal(AHEAD)
-        m.d.sync += [
-            ahead.row.eq(Mux(ends_row, turn, Mux(last_substep, beside, current.as_value()))),
-            ahead.column.eq(
-                Mux(
-                    ends_row,
-                    first_column.as_value(),
-                    Mux(moves_on, next_column.as_value(), column.as_value()),
-                )
-            ),
-            ahead.top.eq(run.top & (y == 0) & ~ends_row & ~upper),
-            ahead.bottom.eq(run.bottom & Mux(ends_row, y + 1 == run.rows - 1, last_y) & (upper == run.pair)),
-            ahead.left.eq(run.left & Mux(moves_on, last_x, x == 0)),
-            ahead.right.eq(run.right & Mux(moves_on, Mux(last_x, run.columns == 1, x + 1 == run.columns - 1), last_x)),
-        ]
-        self._ahead(m, run, ahead)
-        point = cfg.mode == Mode.POINT
-        executed, last_plane = Signal(), Signal()
-        m.d.comb += [
-            executed.eq(self.walking & (plane >= first_plane) & (plane < cfg.planes)),
-            last_plane.eq(executed & (plane == cfg.planes - 1)),
-            self.skipped.eq(Mux(step_end, first_plane, 0)),
-        ]
-        held, held_column, held_plane, held_point = Signal(ROW), Signal(ROW), Signal(4), Signal()
-        held_beat, held_token = Signal(BEAT), Signal(TOKEN)
-        window = held_beat.window
-        m.d.sync += [
-            held.eq(current),
-            held_column.eq(column),
-            held_plane.eq(plane),
-            held_point.eq(point),
-            held_beat.reload.eq(begin & run.reload),
-            held_beat.plane.valid.eq(executed),
-            held_beat.plane.first.eq(plane == first_plane),
-            held_beat.plane.last.eq(last_plane),
-            held_beat.plane.negate.eq(cfg.signed_in & (plane == 0)),
-            window.point.eq(point),
-            window.stride2.eq(cfg.mode == Mode.STRIDE2),
-            window.nearest.eq(cfg.mode == Mode.NEAREST),
-            window.row_phase.eq(current.phase),
-            window.column_phase.eq(column.phase),
-            window.odd_row.eq(current.odd),
-            window.odd_column.eq(column.odd),
-            window.no_top.eq(run.top & (y == 0) & ~second),
-            window.no_bottom.eq(run.bottom & last_y & last_second),
-            window.no_left.eq(run.left & (x == 0) & ~cfg.split),
-            window.no_right.eq(run.right & last_x),
-            window.slice.eq(run.slice),
-            window.substep.eq(substep),
-            window.plane.eq(plane),
-            window.second.eq(second),
-            window.split.eq(cfg.split),
-            window.edge.eq(x == 0),
-            window.residual.eq(run.residual),
-            window.residual_set.eq(run.residual_set),
-            held_token.valid.eq(last_plane),
-            held_token.half.eq(self._half),
-            held_token.first.eq(run.first),
-            held_token.last.eq(run.last),
-            held_token.shift.eq(run.shift),
-            held_token.slot.eq(run.slot),
-            held_token.substep.eq(substep),
-            held_token.second.eq(second),
-            held_token.odd.eq(x[0]),
-            held_token.end_of_row.eq(last_x),
-            held_token.tail.eq(Mux(last_x, run.tail, 8)),
-            held_token.scatter.eq(run.scatter),
-        ]
-        self._output_addresses(m, run, begin, step_end, last_substep, last_second, last_x, second, x, held_token)
-        self._input_addresses(m, run, held, held_column, held_plane, held_point)
-        token, beat = Signal(TOKEN, name="middle_token"), Signal(BEAT, name="middle_beat")
-        m.d.sync += [token.eq(held_token), self.token.eq(token), beat.eq(held_beat)]
-        late_window = data.View(WINDOW, delayed(m, beat.window.as_value(), self.wait, "window"))
-        late_plane = data.View(PLANE, delayed(m, beat.plane.as_value(), self.wait, "plane", reset_less=False))
-        m.d.sync += [self.beat.reload.eq(beat.reload), self.beat.window.eq(late_window), self.beat.plane.eq(late_plane)]
-
-    def _input_addresses(
-        self, m: Module, run: data.View, row: data.View, column: data.View, plane: Signal, point: Signal
+    def _send(
+        self, m: Module, walk: Walk, run: data.View, configuration: data.View, half: Signal, begin: Signal
     ) -> None:
-        """bank 3a+b reads row block of residue a plus column block of residue b plus the plane; two register stages."""
-        cfg = self._configuration
-        before, after = self._row_blocks(m, run, row, point, "row")
-        rows, columns = [], []
-        for residue in range(3):
-            # Centre at phase 0: residue 2 lies in the block before; centre at phase 2: residue 0 in the block after.
-            a = Signal(ADDRESS_BITS, name=f"row_block_{residue}")
-            b = Signal(ADDRESS_BITS, name=f"column_block_{residue}")
-            m.d.sync += a.eq((after, row.address, before)[residue])
-            neighbour: Any = 0
-            if residue == 2:
-                neighbour = Mux((column.phase == 0) & ~point, -cfg.planes, 0)
-            elif residue == 0:
-                neighbour = Mux((column.phase == 2) & ~point, cfg.planes, 0)
-            m.d.sync += b.eq(column.address + neighbour + plane)
-            rows.append(delayed(m, a, self.wait, f"row_block_{residue}"))
-            columns.append(delayed(m, b, self.wait, f"column_block_{residue}"))
-        for bank in range(BANKS):
-            m.d.sync += self.addresses[bank].eq(rows[bank // 3] + columns[bank % 3])
-
-    def _row_blocks(
-        self, m: Module, run: data.View, row: data.View, point: Signal | int, name: str
-    ) -> tuple[Value, Value]:
-        """Block addresses of the rows above and below, where those lie in another block than the row itself."""
-        cfg = self._configuration
-        above, below = Signal(ADDRESS_BITS, name=f"{name}_above"), Signal(ADDRESS_BITS, name=f"{name}_below")
+        """What the walk's cycles become: addresses, beats and tokens."""
+        m.submodules.input_addresses = inputs = InputAddresses(self.wait)
+        m.submodules.output_addresses = outputs = OutputAddresses(self.config)
+        m.submodules.window_ahead = ahead = WindowAhead()
+        m.submodules.beats = beats = Beats(self.wait)
+        for part in (walk, inputs, outputs, ahead, beats):
+            m.d.comb += [part.run.eq(run), part.configuration.eq(configuration)]
         m.d.comb += [
-            above.eq(Mux(row.address == run.wrap_to, run.wrap_at, row.address) - cfg.pitch),
-            below.eq(row.address + cfg.pitch),
+            walk.begin.eq(begin),
+            walk.walking.eq(self.walking),
+            walk.skip.eq(self.skip),
+            walk.count.eq(self.count),
+            walk.saved.eq(self.saved),
+            self.skipped.eq(walk.skipped),
+            inputs.at.eq(walk.at),
+            inputs.wrap_back.eq(walk.wrap_back),
+            self.addresses.eq(inputs.addresses),
+            outputs.at.eq(walk.at),
+            outputs.begin.eq(begin),
+            outputs.step_end.eq(walk.step_end),
+            ahead.ahead.eq(walk.ahead),
+            ahead.wrap_back.eq(walk.wrap_back),
+            self.ahead.eq(ahead.position),
+            beats.at.eq(walk.at),
+            beats.targets.eq(outputs.targets),
+            beats.half.eq(half),
+            beats.reload.eq(begin & run.reload),
+            self.beat.eq(beats.beat),
+            self.token.eq(beats.token),
         ]
-        before = Mux((row.phase == 0) & ~point, above, row.address)
-        after = Mux((row.phase == 2) & ~point, Mux(below == run.wrap_at, run.wrap_to, below), row.address)
-        return before, after
-
-    def _ahead(self, m: Module, run: data.View, ahead: data.View) -> None:
-        """Blocks of the next step's window, by residues modulo 3 as the banks are."""
-        cfg = self._configuration
-        nearest = cfg.mode == Mode.NEAREST
-        before, after = self._row_blocks(m, run, ahead.row, 0, "ahead")
-        top, bottom = ahead.top | (nearest & ahead.row.odd), ahead.bottom | (nearest & ~ahead.row.odd)
-        left, right = ahead.left | (nearest & ahead.column.odd), ahead.right | (nearest & ~ahead.column.odd)
-        column = ahead.column.address[COUNT_BITS:]
-        offsets = (
-            Mux(ahead.column.phase == 2, column + 1, column),
-            column,
-            Mux(ahead.column.phase == 0, column - 1, column),
-        )
-        for residue, row in enumerate((after, ahead.row.address, before)):
-            m.d.sync += [
-                self.ahead.rows[residue].eq(row[COUNT_BITS:]),
-                self.ahead.columns[residue].eq(offsets[residue]),
-                # The row above has the residue before the centre's, the row below the one behind it.
-                self.ahead.dark_rows[residue].eq(
-                    (top & (ahead.row.phase == (residue + 1) % 3)) | (bottom & (ahead.row.phase == (residue + 2) % 3))
-                ),
-                self.ahead.dark_columns[residue].eq(
-                    (left & (ahead.column.phase == (residue + 1) % 3))
-                    | (right & (ahead.column.phase == (residue + 2) % 3))
-                ),
-            ]
-
-    def _output_addresses(
-        self,
-        m: Module,
-        run: data.View,
-        begin: Signal,
-        step_end: Signal,
-        last_substep: Signal,
-        last_second: Signal,
-        last_x: Signal,
-        second: Signal,
-        x: Signal,
-        token: data.View,
-    ) -> None:
-        """Counters for the partial sum, the output word, the pooled word and the raw word of each step."""
-        cfg = self._configuration
-        out_row, out_second, out_column = Signal(ADDRESS_BITS), Signal(ADDRESS_BITS), Signal(ADDRESS_BITS)
-        pool_row, pool_column = Signal(ADDRESS_BITS), Signal(ADDRESS_BITS)
-        raw, psum = Signal(ADDRESS_BITS + 1), Signal(10)
-        scattered = run.scatter != Scatter.NONE
-        shift, here = Signal(ADDRESS_BITS), Signal(ADDRESS_BITS)
-        m.d.sync += shift.eq(run.loop_address - run.out_address)
-        m.d.comb += here.eq(Mux(second, out_second, out_row) + out_column)
-        m.d.sync += [
-            token.psum.eq(psum),
-            token.loop.eq(here + shift),
-            token.out.eq(Mux(cfg.raw | cfg.dot, raw, here)),
-            token.pool.eq(pool_row + pool_column),
-        ]
-        m.d.sync += out_second.eq(out_row + cfg.out_pitch)
-        with m.If(step_end):
-            m.d.sync += [psum.eq(psum + 1), raw.eq(raw + (cfg.raw_rows << exact_log2(max(1, self.config.pixels // 2))))]
-            with m.If(last_substep & last_second):
-                with m.If(x[0] | scattered | cfg.split):
-                    m.d.sync += out_column.eq(out_column + cfg.out_planes)
-                with m.If(x[0] | cfg.split):
-                    m.d.sync += pool_column.eq(pool_column + cfg.out_planes)
-                with m.If(last_x):
-                    m.d.sync += [
-                        out_column.eq(0),
-                        pool_column.eq(0),
-                        out_row.eq(Mux(run.pair, out_second, out_row) + cfg.out_pitch),
-                        pool_row.eq(pool_row + cfg.pool_pitch),
-                    ]
-        with m.If(begin):
-            m.d.sync += [
-                psum.eq(run.psum),
-                raw.eq(run.out_address << 1),
-                out_row.eq(run.out_address),
-                out_column.eq(0),
-                pool_row.eq(run.pool_address),
-                pool_column.eq(0),
-            ]

@@ -12,8 +12,9 @@ the same way, so `library.instance(top, "top")` and `library.text()` give the wh
 `Library(flat=True)` the same `elaborate` gets the component itself back, and the Amaranth simulator runs what the
 Verilog says.
 
-Modules below a component that it did not take from a library are named `component__child`.  The text is Verilog-2005,
-has no source positions, and depends on the components alone.
+Modules below a component that it did not take from a library are named `component__child`.  A `Part` is no module: a
+boundary of a unit's source, over which synthesis optimizes as if it were not there.  The text is Verilog-2005, has no
+source positions, and depends on the components alone.
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ from dataclasses import fields, is_dataclass
 from typing import Any
 
 from amaranth.back import rtlil
-from amaranth.hdl import ClockSignal, Elaboratable, Instance, ResetSignal, Value
+from amaranth.hdl import ClockSignal, Elaboratable, Fragment, Instance, ResetSignal, Value
+from amaranth.hdl._ir import PortDirection
 from amaranth.lib.wiring import Component, Flow
 
 from hwseg.rtl.blank import blank_memories
@@ -32,23 +34,44 @@ from hwseg.rtl.cells import VERILOG
 from hwseg.toolchain.wasm_yosys import verilog_of
 
 CLOCK_AND_RESET = ("clk", "rst")
+DIRECTIONS = {Flow.In: PortDirection.Input, Flow.Out: PortDirection.Output}
+
+
+class Part(Component):
+    """A component with a boundary for the reader and none for synthesis: the Verilog has its signals as `part__signal`,
+    in the module around it.
+
+    For what belongs to one unit and is joined to the rest of it without registers: modules stay apart until they are
+    mapped (`hwseg.builds.build`), so that a path over a boundary is a level of logic longer.
+    """
 
 
 def verilog(component: Component, name: str) -> str:
     """Verilog-2005 of one component as module `name`, with the components below it that come from no library."""
-    return _verilog(_rtlil(component, name), name)
+    return _verilog(*_rtlil(component, name), name)
 
 
-def _rtlil(component: Component, name: str) -> str:
-    """What Amaranth writes for Yosys."""
+def _rtlil(component: Component, name: str) -> tuple[str, tuple[str, ...]]:
+    """What Amaranth writes for Yosys, and which of its modules are parts of those around them."""
+    ports = {
+        "__".join(map(str, path)): (Value.cast(value), DIRECTIONS[member.flow])
+        for path, member, value in component.signature.flatten(component)
+    }
     with blank_memories():
-        text: str = rtlil.convert(component, name=name, platform=VERILOG, emit_src=False)
-    return text
+        fragment: Any = Fragment.get(component, VERILOG)  # type: ignore[no-untyped-call]
+        design = fragment.prepare(ports=ports, hierarchy=(name,))
+        text: str = rtlil.convert_fragment(design, emit_src=False)[0]
+    parts = (
+        ".".join(info.name)
+        for fragment, info in design.fragments.items()
+        if any(isinstance(origin, Part) for origin in fragment.origins or ())
+    )
+    return text, tuple(parts)
 
 
-def _verilog(text: str, name: str) -> str:
+def _verilog(text: str, parts: tuple[str, ...], name: str) -> str:
     """What Yosys makes of it."""
-    return _plain(_without_zero_contents(re.sub(r"\A/\*.*?\*/\s*", "", verilog_of(text), flags=re.S)), name)
+    return _plain(_without_zero_contents(re.sub(r"\A/\*.*?\*/\s*", "", verilog_of(text, parts), flags=re.S)), name)
 
 
 class Library:
@@ -86,9 +109,9 @@ class Library:
         if self._parameters.setdefault(name, parameters) != parameters:
             raise ValueError(f"module {name} is already another component: {self._parameters[name]}")
         if name not in self._modules:
-            text = _rtlil(component, name)
+            text, parts = _rtlil(component, name)
             self._ports[name] = _ports(text, name)
-            self._modules[name] = self._yosys.submit(_verilog, text, name)
+            self._modules[name] = self._yosys.submit(_verilog, text, parts, name)
 
     def text(self) -> str:
         """Every module exactly once, children before parents; cells of the device: see `hwseg.rtl.cells.sim_cells`."""

@@ -14,32 +14,32 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Any
 
-from amaranth.hdl import Cat, ClockDomain, ClockSignal, DomainRenamer, Module, Mux, ResetSignal, Signal
-from amaranth.lib import data
+from amaranth.hdl import Module, ResetSignal, Signal
 from amaranth.lib.fifo import SyncFIFO
 from amaranth.lib.wiring import Component, In, Out
 
 from hwseg.rtl.array import CoreArray
+from hwseg.rtl.back import Back
 from hwseg.rtl.bus import WINDOW_SHIFT
 from hwseg.rtl.compute import Compute
-from hwseg.rtl.config import ROWS_PER_PSUM, ROWS_PER_SET, SUFFIXES, EngineConfig
+from hwseg.rtl.config import ROWS_PER_SET, SUFFIXES, EngineConfig
 from hwseg.rtl.cores import FAMILIES
 from hwseg.rtl.dispatch import Dispatcher
 from hwseg.rtl.emit import Library
 from hwseg.rtl.emit import verilog as emit_verilog
-from hwseg.rtl.latency import latencies
-from hwseg.rtl.layouts import CONFIG_LAYOUT, LOAD_LAYOUT, RUN_LAYOUT, STORE_LAYOUT, TOKEN
+from hwseg.rtl.latency import latencies, residual_rows
+from hwseg.rtl.layouts import CONFIG_LAYOUT, LOAD_LAYOUT, RUN_LAYOUT, STORE_LAYOUT
 from hwseg.rtl.memory_unit import MemoryUnit
-from hwseg.rtl.output import OutputSet
-from hwseg.rtl.psum import PartialSums
 from hwseg.rtl.registers import Registers
-from hwseg.rtl.requantize import Requantizers
-from hwseg.rtl.residual import ResidualQueues
+from hwseg.rtl.resets import Leaf, reset_apart
+from hwseg.rtl.residual import PASSING, ResidualQueues
 from hwseg.rtl.skip import LeadingZeros
 from hwseg.rtl.weights import WeightMover
 from hwseg.rtl.window import Window
 
 QUEUE_DEPTH = 16
+STARTING = 2 + 2 * Leaf.latency
+"""Cycles from the register's start pulse to the units': their resets, and those of the parts within them, are over."""
 
 MASTER_PORTS: dict[str, Any] = {
     "m_axi_araddr": Out(32),
@@ -96,11 +96,6 @@ LITE_PORTS: dict[str, Any] = {
 }
 
 
-def restarted(part: Any) -> Any:
-    """`part` in the clock domain that every start resets."""
-    return DomainRenamer({"sync": "unit"})(part)
-
-
 class Engine(Component):
     """The whole accelerator: one AXI4-Lite subordinate port, one AXI manager port, one interrupt.
 
@@ -126,18 +121,22 @@ class Engine(Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         config, library = self.config, self.library
+        self._request = Signal(name="request")
         timing = latencies(config)
         array_code = config.rows | config.pixels << 8 | config.channels << 16 | list(SUFFIXES).index(config.core) << 24
 
-        registers = Registers(array_code)
+        registers = Registers(array_code, STARTING)
         dispatcher = Dispatcher()
-        memory = MemoryUnit(config)
+        memory = MemoryUnit(config, library)
         wait = FAMILIES[config.core].edge_wait
         compute = Compute(config, reload=timing.reload, completion=timing.completion, wait=wait)
         mover = WeightMover(config, timing.hold)
         zeros = LeadingZeros(config)
         array = CoreArray(config, library)
         window = Window(config, array.skew)
+        m.submodules.behind_array = back = Back(
+            config, library, sum_bits=array.sum_bits, delay=wait + Window.latency + array.latency - 1
+        )
         for name, part in (
             ("registers", registers),
             ("dispatcher", dispatcher),
@@ -148,8 +147,10 @@ class Engine(Component):
             ("leading_zeros", zeros),
             ("array", array),
         ):
-            instance = library.instance(part, f"hwseg_{name}")
-            m.submodules[name] = instance if part is registers else restarted(instance)
+            if part is registers:
+                reset_apart(m, library, name, library.instance(part, f"hwseg_{name}"), ResetSignal("sync"))
+            else:
+                self._restarted(m, name, part, f"hwseg_{name}")
         self._restart(m, registers)
         self._control(m, registers, dispatcher, memory, compute)
         self._bus(m, registers, memory)
@@ -163,37 +164,74 @@ class Engine(Component):
             zeros.write.eq(memory.bank_write),
             zeros.position.eq(compute.ahead),
             compute.count.eq(zeros.count),
+            compute.saved.eq(zeros.saved),
             window.addresses.eq(compute.addresses),
             window.beat.eq(compute.beat),
             array.lanes.eq(window.lanes),
             array.upper.eq(window.upper),
             array.upper_valid.eq(window.upper_valid),
+            array.valid.eq(window.valid),
             array.plane.eq(window.plane),
             array.reload.eq(window.reload),
             array.chain.eq(mover.chain),
-            array.chain_enable.eq(mover.chain_enable),
         ]
-        sets = self._back(m, compute, array, memory)
+        self._connect_back(m, back, compute, array, memory)
         if config.adds:
-            queues = ResidualQueues()
-            m.submodules.residual = restarted(library.instance(queues, "hwseg_residual"))
-            m.d.comb += [
-                queues.word.eq(window.centre),
-                queues.valid.eq(window.residual.valid),
-                queues.first.eq(window.residual.first),
-                queues.last.eq(window.residual.last),
-                queues.set.eq(window.residual_set),
-            ]
-            for number, requantizers in enumerate(sets):
-                m.d.comb += [queues.take[number].eq(requantizers.take), requantizers.addend.eq(queues.rows[number])]
+            self._add_residuals(m, window, back)
         return m
 
+    def _connect_back(self, m: Module, back: Back, compute: Compute, array: CoreArray, memory: MemoryUnit) -> None:
+        m.d.comb += [
+            back.restart.eq(self._request),
+            back.token.eq(compute.token),
+            back.sums.eq(array.sums),
+            back.back.eq(compute.back),
+            back.parameter_write.eq(memory.parameter_write),
+            back.parameter_set.eq(memory.parameter_set),
+            back.output_read.eq(memory.output_read),
+            back.loop_read.eq(memory.loop_read),
+            memory.output_data.eq(back.output_data),
+            memory.loop_data.eq(back.loop_data),
+            self.tap_valid.eq(back.tap_valid),
+            self.tap_layer.eq(back.tap_layer),
+            self.tap_data.eq(back.tap_data),
+        ]
+
+    def _add_residuals(self, m: Module, window: Window, back: Back) -> None:
+        """Windows' centre words wait for the sums that they are added to."""
+        queues = ResidualQueues()
+        rows = residual_rows(self.config)
+        assert rows <= ROWS_PER_SET * PASSING, "the second set's queue holds what is on its way"
+        self._restarted(m, "residual", queues, "hwseg_residual")
+        m.d.comb += [
+            queues.word.eq(window.centre),
+            queues.valid.eq(window.residual_valid),
+            queues.first.eq(window.residual.first),
+            queues.last.eq(window.residual.last),
+            queues.set.eq(window.residual_set),
+            queues.take.eq(back.take),
+            back.addends.eq(queues.rows),
+        ]
+
     def _restart(self, m: Module, registers: Registers) -> None:
-        """Every unit starts a run from its reset state, whatever ended the run before; the registers keep theirs."""
-        m.domains.unit = unit = ClockDomain("unit", local=True)
+        """Every unit starts a run from its reset state, whatever ended the run before; the registers keep theirs.
+
+        A start reaches the units' own resets, and the parts within them, over some registers; they begin behind it.
+        """
+        request = Signal(init=1, reset_less=True, name="restart")
+        m.d.sync += request.eq(ResetSignal("sync") | registers.start)
+        m.d.comb += self._request.eq(request)
+        started = registers.start
+        for stage in range(STARTING):
+            late = Signal(name=f"started_{stage}")
+            m.d.sync += late.eq(started)
+            started = late
         self.begin = Signal()
-        m.d.sync += self.begin.eq(registers.start)
-        m.d.comb += [unit.clk.eq(ClockSignal("sync")), unit.rst.eq(ResetSignal("sync") | registers.start)]
+        m.d.comb += self.begin.eq(started)
+
+    def _restarted(self, m: Module, name: str, part: Any, module: str) -> None:
+        """`part` as submodule `name`, an instance of `module`, reset at every start."""
+        reset_apart(m, self.library, name, self.library.instance(part, module) if module else part, self._request)
 
     def _control(
         self, m: Module, registers: Registers, dispatcher: Dispatcher, memory: MemoryUnit, compute: Compute
@@ -204,7 +242,7 @@ class Engine(Component):
             (compute.instruction, "compute", max(RUN_LAYOUT.size, CONFIG_LAYOUT.size)),
         ):
             queue = SyncFIFO(width=width, depth=QUEUE_DEPTH)
-            m.submodules[f"{name}_queue"] = restarted(queue)
+            self._restarted(m, f"{name}_queue", queue, "")
             source = getattr(dispatcher, name)
             m.d.comb += [
                 queue.w_data.eq(source.payload),
@@ -214,16 +252,18 @@ class Engine(Component):
                 sink.valid.eq(queue.r_rdy),
                 queue.r_en.eq(sink.ready),
             ]
+        units_idle = Signal()
+        m.d.sync += units_idle.eq(memory.idle & compute.idle)
         m.d.comb += [
+            dispatcher.units_idle.eq(units_idle),
             dispatcher.start.eq(self.begin),
             dispatcher.abort.eq(memory.error & memory.quiet),
             dispatcher.program_start.eq(registers.program_start),
             dispatcher.program_words.eq(registers.program_words),
             dispatcher.write.eq(memory.program_write),
             dispatcher.pages.eq(memory.pages),
-            dispatcher.units_idle.eq(memory.idle & compute.idle),
             memory.runs.eq(compute.done),
-            memory.base.eq(registers.base),
+            dispatcher.base.eq(registers.base),
             memory.grant.base.eq(registers.base[WINDOW_SHIFT:]),
             memory.grant.limit.eq(registers.limit[WINDOW_SHIFT:]),
             memory.stop.eq(registers.stop),
@@ -291,98 +331,6 @@ class Engine(Component):
             self.s_axi_rvalid.eq(lite.r.valid),
             lite.r.ready.eq(self.s_axi_rready),
         ]
-
-    def _back(self, m: Module, compute: Compute, array: CoreArray, memory: MemoryUnit) -> list[Requantizers]:
-        """Tokens run beside the array; partial sums, requantizers and output sets take the sums row by row."""
-        config, library = self.config, self.library
-        token: Any = compute.token
-        for stage in range(array.family.edge_wait + Window.latency + array.latency - 1):
-            later = Signal(TOKEN, name=f"token_{stage}")
-            m.d.sync += later.eq(token)
-            token = later
-        early = [token]
-        for row in range(1, config.rows):
-            later = Signal(TOKEN, name=f"token_row_{row}")
-            m.d.sync += later.eq(early[-1])
-            early.append(later)
-
-        outputs, sets = [], []
-        for number in range(config.sets):
-            banks = []
-            for bank in range(ROWS_PER_SET // ROWS_PER_PSUM):
-                part = PartialSums(config, array.sum_bits)
-                m.submodules[f"psum_{number}_{bank}"] = restarted(library.instance(part, "hwseg_psum"))
-                for r in range(ROWS_PER_PSUM):
-                    row = number * ROWS_PER_SET + bank * ROWS_PER_PSUM + r
-                    m.d.comb += [part.early[r].eq(early[row]), part.sums[r].eq(array.sums[row])]
-                banks.append(part)
-            requantizers = Requantizers(config)
-            m.submodules[f"requantizers_{number}"] = restarted(library.instance(requantizers, "hwseg_requantizers"))
-            sets.append(requantizers)
-            low, high = banks
-            upper = high.out_token.valid
-            m.d.comb += [
-                requantizers.acc.eq(Mux(upper, high.out.as_value(), low.out.as_value())),
-                requantizers.token.eq(Mux(upper, high.out_token.as_value(), low.out_token.as_value())),
-                requantizers.row.eq(Cat(Mux(upper, high.out_row, low.out_row), upper)),
-                requantizers.back.eq(compute.back),
-                requantizers.write.eq(memory.parameter_write),
-                requantizers.write.enable.eq(memory.parameter_write.enable & (memory.parameter_set == number)),
-            ]
-            output = OutputSet(config)
-            m.submodules[f"output_{number}"] = restarted(library.instance(output, "hwseg_output"))
-            m.d.comb += [
-                output.back.eq(compute.back),
-                output.y.eq(requantizers.y),
-                output.raw.eq(requantizers.raw),
-                output.row.eq(requantizers.out_row),
-                output.dot.eq(requantizers.out_dot),
-                output.dot_in.eq(outputs[-1].dot_out if outputs else 0),
-                output.dot_last.eq(number == config.sets - 1),
-                output.left.eq(number >= config.sets // 2),
-                output.token.eq(requantizers.out_token),
-                output.read_enable.eq(memory.output_read.enable),
-                output.read_address.eq(memory.output_read.address),
-                output.read_parity.eq(memory.output_read.parity),
-                output.read_pool.eq(memory.output_read.pool),
-                output.loop_enable.eq(memory.loop_read.enable),
-                output.loop_address.eq(memory.loop_read.address),
-                self.tap_layer[8 * number : 8 * (number + 1)].eq(output.tap_layer),
-                self.tap_valid[number].eq(output.tap_valid),
-                self.tap_data[512 * number : 512 * (number + 1)].eq(output.tap),
-            ]
-            outputs.append(output)
-        self._read_sets(m, memory, outputs)
-        return sets
-
-    def _read_sets(self, m: Module, memory: MemoryUnit, outputs: list[OutputSet]) -> None:
-        """The set that STORE and MOVE read from; of a split layer the even word columns lie half the sets further on,
-        and each set has one half of a pooled word's pixels.
-        """
-        half = self.config.sets // 2
-        store, move = memory.output_read, memory.loop_read
-        even, both = Signal(), Signal()
-        m.d.comb += even.eq(store.split & ~store.parity & ~store.pool)
-        m.d.sync += both.eq(store.split & store.pool)
-        both_late = Signal()
-        m.d.sync += both_late.eq(both)
-
-        def chosen(index: data.View, further: Signal | data.View, name: str) -> Signal:
-            early, late = Signal(3, name=f"{name}_set"), Signal(3, name=f"{name}_set_late")
-            m.d.sync += [early.eq(index + Mux(further, half, 0)), late.eq(early)]
-            return late
-
-        with m.Switch(chosen(store.set, even, "read")):
-            for number, output in enumerate(outputs):
-                with m.Case(number):
-                    other = outputs[(number + half) % len(outputs)].read_data if half else 0
-                    m.d.sync += memory.output_data.eq(output.read_data | Mux(both_late, other, 0))
-        for parity in range(2):
-            further = move.split & (1 - parity)
-            with m.Switch(chosen(move.set, further, f"loop_{parity}")):
-                for number, output in enumerate(outputs):
-                    with m.Case(number):
-                        m.d.sync += memory.loop_data[parity].eq(output.loop_data[parity])
 
 
 @lru_cache(maxsize=8)

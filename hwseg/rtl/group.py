@@ -6,10 +6,11 @@ from amaranth.hdl import Module
 from amaranth.lib import data
 from amaranth.lib.wiring import Component, In, Out
 
-from hwseg.rtl.array import Row, ordered
+from hwseg.rtl.array import Row, connect_shadow, ordered
 from hwseg.rtl.config import EngineConfig
 from hwseg.rtl.emit import Library
 from hwseg.rtl.layouts import PLANE
+from hwseg.rtl.shadow import CHAIN
 
 
 class Group(Component):
@@ -23,8 +24,7 @@ class Group(Component):
                 "lanes": In(data.ArrayLayout(config.lanes, config.pixels)),
                 "plane": In(PLANE),
                 "reload": In(1),
-                "chain": In(64),
-                "chain_enable": In(1),
+                "chain": In(CHAIN),
                 "sums": Out(data.ArrayLayout(self.members[0].sums.shape(), rows)),
             }
         )
@@ -41,11 +41,10 @@ class Group(Component):
                 encoder.reload.eq(self.reload),
                 rows[0].feed[pixel].eq(encoder.feed),
             ]
+        connect_shadow(m, config, rows, self.chain)
         for r, row in enumerate(rows):
             m.submodules[f"row_{r}"] = self.library.instance(row, "hwseg_row")
             m.d.comb += [
-                row.chain.eq(rows[r + 1].chain_next if r + 1 < len(rows) else self.chain),
-                row.chain_enable.eq(self.chain_enable),
                 self.sums[r].eq(row.sums),
                 row.plane.eq(rows[r - 1].plane_next if r else self.plane),
                 row.reload.eq(rows[r - 1].reload_next if r else self.reload),

@@ -15,6 +15,7 @@ from hwseg.rtl.dispatch import Dispatcher
 from hwseg.rtl.output import OutputSet
 from hwseg.rtl.psum import PartialSums
 from hwseg.rtl.requantize import Requantizers
+from hwseg.rtl.residual import ResidualQueues
 from hwseg.rtl.window import Window
 
 
@@ -48,6 +49,19 @@ def latencies(config: EngineConfig) -> Latencies:
         completion=sums + config.rows + output,
         dispatch=Dispatcher.INTERVAL,
     )
+
+
+def residual_rows(config: EngineConfig) -> int:
+    """Rows that the second set's queue for residual additions holds at the most: a row is put in every cycle, and taken
+    as many cycles later as lie between its block's last centre word and its requantizer.
+
+    The centre word is there a cycle before the lanes; a block's first row is put in `ResidualQueues.latency` cycles
+    behind it.
+    """
+    family = FAMILIES[config.core]
+    array = family.encoder_latency - family.edge_wait + family.latency(config.lanes)
+    taken = 1 + array + ROWS_PER_SET + PartialSums.latency + Requantizers.taking
+    return taken - ResidualQueues.latency
 
 
 def overtakes(config: EngineConfig) -> bool:

@@ -12,16 +12,21 @@ no further burst, and when every burst on the bus has ended `quiet` says so.
 
 from __future__ import annotations
 
-from amaranth.hdl import Module, Mux, Signal, unsigned
+from amaranth.hdl import Module, ResetSignal, Signal, unsigned
 from amaranth.lib import data, stream
-from amaranth.lib.wiring import Component, In, Out
+from amaranth.lib.wiring import Component, In, Out, connect
 
-from hwseg.rtl.bus import AXI, GRANT
+from hwseg.rtl.bank_writes import LOOP_READ
+from hwseg.rtl.bus import AXI, GRANT, READ_CHANNEL, Outlet
 from hwseg.rtl.compute import COUNTER_BITS
 from hwseg.rtl.config import EngineConfig
-from hwseg.rtl.reader import LOOP_READ, WORD_WRITE, Reader
+from hwseg.rtl.cores.pipeline import unreset
+from hwseg.rtl.emit import Library
+from hwseg.rtl.landing import WORD_WRITE
+from hwseg.rtl.reader import Reader
 from hwseg.rtl.registers import CAUSE_OUTSIDE, CAUSE_READ, CAUSE_STOPPED, CAUSE_WRITE
 from hwseg.rtl.requantize import PARAMETER_WRITE
+from hwseg.rtl.resets import reset_apart
 from hwseg.rtl.weights import WEIGHT
 from hwseg.rtl.window import BANK_WRITE
 from hwseg.rtl.writer import OUTPUT_READ, Writer
@@ -32,14 +37,13 @@ class MemoryUnit(Component):
     `hwseg.rtl.isa`).  `cause`, `address`: of the first fault; `error` while there is one.
     """
 
-    def __init__(self, config: EngineConfig) -> None:
-        self.config = config
+    def __init__(self, config: EngineConfig, library: Library | None = None) -> None:
+        self.config, self.library = config, library or Library()
         super().__init__(
             {
                 "read_instruction": In(stream.Signature(unsigned(256))),
                 "write_instruction": In(stream.Signature(unsigned(256))),
                 "runs": In(COUNTER_BITS),
-                "base": In(32),
                 "grant": In(GRANT),
                 "stop": In(1),
                 "clear": In(1),
@@ -67,23 +71,30 @@ class MemoryUnit(Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         m.submodules.reader = reader = Reader(self.config)
-        m.submodules.writer = writer = Writer()
+        writer = Writer()
+        reset_apart(m, self.library, "writer", writer, ResetSignal())
         for unit, instruction in ((reader, self.read_instruction), (writer, self.write_instruction)):
             m.d.comb += [
                 unit.instruction.payload.eq(instruction.payload),
                 unit.instruction.valid.eq(instruction.valid),
                 instruction.ready.eq(unit.instruction.ready),
                 unit.runs.eq(self.runs),
-                unit.base.eq(self.base),
                 unit.grant.eq(self.grant),
                 unit.halt.eq(self.error),
             ]
         for name, unit in (("ar", reader), ("aw", writer), ("w", writer)):
             ours, theirs = getattr(self.axi, name), getattr(unit, name)
             m.d.comb += [ours.payload.eq(theirs.payload), ours.valid.eq(theirs.valid), theirs.ready.eq(ours.ready)]
-        for name, unit in (("r", reader), ("b", writer)):
-            ours, theirs = getattr(self.axi, name), getattr(unit, name)
-            m.d.comb += [theirs.payload.eq(ours.payload), theirs.valid.eq(ours.valid), ours.ready.eq(theirs.ready)]
+        m.submodules.r_inlet = inlet = Outlet(READ_CHANNEL)
+        connect(m, inlet.channel, reader.r)
+        m.d.comb += [
+            inlet.put.eq(self.axi.r.valid),
+            inlet.payload.eq(self.axi.r.payload),
+            self.axi.r.ready.eq(inlet.room),
+            writer.b.payload.eq(self.axi.b.payload),
+            writer.b.valid.eq(self.axi.b.valid),
+            self.axi.b.ready.eq(writer.b.ready),
+        ]
         for name in (
             "bank_write",
             "weight",
@@ -106,6 +117,8 @@ class MemoryUnit(Component):
             self.quiet.eq(reader.quiet & writer.quiet),
         ]
         self._pace(m, reader, writer)
+        (first_fault,) = unreset(first_fault=32)
+        m.d.comb += self.address.eq(first_fault)
         with m.If(~self.error):
             for happened, cause, address in (
                 (self.stop, CAUSE_STOPPED, 0),
@@ -113,23 +126,24 @@ class MemoryUnit(Component):
                 (reader.fault.valid, CAUSE_READ, reader.fault),
             ):
                 with m.If(happened):
-                    m.d.sync += [self.error.eq(1), self.cause.eq(cause)]
+                    m.d.sync += [self.error.eq(1), self.cause.eq(cause), first_fault.eq(0)]
                     if not isinstance(address, int):
-                        m.d.sync += self.address.eq(address.address)
+                        m.d.sync += first_fault.eq(address.address)
                         with m.If(address.outside):
                             m.d.sync += self.cause.eq(CAUSE_OUTSIDE)
         return m
 
     @staticmethod
     def _pace(m: Module, reader: Reader, writer: Writer) -> None:
-        rest, writer_went = Signal(20), Signal(init=1)
-        free = rest == 0
+        rest, free, writer_went = Signal(20), Signal(init=1), Signal(init=1)
         m.d.comb += [
             reader.granted.eq(free & reader.request & (~writer.request | writer_went)),
-            writer.granted.eq(free & writer.request & ~reader.granted),
+            writer.granted.eq(free & writer.request & ~(reader.request & writer_went)),
         ]
-        with m.If(~free):
+        # `rest` counts from the cost down to 1; `free` is known a cycle before it is needed.
+        with m.If(rest != 0):
             m.d.sync += rest.eq(rest - 1)
-        with m.If(reader.granted | writer.granted):
-            cost = Mux(writer.granted, writer.cost, reader.cost)
-            m.d.sync += [writer_went.eq(writer.granted), rest.eq(Mux(cost == 0, 0, cost - 1))]
+        m.d.sync += free.eq(rest <= 2)
+        for unit in (reader, writer):
+            with m.If(unit.granted):
+                m.d.sync += [rest.eq(unit.cost), free.eq(unit.cost <= 1), writer_went.eq(unit is writer)]

@@ -13,29 +13,23 @@ input banks while STORE takes the output memory's words to DDR.
 
 from __future__ import annotations
 
-from amaranth.hdl import Array, Cat, Module, Mux, Signal, Value, signed
+from typing import Any
+
+from amaranth.hdl import Cat, Module, Mux, Signal, signed
 from amaranth.lib import data
-from amaranth.lib.fifo import SyncFIFO
-from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import Component, In, Out
-from amaranth.utils import exact_log2
 
-from hwseg.rtl.config import ROWS_PER_SET, WORD_PIXELS, EngineConfig
-from hwseg.rtl.isa import Scatter
+from hwseg.rtl.block_ram import BlockRam
+from hwseg.rtl.blocks import BLOCK, MEMORY_WRITE, configuration_of
+from hwseg.rtl.config import EngineConfig
+from hwseg.rtl.cores.pipeline import delayed
+from hwseg.rtl.head import DOT_BITS, HeadSum
 from hwseg.rtl.layouts import BACK_LAYOUT, TOKEN
+from hwseg.rtl.packer import Packer
+from hwseg.rtl.pool import Pool
+from hwseg.rtl.raw import RawQueue
 from hwseg.rtl.requantize import RAW_BITS
-
-BLOCK = data.ArrayLayout(data.ArrayLayout(8, WORD_PIXELS), ROWS_PER_SET)
-DOT_BITS = 24
-"""A head's sum over at most 64 channels of 8 x 8 bits."""
-DOT_REQUEST = data.StructLayout({"valid": 1, "index": 15})
-MEMORY_WRITE = data.StructLayout({"enable": 8, "address": 14, "data": 64})
-
-
-def plane(block: data.View, number: Signal) -> Value:
-    """The 64-bit word of bit `number` of every value: bit 8 * pixel + channel."""
-    planes = [Cat(*(block[c][p][b] for p in range(WORD_PIXELS) for c in range(ROWS_PER_SET))) for b in range(8)]
-    return Array(planes)[number]
+from hwseg.rtl.resets import later
 
 
 class OutputSet(Component):
@@ -47,7 +41,7 @@ class OutputSet(Component):
     `hwseg.rtl.latency`).
     """
 
-    latency = 12
+    latency = 14
 
     def __init__(self, config: EngineConfig) -> None:
         self.config = config
@@ -79,10 +73,11 @@ class OutputSet(Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        masked = Signal(data.ArrayLayout(8, self.config.pixels))
+        row = data.ArrayLayout(8, self.config.pixels)
+        masked = Signal(row)
         # In a split layer a step makes an even and an odd word column, each in a set of its own.
-        self._token = token = Signal(TOKEN)
-        split = self._configuration(m, self.token, "incoming").split
+        token = Signal(TOKEN)
+        split = configuration_of(m, self.token, self.back, "incoming").split
         m.d.comb += [token.eq(self.token), token.odd.eq(Mux(split, ~self.left, self.token.odd))]
         for pixel in range(self.config.pixels):
             position = Signal(4, name=f"position_{pixel}")
@@ -90,253 +85,72 @@ class OutputSet(Component):
                 position.eq(token.substep * self.config.pixels + pixel),
                 masked[pixel].eq(Mux(position < token.tail, self.y[pixel], 0)),
             ]
-        writes = self._full(m, masked)
-        pool_write = self._pool(m, masked)
-        raw_writes = self._raw(m, self._dot(m, masked))
-        self._memories(m, writes, raw_writes, pool_write)
+        self._parts(m, later(m, token, "token_in"), data.View(row, delayed(m, masked.as_value(), 1, "masked_in")))
         return m
 
-    def _configuration(self, m: Module, token: data.View, name: str) -> data.View:
-        """The configuration under which the token's step was computed."""
-        found = Signal(BACK_LAYOUT, name=f"{name}_configuration")
-        m.d.comb += found.eq(Mux(token.half, self.back[1].as_value(), self.back[0].as_value()))
-        return found
+    def _parts(self, m: Module, token: Any, values: data.View) -> None:
+        """Everything that takes rows, and what it writes."""
+        row = delayed(m, self.row, 1, "row_in")
+        m.submodules.packer = packer = Packer(self.config)
+        m.submodules.pooling = pool = Pool(self.config)
+        m.submodules.head = head = HeadSum(self.config)
+        m.submodules.raw_queue = raw = RawQueue(self.config)
+        for part in (packer, pool, head, raw):
+            m.d.comb += [part.back.eq(self.back), part.token.eq(token), part.row.eq(row)]
+        for part in (packer, pool, head):
+            m.d.comb += part.values.eq(values)
+        m.d.comb += [
+            self.tap.eq(packer.tap),
+            self.tap_valid.eq(packer.tap_valid),
+            self.tap_layer.eq(packer.tap_layer),
+            head.weight.eq(self.dot),
+            head.sums_before.eq(self.dot_in),
+            head.last.eq(self.dot_last),
+            self.dot_out.eq(head.sums),
+            raw.raw.eq(self.raw),
+            raw.sums.eq(head.sums),
+            raw.request.eq(head.request),
+        ]
+        self._loop_memory(m, packer.loop_writes)
+        self._memories(m, packer.writes, raw.writes, pool.write)
 
-    @property
-    def _last_substep(self) -> int:
-        return self.config.substeps - 1
-
-    def _full(self, m: Module, values: data.View) -> list[data.View]:
-        """Collect a block, then emit its planes into one bank, or scattered into both."""
-        token = self._token
-        block, leaving, held = Signal(BLOCK), Signal(BLOCK), Signal(TOKEN)
-        now, cfg = self._configuration(m, token, "arriving"), self._configuration(m, held, "complete")
-        complete, busy, number, offset = Signal(), Signal(), Signal(4), Signal(4)
-        width = 8 * self.config.pixels
-        with m.If(token.valid), m.Switch(Cat(self.row, token.substep)):
-            for s in range(self.config.substeps):
-                for r in range(ROWS_PER_SET):
-                    with m.Case(s * ROWS_PER_SET + r):
-                        m.d.sync += block[r].as_value()[s * width : (s + 1) * width].eq(values)
-        finished = token.valid & (self.row == ROWS_PER_SET - 1) & (token.substep == self._last_substep)
-        m.d.sync += complete.eq(finished & ~now.raw)
-        with m.If(finished):
-            m.d.sync += held.eq(token)
-        emitted, keep, loop = Signal(TOKEN), Signal(), Signal()
-        m.d.comb += [self.tap.eq(block), self.tap_valid.eq(complete), self.tap_layer.eq(cfg.layer)]
-        with m.If(busy):
-            m.d.sync += [number.eq(number - 1), offset.eq(offset + 1)]
-            with m.If(number == 0):
-                m.d.sync += busy.eq(0)
-        with m.If(complete):
-            m.d.sync += [
-                leaving.eq(block),
-                emitted.eq(held),
-                busy.eq(cfg.keep | cfg.loop),
-                keep.eq(cfg.keep),
-                loop.eq(cfg.loop),
-                number.eq(cfg.out_planes - 1),
-                offset.eq(0),
-            ]
-
-        word = plane(leaving, number[:3])
-        scattered = emitted.scatter != Scatter.NONE
-        phase = emitted.scatter == Scatter.ODD
-        writes = []
+    def _loop_memory(self, m: Module, writes: data.View) -> None:
+        """Written with the words that the output memory gets."""
         for parity in range(2):
-            write = Signal(MEMORY_WRITE, name=f"write_{parity}")
-            # Word 2x + parity of the wide row: source pixels 4 * parity + i at positions 2i and 2i + 1, one of them
-            # enabled.
-            wide = Cat(*(word[8 * (4 * parity + i // 2) :][:8] for i in range(WORD_PIXELS)))
-            enable = Mux(scattered, Mux(phase, 0xAA, 0x55), Mux(emitted.odd == parity, 0xFF, 0))
-            m.d.sync += [
-                write.enable.eq(Mux(busy & keep, enable, 0)),
-                write.address.eq(emitted.out + offset),
-                write.data.eq(Mux(scattered, wide, word)),
+            m.submodules[f"loop_{parity}"] = memory = BlockRam(64, self.config.loop_words, parts=8)
+            m.d.comb += [
+                memory.read_address.eq(self.loop_address),
+                memory.read_enable.eq(self.loop_enable),
+                memory.write_enable.eq(writes[parity].enable),
+                memory.write_address.eq(writes[parity].address),
+                memory.write_data.eq(writes[parity].data),
+                self.loop_data[parity].eq(memory.read_data),
             ]
-            writes.append(write)
-            self._loop(m, parity, write, Mux(busy & loop, enable, 0), emitted.loop + offset)
-        return writes
 
-    def _loop(self, m: Module, parity: int, write: data.View, enable: Value, address: Value) -> None:
-        """One parity bank of the loop memory, written with the words that the output memory gets."""
-        memory = Memory(shape=64, depth=self.config.loop_words, init=[])
-        m.submodules[f"loop_{parity}"] = memory
-        reader, writer = memory.read_port(), memory.write_port(granularity=8)
-        m.d.comb += [
-            reader.addr.eq(self.loop_address),
-            reader.en.eq(self.loop_enable),
-            writer.data.eq(write.data),
-        ]
-        late = Signal(8, name=f"loop_enable_{parity}")
-        m.d.sync += [late.eq(enable), writer.addr.eq(address), self.loop_data[parity].eq(reader.data)]
-        m.d.comb += writer.en.eq(late)
-
-    def _pool(self, m: Module, values: data.View) -> data.View:
-        """Running 2x2 maximum; two word columns of the map make one pooled word."""
-        token = self._token
-        now = self._configuration(m, token, "pooling")
-        is_signed = now.low[8]
-        best, leaving = Signal(BLOCK), Signal(BLOCK)
-        held, complete, busy, number, address = Signal(TOKEN), Signal(), Signal(), Signal(4), Signal(14)
-
-        def larger(a: Signal, b: Signal) -> Signal:
-            flip = is_signed << 7
-            return Mux((a ^ flip) > (b ^ flip), a, b)
-
-        # The row's eight pooled pixels so far, and with this step's values: pixel 4 * odd + column.
-        current, updated = Signal(BLOCK.elem_shape), Signal(BLOCK.elem_shape)
-        m.d.comb += [current.eq(Array(best[r] for r in range(ROWS_PER_SET))[self.row]), updated.eq(current)]
-        with m.If(~token.odd & ~token.second):
-            for column in range(4):
-                m.d.comb += updated[4 + column].eq(0)
-        with m.If(now.split & token.odd & ~token.second):
-            for column in range(4):
-                m.d.comb += updated[column].eq(0)
-        pixels = self.config.pixels
-        with m.Switch(token.substep):
-            for s in range(self.config.substeps):
-                with m.Case(s):
-                    for column in range(s * pixels // 2, (s * pixels + pixels - 1) // 2 + 1):
-                        members = [i - s * pixels for i in (2 * column, 2 * column + 1) if 0 <= i - s * pixels < pixels]
-                        top = (
-                            values[members[0]] if len(members) == 1 else larger(values[members[0]], values[members[1]])
-                        )
-                        fresh = ~token.second & (s * pixels + members[0] == 2 * column)
-                        for half in range(2):
-                            cell = current[4 * half + column]
-                            with m.If(token.odd == half):
-                                m.d.comb += updated[4 * half + column].eq(Mux(fresh, top, larger(cell, top)))
-        with m.If(token.valid), m.Switch(self.row):
-            for r in range(ROWS_PER_SET):
-                with m.Case(r):
-                    m.d.sync += best[r].eq(updated)
-        finished = token.valid & (self.row == ROWS_PER_SET - 1) & (token.substep == self._last_substep) & token.second
-        m.d.sync += complete.eq(finished & (token.odd | token.end_of_row | now.split) & now.pool)
-        with m.If(finished):
-            m.d.sync += held.eq(token)
-        cfg = self._configuration(m, held, "pooled")
-        write = Signal(MEMORY_WRITE, name="pool_write")
-        with m.If(busy):
-            m.d.sync += [number.eq(number - 1), address.eq(address + 1)]
-            with m.If(number == 0):
-                m.d.sync += busy.eq(0)
-        with m.If(complete):
-            m.d.sync += [leaving.eq(best), busy.eq(1), number.eq(cfg.out_planes - 1), address.eq(held.pool)]
-        m.d.sync += [
-            write.enable.eq(Mux(busy, 0xFF, 0)),
-            write.address.eq(address),
-            write.data.eq(plane(leaving, number[:3])),
-        ]
-        return write
-
-    def _dot(self, m: Module, values: data.View) -> data.View:
-        """A 1x1 head of one class: y times its channel's weight, added up row by row through all sets.
-
-        The rows of the next set follow those of this one by a cycle, so its sum begins where this one ends.
-        """
-        token = self._token
-        now = self._configuration(m, token, "dot")
-        products = Signal(data.ArrayLayout(signed(17), self.config.pixels))
-        for pixel in range(self.config.pixels):
-            y = values[pixel]
-            wide = Cat(y, y[7] & now.low[8]).as_signed()
-            m.d.sync += products[pixel].eq(wide * self.dot)
-        held, late, row = Signal(TOKEN, name="dot_held"), Signal(TOKEN, name="dot_late"), Signal(3, name="dot_row")
-        active, active_late, row_late = (
-            Signal(name="dot_active"),
-            Signal(name="dot_done"),
-            Signal(3, name="dot_row_late"),
-        )
-        m.d.sync += [
-            held.eq(token),
-            late.eq(held),
-            row.eq(self.row),
-            row_late.eq(row),
-            active.eq(token.valid & now.dot),
-            active_late.eq(active),
-        ]
-        with m.If(active):
-            for pixel in range(self.config.pixels):
-                before = Mux(row == 0, self.dot_in[pixel], self.dot_out[pixel])
-                m.d.sync += self.dot_out[pixel].eq(before + products[pixel])
-        request = Signal(DOT_REQUEST)
-        m.d.comb += [
-            request.valid.eq(active_late & (row_late == ROWS_PER_SET - 1) & self.dot_last),
-            request.index.eq(late.out),
-        ]
-        return request
-
-    def _raw(self, m: Module, dot: data.View) -> list[data.View]:
-        """Accumulators, or the head's sums, queue up by rows and leave as words of two."""
-        token = self._token
-        cfg = self._configuration(m, token, "raw")
-        words = max(1, self.config.pixels // 2)
-        width = self.config.pixels * RAW_BITS
-        m.submodules.queue = queue = SyncFIFO(width=width + 15, depth=8)
-        index = Signal(15)
-        sums = Signal(data.ArrayLayout(signed(RAW_BITS), self.config.pixels), name="dot_sums")
-        m.d.comb += [sums[pixel].eq(self.dot_out[pixel]) for pixel in range(self.config.pixels)]
-        m.d.comb += [
-            index.eq(token.out + (self.row << exact_log2(words))),
-            queue.w_data.eq(
-                Mux(
-                    dot.valid,
-                    Cat(sums, dot.index),
-                    Cat(self.raw, index),
-                )
-            ),
-            queue.w_en.eq(dot.valid | (token.valid & cfg.raw & (self.row < cfg.raw_rows))),
-        ]
-        count = Signal(range(max(2, words)))
-        values = Signal(64 * words)
-        m.d.comb += values.eq(queue.r_data[:width])
-        number = Signal(15)
-        m.d.comb += [number.eq(queue.r_data[width:] + count), queue.r_en.eq(queue.r_rdy & (count == words - 1))]
-        with m.If(queue.r_rdy):
-            m.d.sync += count.eq(Mux(queue.r_en, 0, count + 1))
-        writes = []
-        for parity in range(2):
-            write = Signal(MEMORY_WRITE, name=f"raw_{parity}")
-            m.d.sync += [
-                write.enable.eq(Mux(queue.r_rdy & (number[0] == parity), 0xFF, 0)),
-                write.address.eq(number[1:]),
-                write.data.eq(values.word_select(count, 64)),
-            ]
-            writes.append(write)
-        return writes
-
-    def _memories(self, m: Module, writes: list[data.View], raw_writes: list[data.View], pool_write: data.View) -> None:
+    def _memories(self, m: Module, writes: data.View, raw_writes: data.View, pool_write: data.View) -> None:
         depth = self.config.out_words
         outputs = []
-        sources = list(zip(writes, raw_writes, strict=True))
-        for parity, (full, raw) in enumerate(sources):
-            memory = Memory(shape=64, depth=depth, init=[])
-            m.submodules[f"out_{parity}"] = memory
-            read, write = memory.read_port(), memory.write_port(granularity=8)
+        for parity in range(2):
+            full, raw = writes[parity], raw_writes[parity]
+            m.submodules[f"out_{parity}"] = memory = BlockRam(64, depth, parts=8)
             # Never both: a CONFIG after a raw one drains.
             chosen = Mux(raw.enable[0], raw.as_value(), full.as_value())
             port = data.View(MEMORY_WRITE, chosen)
             m.d.comb += [
-                read.addr.eq(self.read_address),
-                read.en.eq(self.read_enable & ~self.read_pool),
-                write.addr.eq(port.address),
-                write.data.eq(port.data),
-                write.en.eq(port.enable),
+                memory.read_address.eq(self.read_address),
+                memory.read_enable.eq(self.read_enable & ~self.read_pool),
+                memory.write_address.eq(port.address),
+                memory.write_data.eq(port.data),
+                memory.write_enable.eq(port.enable),
             ]
-            outputs.append(read.data)
-        memory = Memory(shape=64, depth=self.config.pool_words, init=[])
-        m.submodules.pool = memory
-        read, write = memory.read_port(), memory.write_port()
+            outputs.append(memory.read_data)
+        m.submodules.pool = memory = BlockRam(64, self.config.pool_words)
+        select = delayed(m, Cat(self.read_parity, self.read_pool), BlockRam.latency, "select")
         m.d.comb += [
-            read.addr.eq(self.read_address),
-            read.en.eq(self.read_enable & self.read_pool),
-            write.addr.eq(pool_write.address),
-            write.data.eq(pool_write.data),
-            write.en.eq(pool_write.enable[0]),
-        ]
-        select = Signal(2)
-        m.d.sync += [
-            select.eq(Cat(self.read_parity, self.read_pool)),
-            self.read_data.eq(Mux(select[1], read.data, Mux(select[0], outputs[1], outputs[0]))),
+            memory.read_address.eq(self.read_address),
+            memory.read_enable.eq(self.read_enable & self.read_pool),
+            memory.write_address.eq(pool_write.address),
+            memory.write_data.eq(pool_write.data),
+            memory.write_enable.eq(pool_write.enable[0]),
+            self.read_data.eq(Mux(select[1], memory.read_data, Mux(select[0], outputs[1], outputs[0]))),
         ]

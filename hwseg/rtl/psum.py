@@ -11,20 +11,25 @@ Latency: `PartialSums.latency` cycles from the core sums to `out`.
 
 from __future__ import annotations
 
-from amaranth.hdl import Cat, Module, Mux, Signal, signed
+from typing import Any
+
+from amaranth.hdl import Cat, Module, Mux, Signal, Value, signed
 from amaranth.lib import data
-from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import Component, In, Out
 
+from hwseg.rtl.block_ram import BlockRam
 from hwseg.rtl.config import PSUM_BITS, ROWS_PER_PSUM, EngineConfig
+from hwseg.rtl.cores.pipeline import delayed
 from hwseg.rtl.layouts import TOKEN
+from hwseg.rtl.resets import later, leaves
 
 
 class PartialSums(Component):
     """Accumulation across input tiles: out = sum + (first ? 0 : shift ? psum * 256 : psum).
 
     `early[r]`: the step's token one cycle before `sums[r]` is valid.  `out` holds the accumulators of one row with its
-    token while `out_token.valid`, for last tiles only; `out_row` is the row within the bank.
+    token while `out_token.valid`, for last tiles only; `out_row` is the row within the bank.  `next_*` say a cycle
+    before whether there will be one, its row and its parameters' slot.
     """
 
     latency = 3
@@ -38,6 +43,9 @@ class PartialSums(Component):
                 "out": Out(data.ArrayLayout(signed(PSUM_BITS), config.pixels)),
                 "out_token": Out(TOKEN),
                 "out_row": Out(2),
+                "next_valid": Out(1),
+                "next_row": Out(2),
+                "next_slot": Out(8),
             }
         )
 
@@ -45,58 +53,58 @@ class PartialSums(Component):
         m = Module()
         config = self.config
         width = config.pixels * PSUM_BITS
-        memory = Memory(shape=width, depth=ROWS_PER_PSUM * config.psum_steps, init=[])
-        m.submodules.memory = memory
-        read, write = memory.read_port(), memory.write_port()
+        m.submodules.memory = memory = BlockRam(width, ROWS_PER_PSUM * config.psum_steps)
 
         token, row = Signal(TOKEN), Signal(2)
         valids = Cat(*(self.early[r].valid for r in range(ROWS_PER_PSUM)))
         # The four rows' tokens are one step's, a cycle apart, and steps are four cycles apart.
-        held = Signal(TOKEN)
+        held = Signal(TOKEN, reset_less=True)
         with m.If(self.early[0].valid):
             m.d.sync += held.eq(self.early[0])
         m.d.comb += [
             token.eq(Mux(self.early[0].valid, self.early[0].as_value(), held.as_value())),
             token.valid.eq(valids.any()),
             row.eq(Cat(valids[1] | valids[3], valids[2] | valids[3])),
-            read.addr.eq(
+            memory.read_address.eq(
                 token.psum[: (config.psum_steps - 1).bit_length()] | (row << (config.psum_steps - 1).bit_length())
             ),
-            read.en.eq(token.valid & ~token.first),
+            memory.read_enable.eq(token.valid & ~token.first),
         ]
         # The token and its row, one register per cycle from here on: tokens[k] belongs to cycle k of the table above.
-        tokens, rows = [token], [row]
+        tokens: list[Any] = [token]
+        rows: list[Value] = [row]
         for stage in range(4):
-            tokens.append(Signal(TOKEN, name=f"token_{stage}"))
-            rows.append(Signal(2, name=f"row_{stage}"))
-            m.d.sync += [tokens[-1].eq(tokens[-2]), rows[-1].eq(rows[-2])]
+            tokens.append(later(m, tokens[-1], f"token_{stage}"))
+            rows.append(delayed(m, rows[-1], 1, f"row_{stage}"))
         at = {cycle: (tokens[cycle + 1], rows[cycle + 1]) for cycle in range(4)}
 
-        selected = Signal(data.ArrayLayout(signed(self.sum_bits), config.pixels))
+        selected = Signal(data.ArrayLayout(signed(self.sum_bits), config.pixels), reset_less=True)
         with m.Switch(at[0][1]):
             for r in range(ROWS_PER_PSUM):
                 with m.Case(r):
                     m.d.sync += selected.eq(self.sums[r])
-        stored = Signal(data.ArrayLayout(signed(PSUM_BITS), config.pixels))
-        m.d.sync += stored.eq(read.data)
-        total = Signal(data.ArrayLayout(signed(PSUM_BITS), config.pixels))
-        control = at[1][0]
-        for pixel in range(config.pixels):
-            before = Mux(control.first, 0, Mux(control.shift, stored[pixel] << 8, stored[pixel]))
+        stored = data.View(data.ArrayLayout(signed(PSUM_BITS), config.pixels), memory.read_data)
+        total = Signal(data.ArrayLayout(signed(PSUM_BITS), config.pixels), reset_less=True)
+        # Of cycle 1, in a register for each pixel.
+        controls = leaves(m, Cat(at[0][0].first, at[0][0].shift), config.pixels, "control")
+        for pixel, (first, shift) in enumerate(controls):
+            before = Mux(first, 0, Mux(shift, stored[pixel] << 8, stored[pixel]))
             m.d.sync += total[pixel].eq(selected[pixel] + before)
 
         done, done_row = at[2]
         m.d.comb += [
-            write.addr.eq(
+            memory.write_address.eq(
                 done.psum[: (config.psum_steps - 1).bit_length()] | (done_row << (config.psum_steps - 1).bit_length())
             ),
-            write.data.eq(total),
-            write.en.eq(done.valid & ~done.last),
+            memory.write_data.eq(total),
+            memory.write_enable.eq(done.valid & ~done.last),
         ]
-        m.d.sync += [
-            self.out.eq(total),
-            self.out_token.eq(done),
-            self.out_token.valid.eq(done.valid & done.last),
-            self.out_row.eq(done_row),
+        leaving = Signal(TOKEN)
+        m.d.comb += [leaving.eq(done), leaving.valid.eq(done.valid & done.last)]
+        m.d.comb += [self.next_valid.eq(leaving.valid), self.next_row.eq(done_row), self.next_slot.eq(done.slot)]
+        m.d.comb += [
+            self.out.eq(delayed(m, total.as_value(), 1, "out_total")),
+            self.out_token.eq(later(m, leaving, "token_out")),
+            self.out_row.eq(delayed(m, done_row, 1, "row_out")),
         ]
         return m

@@ -6,9 +6,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from amaranth.hdl import Module, Signal, unsigned
+from amaranth.hdl import Cat, Module, Mux, Signal, Value, unsigned
 from amaranth.lib import data, stream
 from amaranth.lib.wiring import Component, In, Out, Signature
+
+from hwseg.rtl.cores.pipeline import delayed
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,12 @@ REGISTERS = (
     ),
     Register(0x08, "control", "wo", "bit 0: start, bit 1: stop (bursts on the bus end first)"),
     Register(0x0C, "status", "ro", "bit 0 busy, bit 1 done, bit 2 ended by a fault or stop, bit 3 started while busy"),
-    Register(0x10, "base", "rw", "byte address where memory map and granted window begin, a multiple of 128"),
+    Register(
+        0x10,
+        "base",
+        "rw",
+        "byte address where memory map and granted window begin, a multiple of 128; fixed during a run",
+    ),
     Register(0x14, "program", "rw", "byte offset of the program in the memory map"),
     Register(0x18, "program_words", "rw", "64-bit words of the program"),
     Register(0x1C, "interrupt_enable", "rw", "bit 0: interrupt when a run ends"),
@@ -49,7 +56,7 @@ REGISTERS = (
         0x3C,
         "limit",
         "rw",
-        "byte address behind the granted window, a multiple of 128; no burst leaves the window",
+        "byte address behind the granted window, a multiple of 128; no burst leaves the window; fixed during a run",
     ),
     Register(0x40, "error_cause", "ro", "0 none, else why the run ended early: see the causes"),
     Register(0x44, "error_address", "ro", "byte address of the fault (write error: of the transfer's first byte)"),
@@ -64,6 +71,8 @@ CAUSES = {
     CAUSE_OUTSIDE: "an address outside the granted window",
     CAUSE_STOPPED: "stopped by the driver",
 }
+PART = 16
+"""Bits of a counter that are added in a cycle."""
 STATUS_BUSY, STATUS_DONE, STATUS_ERROR, STATUS_OVERRUN = 1, 2, 4, 8
 
 LITE = Signature(
@@ -79,10 +88,13 @@ LITE = Signature(
 
 
 class Registers(Component):
-    """AXI4-Lite to wires.  Each access takes two cycles; unknown offsets read zero and ignore writes."""
+    """AXI4-Lite to wires.  Each access takes two cycles; unknown offsets read zero and ignore writes.
 
-    def __init__(self, array: int) -> None:
-        self.array = array
+    starting: cycles from `start` to the units' beginning, in which they are active though not `busy` yet.
+    """
+
+    def __init__(self, array: int, starting: int = 1) -> None:
+        self.array, self.starting = array, starting
         super().__init__(
             {
                 "bus": Out(LITE),
@@ -110,34 +122,34 @@ class Registers(Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         bus = self.bus
-        cycles, walking, skipped = Signal(64), Signal(32), Signal(32)
-        read_beats, write_beats = Signal(32), Signal(32)
+        counting, happened = Signal(), Signal(data.StructLayout({"walking": 1, "skipped": 4, "read": 1, "write": 1}))
+        m.d.sync += counting.eq(self.busy)
+        for member, event in (
+            (happened.walking, self.walking),
+            (happened.skipped, self.skipped),
+            (happened.read, self.read_beat),
+            (happened.write, self.write_beat),
+        ):
+            m.d.sync += member.eq(event)
+        cycles = self._counter(m, "cycle_count", 64, counting, 1)
+        walking = self._counter(m, "walking_count", 32, counting, happened.walking)
+        skipped = self._counter(m, "skipped_count", 32, counting, happened.skipped)
+        read_beats = self._counter(m, "read_beats", 32, counting, happened.read)
+        write_beats = self._counter(m, "write_beats", 32, counting, happened.write)
         done, overrun, enable, pending, error = Signal(), Signal(), Signal(), Signal(), Signal()
 
-        # The units are reset in the cycle of `start` and begin in the next.
-        starting, active = Signal(), Signal()
-        m.d.sync += starting.eq(self.start)
-        m.d.comb += active.eq(self.busy | self.start | starting)
+        # The units are reset behind `start`, and begin some cycles later.
+        starting, active = Signal(self.starting), Signal()
+        m.d.sync += starting.eq(Cat(self.start, starting[:-1]))
+        # Done when the counters have counted everything.
+        ending = Signal(64 // PART + 1)
+        m.d.sync += ending.eq(Cat(self.done, ending[:-1]))
+        m.d.comb += active.eq(self.busy | self.start | starting.any() | self.done | ending.any())
         with m.If(self.start):
-            m.d.sync += [
-                cycles.eq(0),
-                walking.eq(0),
-                skipped.eq(0),
-                read_beats.eq(0),
-                write_beats.eq(0),
-                done.eq(0),
-                error.eq(0),
-            ]
+            m.d.sync += [done.eq(0), error.eq(0)]
         with m.Elif(self.busy):
-            m.d.sync += [
-                cycles.eq(cycles + 1),
-                walking.eq(walking + self.walking),
-                skipped.eq(skipped + self.skipped),
-                read_beats.eq(read_beats + self.read_beat),
-                write_beats.eq(write_beats + self.write_beat),
-                error.eq(error | self.error),
-            ]
-        with m.If(self.done):
+            m.d.sync += error.eq(error | self.error)
+        with m.If(ending[-1]):
             m.d.sync += [done.eq(1), pending.eq(1)]
         m.d.comb += self.interrupt.eq(pending & enable)
 
@@ -155,9 +167,10 @@ class Registers(Component):
                         m.d.sync += [overrun.eq(overrun | value[0]), self.stop.eq(value[1])]
                     with m.Else():
                         m.d.sync += [self.start.eq(value[0]), overrun.eq(0)]
-                with m.Case(OFFSETS["base"]):
+                # Bursts are compared with the window before they go, so it stays as it is while units are active.
+                with m.Case(OFFSETS["base"]), m.If(~active):
                     m.d.sync += self.base.eq(value)
-                with m.Case(OFFSETS["limit"]):
+                with m.Case(OFFSETS["limit"]), m.If(~active):
                     m.d.sync += self.limit.eq(value)
                 with m.Case(OFFSETS["program"]):
                     m.d.sync += self.program_start.eq(value)
@@ -203,3 +216,18 @@ class Registers(Component):
                     with m.Case(OFFSETS[name]):
                         m.d.sync += bus.r.payload.data.eq(source)
         return m
+
+    def _counter(self, m: Module, name: str, bits: int, counting: Value, by: Value | int) -> Value:
+        """What is added up while `counting`, since the last `start`: a carry a cycle for every `PART` bits, and what is
+        read waits for the last of them.  A start clears it, so that a reset need not reach it.
+        """
+        parts, carry = [], Value.cast(Mux(counting, by, 0))
+        for low in range(0, bits, PART):
+            part = Signal(PART, name=f"{name}_{low}", reset_less=True)
+            carried = Signal(name=f"{name}_{low}_carry", reset_less=True)
+            m.d.sync += Cat(part, carried).eq(part + carry)
+            with m.If(self.start):
+                m.d.sync += [part.eq(0), carried.eq(0)]
+            parts.append(delayed(m, part, bits // PART - 1 - len(parts), f"{name}_{low}_read"))
+            carry = carried
+        return Cat(*parts)

@@ -3,8 +3,16 @@
     y = clamp(round_half_even((acc * multiplier + offset) / 2**shift), low, high)
     raw = acc * multiplier + offset, its low 32 bits
 
-    cycle   0 accumulators, parameters' address    1 registers    2 product    3 + offset
-            4 shift by multiples of 8    5 shift by 0..7    6 round    7 clamp    8 out
+    cycle  -1 parameters' address    0 accumulators    1 registers    2, 3 low * low + offset    4, 5, 6 sums
+            7 shift by multiples of 16    8 shift by 0..15    9 round    10 clamp    11 + x    12 halve    13 clamp
+
+The product is that of two halves each, in four DSP slices with the registers behind their multipliers and their adders,
+each of which adds what the one before leaves above its low 17 bits:
+
+    low * low + offset  ->  high * low + .. >> 17  ->  low * high + ..  ->  high * high + .. >> 17
+      3   17 bits                4                       5   17 bits          6   28 bits
+
+The slice's adder takes only the offset's low 34 bits; a carry out of them chooses between the rest and one more.
 
 The parameter triple is proven equal to the exact rational at every step by `hwseg.arith.requantize`.
 Latency: `Requantizers.latency` cycles; one row per cycle.
@@ -12,22 +20,28 @@ Latency: `Requantizers.latency` cycles; one row per cycle.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from amaranth.hdl import Array, C, Cat, Module, Mux, Signal, Value, signed
 from amaranth.lib import data
-from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import Component, In, Out
 
+from hwseg.rtl.block_ram import BlockRam
 from hwseg.rtl.config import PSUM_BITS, ROWS_PER_SET, EngineConfig
+from hwseg.rtl.cores.pipeline import delayed
 from hwseg.rtl.isa import PARAMETER
 from hwseg.rtl.layouts import BACK_LAYOUT, TOKEN
+from hwseg.rtl.resets import later
 
 PRODUCT_BITS = 62
 NARROW_BITS = 12
 RAW_BITS = 32
 TOTAL_BITS = 11
 """Of twice a requantized sum, at most 9 bits with its sign, and an addend of 8 bits without."""
+
+HALF = 17
+"""Bits of the low half of a multiplier's operand: an unsigned one in a DSP slice's 18 signed bits."""
 
 ACC_BITS = 32
 """Accumulators beyond 32 bits are refused where a model is read."""
@@ -55,12 +69,15 @@ def clamped(value: Value, low: Value, high: Value) -> Value:
 class Requantizers(Component):
     """The requantizers of one set: 8 rows of the array take turns, C pixels at once.
 
-    `acc`, `row`, `token`: an accumulator row, its number in the set and its token.  Parameters live in `slots` x 8
-    entries.  `addend`: of a residual addition, taken with `take`; the row is doubled before and the sum halved after
+    `acc`, `row`, `token`: an accumulator row, its number in the set and its token.  `parameters_at`: where its
+    parameters are, a cycle before: they live in `slots` x 8 entries.  `addend`: of a residual addition, in the cycle
+    behind `take`; the row is doubled before and the sum halved after
     it where the configuration says so, and clamped once more.
     """
 
-    latency = 10
+    latency = 13
+    taking = 8
+    """Cycle of `take`."""
 
     def __init__(self, config: EngineConfig) -> None:
         self.config = config
@@ -68,6 +85,7 @@ class Requantizers(Component):
         super().__init__(
             {
                 "acc": In(data.ArrayLayout(signed(PSUM_BITS), pixels)),
+                "parameters_at": In(11),
                 "row": In(3),
                 "token": In(TOKEN),
                 "back": In(data.ArrayLayout(BACK_LAYOUT, 2)),
@@ -84,44 +102,42 @@ class Requantizers(Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        memory = Memory(shape=TRIPLE, depth=ROWS_PER_SET * self.config.param_slots, init=[])
-        m.submodules.parameters = memory
-        read, write = memory.read_port(), memory.write_port()
+        m.submodules.parameters = memory = BlockRam(TRIPLE.size, ROWS_PER_SET * self.config.param_slots)
         m.d.comb += [
-            read.addr.eq(Cat(self.row, self.token.slot)),
-            read.en.eq(1),
-            write.addr.eq(self.write.address),
-            write.data.eq(self.write.data),
-            write.en.eq(self.write.enable),
+            memory.read_address.eq(self.parameters_at),
+            memory.read_enable.eq(1),
+            memory.write_address.eq(self.write.address),
+            memory.write_data.eq(self.write.data),
+            memory.write_enable.eq(self.write.enable),
         ]
-        tokens, rows = [self.token], [self.row]
+        tokens: list[Any] = [self.token]
         for stage in range(self.latency):
-            tokens.append(Signal(TOKEN, name=f"token_{stage}"))
-            rows.append(Signal(3, name=f"row_{stage}"))
-            m.d.sync += [tokens[-1].eq(tokens[-2]), rows[-1].eq(rows[-2])]
-        m.d.comb += [self.out_token.eq(tokens[-1]), self.out_row.eq(rows[-1])]
+            tokens.append(later(m, tokens[-1], f"token_{stage}"))
+        m.d.comb += [self.out_token.eq(tokens[-1]), self.out_row.eq(delayed(m, self.row, self.latency, "row"))]
 
-        # What the cycles behind a register of their own need: 6 clamp, 7 addend, 8 double, 9 halve, 10 clamp.
-        self._first = self._bounds(m, tokens[5].half, "first_low", "first_high")
-        self._adds = Signal()
-        m.d.comb += self._adds.eq(Mux(tokens[6].half, self.back[1].residual, self.back[0].residual))
-        m.d.comb += self.take.eq(tokens[6].valid & self._adds)
+        # What the cycles behind a register of their own need: 9 clamp, 10 addend, 11 double, 12 halve, 13 clamp.
+        self._first = self._bounds(m, tokens[8].half, "first_low", "first_high")
+        before = tokens[self.taking - 1]
+        wanted, wanted_late = Mux(before.half, self.back[1].residual, self.back[0].residual), Signal(reset_less=True)
+        self._adds, take = Signal(reset_less=True), Signal(name="taking")
+        m.d.comb += self.take.eq(take)
+        m.d.sync += [take.eq(before.valid & wanted), wanted_late.eq(wanted)]
+        m.d.sync += self._adds.eq(wanted_late)  # of cycle 9, in which the addend is there
         self._double, self._halve = Signal(), Signal()
         m.d.sync += [
-            self._double.eq(Mux(tokens[6].half, self.back[1].double, self.back[0].double)),
-            self._halve.eq(Mux(tokens[7].half, self.back[1].halve, self.back[0].halve)),
+            self._double.eq(Mux(tokens[9].half, self.back[1].double, self.back[0].double)),
+            self._halve.eq(Mux(tokens[10].half, self.back[1].halve, self.back[0].halve)),
         ]
-        self._last = self._bounds(m, tokens[8].half, "low", "high")
-        triples = [read.data]  # of cycle 1
-        for stage in range(4):
-            triples.append(Signal(TRIPLE, name=f"triple_{stage}"))
+        self._last = self._bounds(m, tokens[11].half, "low", "high")
+        triples: list[Any] = [data.View(TRIPLE, memory.read_data)]  # of cycle 1
+        for stage in range(7):
+            triples.append(Signal(TRIPLE, name=f"triple_{stage}", reset_less=True))
             m.d.sync += triples[-1].eq(triples[-2])
-        dot = triples[-1].dot
-        for stage in range(5, self.latency - 1):
-            later = Signal.like(self.out_dot, name=f"dot_{stage}")
-            m.d.sync += later.eq(dot)
-            dot = later
-        m.d.sync += self.out_dot.eq(dot)
+        dot = delayed(m, triples[-1].dot, self.latency - len(triples), "dot")
+        m.d.comb += self.out_dot.eq(dot)
+        one_more = Signal(signed(PARAMETER.fields["offset"] - 2 * HALF + 1), name="one_more", reset_less=True)
+        m.d.sync += one_more.eq(triples[1].offset[2 * HALF :].as_signed() + 1)
+        self._above = triples[2].offset[2 * HALF :].as_signed(), one_more
         for pixel in range(self.config.pixels):
             self._one(m, pixel, triples)
         return m
@@ -134,27 +150,26 @@ class Requantizers(Component):
         return bounds
 
     def _one(self, m: Module, pixel: int, triples: list[data.View]) -> None:
-        def register(shape: object, value: object, name: str) -> Signal:
-            signal = Signal(shape, name=f"{name}_{pixel}")  # type: ignore[arg-type]
-            m.d.sync += signal.eq(value)  # type: ignore[arg-type]
+        def register(shape: Any, value: Any, name: str) -> Signal:
+            signal = Signal(shape, name=f"{name}_{pixel}", reset_less=True)
+            m.d.sync += signal.eq(value)
             return signal
 
         acc = register(signed(ACC_BITS), self.acc[pixel][:ACC_BITS].as_signed(), "acc")  # cycle 1
-        product = register(signed(PRODUCT_BITS), acc * triples[0].multiplier, "product")  # 2
-        value = register(signed(PRODUCT_BITS), product + triples[1].offset, "value")  # 3
+        value = self._affine(acc, triples, register)  # 6
 
         # Keep one fraction bit (half) and whether anything below it was dropped (sticky).  The shift is by 16s, by 4s
         # and by 1s, each a choice of four.  Only bits that can end up in the narrow result are shifted; above them it
         # is enough to know that all equal the sign.
-        shift = triples[2].shift
+        shift = triples[5].shift
         width, middle_width = NARROW_BITS + 15, NARROW_BITS + 3
         doubled = Cat(0, value, value[-1].replicate(3 * 16 + width - PRODUCT_BITS - 1))
-        coarse = register(width, shifted(doubled, 16, width, shift[4:6]), "coarse")  # 4
+        coarse = register(width, shifted(doubled, 16, width, shift[4:6]), "coarse")  # 7
         too_wide = register(1, Array(self._beyond(m, value, pixel, width - 2))[shift[4:6]], "too_wide")
         sticky_coarse = register(1, Array(self._dropped(m, value, pixel))[shift[4:6]], "sticky_coarse")
         sign = register(1, value[-1], "sign")
         raw = register(RAW_BITS, value[:RAW_BITS], "raw_early")
-        fours, ones = triples[3].shift[2:4], triples[3].shift[0:2]
+        fours, ones = triples[6].shift[2:4], triples[6].shift[0:2]
         middle = Signal(middle_width, name=f"middle_{pixel}")
         m.d.comb += middle.eq(shifted(coarse, 4, middle_width, fours))
         differs = coarse ^ sign.replicate(width)
@@ -165,27 +180,54 @@ class Requantizers(Component):
         lost = lost | Array(Cat(middle[:i], 0).any() for i in range(4))[ones]
         limit = Mux(sign, 1 << (NARROW_BITS - 1), (1 << (NARROW_BITS - 1)) - 1)
         raw = register(RAW_BITS, raw, "raw_middle")
-        narrow = register(NARROW_BITS, Mux(wide, limit, shifted(middle, 1, NARROW_BITS, ones)), "narrow")  # 5
+        narrow = register(NARROW_BITS, Mux(wide, limit, shifted(middle, 1, NARROW_BITS, ones)), "narrow")  # 8
         sticky = register(1, sticky_coarse | lost, "sticky")
 
         whole = narrow.as_signed() >> 1
-        rounded = register(signed(NARROW_BITS), whole + (narrow[0] & (sticky | narrow[1])), "rounded")  # 6
-        y: Any = register(signed(9), clamped(rounded, *self._first), "clamped")  # 7
+        rounded = register(signed(NARROW_BITS), whole + (narrow[0] & (sticky | narrow[1])), "rounded")  # 9
+        y: Any = register(signed(9), clamped(rounded, *self._first), "clamped")  # 10
         if self.config.adds:
             addend = register(8, Mux(self._adds, self.addend[pixel], 0), "addend")
-            total = register(signed(TOTAL_BITS), addend + Mux(self._double, y << 1, y), "total")  # 8
+            total = register(signed(TOTAL_BITS), addend + Mux(self._double, y << 1, y), "total")  # 11
             halved = (total >> 1) + (total[0] & total[1])
-            y = register(signed(TOTAL_BITS), Mux(self._halve, halved, total), "halved")  # 9
+            y = register(signed(TOTAL_BITS), Mux(self._halve, halved, total), "halved")  # 12
             y = clamped(y, *self._last)
         else:
-            for stage in range(7, 9):
-                y = register(8, y, f"y_{stage}")
-        for stage in range(5, 9):
-            raw = register(RAW_BITS, raw, f"raw_{stage}")
-        m.d.sync += [self.y[pixel].eq(y), self.raw[pixel].eq(raw)]  # 10
+            y = delayed(m, y[:8], 2, f"y_{pixel}")
+        m.d.comb += [  # 13
+            self.y[pixel].eq(delayed(m, y[:8], 1, f"y_out_{pixel}")),
+            self.raw[pixel].eq(delayed(m, raw, 5, f"raw_{pixel}")),
+        ]
+
+    def _affine(self, acc: Signal, triples: list[data.View], register: Callable[[Any, Any, str], Signal]) -> Value:
+        """acc * multiplier + offset, by halves: `acc` is of cycle 1, the result of cycle 6."""
+
+        def product(a: Value, b: Value, plus: Value, name: str) -> Signal:
+            """a * b + plus in one slice: a and b of a cycle, `plus` of the next, the sum of the one after."""
+            exact = a * b
+            summed = register(exact.shape(), exact, f"{name}_product") + plus
+            return register(summed.shape(), summed, name)
+
+        accs = [acc]
+        for cycle in (2, 3, 4):
+            accs.append(register(acc.shape(), accs[-1], f"acc_{cycle}"))
+        low, high = [a[:HALF] for a in accs], [a[HALF:].as_signed() for a in accs]
+        by_low = [triple.multiplier[:HALF] for triple in triples]
+        by_high = [triple.multiplier[HALF:].as_signed() for triple in triples]
+
+        first = product(low[0], by_low[0], triples[1].offset[: 2 * HALF], "low_low")  # 3
+        above = Mux(first[2 * HALF], self._above[1], self._above[0])
+        second = product(high[1], by_low[1], Cat(first[HALF : 2 * HALF], above).as_signed(), "high_low")  # 4
+        third = product(low[2], by_high[2], second, "low_high")  # 5
+        fourth = product(high[3], by_high[3], third[HALF:].as_signed(), "high_high")  # 6
+        lowest = first[:HALF]
+        for cycle in (4, 5, 6):
+            lowest = register(HALF, lowest, f"lowest_{cycle}")
+        middle = register(HALF, third[:HALF], "middle_half")
+        return Cat(lowest, middle, fourth)[:PRODUCT_BITS].as_signed()
 
     @staticmethod
-    def _beyond(m: Module, value: Signal, pixel: int, first: int) -> list[Value]:
+    def _beyond(m: Module, value: Value, pixel: int, first: int) -> list[Value]:
         """For each coarse shift: is any bit from `first` of the shifted value up not the sign."""
         found: list[Value] = []
         above: Value = C(0)
@@ -198,7 +240,7 @@ class Requantizers(Component):
         return found[::-1]
 
     @staticmethod
-    def _dropped(m: Module, value: Signal, pixel: int) -> list[Value]:
+    def _dropped(m: Module, value: Value, pixel: int) -> list[Value]:
         """For each coarse shift: does it lose a one; twice the value's low 16k bits are its own low 16k - 1."""
         found: list[Value] = [C(0)]
         for k in range(1, 4):

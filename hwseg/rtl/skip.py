@@ -43,12 +43,29 @@ POSITION = data.StructLayout(
 """A window's blocks; dark ones are outside the map, or not read."""
 
 
+def first_of(bits: Value) -> Value:
+    """Position of the first bit that is 1, or how many bits there are."""
+    found: Any = len(bits)
+    for position in reversed(range(len(bits))):
+        found = Mux(bits[position], position, found)
+    return Value.cast(found)
+
+
 class LeadingZeros(Component):
-    """`write`: as for the banks.  `count`: leading zero planes of the window at `position`, three cycles later."""
+    """`write`: as for the banks.  `count`: leading zero planes of the window at `position`, three cycles later.
+    `saved`: the cycles that they save.
+    """
 
     def __init__(self, config: EngineConfig) -> None:
         self.config = config
-        super().__init__({"write": In(BANK_WRITE), "position": In(POSITION), "count": Out(COUNT_BITS)})
+        super().__init__(
+            {
+                "write": In(BANK_WRITE),
+                "position": In(POSITION),
+                "count": Out(COUNT_BITS),
+                "saved": Out(range(MOST + 1)),
+            }
+        )
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -59,6 +76,7 @@ class LeadingZeros(Component):
         )
         # One bit for each plane from which on a block may have ones: their union over the window.
         needed: Any = 0
+        rows: list[Any] = [0, 0, 0]
         for bank in range(BANKS):
             memory = Memory(shape=COUNT_BITS, depth=max(2, self.config.bank_words // PLANES), init=[])
             m.submodules[f"bank_{bank}"] = memory
@@ -71,16 +89,18 @@ class LeadingZeros(Component):
                 write.addr.eq(self._address[bank % 3]),
                 write.data.eq(counts[bank % 3]),
             ]
-            found = Signal(COUNT_BITS, name=f"count_{bank}")
-            m.d.sync += found.eq(Mux(dark[bank], PLANES - 1, read.data))
-            needed = needed | Cat(found <= k for k in range(PLANES - 1))
-        smallest: Value = Signal(COUNT_BITS, name="smallest")
+            rows[bank // 3] |= Cat(~dark[bank] & (read.data <= k) for k in range(PLANES - 1))
+        for number, row in enumerate(rows):
+            found = Signal(PLANES - 1, name=f"needed_{number}")
+            m.d.sync += found.eq(row)
+            needed |= found
         needed_from = Signal(PLANES - 1)
-        m.d.comb += needed_from.eq(needed)
-        value: Any = PLANES - 1
-        for k in reversed(range(PLANES - 1)):
-            value = Mux(needed_from[k], k, value)
-        m.d.comb += [smallest.eq(value), self.count.eq(smallest)]
+        m.d.comb += [
+            needed_from.eq(needed),
+            self.count.eq(first_of(needed_from)),
+            # Not the smaller of the count and MOST: the count comes late.
+            self.saved.eq(first_of(needed_from[:MOST])),
+        ]
         return m
 
     def _counts(self, m: Module) -> list[Signal]:

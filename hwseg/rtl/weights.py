@@ -13,11 +13,12 @@ from __future__ import annotations
 
 from amaranth.hdl import Cat, Module, Mux, Signal, Value
 from amaranth.lib import data
-from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import Component, In, Out
 from amaranth.utils import exact_log2
 
+from hwseg.rtl.block_ram import BlockRam
 from hwseg.rtl.config import EngineConfig
+from hwseg.rtl.shadow import CHAIN
 
 WEIGHT = data.StructLayout({"enable": 1, "packed": 1, "data": 64})
 """A word for the ring; `packed`: sixteen weights of four bits instead of eight of eight."""
@@ -34,7 +35,7 @@ def unpacked(half: Value) -> Value:
 class WeightRing(Component):
     """Words in the order of writing; `jump` takes the reader to any place of which the words are still there.
 
-    Positions count modulo twice the words, so that a full ring differs from an empty one.  Two cycles from a write to
+    Positions count modulo twice the words, so that a full ring differs from an empty one.  Three cycles from a write to
     `r_rdy`, as from a jump; the compiler sees to it that no word is written over one that will be read.
     """
 
@@ -53,22 +54,31 @@ class WeightRing(Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        memory = Memory(shape=65, depth=self.words, init=[])
-        m.submodules.words = memory
-        read, write = memory.read_port(), memory.write_port()
+        m.submodules.words = memory = BlockRam(WEIGHT.size - 1, self.words)
         bits = exact_log2(self.words)
-        written, here, following = Signal(bits + 1), Signal(bits + 1), Signal(bits + 1)
+        written, here, latched = Signal(bits + 1), Signal(bits + 1), Signal()
+        # A word is in the latch, or in the register, and moves on when there is room.
+        more, leaves, follows = Signal(), Signal(), Signal()
         m.d.comb += [
-            write.addr.eq(written[:bits]),
-            write.data.eq(Cat(self.write.data, self.write.packed)),
-            write.en.eq(self.write.enable),
-            following.eq(Mux(self.jump.enable, self.jump.to, here + (self.r_en & self.r_rdy))),
-            read.addr.eq(following[:bits]),
-            read.en.eq(self.jump.enable | self.r_en | (~self.r_rdy & (here != written))),
-            self.word.eq(read.data[:64]),
-            self.packed.eq(read.data[64]),
+            more.eq(here != written),
+            leaves.eq(~self.r_rdy | self.r_en),
+            follows.eq(~latched | leaves),
+            memory.write_address.eq(written[:bits]),
+            memory.write_data.eq(Cat(self.write.data, self.write.packed)),
+            memory.write_enable.eq(self.write.enable),
+            memory.read_address.eq(here[:bits]),
+            memory.read_enable.eq(follows & more),
+            memory.advance.eq(leaves),
+            self.word.eq(memory.read_data[:64]),
+            self.packed.eq(memory.read_data[64]),
         ]
-        m.d.sync += [here.eq(following), self.r_rdy.eq(following != written), written.eq(written + self.write.enable)]
+        m.d.sync += written.eq(written + self.write.enable)
+        with m.If(leaves):
+            m.d.sync += self.r_rdy.eq(latched)
+        with m.If(follows):
+            m.d.sync += [latched.eq(more), here.eq(here + more)]
+        with m.If(self.jump.enable):
+            m.d.sync += [here.eq(self.jump.to), latched.eq(0), self.r_rdy.eq(0)]
         return m
 
 
@@ -83,31 +93,39 @@ class WeightMover(Component):
                 "take": In(1),
                 "jump": In(JUMP),
                 "full": Out(1),
-                "chain": Out(64),
-                "chain_enable": Out(1),
+                "chain": Out(CHAIN),
             }
         )
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
         m.submodules.ring = ring = WeightRing(self.config.weight_words)
-        moved = Signal(range(self.config.tile_words + 1))
+        place = Signal(CHAIN)
         hold = Signal(range(self.hold + 1))
-        moving, second = Signal(), Signal()
+        moving, second, taken, complete, jump = Signal(), Signal(), Signal(), Signal(), Signal(JUMP)
+        # What decides on `take` is long enough a path: the mover follows a cycle later, and then holds one less.
+        m.d.sync += [taken.eq(self.take), jump.eq(self.jump), jump.enable.eq(self.jump.enable & self.take)]
         m.d.comb += [
             ring.write.eq(self.write),
-            ring.jump.to.eq(self.jump.to),
-            ring.jump.enable.eq(self.jump.enable & self.take),
-            moving.eq((hold == 0) & (moved != self.config.tile_words) & ring.r_rdy),
+            ring.jump.eq(jump),
+            moving.eq((hold == 0) & ~complete & ring.r_rdy),
             ring.r_en.eq(moving & (second | ~ring.packed)),
-            self.full.eq((moved == self.config.tile_words) & (hold == 0)),
+            self.full.eq(complete & ~taken),
         ]
         halves = Mux(second, unpacked(ring.word[32:]), unpacked(ring.word[:32]))
-        m.d.sync += [self.chain.eq(Mux(ring.packed, halves, ring.word)), self.chain_enable.eq(moving)]
+        chain, enable = Signal(CHAIN, reset_less=True), Signal()
+        m.d.sync += [chain.eq(place), chain.data.eq(Mux(ring.packed, halves, ring.word)), enable.eq(moving)]
+        m.d.comb += [self.chain.eq(chain), self.chain.enable.eq(enable)]
+        row_ends = place.word == self.config.row_words - 1
         with m.If(moving):
-            m.d.sync += [moved.eq(moved + 1), second.eq(ring.packed & ~second)]
+            m.d.sync += [
+                place.word.eq(Mux(row_ends, 0, place.word + 1)),
+                place.row.eq(place.row + row_ends),
+                complete.eq(row_ends & (place.row == self.config.rows - 1)),
+                second.eq(ring.packed & ~second),
+            ]
         with m.If(hold != 0):
             m.d.sync += hold.eq(hold - 1)
-        with m.If(self.take):
-            m.d.sync += [moved.eq(0), hold.eq(self.hold)]
+        with m.If(taken):
+            m.d.sync += [place.eq(0), complete.eq(0), hold.eq(self.hold - 1)]
         return m

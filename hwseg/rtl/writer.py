@@ -5,24 +5,27 @@ output memory -> queue -> write data channel; a STORE is acknowledged when the m
 
 from __future__ import annotations
 
-from typing import Any
-
 from amaranth.hdl import Cat, Module, Mux, Signal, unsigned
 from amaranth.lib import data, stream
-from amaranth.lib.fifo import SyncFIFO, SyncFIFOBuffered
-from amaranth.lib.wiring import Component, In, Out
+from amaranth.lib.fifo import SyncFIFO
+from amaranth.lib.wiring import Component, In, Out, connect, flipped
 
-from hwseg.rtl.bus import ADDRESS_CHANNEL, FAULT, GRANT, WRITE_CHANNEL, Bursts
+from hwseg.rtl.bus import ADDRESS_CHANNEL, FAULT, GRANT, WRITE_CHANNEL, Bursts, Outlet
 from hwseg.rtl.compute import COUNTER_BITS
 from hwseg.rtl.config import BURST_BEATS
+from hwseg.rtl.cores.pipeline import delayed, unreset
 from hwseg.rtl.layouts import STORE_LAYOUT
 from hwseg.rtl.window import ADDRESS_BITS
 
 WRITE_QUEUE = 64
 WRITE_INSTRUCTIONS = 16
 """STOREs that may wait for the memory's answers."""
+ADDRESS_DELAY = 2
+"""Cycles from a beat to its address at the output memories."""
 READ_DELAY = 3
 """Cycles from an output memory's address to the word at the write queue."""
+IN_FLIGHT = 2
+"""Beats that the queue's room is not told of yet when the next burst asks for it."""
 BURST_COUNT_BITS = 20
 
 OUTPUT_READ = data.StructLayout({"enable": 1, "set": 3, "split": 1, "pool": 1, "parity": 1, "address": ADDRESS_BITS})
@@ -40,7 +43,6 @@ class Writer(Component):
             {
                 "instruction": In(stream.Signature(unsigned(256))),
                 "runs": In(COUNTER_BITS),
-                "base": In(32),
                 "grant": In(GRANT),
                 "halt": In(1),
                 "request": Out(1),
@@ -62,34 +64,40 @@ class Writer(Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         m.submodules.bursts = bursts = Bursts()
-        m.submodules.open = unanswered = SyncFIFO(width=OPEN_STORE.size, depth=WRITE_INSTRUCTIONS)
-        held = Signal(STORE_LAYOUT)
-        start, count, began = Signal(32), Signal(BURST_COUNT_BITS), Signal()
-        waiting, bursts_open = Signal(range(WRITE_INSTRUCTIONS + 1)), Signal(16)
+        held = Signal(STORE_LAYOUT, reset_less=True)
+        began, complete = Signal(), Signal()
+        waiting, reached, room = Signal(range(WRITE_INSTRUCTIONS + 1)), Signal(), Signal()
+        start = Signal(32, reset_less=True)
         view = data.View(STORE_LAYOUT, self.instruction.payload[: STORE_LAYOUT.size])
         m.d.comb += [
             self.cost.eq(held.cost),
-            self.quiet.eq((bursts_open == 0) & ~bursts.busy),
             bursts.grant.eq(self.grant),
             bursts.halt.eq(self.halt),
-            bursts.transfer.address.eq(start),
-            bursts.transfer.run_words.eq(held.run_words),
-            bursts.transfer.runs.eq(held.runs),
-            bursts.transfer.stride.eq(held.ddr_stride),
-            bursts.begin.eq(self.granted),
+            bursts.transfer.address.eq(view.ddr),
+            bursts.transfer.run_words.eq(view.run_words),
+            bursts.transfer.runs.eq(view.runs),
+            bursts.transfer.stride.eq(view.ddr_stride),
+            bursts.allow.eq(self.granted),
+        ]
+        # Compared a cycle before it is looked at: `WAIT` begins when that is of the instruction held.
+        m.d.sync += [
+            reached.eq(~(self.runs - held.wait_runs)[COUNTER_BITS - 1]),
+            room.eq(waiting != WRITE_INSTRUCTIONS),
         ]
         with m.FSM():
             with m.State("IDLE"):
                 m.d.comb += [
                     self.instruction.ready.eq(~self.halt),
-                    self.idle.eq(~self.instruction.valid & (waiting == 0) & (bursts_open == 0)),
+                    self.idle.eq(~self.instruction.valid & (waiting == 0)),
                 ]
                 with m.If(self.instruction.valid & ~self.halt):
-                    m.d.sync += [held.eq(view), start.eq(view.ddr + self.base), count.eq(0)]
-                    m.next = "WAIT"
+                    m.d.comb += bursts.load.eq(1)
+                    m.d.sync += [held.eq(view), start.eq(view.ddr)]
+                    m.next = "COMPARE"
+            with m.State("COMPARE"):
+                m.next = "WAIT"
             with m.State("WAIT"):
-                reached = ~(self.runs - held.wait_runs)[COUNTER_BITS - 1]
-                m.d.comb += self.request.eq(reached & (waiting != WRITE_INSTRUCTIONS) & ~self.halt)
+                m.d.comb += self.request.eq(reached & room & bursts.prepared & ~self.halt)
                 with m.If(self.halt):
                     m.next = "IDLE"
                 with m.Elif(self.granted):
@@ -99,30 +107,26 @@ class Writer(Component):
                 with m.If(bursts.end | ~bursts.busy | bursts.outside):
                     m.next = "IDLE"
 
-        with m.If(self.aw.ready):
-            m.d.sync += self.aw.valid.eq(0)
-        with m.If(bursts.go):
-            m.d.sync += [
-                self.aw.valid.eq(1),
-                self.aw.payload.address.eq(bursts.address),
-                self.aw.payload.length.eq(bursts.beats - 1),
-                count.eq(count + 1),
-            ]
+        m.d.sync += waiting.eq(waiting + began - complete)
         self._walk(m, held, began, bursts)
         self._leave(m, bursts)
-        self._answers(m, bursts, unanswered, count, start, began, waiting, bursts_open)
+        self._count_bursts(m, bursts)
+        self._answers(m, bursts, start, complete)
         return m
 
     def _walk(self, m: Module, store: data.View, began: Signal, bursts: Bursts) -> None:
-        """Source address of this cycle's beat: `planes` words per parity bank, runs `pitch` apart."""
-        row, column, number, parity, words = Signal(14), Signal(14), Signal(4), Signal(), Signal(16)
-        m.d.comb += [
-            self.output_read.enable.eq(bursts.beat),
-            self.output_read.set.eq(store.set),
-            self.output_read.split.eq(store.split),
-            self.output_read.pool.eq(store.pool),
-            self.output_read.parity.eq(parity),
-            self.output_read.address.eq(row + column + number),
+        """Source address of each beat: `planes` words per parity bank, runs `pitch` apart; added up in two cycles."""
+        row, column, number, parity, words = unreset(row=14, column=14, number=4, parity=1, words=16)
+        base, offset, early, read = unreset(base=14, offset=4, early=3, read=OUTPUT_READ)
+        enable = delayed(m, bursts.beat, ADDRESS_DELAY, "read_enable", reset_less=False)
+        m.d.comb += [self.output_read.eq(read), self.output_read.enable.eq(enable)]
+        m.d.sync += [
+            base.eq(row + column),
+            offset.eq(number),
+            early.eq(Cat(store.split, store.pool, parity)),
+            read.set.eq(store.set),
+            Cat(read.split, read.pool, read.parity).eq(early),
+            read.address.eq(base + offset),
         ]
         with m.If(bursts.beat):
             m.d.sync += [number.eq(number + 1), words.eq(words - 1)]
@@ -144,63 +148,77 @@ class Writer(Component):
             m.d.sync += [row.eq(store.address), column.eq(0), number.eq(0), parity.eq(0), words.eq(store.run_words)]
 
     def _leave(self, m: Module, bursts: Bursts) -> None:
-        m.submodules.queue = queue = SyncFIFOBuffered(width=65, depth=WRITE_QUEUE)
-        delayed: Any = Signal(data.StructLayout({"valid": 1, "last": 1, "end": 1}), name="beat")
-        m.d.comb += [delayed.valid.eq(bursts.beat), delayed.last.eq(bursts.burst_end), delayed.end.eq(bursts.end)]
-        for stage in range(READ_DELAY):
-            later = Signal(delayed.shape(), name=f"beat_{stage}")
-            m.d.sync += later.eq(delayed)
-            delayed = later
-        reserved = Signal(range(WRITE_QUEUE + 1))
-        taken = self.w.valid & self.w.ready
-        m.d.sync += reserved.eq(reserved + bursts.beat - taken)
-        m.d.comb += [
-            bursts.ready.eq((~self.aw.valid | self.aw.ready) & (reserved <= WRITE_QUEUE - BURST_BEATS)),
-            queue.w_en.eq(delayed.valid),
-            queue.w_data.eq(Cat(self.output_data, delayed.last)),
-            self.w.valid.eq(queue.r_rdy),
-            self.w.payload.data.eq(queue.r_data[:64]),
-            self.w.payload.last.eq(queue.r_data[64]),
-            queue.r_en.eq(self.w.ready),
+        m.submodules.aw_outlet = addresses = Outlet(ADDRESS_CHANNEL)
+        m.submodules.w_outlet = words = Outlet(WRITE_CHANNEL)
+        m.submodules.queue = queue = SyncFIFO(width=65, depth=WRITE_QUEUE)
+        connect(m, addresses.channel, flipped(self.aw))
+        connect(m, words.channel, flipped(self.w))
+        beat = Signal(data.StructLayout({"valid": 1, "last": 1, "end": 1}), name="beat")
+        m.d.comb += [beat.valid.eq(bursts.beat), beat.last.eq(bursts.burst_end), beat.end.eq(bursts.end)]
+        beats = [beat]
+        for stage in range(ADDRESS_DELAY + READ_DELAY):
+            beats.append(Signal(beat.shape(), name=f"beat_{stage}"))
+            m.d.sync += beats[-1].eq(beats[-2])
+        read, delayed_beat = beats[ADDRESS_DELAY + 1], beats[-1]
+        reserved, room, taken = Signal(range(WRITE_QUEUE + 1)), Signal(), Signal()
+        m.d.sync += [
+            taken.eq(words.put),
+            reserved.eq(reserved + beats[1].valid - taken),
+            room.eq(reserved <= WRITE_QUEUE - BURST_BEATS - IN_FLIGHT),
         ]
-        with m.If(delayed.valid & delayed.end):
+        m.d.comb += [
+            bursts.ready.eq(addresses.room & room),
+            addresses.put.eq(bursts.go),
+            addresses.payload.address.eq(bursts.address),
+            addresses.payload.length.eq(bursts.length),
+            queue.w_en.eq(delayed_beat.valid),
+            queue.w_data.eq(Cat(self.output_data, delayed_beat.last)),
+            words.payload.eq(queue.r_data),
+            words.put.eq(queue.r_rdy & words.room),
+            queue.r_en.eq(words.room),
+        ]
+        with m.If(read.valid & read.end):
             m.d.sync += self.stores.eq(self.stores + 1)
 
-    def _answers(
-        self,
-        m: Module,
-        bursts: Bursts,
-        unanswered: SyncFIFO,
-        count: Signal,
-        start: Signal,
-        began: Signal,
-        waiting: Signal,
-        bursts_open: Signal,
-    ) -> None:
-        """Responses come in order: each STORE's number of bursts stands in a queue."""
+    def _count_bursts(self, m: Module, bursts: Bursts) -> None:
+        """Bursts on the bus: what happens to them is counted a cycle later, and `quiet` says so another one later."""
+        went, answered, bursts_open = Signal(), Signal(), Signal(16)
+        m.d.sync += [
+            went.eq(bursts.go),
+            answered.eq(self.b.valid),
+            bursts_open.eq(bursts_open + went - answered),
+            self.quiet.eq((bursts_open == 0) & ~went & ~bursts.busy),
+        ]
+
+    def _answers(self, m: Module, bursts: Bursts, start: Signal, complete: Signal) -> None:
+        """Responses come in order.  Bursts and answers are counted modulo 2**20, which is far more than can be on the
+        bus; a STORE's last one stands in a queue, and when as many are answered the STORE is complete.
+        """
+        m.submodules.open = unanswered = SyncFIFO(width=OPEN_STORE.size, depth=WRITE_INSTRUCTIONS)
         pushed, oldest = Signal(OPEN_STORE), data.View(OPEN_STORE, unanswered.r_data)
-        answers, answered, complete = Signal(BURST_COUNT_BITS), Signal(), Signal()
-        finished = Signal()
-        m.d.sync += finished.eq(bursts.end)
+        count, answers, finished, faulty = Signal(BURST_COUNT_BITS), Signal(BURST_COUNT_BITS), Signal(), Signal()
+        with m.If(bursts.go):
+            m.d.sync += count.eq(count + 1)
+        with m.If(self.b.valid):
+            m.d.sync += answers.eq(answers + 1)
+        m.d.sync += [
+            finished.eq(bursts.end),
+            complete.eq(unanswered.r_en),
+            faulty.eq(self.b.valid & self.b.payload[1]),
+        ]
         m.d.comb += [
             pushed.bursts.eq(count),
             pushed.address.eq(start),
             unanswered.w_data.eq(pushed),
             unanswered.w_en.eq(finished),
             self.b.ready.eq(1),
-            answered.eq(self.b.valid),
-            complete.eq(unanswered.r_rdy & (answers == oldest.bursts)),
-            unanswered.r_en.eq(complete),
-        ]
-        m.d.sync += [
-            bursts_open.eq(bursts_open + bursts.go - answered),
-            waiting.eq(waiting + began - complete),
-            answers.eq(Mux(complete, answered, answers + answered)),
+            unanswered.r_en.eq(unanswered.r_rdy & ~(answers - oldest.bursts)[BURST_COUNT_BITS - 1]),
         ]
         with m.If(complete):
             m.d.sync += self.acknowledged.eq(self.acknowledged + 1)
+        # A cycle behind its response an error meets the STORE that it belongs to at the queue's head.
         m.d.comb += [
-            self.fault.valid.eq((self.b.valid & self.b.payload[1]) | bursts.outside),
+            self.fault.valid.eq(faulty | bursts.outside),
             self.fault.outside.eq(bursts.outside),
             self.fault.address.eq(Mux(bursts.outside, bursts.address, Mux(unanswered.r_rdy, oldest.address, start))),
         ]

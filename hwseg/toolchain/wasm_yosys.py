@@ -11,6 +11,7 @@ import hashlib
 import platform
 import subprocess
 import sys
+from collections.abc import Sequence
 from contextlib import suppress
 from functools import cache
 from importlib import metadata, util
@@ -49,13 +50,18 @@ _UNWANTED = ("generator", "top", "src", "amaranth.hierarchy", "amaranth.decoding
 """Attributes of Amaranth's own that do not belong into Verilog."""
 
 
-def verilog_of(rtlil: str) -> str:
-    """RTLIL as Verilog, by way of the passes that Amaranth uses; raises HwsegError if Yosys fails."""
+def verilog_of(rtlil: str, flattened: Sequence[str] = ()) -> str:
+    """RTLIL as Verilog, by way of the passes that Amaranth uses; raises HwsegError if Yosys fails.
+
+    flattened: modules that become part of those around them.
+    """
     remove = " ".join(f"-remove {name}" for name in _UNWANTED)
     script = [
         f"read_rtlil <<rtlil\n{rtlil}\nrtlil",
         "proc -nomux -norom",
         "memory_collect",
+        *(["flatten -noscopeinfo " + " ".join(f"t:{name}" for name in flattened)] if flattened else []),
+        *(f"delete {name}" for name in flattened),
         f"attrmap {remove}",
         f"attrmap -modattr {remove}",
         "write_verilog -norename",

@@ -46,7 +46,12 @@ LUTS_PER_RAM = {
 }
 """LUTs that each cell of a SLICEM occupies."""
 
-_FLIP_FLOPS = ("FDRE", "FDSE", "FDCE", "FDPE", "FDRE_1", "FDSE_1", "FDCE_1", "FDPE_1", "LDCE", "LDPE")
+FEWEST = 12
+"""Flip-flops of a module that are worth an enable or a reset of their own."""
+SPARED = "hwseg_memory_unit*"
+"""Modules whose enables come last of all: there logic behind them would be a level too many."""
+
+FLIP_FLOPS = ("FDRE", "FDSE", "FDCE", "FDPE", "FDRE_1", "FDSE_1", "FDCE_1", "FDPE_1", "LDCE", "LDPE")
 
 
 @dataclass(frozen=True)
@@ -107,6 +112,21 @@ def run_followed(commands: Sequence[str], folder: Path, log: Path, heard: Heard,
     finished("yosys", "in its script", status, text, REPORT)
 
 
+def synthesis(options: str) -> list[str]:
+    """`synth_xilinx`, but an enable or a reset of few flip-flops becomes logic before them.
+
+    Eight flip-flops of a slice share clock, enable and reset, so each such set of few loads wastes most of a slice, and
+    placement suffers from many.
+    """
+    whole, cells = f"synth_xilinx -family xc7 -flatten {options}", ("$_DFFE_?P?P_", "$_SDFFE_?P?P_", "$_DLATCH_?P?_")
+    few = f"-mince {FEWEST} -minsrst {FEWEST}"
+    return [
+        f"{whole} -run begin:map_ffs",
+        " ".join(["dfflegalize", few, *(f"-cell {cell} 01" for cell in cells), f"* {SPARED} %d"]),
+        f"{whole} -run map_ffs:",
+    ]
+
+
 def synth_xilinx(
     verilog_files: Sequence[str | Path],
     top: str,
@@ -130,7 +150,7 @@ def synth_xilinx(
             *(f"read_verilog {copy.name}" for copy in copies),
             f"hierarchy -top {top}",
             *(f"setattr -mod -set keep_hierarchy 1 {name}" for name in keep_hierarchy),
-            f"synth_xilinx -family xc7 -flatten -noiopad -noclkbuf -top {top}",
+            *synthesis(f"-noiopad -noclkbuf -top {top}"),
             *(f"setattr -mod -unset keep_hierarchy {name}" for name in keep_hierarchy),
             *(["flatten", "opt_clean"] if keep_hierarchy else []),
             "delete t:$scopeinfo",
@@ -158,7 +178,7 @@ def resources_of(stat: Mapping[str, object]) -> Resources:
     return Resources(
         lut=int(design.get("estimated_num_lc", single)) + lutram,
         lutram=lutram,
-        ff=count(*_FLIP_FLOPS),
+        ff=count(*FLIP_FLOPS),
         carry4=count("CARRY4"),
         bram36=count("RAMB36E1") + count("RAMB18E1") / 2,
         dsp=count("DSP48E1"),

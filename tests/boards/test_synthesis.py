@@ -8,37 +8,44 @@ from collections import Counter
 import pytest
 
 from hwseg.boards import load_board
-from hwseg.boards.zynq7020.top import zynq_verilog
+from hwseg.boards.zynq7020.route import NETLIST, synthesize
+from hwseg.boards.zynq7020.top import TOP, zynq_verilog
 from hwseg.rtl.config import parse_array
 from hwseg.rtl.engine import verilog
 from hwseg.target.resources import estimate
 from hwseg.toolchain import yosys
+from hwseg.toolchain.running import Limit
 
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(yosys.version() is None, reason="needs pyosys (extra synth)"),
 ]
 
-BOARD = load_board("pynq-z2")
+BOARD = load_board("zynq7020")
+"""The board that builds are for by default: `tests/sim/test_netlist.py` simulates the same netlist of 8x2x2."""
 TOLERANCE = {"lut": 0.15, "lutram": 0.15, "ff": 0.15, "dsp": 0.15, "bram36": 0.0}
 
 REFUSED = {"RAM64X1S", "RAM128X1S", "RAM256X1S", "LUT6_2", "MMCME2_ADV", "MMCME2_BASE"}
 """Cells that nextpnr-xilinx does not place."""
 
 
+def counted(netlist, folder) -> yosys.Resources:
+    """As `synth_xilinx` counts."""
+    stat = folder / "stat.json"
+    yosys.run_script([f"read_json {netlist}", f"hierarchy -top {TOP}", f"tee -q -o {stat} stat -tech xilinx -json"])
+    return yosys.resources_of(json.loads(stat.read_text()))
+
+
 @pytest.fixture(scope="module", params=["8x2x2", "zynq7020"])
 def mapped(request, tmp_path_factory):
-    """Configuration, counts, and cells of the flat netlist."""
-    folder = tmp_path_factory.mktemp("synthesis")
+    """Configuration, counts, and cells of the flat netlist, as `hwseg package --bitstream` makes it."""
     config = parse_array(request.param)
-    text = verilog(config)
-    (folder / "top.v").write_text(text)
-    (folder / "hwseg_zynq.v").write_text(zynq_verilog(text, BOARD))
-    netlist = folder / "netlist.json"
-    files = [folder / "top.v", folder / "hwseg_zynq.v"]
-    found = yosys.synth_xilinx(files, "hwseg_zynq", ("hwseg_*",), extra=[f"write_json {netlist}"])
-    modules = json.loads(netlist.read_text())["modules"]
-    return config, found, list(modules["hwseg_zynq"]["cells"].values())
+    engine = verilog(config)
+    texts = {"hardware/top.v": engine, "hardware/hwseg_zynq.v": zynq_verilog(engine, BOARD)}
+    folder = synthesize({name: text.encode() for name, text in texts.items()}, lambda *_: None, Limit(), {})
+    found = counted(folder / NETLIST, tmp_path_factory.mktemp("synthesis"))
+    modules = json.loads((folder / NETLIST).read_text())["modules"]
+    return config, found, list(modules[TOP]["cells"].values())
 
 
 def test_utilization_is_the_compilers_estimate_and_fits_the_part(mapped):

@@ -12,7 +12,7 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import Component, In, Out
 from amaranth.sim import Simulator
 
-from hwseg.rtl.emit import Library, verilog
+from hwseg.rtl.emit import Library, Part, verilog
 
 
 class Cell(Component):
@@ -133,6 +133,84 @@ def test_one_name_for_two_components_is_refused():
 def test_one_component_alone():
     modules = re.findall(r"^module (\w+)", verilog(Cell(3), "multiply_add"), flags=re.M)
     assert sorted(modules) == ["multiply_add", "multiply_add__inner"]
+
+
+class Doubled(Part):
+    """2 x, a register later, with a part of its own and a component that stays a module."""
+
+    def __init__(self) -> None:
+        super().__init__({"x": In(8), "y": Out(9)})
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.kept, m.submodules.sum = kept, total = Kept(), Sum()
+        m.d.comb += [kept.x.eq(self.x), total.a.eq(kept.y), total.b.eq(kept.y), self.y.eq(total.y)]
+        return m
+
+
+class Kept(Component):
+    def __init__(self) -> None:
+        super().__init__({"x": In(8), "y": Out(8)})
+
+    def elaborate(self, platform):
+        m = Module()
+        m.d.sync += self.y.eq(self.x)
+        return m
+
+
+class Sum(Part):
+    def __init__(self) -> None:
+        super().__init__({"a": In(8), "b": In(8), "y": Out(9)})
+
+    def elaborate(self, platform):
+        m = Module()
+        wide = Signal(9, name="wide")
+        m.d.comb += [wide.eq(self.a + self.b), self.y.eq(wide)]
+        return m
+
+
+class Quadrupled(Component):
+    """Of a part whose name a signal has, too."""
+
+    def __init__(self) -> None:
+        super().__init__({"x": In(8), "doubled": Out(10)})
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.doubled = doubled = Doubled()
+        m.d.comb += doubled.x.eq(self.x)
+        m.d.sync += self.doubled.eq(doubled.y << 1)
+        return m
+
+
+def test_a_part_lies_in_the_module_around_it():
+    library = Library()
+    library.instance(Quadrupled(), "quadrupled")
+    text = library.text()
+    modules = re.findall(r"^module (\w+)", text, flags=re.M)
+    assert len(modules) == 2
+    assert modules[0] == "quadrupled"
+    assert modules[1].endswith("__kept")
+    assert re.search(r"\w+__sum__wide\b", text)
+    assert "\\" not in text
+    assert text == verilog(Quadrupled(), "quadrupled")
+
+
+def test_a_part_simulates_as_a_component():
+    dut, seen = Quadrupled(), []
+
+    async def testbench(ctx):
+        for x in (77, 255, 0):
+            ctx.set(dut.x, x)
+            await ctx.tick()
+            await ctx.tick()
+            seen.append(ctx.get(dut.doubled))
+
+    simulator = Simulator(dut)
+    simulator.add_clock(1e-8)
+    simulator.add_testbench(testbench)
+    simulator.run()
+    assert seen == [4 * 77, 4 * 255, 0]
 
 
 class Store(Component):

@@ -34,7 +34,10 @@ def results(cases, low, high):
             )
             await ctx.tick()
         ctx.set(dut.write.enable, 0)
+        ctx.set(dut.parameters_at, 0)
+        await ctx.tick()
         for cycle in range(len(cases) + dut.latency):
+            ctx.set(dut.parameters_at, min(cycle + 1, len(cases) - 1))
             if cycle < len(cases):
                 ctx.set(dut.row, cycle % 8)
                 ctx.set(dut.token.slot, cycle // 8)
@@ -119,7 +122,8 @@ def test_residual_additions(first, last, halve, double):
         await ctx.tick()
         ctx.set(dut.write.enable, 0)
         taken = iter([row for row, alone in zip(addends, plain, strict=True) if not alone])
-        following = next(taken)
+        await ctx.tick()  # parameters, a cycle before the sums
+        following = [0] * 8
         for cycle in range(len(sums) + dut.latency):
             ctx.set(dut.token.valid, cycle < len(sums))
             if cycle < len(sums):

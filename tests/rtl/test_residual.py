@@ -5,7 +5,7 @@ import random
 import pytest
 from amaranth.sim import Simulator
 
-from hwseg.rtl.residual import WAITING, ResidualQueues
+from hwseg.rtl.residual import COPIES, WAITING, ResidualQueues
 
 
 def simulate(dut, bench):
@@ -29,7 +29,7 @@ async def put(ctx, dut, block, planes, number, gap):
     ctx.set(dut.set, number)
     for plane, word in enumerate(words(block, planes)):
         ctx.set(dut.word, word)
-        ctx.set(dut.valid, 1)
+        ctx.set(dut.valid, (1 << COPIES) - 1)
         ctx.set(dut.first, plane == 0)
         ctx.set(dut.last, plane == planes - 1)
         await ctx.tick()
@@ -39,11 +39,10 @@ async def put(ctx, dut, block, planes, number, gap):
 
 
 async def take(ctx, dut, number):
-    row = [ctx.get(dut.rows[number][pixel]) for pixel in range(8)]
     ctx.set(dut.take, 1 << number)
     await ctx.tick()
     ctx.set(dut.take, 0)
-    return row
+    return [ctx.get(dut.rows[number][pixel]) for pixel in range(8)]
 
 
 def rows_of(block):

@@ -70,9 +70,10 @@ def test_tiles_arrive_in_the_order_that_the_runs_name(seed):
             state["taken"] = number + 1
 
     async def chain(ctx):
-        async for _, _, enabled, word in ctx.tick().sample(dut.chain_enable, dut.chain):
-            if enabled:
-                found.append(word)
+        async for _, _, chain in ctx.tick().sample(dut.chain):
+            if chain.enable:
+                assert CONFIG.row_words * chain.row + chain.word == len(found) % TILE
+                found.append(chain.data)
 
     simulator = Simulator(dut)
     simulator.add_clock(1e-6)

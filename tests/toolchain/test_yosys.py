@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tempfile
 from pathlib import Path
 
@@ -33,6 +34,36 @@ def test_counts_of_a_small_design(tmp_path: Path) -> None:
     apart = yosys.synth_xilinx([tmp_path / "top.v"], "top", keep_hierarchy=["row"])
     assert (together.dsp, together.bram36, together.lutram) == (apart.dsp, apart.bram36, apart.lutram) == (2, 1.0, 0)
     assert apart.ff == together.ff + 8  # `q` of both rows: one register if flattened first, two if kept apart
+
+
+def enabled(name: str, many: int, few: int) -> str:
+    """A module with two enables, of so many flip-flops each, and a reset of both."""
+    return f"""
+module {name}(input clk, input [1:0] go, input rst, input [{many - 1}:0] a, input [{few - 1}:0] b,
+              output reg [{many - 1}:0] x, output reg [{few - 1}:0] y);
+  always @(posedge clk) begin
+    if (rst) x <= 0; else if (go[0]) x <= a;
+    if (rst) y <= 0; else if (go[1]) y <= b;
+  end
+endmodule
+"""
+
+
+@needs_yosys
+@pytest.mark.parametrize(
+    ("name", "few", "sets"),
+    [("plain", yosys.FEWEST, 2), ("plain", yosys.FEWEST - 1, 1), ("hwseg_memory_unit_part", yosys.FEWEST - 1, 2)],
+)
+def test_an_enable_of_few_flip_flops_becomes_logic_where_there_is_time(
+    tmp_path: Path, name: str, few: int, sets: int
+) -> None:
+    """Control sets are the enables that are left; no flip-flop is lost."""
+    (tmp_path / "top.v").write_text(enabled(name, 20, few))
+    found = yosys.synth_xilinx([tmp_path / "top.v"], name, netlist=tmp_path / "top.json")
+    cells = json.loads((tmp_path / "top.json").read_text())["modules"][name]["cells"].values()
+    enables = [cell["connections"]["CE"][0] for cell in cells if cell["type"] == "FDRE"]
+    assert found.ff == len(enables) == 20 + few
+    assert len({enable for enable in enables if isinstance(enable, int)}) == sets
 
 
 def test_every_kind_of_cell_is_counted_as_the_device_counts_it() -> None:

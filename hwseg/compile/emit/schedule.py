@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hwseg.clock.constants import ACKNOWLEDGED, COUNTED, LATENCY, MOVED, STORED, Constants
+from hwseg.clock.constants import ACKNOWLEDGED, COUNTED, LATENCY, MOVED, STORED, TAKEN, Constants
 from hwseg.compile.emit.instruction import load_fields, place
 from hwseg.compile.emit.walk import Load, Queue, Step, Store, Walk
 from hwseg.errors import require
@@ -137,7 +137,7 @@ class Placement:
 
     def _place_load(self, load: Load, start: int) -> None:
         c, f = self.constants, load.fields
-        start += 1
+        start += TAKEN
         if load.queue == Queue.MOVES:
             self.reader_free = start + 1 + f[MOVE_COST]
             self.landed[load.queue].append(self.reader_free + c.latency)
@@ -154,7 +154,7 @@ class Placement:
 
     def _place_store(self, store: Store, start: int) -> None:
         c, f = self.constants, store.fields
-        start += 1
+        start += TAKEN
         words = f[STORE_WORDS] * f[STORE_RUNS]
         f[STORE_COST] = self.pace.cost(words)
         self.writer_free = end = start + 1 + words

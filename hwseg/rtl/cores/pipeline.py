@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from amaranth.hdl import Cat, Const, Module, Signal, Value, signed
+
+
+def unreset(**widths: Any) -> tuple[Any, ...]:
+    """Signals by name and shape that a reset leaves as they are."""
+    return tuple(Signal(shape, name=name, reset_less=True) for name, shape in widths.items())
 
 
 def delayed(m: Module, value: Value, cycles: int, name: str, *, reset_less: bool = True) -> Value:

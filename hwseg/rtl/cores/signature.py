@@ -11,8 +11,9 @@ crossing.
 Contract of the core: a plane per cycle, and the first plane of a sum may follow the last plane of the one before in
 the next cycle.  Idle cycles (`valid` = 0) may stand anywhere.  Every sum that begins with `first` ends with `last`
 (both, if it has a single plane).  `negate` goes with `first` only: the plane is the sign plane of two's complement.
-`sum` is exactly sum(w * x), changes together with the one-cycle pulse `sum_valid`, `latency` cycles after the last
-plane's cycle, and then stays.
+`sum` is exactly sum(w * x) in the cycle of the one-cycle pulse `sum_valid`, `latency` cycles after the last plane's
+cycle.  Cores that keep it (`keeps`) change it together with that pulse only; in others it moves on with the next sum's
+planes.
 
 Contract of a reload: the encoder's `reload` comes with the first of `reload_cycles` idle cycles at its inputs; their
 feed is at the cores `encoder_latency` cycles later.  The loader's `start` comes `reload_lead` cycles before that feed,
@@ -22,10 +23,10 @@ count with the old weights, planes after them with the new ones.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from amaranth.hdl import Shape, ShapeLike, Value, signed
+from amaranth.hdl import Module, Shape, ShapeLike, Value, signed
 from amaranth.lib.data import ArrayLayout
 from amaranth.lib.wiring import Component, In, Member, Out
 
@@ -75,6 +76,10 @@ class Family:
     order: how activations enter, planes from the "most" or the "least" significant on, or whole "words".
     drain: idle cycles that must pass between two sums.
     encode: the feed of a valid plane as a function of the lanes, without registers.
+    keeps: whether `sum` stays until the next one.
+    returns: whether the loader takes `total` from the first of its cores.
+    neighbour: a core beside the first of a row, if that one has more to do.
+    reader: a loader that reads weights lane by lane, if it can.
     edge: an encoder for an array whose planes come `edge_wait` cycles later after a reload than the contract says, so
     that none need wait in it.
     """
@@ -95,3 +100,14 @@ class Family:
     encode: Callable[[Value], Value] = _as_they_are
     edge: Callable[[int], Component] | None = None
     edge_wait: int = 0
+    keeps: bool = True
+    returns: bool = False
+    neighbour: Callable[..., Component] | None = None
+    reader: Callable[..., Component] | None = None
+
+    def connect(self, m: Module, loader: Component, cores: Sequence[Component]) -> None:
+        """A loader and the cores that it loads."""
+        for core in cores:
+            m.d.comb += core.load.eq(loader.load)  # type: ignore[attr-defined]
+        if self.returns:
+            m.d.comb += loader.total.eq(cores[0].total)  # type: ignore[attr-defined]

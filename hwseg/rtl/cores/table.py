@@ -9,9 +9,12 @@ odd node, so T + S = 2s and the accumulator holds the exact sum:
 
     r <- 2r + s                (Horner; the sign plane of two's complement is subtracted)
 
-S is not sent: the all-ones plane makes T = S, and that is what an encoder feeds in idle cycles.  A quarter of the
-columns can only be read where they are written.  During a reload the encoder therefore feeds their tables (the last
-ones, `TableSpec.write_side`) the write address, and their part of S comes from the loader.
+All cores of a row have the same S, and the loader keeps it for them.  The all-ones plane makes T = S, and that is what
+an encoder feeds in idle cycles: in one of them the loader takes S from what the row's first core adds up.  A quarter of
+the columns can only be read where they are written.  During a reload the encoder therefore feeds their tables (the last
+ones, `TableSpec.write_side`) the write address, and their part of S is the loader's own.
+
+Registers stand behind every second addition: look-up and first level, the next two, and so on.
 
 The model is `hwseg.arith.table.TableSpec`, which also gives the tree's shape.
 """
@@ -19,15 +22,15 @@ The model is `hwseg.arith.table.TableSpec`, which also gives the tree's shape.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 from amaranth.hdl import Cat, Const, Module, Mux, Shape, Signal, Value, signed
 from amaranth.lib.data import ArrayLayout, StructLayout
-from amaranth.lib.wiring import Component, Out
+from amaranth.lib.wiring import Component, In, Out
 
 from hwseg.arith.table import ENTRIES, LANES, Node, TableSpec
-from hwseg.arith.types import IntType
 from hwseg.rtl.cells import COLUMNS, Ram32m
-from hwseg.rtl.cores.pipeline import add_or_subtract, delayed, sign_extended, signed_register
+from hwseg.rtl.cores.pipeline import add_or_subtract, delayed, signed_register
 from hwseg.rtl.cores.signature import Family, core_ports, encoder_ports, loader_ports
 
 ADDRESS_BITS = LANES - 1
@@ -36,8 +39,8 @@ ADDRESS_BITS = LANES - 1
 def load_layout(lanes: int, weight_bits: int = 8, weight_signed: bool = True) -> StructLayout:
     """One table write, at the address that the feed of the write-side tables carries.
 
-    capture: take the weight sum from this cycle's feed.  part: half of the write-side tables' share of that sum, less
-    its parities, in the cycle in which it is wanted.  parity: lowest bit of each table's entries.
+    capture: the weight sum is made of this cycle's feed.  parity: lowest bit of each table's entries.  weight_sum: S;
+    while it is made, the write-side tables' share of it, less their parities.
     """
     spec = TableSpec(lanes, weight_bits, weight_signed)
     return StructLayout(
@@ -46,14 +49,9 @@ def load_layout(lanes: int, weight_bits: int = 8, weight_signed: bool = True) ->
             "capture": 1,
             "entries": ArrayLayout(signed(spec.stored_bits), spec.tables),
             "parity": spec.tables,
-            "part": signed(part_bits(spec)),
+            "weight_sum": signed(spec.core.plane_bits),
         }
     )
-
-
-def part_bits(spec: TableSpec) -> int:
-    bound = len(spec.write_side) << (spec.stored_bits - 1)
-    return IntType.of(-bound, bound).width
 
 
 def feed_bits(lanes: int) -> int:
@@ -70,6 +68,11 @@ def encode(lanes: Value) -> Value:
     heads = [group[0] for group in groups]
     addresses = [~(x ^ head) for head, *rest in groups for x in rest]
     return Cat(*addresses, *(heads[a] ^ heads[b] for a, b in spec.pairs), ~heads[0])
+
+
+def lane_code(lane: int) -> int:
+    """How a loader calls a lane of a table: 2 to 5 are 0 to 3, lanes 0 and 1 are 4 and 5."""
+    return (lane - 2) % LANES
 
 
 class Encoder(Component):
@@ -105,14 +108,30 @@ class Loader(Component):
     cycle   0    1 .. 6      7 = lead    8           ...  38          39
             start            entry 31    capture          last entry  planes may come
     Each entry differs from the one before by twice one weight, so a table needs one adder.
+
+    total: T + S of a core of the row, from which S is taken; `behind`: registers between a core's `depth` and it.
+    reads: `weights` are not all of them, but those of the lane coded `lane`, one for each table.
     """
 
     lead = LANES + 1
     reload_cycles = ENTRIES
 
-    def __init__(self, lanes: int, weight_bits: int = 8, weight_signed: bool = True) -> None:
-        self.spec = TableSpec(lanes, weight_bits, weight_signed)
-        super().__init__(loader_ports(self.spec.core, load_layout(lanes, weight_bits, weight_signed)))
+    def __init__(
+        self,
+        lanes: int,
+        weight_bits: int = 8,
+        weight_signed: bool = True,
+        *,
+        behind: int = 0,
+        reads: bool = False,
+    ) -> None:
+        self.spec, self.behind, self.reads = TableSpec(lanes, weight_bits, weight_signed), behind, reads
+        ports = loader_ports(self.spec.core, load_layout(lanes, weight_bits, weight_signed))
+        ports |= {"total": In(signed(self.spec.core.plane_bits))}
+        if reads:
+            word = Shape(weight_bits, weight_signed)
+            ports |= {"weights": In(ArrayLayout(word, self.spec.tables)), "lane": Out(3)}
+        super().__init__(ports)
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -123,8 +142,7 @@ class Loader(Component):
         m.d.comb += selecting.eq(self.start | (step != 0))
         m.d.comb += following.eq(Mux(selecting & (step != steps - 1), step + 1, 0))
         m.d.sync += [step.eq(following), adding.eq(selecting), first_entry.eq(adding & (step == LANES))]
-        lane, *scale = self._schedule(m, following)
-        double, subtract = (delayed(m, signal, 1, signal.name) for signal in scale)
+        lane, double, subtract = (delayed(m, signal, 1, signal.name) for signal in self._schedule(m, following))
 
         done = Signal()
         m.d.sync += [writing.eq(adding & (first_entry | writing | (step == LANES))), self.load.capture.eq(first_entry)]
@@ -133,43 +151,47 @@ class Loader(Component):
             self.load.write.eq(writing),
             self.busy.eq(selecting | adding | writing),
         ]
+        if self.reads:
+            m.d.comb += self.lane.eq(lane)
         entries = [self._accumulate(m, t, lane, double, subtract, adding, done) for t in range(self.spec.tables)]
-        held = Signal(signed(part_bits(self.spec)), reset_less=True)
+        parity = Signal(self.spec.tables, name="parity", reset_less=True)
         with m.If(first_entry):
-            m.d.sync += [
-                self.load.parity.eq(Cat(entry[0] for entry in entries)),
-                held.eq(sum(entries[t][1:].as_signed() for t in self.spec.write_side)),
-            ]
-        wanted = delayed(m, first_entry, self.spec.sum_level, "wanted", reset_less=False)
-        m.d.sync += self.load.part.eq(0)
-        with m.If(wanted):
-            m.d.sync += self.load.part.eq(held)
+            m.d.sync += parity.eq(Cat(entry[0] for entry in entries))
+        m.d.comb += self.load.parity.eq(parity)
+        self._keep_weight_sum(m, entries, first_entry)
         return m
 
-    def _schedule(self, m: Module, step: Signal) -> tuple[Signal, Signal, Signal]:
-        """Lane, doubling and sign of each addition, one register after `step`: all six lanes once, then 31 Gray steps.
+    def _keep_weight_sum(self, m: Module, entries: list[Signal], first_entry: Signal) -> None:
+        """The write-side tables' part as soon as no plane needs the old S, then S, from the core's total."""
+        late = max(0, self.spec.registers(self.spec.sum_level) - 1)
+        shares: Value = sum((entries[t][1:].as_signed() for t in self.spec.write_side), start=Const(0, signed(1)))
+        begun = delayed(m, first_entry, late, "begun")
+        ended = delayed(m, begun, 1 + self.spec.depth + self.behind - late, "ended")
+        weight_sum = signed_register(self.spec.core.plane_bits, "weight_sum")
+        with m.If(begun | ended):
+            m.d.sync += weight_sum.eq(Mux(begun, delayed(m, shares, late, "shares") << 1, self.total))
+        m.d.comb += self.load.weight_sum.eq(weight_sum)
 
-        Lanes 2 to 5 are coded 0 to 3, lanes 0 and 1 as 4 and 5: a multiplexer of four, one LUT, and one of three.
-        """
-        lane, double, subtract = Signal(3, init=LANES - 2), Signal(name="double"), Signal(name="subtract")
+    def _schedule(self, m: Module, step: Signal) -> tuple[Signal, Signal, Signal]:
+        """Lane, doubling and sign of each addition, two registers before it: all six lanes once, then 31 Gray steps."""
+        lane = Signal(3, init=lane_code(0), name="lane", reset_less=True)
+        double, subtract = Signal(name="double", reset_less=True), Signal(name="subtract", reset_less=True)
         schedule = [(i, False, False) for i in range(LANES)]
         schedule += [(flipped, True, falling) for flipped, falling in self.spec.gray_steps()]
         with m.Switch(step):
             for i, (number, twice, falling) in enumerate(schedule):
                 with m.Case(i):
-                    m.d.sync += [lane.eq((number - 2) % LANES), double.eq(twice), subtract.eq(falling)]
+                    m.d.sync += [lane.eq(lane_code(number)), double.eq(twice), subtract.eq(falling)]
+            with m.Default():  # none comes: said so that nothing need be kept
+                m.d.sync += [lane.eq(0), double.eq(0), subtract.eq(0)]
         return lane, double, subtract
 
     def _accumulate(
-        self, m: Module, t: int, lane: Signal, double: Value, subtract: Value, adding: Signal, done: Value
+        self, m: Module, t: int, lane: Value, double: Value, subtract: Value, adding: Signal, done: Value
     ) -> Signal:
         bits = self.spec.entry_bits
-        w = [self.weights[i] for i in self.spec.lanes_of(t)]
-        w += [Const(0, 1)] * (LANES - len(w))
-        word = Shape(self.spec.weight_bits, self.spec.weight_signed)
-        operand = Signal(word, name=f"operand_{t}", reset_less=True)
-        low, high = Mux(lane[0], w[3], w[2]), Mux(lane[0], w[5], w[4])
-        m.d.sync += operand.eq(Mux(lane[2], Mux(lane[0], w[1], w[0]), Mux(lane[1], high, low)))
+        operand = Signal(Shape(self.spec.weight_bits, self.spec.weight_signed), name=f"operand_{t}")
+        m.d.comb += operand.eq(self._weight(t, lane))
         entry = Signal(signed(bits), name=f"entry_{t}")
         term = Mux(double, operand << 1, operand) + Const(0, signed(1))
         with m.If(adding):
@@ -179,75 +201,69 @@ class Loader(Component):
         m.d.comb += self.load.entries[t].eq(entry[1:])
         return entry
 
+    def _weight(self, t: int, lane: Value) -> Value:
+        """Of a table the weight of a coded lane: a multiplexer of four, one LUT, and one of three."""
+        if self.reads:
+            return Value.cast(self.weights[t])
+        w = [self.weights[i] for i in self.spec.lanes_of(t)]
+        w += [Const(0, 1)] * (LANES - len(w))
+        low, high = Mux(lane[0], w[3], w[2]), Mux(lane[0], w[5], w[4])
+        return Mux(lane[2], Mux(lane[0], w[1], w[0]), Mux(lane[1], high, low))
+
 
 class Core(Component):
-    """`TableSpec` in gates: table look-up, adder tree, Horner accumulator; a register after each.
+    """`TableSpec` in gates: table look-up, adder tree, Horner accumulator; a register after every second addition.
 
-    `residual`, for observation, is r after each plane, and 0 after the last, when `sum` has it.
+    `total` is T + S.  first: whether the loader takes S from this core; its neighbours in the row do without what
+    that takes.  `residual`, for observation, is r after each plane, and 0 after the last, when `sum` has it.
     """
 
     offset_binary = False
 
-    def __init__(self, lanes: int, weight_bits: int = 8, weight_signed: bool = True) -> None:
-        self.spec = TableSpec(lanes, weight_bits, weight_signed)
+    def __init__(self, lanes: int, weight_bits: int = 8, weight_signed: bool = True, *, first: bool = True) -> None:
+        self.spec, self.makes_sum = TableSpec(lanes, weight_bits, weight_signed), first
         self.latency = self.spec.latency
         super().__init__(
             core_ports(self.spec.core, feed_bits(lanes), load_layout(lanes, weight_bits, weight_signed))
-            | {"residual": Out(signed(self.spec.core.sum_bits))}
+            | {"residual": Out(signed(self.spec.core.sum_bits)), "total": Out(signed(self.spec.core.plane_bits))}
         )
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
         spec = self.spec
-        weight_sum = signed_register(spec.core.plane_bits, "weight_sum")
         nodes, signs = self._look_up(m), iter(self.feed[ADDRESS_BITS * spec.tables :])
         for level in range(1, len(spec.tree) + 1):
-            nodes = self._level(m, level, nodes, signs, weight_sum)
+            nodes = self._level(m, level, nodes, signs)
         (total,) = nodes
-        depth = 1 + len(spec.tree)
-        self._keep_weight_sum(m, weight_sum, total, depth)
-        self._accumulate(m, total, self.feed[-1], depth)
+        m.d.comb += self.total.eq(total)
+        self._accumulate(m, total, self.feed[-1], spec.depth)
         return m
 
     def _level(
-        self, m: Module, level: int, nodes: list[Value], signs: Iterator[Value], weight_sum: Signal
+        self, m: Module, level: int, nodes: list[Value], signs: Iterator[Value], registered: bool | None = None
     ) -> list[Value]:
-        """One level of the tree: a register after each node."""
+        """One level of the tree: a register after each node, in odd levels if nothing else is said."""
         results: list[Value] = []
         for i, operation in enumerate(self.spec.tree[level - 1]):
             node = signed_register(self.spec.node_bits(operation), f"node_{level}_{i}")
+            domain = m.d.sync if (level % 2 == 1 if registered is None else registered) else m.d.comb
             if operation.kind == "pass":
-                m.d.sync += node.eq(nodes[operation.a])
+                domain += node.eq(nodes[operation.a])
             else:
-                a, b, relative = self._operands(operation, nodes, signs, weight_sum)
-                sign = delayed(m, relative, level, f"sign_{level}_{i}")
-                m.d.sync += node.eq(add_or_subtract(a, b, sign, len(node)))
+                a, b, relative = self._operands(operation, nodes, signs)
+                sign = delayed(m, relative, self.spec.registers(level), f"sign_{level}_{i}")
+                domain += node.eq(add_or_subtract(a, b, sign, len(node)))
             results.append(node)
         return results
 
-    def _operands(
-        self, operation: Node, nodes: list[Value], signs: Iterator[Value], weight_sum: Signal
-    ) -> tuple[Value, Value, Value]:
+    def _operands(self, operation: Node, nodes: list[Value], signs: Iterator[Value]) -> tuple[Value, Value, Value]:
         """What an "add" or "sum" node adds, and the relative sign of the second in the feed."""
         if operation.kind == "add":
             return nodes[operation.a], nodes[operation.b], next(signs)
-        # weight sum and part: one of them is 0
-        joining = weight_sum | sign_extended(self.load.part << 1, self.spec.core.plane_bits)
-        return nodes[operation.a], joining, self.feed[-1]
-
-    def _keep_weight_sum(self, m: Module, weight_sum: Signal, total: Value, depth: int) -> list[Value]:
-        """Take S, which `total` is `depth` cycles after the loader's mark; the mark, delayed by 0 to `depth` cycles."""
-        captures = [self.load.capture]
-        for i in range(depth):
-            captures.append(delayed(m, captures[-1], 1, f"capture_{i}", reset_less=False))
-        with m.If(captures[self.spec.sum_level - 1]):
-            m.d.sync += weight_sum.eq(0)
-        with m.If(captures[depth]):
-            m.d.sync += weight_sum.eq(total)
-        return captures
+        return nodes[operation.a], self.load.weight_sum, self.feed[-1]
 
     def _look_up(self, m: Module) -> list[Value]:
-        """The tables' values, a register after the memory; 0 for write-side tables when the weight sum is taken."""
+        """The tables' values; 0 for write-side tables when the weight sum is made."""
         spec = self.spec
         entries = [Cat(entry, Const(0, spec.stored_bits % 2)) for entry in self.load.entries]
         read = [Signal(2 * spec.columns, name=f"read_{t}") for t in range(spec.tables)]
@@ -264,11 +280,9 @@ class Core(Component):
                 ]
         values: list[Value] = []
         for t in range(spec.tables):
-            value = Signal(spec.stored_bits, name=f"value_{t}", reset_less=True)
-            m.d.sync += value.eq(read[t])
-            if t in spec.write_side:
-                with m.If(self.load.capture):
-                    m.d.sync += value.eq(0)
+            value = Signal(spec.stored_bits, name=f"value_{t}")
+            silent = self.load.capture if self.makes_sum and t in spec.write_side else Const(0, 1)
+            m.d.comb += value.eq(read[t] & (~silent).replicate(len(value)))
             values.append(Cat(self.load.parity[t], value).as_signed())
         return values
 
@@ -301,4 +315,7 @@ TABLE = Family(
     encode=encode,
     edge=lambda lanes: Encoder(lanes, waited=True),
     edge_wait=Loader.lead,
+    returns=True,
+    neighbour=partial(Core, first=False),
+    reader=partial(Loader, reads=True),
 )

@@ -25,6 +25,7 @@ class Column(Component):
     def elaborate(self, platform):
         m = Module()
         encoder, loader, core = self.parts
+        self.family.connect(m, loader, [core])
         m.submodules.encoder, m.submodules.loader, m.submodules.core = encoder, loader, core
         latency = self.family.encoder_latency
         controls = Signal(4)
@@ -38,7 +39,6 @@ class Column(Component):
             loader.start.eq(start),
             loader.weights.as_value().eq(self.weights),
             core.feed.eq(encoder.feed),
-            core.load.eq(loader.load),
             Cat(core.valid, core.first, core.last, core.negate).eq(late),
             self.sum.eq(core.sum),
             self.sum_valid.eq(core.sum_valid),

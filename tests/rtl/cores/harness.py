@@ -112,11 +112,10 @@ def plane_sum(weights, cycle: Cycle) -> int:
 
 
 class Model:
-    """shown: outputs beside the sum, `early` cycles before it.  clears: the residual is 0 after a sum."""
+    """shown: outputs beside the sum.  clears: the residual is 0 after a sum."""
 
     shown: tuple[str, ...] = ("residual",)
     clears = True
-    early = 0
 
     def reload(self, weights) -> tuple[int, ...] | None:
         """What is shown from the cycle after a reload on."""
@@ -138,7 +137,6 @@ class HornerDsp(Horner):
     """The same in a DSP slice: the register shows S in a reload, and the sum until the next one begins."""
 
     clears = False
-    early = 1
 
     def reload(self, weights) -> tuple[int, ...]:
         return (sum(weights) >> 1,)
@@ -258,13 +256,13 @@ def expected(script: Script) -> list[tuple[int, ...]]:
             row |= {"residual": 0} if "residual" in row else {}
         if "digit_valid" in row:
             row["digit_valid"] = int(cycle.valid)
-        states.append(((total, int(done)), tuple(row.values())))
+        states.append(((total if script.family.keeps else row["residual"], int(done)), tuple(row.values())))
         if done and "decided" in row:
             row |= {"decided": 0, "negative": 0}
         shown = tuple(row.values())
     latency = script.family.encoder_latency + script.family.latency(script.lanes)
     sums = [(0, 0)] * latency + [state[0] for state in states]
-    others = [(0,) * len(model.shown)] * (latency - model.early) + [state[1] for state in states]
+    others = [(0,) * len(model.shown)] * latency + [state[1] for state in states]
     return [a + b for a, b in zip(sums, others, strict=False)][: len(states)]
 
 
@@ -319,8 +317,9 @@ def observe(script: Script, changed=None) -> list[tuple[int, ...]]:
     family = script.family
     encoder, loader = (make(*script.format) for make in (family.encoder, family.loader))
     core = changed or family.core(*script.format)
+    cores = [core, *([family.neighbour(*script.format)] if family.neighbour else [])]
     m = Module()
-    m.submodules += [encoder, loader, core]
+    m.submodules += [encoder, loader, *cores]
     control = Signal(5)
     delayed = [control]
     for _ in range(family.encoder_latency):
@@ -330,11 +329,11 @@ def observe(script: Script, changed=None) -> list[tuple[int, ...]]:
     m.d.comb += [
         encoder.valid.eq(control[0]),
         encoder.reload.eq(control[4]),
-        Cat(core.valid, core.first, core.last, core.negate).eq(delayed[-1][:4]),
+        *(Cat(c.valid, c.first, c.last, c.negate).eq(delayed[-1][:4]) for c in cores),
         loader.start.eq(delayed[-1 - family.reload_lead][4]),
-        core.feed.eq(encoder.feed),
-        core.load.eq(loader.load),
+        *(c.feed.eq(encoder.feed) for c in cores),
     ]
+    family.connect(m, loader, cores)
     word = script.weight.width
     seen = []
 
@@ -358,6 +357,9 @@ def observe(script: Script, changed=None) -> list[tuple[int, ...]]:
                 if family.name == "grouped":
                     ctx.set(loader.bias.as_value(), pack(cycle.bias, word))
             seen.append(tuple(ctx.get(getattr(core, name)) for name in names(script)))
+            for neighbour in cores[1:] if changed is None else ():
+                assert ctx.get(neighbour.sum_valid) == ctx.get(core.sum_valid)
+                assert not ctx.get(core.sum_valid) or ctx.get(neighbour.sum) == ctx.get(core.sum)
             await ctx.tick()
 
     simulator = Simulator(m)

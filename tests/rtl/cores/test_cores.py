@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import random
 from itertools import product
 
 import pytest
+from amaranth.hdl import Module
 from amaranth.sim import Simulator
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from hwseg.arith.table import LANES
 from hwseg.arith.types import IntType
 from hwseg.errors import HwsegError
 from hwseg.rtl.cores import CORES
@@ -141,6 +144,36 @@ class TestCore:
         simulator.add_testbench(testbench)
         simulator.run()
         assert seen[0][9:] == seen[2][9:]
+
+    def test_a_loader_that_reads_lane_by_lane_loads_the_same(self, family):
+        if family.reader is None:
+            pytest.skip("this family's loader takes all weights at once")
+        lanes, rng, different = 16, random.Random(7), []
+        whole, reading = family.loader(lanes), family.reader(lanes)
+        m = Module()
+        m.submodules += [whole, reading]
+        m.d.comb += [reading.start.eq(whole.start), reading.total.eq(whole.total)]
+
+        async def testbench(ctx):
+            for _ in range(4):
+                weights = [rng.choice((-128, 127, rng.randint(-128, 127))) for _ in range(lanes)]
+                ctx.set(whole.weights.as_value(), sum((w & 255) << (8 * i) for i, w in enumerate(weights)))
+                for cycle in range(60):
+                    ctx.set(whole.start, cycle == 3)
+                    ctx.set(whole.total, rng.randint(-999, 999))
+                    lane = (ctx.get(reading.lane) + 2) % LANES
+                    for table in range(len(reading.weights)):
+                        place = LANES * table + lane
+                        ctx.set(reading.weights[table], weights[place] if place < lanes else 0)
+                    if ctx.get(whole.load.as_value()) != ctx.get(reading.load.as_value()):
+                        different.append(cycle)
+                    await ctx.tick()
+
+        simulator = Simulator(m)
+        simulator.add_clock(1e-8)
+        simulator.add_testbench(testbench)
+        simulator.run()
+        assert not different
 
     @pytest.mark.parametrize("make", ["encoder", "loader", "core"])
     def test_parameters_are_checked_where_they_are_born(self, family, make):

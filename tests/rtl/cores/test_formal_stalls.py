@@ -13,16 +13,13 @@ from tests.rtl.cores.test_formal_table import into, prove
 
 pytestmark = pytest.mark.skipif(yosys.version() is None, reason="needs pyosys (extra synth)")
 
-EARLY = {"table_dsp": 1}
-"""Cycles that a core's residual is ahead of its sum."""
-
 
 def pulses(core: str) -> tuple[str, int]:
     """`lasts`, `moved`: last planes and planes of the cycles before; outputs follow them and nothing else."""
     made = CORES[core].core(3, 3)
     text, latency = verilog(CORES[core].core(3, 3), "core"), made.latency
     held = [name for name in ("residual", "digit") if hasattr(made, name)]
-    late = latency - EARLY.get(core, 0) - 1
+    late = latency - 1
     widths = {name: len(getattr(made, name)) for name in held}
     keep = "".join(f"  reg [{bits - 1}:0] before_{name} = 0;\n" for name, bits in widths.items())
     keep += "".join(f"  always @(posedge clk) before_{name} <= {name};\n" for name in held)

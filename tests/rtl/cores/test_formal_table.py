@@ -66,10 +66,11 @@ def accumulator(core: str, lanes: int, bits: int) -> str:
     if core == "table_dsp":
         added = horner(lanes, bits, "sum_of_two", "CEP", "!add_c", "subtract", f"P[{high}:0] == low")
         return into(sim_cells(text), "DSP48E1", added.replace("clk_here", "CLK")) + text
-    levels = len(TableSpec(lanes, bits).tree)
-    valid, last, subtract = (f"{name}_{levels + 1}" for name in ("valid", "last", "subtract"))
+    spec = TableSpec(lanes, bits)
+    levels, depth = len(spec.tree), spec.depth
+    valid, last, subtract = (f"{name}_{depth}" for name in ("valid", "last", "subtract"))
     added = f"  reg ended = 1;\n  always @(posedge clk) if ({valid}) ended <= {last};\n  always @* assume (!rst);\n"
-    added += "".join(f"  always @* assert (valid_{i} || !last_{i});\n" for i in range(1, levels + 2))
+    added += "".join(f"  always @* assert (valid_{i} || !last_{i});\n" for i in range(1, depth + 1))
     equal = f"ended ? !residual && (planes == 0 || sum == low[{high}:1]) : {{residual, 1'b0}} == low"
     added += horner(lanes, bits, f"node_{levels}_0", valid, "ended", subtract, equal)
     return sim_cells(text) + into(text, "core", added.replace("clk_here", "clk"))
