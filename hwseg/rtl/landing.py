@@ -228,10 +228,12 @@ class Landing(Part):
     def _write_banks(self, m: Module, step: Signal) -> None:
         """The walk's position, a register behind it, and the banks that this step writes."""
         load, walk = self._load, self._walk
-        bank, second, point_column = Signal(4), Signal(2), Signal(2)
+        bank, second = Signal(4), Signal(2)
+        (point_column,) = unreset(point_column=2)
+        # Of an instruction, which stands still from its first step on.
+        m.d.sync += point_column.eq(load.bank % 3)
         m.d.comb += [
             bank.eq(Mux(walk.window, (walk.row_phase << 1) + walk.row_phase + walk.column_phase, load.bank)),
-            point_column.eq(load.bank % 3),
             second.eq(Mux(walk.column_phase == 2, 0, walk.column_phase + 1)),
         ]
         other = (walk.row_phase << 1) + walk.row_phase + second

@@ -144,7 +144,7 @@ class Registers(Component):
         # Done when the counters have counted everything.
         ending = Signal(64 // PART + 1)
         m.d.sync += ending.eq(Cat(self.done, ending[:-1]))
-        m.d.comb += active.eq(self.busy | self.start | starting.any() | self.done | ending.any())
+        m.d.comb += active.eq(self.busy | self.start | starting.any() | ending.any())
         with m.If(self.start):
             m.d.sync += [done.eq(0), error.eq(0)]
         with m.Elif(self.busy):

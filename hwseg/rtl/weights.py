@@ -101,14 +101,14 @@ class WeightMover(Component):
         m = Module()
         m.submodules.ring = ring = WeightRing(self.config.weight_words)
         place = Signal(CHAIN)
-        hold = Signal(range(self.hold + 1))
+        hold, held = Signal(range(self.hold + 1)), Signal()  # cycles that are left, and whether there are any
         moving, second, taken, complete, jump = Signal(), Signal(), Signal(), Signal(), Signal(JUMP)
         # What decides on `take` is long enough a path: the mover follows a cycle later, and then holds one less.
         m.d.sync += [taken.eq(self.take), jump.eq(self.jump), jump.enable.eq(self.jump.enable & self.take)]
         m.d.comb += [
             ring.write.eq(self.write),
             ring.jump.eq(jump),
-            moving.eq((hold == 0) & ~complete & ring.r_rdy),
+            moving.eq(~held & ~complete & ring.r_rdy),
             ring.r_en.eq(moving & (second | ~ring.packed)),
             self.full.eq(complete & ~taken),
         ]
@@ -124,8 +124,8 @@ class WeightMover(Component):
                 complete.eq(row_ends & (place.row == self.config.rows - 1)),
                 second.eq(ring.packed & ~second),
             ]
-        with m.If(hold != 0):
-            m.d.sync += hold.eq(hold - 1)
+        with m.If(held):
+            m.d.sync += [hold.eq(hold - 1), held.eq(hold != 1)]
         with m.If(taken):
-            m.d.sync += [place.eq(0), complete.eq(0), hold.eq(self.hold - 1)]
+            m.d.sync += [place.eq(0), complete.eq(0), hold.eq(self.hold - 1), held.eq(self.hold > 1)]
         return m

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import platform
+import re
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -46,7 +47,8 @@ except wasmtime.ExitTrap as trap:
     sys.exit(trap.code)
 """
 
-_UNWANTED = ("generator", "top", "src", "amaranth.hierarchy", "amaranth.decoding")
+_KEEP = "keep_hierarchy"
+_UNWANTED = ("generator", "top", "src", "amaranth.hierarchy", "amaranth.decoding", _KEEP)
 """Attributes of Amaranth's own that do not belong into Verilog."""
 
 
@@ -57,7 +59,7 @@ def verilog_of(rtlil: str, flattened: Sequence[str] = ()) -> str:
     """
     remove = " ".join(f"-remove {name}" for name in _UNWANTED)
     script = [
-        f"read_rtlil <<rtlil\n{rtlil}\nrtlil",
+        f"read_rtlil <<rtlil\n{_kept(rtlil, flattened) if flattened else rtlil}\nrtlil",
         "proc -nomux -norom",
         "memory_collect",
         *(["flatten -noscopeinfo " + " ".join(f"t:{name}" for name in flattened)] if flattened else []),
@@ -67,6 +69,16 @@ def verilog_of(rtlil: str, flattened: Sequence[str] = ()) -> str:
         "write_verilog -norename",
     ]
     return run("\n".join(script))
+
+
+def _kept(rtlil: str, flattened: Sequence[str]) -> str:
+    """Every module but these marked as one that stays: what lies within a flattened one would be flattened, too."""
+    return re.sub(
+        r"^module \\(\S+)$",
+        lambda found: found[0] if found[1] in flattened else f"attribute \\{_KEEP} 1\n{found[0]}",
+        rtlil,
+        flags=re.M,
+    )
 
 
 def run(script: str) -> str:

@@ -192,6 +192,7 @@ def test_a_part_lies_in_the_module_around_it():
     assert modules[0] == "quadrupled"
     assert modules[1].endswith("__kept")
     assert re.search(r"\w+__sum__wide\b", text)
+    assert text.count("always @(posedge") == 2, "the register of what stays a module is there and nowhere else"
     assert "\\" not in text
     assert text == verilog(Quadrupled(), "quadrupled")
 
