@@ -1,8 +1,9 @@
 """What an array costs on a 7-series part: an estimate, part by part, calibrated on synthesized engines.
 
 Parts of a row are lines through 18 and 72 lanes, synthesized alone or in 8x2x2; requantizers, output and partial sums
-lines through 8x2x2 and 8x4x4; what only two sets have is from an earlier 16x8x8-dsp.  `FIXED` closes the sum to
-the flat 8x2x2.  `benchmarks/resources.py` measures again, tests/target/test_resources.py holds the estimate to it.
+lines through 8x2x2 and 8x4x4, what only two sets have is from 16x8x8-dsp, the latter two of slightly earlier gates.
+`FIXED` closes the sum to the flat 8x2x2.  `benchmarks/resources.py` measures again, tests/target/test_resources.py
+holds the estimate to it.
 """
 
 from __future__ import annotations
