@@ -1,8 +1,9 @@
 """What an array costs on a 7-series part: an estimate, part by part, calibrated on synthesized engines.
 
-Each part's cost is a line through its counts in Yosys's hierarchical statistics of 8x2x2, 8x4x4 and 16x8x8; `FIXED`
-closes the sums to those of the flattened netlists.  `benchmarks/resources.py` measures again, and
-tests/target/test_resources.py holds the estimate to what was measured.
+Parts of a row are lines through 18 and 72 lanes, synthesized alone or in 8x2x2; requantizers, output and partial sums
+lines through 8x2x2 and 8x4x4, what only two sets have is from 16x8x8-dsp, the latter two of slightly earlier gates.
+`FIXED` closes the sum to the flat 8x2x2.  `benchmarks/resources.py` measures again, tests/target/test_resources.py
+holds the estimate to it.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 from hwseg.rtl.config import ROWS_PER_PSUM, ROWS_PER_SET, EngineConfig
 from hwseg.rtl.isa import PARAMETER
 from hwseg.rtl.residual import WAITING
+from hwseg.rtl.shadow import in_memory
 from hwseg.rtl.skip import PLANES
 
 MARGIN = 0.9
@@ -50,36 +52,42 @@ class Line:
 
 # by lanes
 CORE = {
-    "table": Line(Cost(14, 4, 71), Cost(2.86, 0.835, 4.03)),
-    "table_dsp": Line(Cost(-8.4, 2.6, 50.6), Cost(2.84, 0.868, 3.83)),
-    "merged": Line(Cost(31, 10, 41), Cost(6.53, 0.03, 10.06)),
+    "table": Line(Cost(14.3, 1.33, 40.3), Cost(2.87, 0.815, 1.648)),
+    "table_dsp": Line(Cost(-10.3, 1.33, -21), Cost(2.77, 0.815, 1.389)),
+    "merged": Line(Cost(29.3, 9.33, 35.7), Cost(6.537, 0.037, 10.074)),
 }
 LOADER = {
-    "table": Line(Cost(2, 0, 37), Cost(4.5, 0, 3.42)),
+    "table": Line(Cost(92, 0, 35), Cost(0.944, 0.014, 2)),
     "merged": Line(Cost(), Cost(0, 0, 8)),
 }
 LOADER["table_dsp"] = LOADER["table"]
 ENCODER = {
-    "table": Line(Cost(0, 0, 19), Cost(1, 0, 1)),
+    "table": Line(Cost(1, 0, 12), Cost(1, 0, 1)),
     "merged": Line(Cost(), Cost(0.5, 0, 1)),
 }
 ENCODER["table_dsp"] = ENCODER["table"]
+# of a row: what it passes on beside the feed, by no size; its shadow weights, by words or as memory
+PASSED = Cost(4, 0, 5)
+SHADOW_WORD, SHADOW_MEMORY = Cost(ff=65), Cost(lut=48, lutram=48)
 # by pixels
-REQUANTIZERS = Line(Cost(-26, 0, 813), Cost(166, 0, 414.5))
-OUTPUT = Line(Cost(1800, 8, 3040), Cost(29, 22, 0))
-PARTIAL_SUMS = Line(Cost(17, 0, 252), Cost(60, 0, 132))
-# by input channels; fewer pixels bring wider multiplexers in front of fewer lanes
-WINDOW = Line(Cost(160, 0, 500), Cost(304, 0, 136))
+REQUANTIZERS = Line(Cost(83, 67, 113), Cost(216, 57, 118.5))
+OUTPUT = Line(Cost(1170, 8, 2720), Cost(55.5, 22, 8))
+PARTIAL_SUMS = Line(Cost(57, 49, 104), Cost(58.5, 0, 93))
+# by input channels: of all eight pixels (8x8x8), and of fewer, which wider multiplexers choose (8x2x2 and 8x4x4)
+WINDOW = Line(Cost(0, 3, 0), Cost(222, 0.125, 195))
+WINDOW_IN_STEPS = Line(Cost(-93, 3, 17), Cost(391, 0, 169))
 
 # by lanes of all pixels: the second operands' way to the upper rows
-SPLIT = Line(Cost(60, 12, 40), Cost(2.3, 0.5, 1))
+SPLIT = Line(Cost(), Cost(2.77, 0.375, 1.3))
 # by blocks of eight words in a bank
-LEADING_ZEROS = Line(Cost(250, 0, 150), Cost(0.5625, 0.5625, 0))
+LEADING_ZEROS = Line(Cost(145, 0, 144), Cost(0.797, 0.5625, 0.047))
 
 # an addend for each requantizer, clamped once more; the queues' registers
 RESIDUAL = Cost(820, 44, 1090)
+# the choice between its words and the other sets'
+FURTHER_SET = Cost(700, 0, 531)
 
-FIXED = Cost(2447, 660, 5020)
+FIXED = Cost(3243, 929, 5012)
 """Dispatcher, queues, compute and memory units, registers, weight mover; less what the parts share in the whole."""
 
 
@@ -99,17 +107,18 @@ def estimate(config: EngineConfig) -> dict[str, float]:
 def logic(config: EngineConfig) -> Cost:
     """Everything but block RAMs and DSPs."""
     core, lanes, pixels = config.core, config.lanes, config.pixels
-    operands_and_shadow = Cost(ff=pixels * lanes + 64 * config.row_words)
-    row = pixels * CORE[core].at(lanes) + LOADER[core].at(lanes) + operands_and_shadow
+    shadow = SHADOW_MEMORY if in_memory(config) else config.row_words * SHADOW_WORD
+    row = pixels * CORE[core].at(lanes) + LOADER[core].at(lanes) + Cost(ff=pixels * lanes) + PASSED + shadow
     psums = ROWS_PER_SET // ROWS_PER_PSUM * PARTIAL_SUMS.at(pixels)
     one_set = REQUANTIZERS.at(pixels) + OUTPUT.at(pixels) + psums
-    window = WINDOW.at(config.channels) + Cost(ff=pixels * lanes)
     array = config.rows * row + pixels * ENCODER[core].at(lanes)
     if config.splits:
         array += SPLIT.at(pixels * lanes)
     if config.adds:
         array += RESIDUAL
-    return array + config.sets * one_set + window + LEADING_ZEROS.at(config.bank_words / PLANES) + FIXED
+    sets = config.sets * one_set + (config.sets - 1) * FURTHER_SET
+    window = (WINDOW if config.substeps == 1 else WINDOW_IN_STEPS).at(config.channels)
+    return array + sets + window + LEADING_ZEROS.at(config.bank_words / PLANES) + FIXED
 
 
 def brams(config: EngineConfig) -> float:
