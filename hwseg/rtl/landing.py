@@ -9,7 +9,7 @@ last.
 
 from __future__ import annotations
 
-from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, unsigned
+from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal, Value, unsigned
 from amaranth.lib import data, stream
 from amaranth.lib.wiring import In, Out
 
@@ -231,7 +231,7 @@ class Landing(Part):
         bank, second = Signal(4), Signal(2)
         (point_column,) = unreset(point_column=2)
         # Of an instruction, which stands still from its first step on.
-        m.d.sync += point_column.eq(load.bank % 3)
+        m.d.sync += point_column.eq(Array([number % 3 for number in range(BANKS)])[load.bank])
         m.d.comb += [
             bank.eq(Mux(walk.window, (walk.row_phase << 1) + walk.row_phase + walk.column_phase, load.bank)),
             second.eq(Mux(walk.column_phase == 2, 0, walk.column_phase + 1)),
