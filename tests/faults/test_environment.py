@@ -84,7 +84,7 @@ def test_a_simulator_is_compiled_and_run_at_any_path(
     program.write_bytes(sound[: len(sound) // 2])
     monkeypatch.setenv("XDG_CACHE_HOME", place["XDG_CACHE_HOME"])
     monkeypatch.setattr(
-        simulators, "_compile", lambda bench, sources, made, parameters: (made / bench).write_bytes(sound)
+        simulators, "_compile", lambda bench, sources, made, *choices: (made / bench).write_bytes(sound)
     )
     third = build_simulator(folder / "build" / "top.v", sets=parse_array(ARRAY).sets, memory_bytes=1)
     assert third == Simulator(simulator, fresh=True)

@@ -90,8 +90,8 @@ MUTANTS = {
         ("entries not doubled", "Mux(double, operand << 1, operand)", "Mux(double, operand, operand)"),
         (
             "Gray steps all rise",
-            "lane.eq((number - 2) % LANES), double.eq(twice), subtract.eq(falling)",
-            "lane.eq((number - 2) % LANES), double.eq(twice), subtract.eq(0)",
+            "lane.eq(lane_code(number)), double.eq(twice), subtract.eq(falling)",
+            "lane.eq(lane_code(number)), double.eq(twice), subtract.eq(0)",
         ),
         ("loader keeps the old entry", "            m.d.sync += entry.eq(0)\n", "            pass\n"),
         ("half of the sum wrong", "total[1:].as_signed()", "total.as_signed()"),
