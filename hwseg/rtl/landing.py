@@ -155,6 +155,13 @@ class WordWalk:
             m.d.sync += self.row.eq(wrapped)
 
 
+WORDS_OUT = (
+    *("bank_write", "weight", "parameter_write", "parameter_set", "program_write"),
+    *("pages", "loop_read", "loads"),
+)
+"""Ports that tell where words go and what has landed; reader and memory unit pass them on."""
+
+
 class Landing(Part):
     """`descriptor`: instructions, oldest first, as `placing` keeps them.  `r`: words from memory; `loop_read`,
     `loop_data`: words from the loop memory.  `landed`: an instruction's last word is where it belongs; `loads` counts

@@ -22,7 +22,7 @@ from hwseg.rtl.compute import COUNTER_BITS
 from hwseg.rtl.config import EngineConfig
 from hwseg.rtl.cores.pipeline import unreset
 from hwseg.rtl.emit import Library
-from hwseg.rtl.landing import WORD_WRITE
+from hwseg.rtl.landing import WORD_WRITE, WORDS_OUT
 from hwseg.rtl.reader import Reader
 from hwseg.rtl.registers import CAUSE_OUTSIDE, CAUSE_READ, CAUSE_STOPPED, CAUSE_WRITE
 from hwseg.rtl.requantize import PARAMETER_WRITE
@@ -95,16 +95,7 @@ class MemoryUnit(Component):
             writer.b.valid.eq(self.axi.b.valid),
             self.axi.b.ready.eq(writer.b.ready),
         ]
-        for name in (
-            "bank_write",
-            "weight",
-            "parameter_write",
-            "parameter_set",
-            "program_write",
-            "pages",
-            "loop_read",
-            "loads",
-        ):
+        for name in WORDS_OUT:
             m.d.comb += getattr(self, name).eq(getattr(reader, name))
         m.d.comb += [
             reader.acknowledged.eq(writer.acknowledged),

@@ -20,7 +20,7 @@ from hwseg.rtl.bus import ADDRESS_CHANNEL, FAULT, GRANT, READ_CHANNEL, Bursts, O
 from hwseg.rtl.compute import COUNTER_BITS
 from hwseg.rtl.config import EngineConfig
 from hwseg.rtl.isa import Opcode
-from hwseg.rtl.landing import WORD_WRITE, Landing, placing
+from hwseg.rtl.landing import WORD_WRITE, WORDS_OUT, Landing, placing
 from hwseg.rtl.layouts import LOAD_LAYOUT
 from hwseg.rtl.requantize import PARAMETER_WRITE
 from hwseg.rtl.weights import WEIGHT
@@ -93,16 +93,7 @@ class Reader(Component):
             landing.clear.eq(self.clear),
             landing.loop_data.eq(self.loop_data),
         ]
-        for name in (
-            "bank_write",
-            "weight",
-            "parameter_write",
-            "parameter_set",
-            "program_write",
-            "pages",
-            "loop_read",
-            "loads",
-        ):
+        for name in WORDS_OUT:
             m.d.comb += getattr(self, name).eq(getattr(landing, name))
 
     def _count_bursts(self, m: Module, bursts: Bursts) -> None:
