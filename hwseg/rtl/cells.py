@@ -225,8 +225,9 @@ module RAMB18E1({", ".join(BLOCK_INPUTS)}, ADDRARDADDR, ADDRBWRADDR,
   integer lane;
   initial begin latch = 0; kept = 0; end
 `ifndef YOSYS
-  initial if (RAM_MODE != "SDP" || WRITE_MODE_B != "READ_FIRST" || READ_WIDTH_B != 0 || WRITE_WIDTH_A != 0 ||
-      WRITE_WIDTH_B != WIDTH || DOA_REG != 1 || DOB_REG != 1) $fatal(1, "RAMB18E1: no model of this configuration");
+  initial if (RAM_MODE != (WIDTH == 36 ? "SDP" : "TDP") || WRITE_MODE_B != "READ_FIRST" ||
+      READ_WIDTH_B != 0 || WRITE_WIDTH_A != 0 || WRITE_WIDTH_B != WIDTH || DOA_REG != 1 || DOB_REG != 1)
+    $fatal(1, "RAMB18E1: no model of this configuration");
 `endif
   always @(posedge CLKARDCLK) begin
     if (REGCEAREGCE) kept <= latch;
