@@ -21,15 +21,16 @@ def delayed(m: Module, value: Value, cycles: int, name: str, *, reset_less: bool
     return value
 
 
-def add_or_subtract(a: Value, b: Value, subtract: Value, width: int) -> Value:
+def add_or_subtract(a: Value, b: Value, subtract: Value, width: int, borrow: Value | None = None) -> Value:
     """a + b, or a - b if `subtract`, in one carry chain of one LUT per bit.
 
     a + b = a - ~b - 1: a bit below the least significant one makes the borrow.  Written as a subtraction, because
     synthesis is free to swap the operands of an addition and then spends a second LUT per bit on the complement.
+    borrow: in its place, ~subtract if nothing comes from bits further down.
     """
     add = ~subtract
     b_bits = sign_extended(b, width).as_unsigned() ^ add.replicate(width)
-    high = Cat(Const(0, 1), sign_extended(a, width)) - Cat(add, b_bits)
+    high = Cat(Const(0, 1), sign_extended(a, width)) - Cat(add if borrow is None else borrow, b_bits)
     return high[1 : width + 1].as_signed()
 
 

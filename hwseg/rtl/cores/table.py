@@ -23,6 +23,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import partial
+from typing import Any
 
 from amaranth.hdl import Cat, Const, Module, Mux, Shape, Signal, Value, signed
 from amaranth.lib.data import ArrayLayout, StructLayout
@@ -39,8 +40,9 @@ ADDRESS_BITS = LANES - 1
 def load_layout(lanes: int, weight_bits: int = 8, weight_signed: bool = True) -> StructLayout:
     """One table write, at the address that the feed of the write-side tables carries.
 
-    capture: the weight sum is made of this cycle's feed.  parity: lowest bit of each table's entries.  weight_sum: S;
-    while it is made, the write-side tables' share of it, less their parities.
+    capture: the weight sum is made of this cycle's feed.  parity: lowest bit of each table's entries.  odd: of the sums
+    of two tables on the first level of the tree.  weight_sum: S; while it is made, the write-side tables' share of it,
+    less their parities.
     """
     spec = TableSpec(lanes, weight_bits, weight_signed)
     return StructLayout(
@@ -49,9 +51,15 @@ def load_layout(lanes: int, weight_bits: int = 8, weight_signed: bool = True) ->
             "capture": 1,
             "entries": ArrayLayout(signed(spec.stored_bits), spec.tables),
             "parity": spec.tables,
+            "odd": len(pairs(spec)),
             "weight_sum": signed(spec.core.plane_bits),
         }
     )
+
+
+def pairs(spec: TableSpec) -> list[tuple[int, int]]:
+    """Tables that are added on the first level of the tree."""
+    return [(node.a, node.b) for node in spec.tree[0] if node.kind == "add"]
 
 
 def feed_bits(lanes: int) -> int:
@@ -155,9 +163,13 @@ class Loader(Component):
             m.d.comb += self.lane.eq(lane)
         entries = [self._accumulate(m, t, lane, double, subtract, adding, done) for t in range(self.spec.tables)]
         parity = Signal(self.spec.tables, name="parity", reset_less=True)
+        odd = Signal(len(pairs(self.spec)), name="odd", reset_less=True)
         with m.If(first_entry):
-            m.d.sync += parity.eq(Cat(entry[0] for entry in entries))
-        m.d.comb += self.load.parity.eq(parity)
+            m.d.sync += [
+                parity.eq(Cat(entry[0] for entry in entries)),
+                odd.eq(Cat(entries[a][0] ^ entries[b][0] for a, b in pairs(self.spec))),
+            ]
+        m.d.comb += [self.load.parity.eq(parity), self.load.odd.eq(odd)]
         self._keep_weight_sum(m, entries, first_entry)
         return m
 
@@ -244,17 +256,30 @@ class Core(Component):
     ) -> list[Value]:
         """One level of the tree: a register after each node, in odd levels if nothing else is said."""
         results: list[Value] = []
+        domain = m.d.sync if (level % 2 == 1 if registered is None else registered) else m.d.comb
+        odd = iter(self.load.odd)
         for i, operation in enumerate(self.spec.tree[level - 1]):
-            node = signed_register(self.spec.node_bits(operation), f"node_{level}_{i}")
-            domain = m.d.sync if (level % 2 == 1 if registered is None else registered) else m.d.comb
+            bits = self.spec.node_bits(operation)
+            if level == 1 and operation.kind == "add":
+                results.append(self._pair(domain, i, operation, nodes, next(signs), next(odd)))
+                continue
+            node = signed_register(bits, f"node_{level}_{i}")
             if operation.kind == "pass":
                 domain += node.eq(nodes[operation.a])
             else:
                 a, b, relative = self._operands(operation, nodes, signs)
                 sign = delayed(m, relative, self.spec.registers(level), f"sign_{level}_{i}")
-                domain += node.eq(add_or_subtract(a, b, sign, len(node)))
+                domain += node.eq(add_or_subtract(a, b, sign, bits))
             results.append(node)
         return results
+
+    def _pair(self, domain: Any, i: int, node: Node, values: list[Value], sign: Value, odd: Value) -> Value:
+        """Two tables' values, of which the lowest bits are the row's: only what these carry enters the addition."""
+        a, b = values[node.a], values[node.b]
+        upper = signed_register(self.spec.node_bits(node) - 1, f"node_1_{i}")
+        borrow = Mux(sign, ~a[0] & b[0], ~(a[0] & b[0]))
+        domain += upper.eq(add_or_subtract(a[1:].as_signed(), b[1:].as_signed(), sign, len(upper), borrow))
+        return Cat(odd, upper).as_signed()
 
     def _operands(self, operation: Node, nodes: list[Value], signs: Iterator[Value]) -> tuple[Value, Value, Value]:
         """What an "add" or "sum" node adds, and the relative sign of the second in the feed."""

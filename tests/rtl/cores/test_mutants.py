@@ -81,6 +81,9 @@ MUTANTS = {
         ("head sign ignores the sign plane", "head ^ self.negate", "head"),
         ("Gray order broken", "written = ~(entry ^ (entry >> 1))", "written = ~entry"),
         ("parity of the wrong bit", "Cat(entry[0] for entry in entries)", "Cat(entry[1] for entry in entries)"),
+        ("lowest bits of a pair carry nothing", "Mux(sign, ~a[0] & b[0], ~(a[0] & b[0]))", "~sign"),
+        ("lowest bits of a pair carry as if added", "Mux(sign, ~a[0] & b[0], ~(a[0] & b[0]))", "~(sign | a[0] & b[0])"),
+        ("lowest bit of a pair's sum wrong", "entries[a][0] ^ entries[b][0]", "entries[a][0] | entries[b][0]"),
         ("part of S late by one", "self.spec.sum_level) - 1)", "self.spec.sum_level) + 1)"),
         ("part of S left out", 'Mux(begun, delayed(m, shares, late, "shares") << 1, self.total)', "self.total"),
         ("part of S not doubled", 'late, "shares") << 1', 'late, "shares")'),
@@ -166,6 +169,8 @@ def script(family) -> Script:
     for gaps in (0.0, 0.4):
         made.reload([made.random.randint(-128, 127) for _ in range(14)])
         made.random_sums(5, gaps, [IntType(8), IntType(8, signed=True), IntType(3, signed=True), IntType(1)])
+    made.reload([5] * 6 + [2] * 6 + [1, 2])  # of the tables on the first level the first is even, the second odd
+    made.random_sums(2, 0.0, [IntType(8)])
     made.reload([-128] * 14)
     for kind in (IntType(8), IntType(8, signed=True)):
         made.sum([kind.low if kind.signed else kind.high] * 14, kind)
