@@ -18,7 +18,6 @@ from hwseg.rtl.config import (
     PAGE_WORDS,
     PSUM_BITS,
     ROWS_PER_PSUM,
-    ROWS_PER_SET,
     WORD_CHANNELS,
     WORD_PIXELS,
     EngineConfig,
@@ -178,11 +177,7 @@ def memories(config: EngineConfig, traffic: Traffic) -> dict[str, float]:
 
 
 def outputs(config: EngineConfig, traffic: Traffic) -> dict[str, float]:
-    """Partial sums: selection, addition, write back; requantizers.
-
-    Neither waits for a sum that is wanted: between steps a store selects its first row's sum, which may be on its way
-    to the next, and the requantizers take what the lower store has whenever the upper one lets nothing out.
-    """
+    """Partial sums: selection, addition, write back, of every row of a step; requantizers, of the last sums only."""
     selected, passed = passing(config, traffic)
     sums, bits = selected * config.pixels, SUM_RATE * PSUM_BITS
     values, each = passed * config.pixels, SUM_RATE * REQUANTIZERS.each
@@ -190,27 +185,15 @@ def outputs(config: EngineConfig, traffic: Traffic) -> dict[str, float]:
         "lut_toggle": 2 * bits * sums + each.lut * values,
         "lut_net_toggle": bits * sums + each.lut * values / 2,
         "carry_toggle": bits * sums,
-        "ff_toggle": 3 * bits * sums + each.ff * values,
-        "net_toggle": 4 * bits * sums + each.ff * values,
+        "ff_toggle": 2 * bits * sums + (bits + each.ff) * values,
+        "net_toggle": 3 * bits * sums + (bits + each.ff) * values,
         "dsp_multiply": float(DSP_PER_REQUANTIZER * values),
     }
 
 
-def passing(config: EngineConfig, traffic: Traffic) -> tuple[float, float]:
-    """Rows of sums that all stores select, and that all requantizers take: those that differ from the one before.
-
-    In a step a store selects its four rows' sums, and then its first row's again: of a core that keeps its sum that is
-    one more, else one for each plane, as far as the step has cycles.
-    """
-    between = 1.0 if FAMILIES[config.core].keeps else traffic.plane_cycles / max(traffic.steps, 1)
-
-    def selected(steps: int, cycles: int) -> float:
-        return min(cycles, steps * (ROWS_PER_PSUM + between))
-
-    last = ROWS_PER_SET * traffic.last_steps
-    others = selected(traffic.steps - traffic.last_steps, max(0, traffic.walking - last))
-    every = others + selected(traffic.last_steps, last)
-    return config.rows // ROWS_PER_PSUM * every, config.sets * (last + others)
+def passing(config: EngineConfig, traffic: Traffic) -> tuple[int, int]:
+    """Rows of sums that all stores select, and rows that they let out to the requantizers."""
+    return traffic.steps * config.rows, traffic.last_steps * config.rows
 
 
 COUNTED = ("cores", "loaders", "shadow")

@@ -151,10 +151,14 @@ def test_a_word_of_weights_toggles_what_it_passes(array):
     assert 2 * found.get("table_write", 0) == writes * TABLES // THIRDS
 
 
-@pytest.mark.parametrize("core", ["table", "table_dsp"])
-@pytest.mark.parametrize(("planes", "last"), [(8, False), (8, True), (4, False), (4, True), (2, True), (1, False)])
+@pytest.mark.parametrize(
+    ("core", "planes", "last"),
+    [("table_dsp", 8, False), ("table_dsp", 4, True), ("table_dsp", 1, False), ("table", 8, True)],
+)
 def test_sums_pass_as_often_as_is_counted(core, planes, last):
-    """Steps one after the other, with sums that grow plane by plane or are kept, in the gates behind the array."""
+    """Steps one after the other, with sums that grow plane by plane or are kept, in the gates behind the array: what is
+    not wanted is neither selected nor requantized.
+    """
     config, delay, steps = parse_array("8x1x1", core), 2, 12
     interval = max(planes, 8 if last else 4)
     dut = Back(config, Library(flat=True), sum_bits=CoreSpec(config.lanes).sum_bits, delay=delay)
