@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from hwseg.rtl.config import ROWS_PER_PSUM, ROWS_PER_SET, EngineConfig
 from hwseg.rtl.isa import PARAMETER
 from hwseg.rtl.residual import WAITING
-from hwseg.rtl.shadow import in_memory
+from hwseg.rtl.shadow import PLACED, ROWS_PER_STAGE, THIRDS, in_memory
 from hwseg.rtl.skip import PLANES
 
 MARGIN = 0.9
@@ -67,9 +67,11 @@ ENCODER = {
     "merged": Line(Cost(), Cost(0.5, 0, 1)),
 }
 ENCODER["table_dsp"] = ENCODER["table"]
-# of a row: what it passes on beside the feed, by no size; its shadow weights, by words or as memory
+# of a row: what it passes on beside the feed, by no size; its shadow weights, by words or as memory, which has a
+# register of a placed word and its row's number for every few rows
 PASSED = Cost(4, 0, 5)
-SHADOW_WORD, SHADOW_MEMORY = Cost(ff=65), Cost(lut=48, lutram=48)
+SHADOW_WORD, SHADOW_MEMORY = Cost(ff=65), Cost(lut=48, lutram=48, ff=THIRDS)
+SHADOW_STAGE = Cost(ff=PLACED.size + 6)
 # by pixels
 REQUANTIZERS = Line(Cost(83, 67, 113, 67), Cost(216, 57, 118.5, 57))
 OUTPUT = Line(Cost(1170, 8, 2720), Cost(55.5, 22, 8))
@@ -113,11 +115,13 @@ def logic(config: EngineConfig) -> Cost:
 def parts(config: EngineConfig) -> dict[str, Cost]:
     """The same part by part; what the array has none of is left out."""
     core, lanes, pixels, rows, sets = config.core, config.lanes, config.pixels, config.rows, config.sets
-    shadow = SHADOW_MEMORY if in_memory(config) else config.row_words * SHADOW_WORD
+    shadow = rows * config.row_words * SHADOW_WORD
+    if in_memory(config):
+        shadow = rows * SHADOW_MEMORY + -(-rows // ROWS_PER_STAGE) * SHADOW_STAGE
     found = {
         "cores": rows * pixels * CORE[core].at(lanes),
         "loaders": rows * LOADER[core].at(lanes),
-        "shadow": rows * shadow,
+        "shadow": shadow,
         "feeds": rows * (Cost(ff=pixels * lanes) + PASSED),
         "encoders": pixels * ENCODER[core].at(lanes),
         "requantizers": sets * REQUANTIZERS.at(pixels),
