@@ -18,6 +18,7 @@ from hwseg.rtl.config import (
     PAGE_WORDS,
     PSUM_BITS,
     ROWS_PER_PSUM,
+    ROWS_PER_SET,
     WORD_CHANNELS,
     WORD_PIXELS,
     EngineConfig,
@@ -26,6 +27,7 @@ from hwseg.rtl.cores import FAMILIES
 from hwseg.rtl.shadow import PLACED, ROWS_PER_STAGE, TABLES, in_memory
 from hwseg.target.resources import (
     DSP_PER_CORE,
+    DSP_PER_HEAD,
     DSP_PER_REQUANTIZER,
     LOADER,
     PARAMETER_BITS,
@@ -160,16 +162,17 @@ def memories(config: EngineConfig, traffic: Traffic) -> dict[str, float]:
     """Block RAMs: each port counts in the cycles in which it is enabled.
 
     Read: the nine input banks with a plane, partial sums in steps that do not start them, all sets' output or pool
-    memories with a word that is stored and their loop memories with one that is moved, the ring with a word of weights;
-    requantizer parameters and instructions in every cycle.
+    memories with a word that is stored and their loop memories with one that is moved, the ring with a word of weights,
+    requantizer parameters with a row of sums; instructions in every cycle.
     """
     psum = config.rows * memory(config.psum_steps * ROWS_PER_PSUM, PSUM_BITS * config.pixels)
     bank, out, loop = (memory(words, 64) for words in (config.bank_words, config.out_words, config.loop_words))
     pool, ring = memory(config.pool_words, 64), memory(config.weight_words, 64)
-    always = config.sets * memory(8 * config.param_slots, PARAMETER_BITS) + memory(2 * PAGE_WORDS, 64)
+    parameters = memory(ROWS_PER_SET * config.param_slots, PARAMETER_BITS)
     read = BANKS * bank * traffic.plane_cycles + psum * (traffic.steps - traffic.first_steps)
     read += 2 * config.sets * (out * (traffic.written_words - traffic.pool_words) + loop * traffic.moved_steps)
-    read += config.sets * pool * traffic.pool_words + ring * traffic.ring_words + always * traffic.cycles
+    read += config.sets * pool * traffic.pool_words + ring * traffic.ring_words
+    read += parameters * config.rows * traffic.last_steps + memory(2 * PAGE_WORDS, 64) * traffic.cycles
     written = psum * (traffic.steps - traffic.last_steps) + bank * traffic.window_words
     written += out * (traffic.written_words - traffic.pool_words) + pool * traffic.pool_words
     written += 2 * loop * traffic.moved_steps + ring * traffic.ring_written
@@ -177,7 +180,10 @@ def memories(config: EngineConfig, traffic: Traffic) -> dict[str, float]:
 
 
 def outputs(config: EngineConfig, traffic: Traffic) -> dict[str, float]:
-    """Partial sums: selection, addition, write back, of every row of a step; requantizers, of the last sums only."""
+    """Partial sums: selection, addition, write back, of every row of a step; requantizers, of the last sums only.
+
+    A head's slice multiplies every value, though in most layers by 0.
+    """
     selected, passed = passing(config, traffic)
     sums, bits = selected * config.pixels, SUM_RATE * PSUM_BITS
     values, each = passed * config.pixels, SUM_RATE * REQUANTIZERS.each
@@ -187,7 +193,7 @@ def outputs(config: EngineConfig, traffic: Traffic) -> dict[str, float]:
         "carry_toggle": bits * sums,
         "ff_toggle": 2 * bits * sums + (bits + each.ff) * values,
         "net_toggle": 3 * bits * sums + (bits + each.ff) * values,
-        "dsp_multiply": float(DSP_PER_REQUANTIZER * values),
+        "dsp_multiply": float((DSP_PER_REQUANTIZER + DSP_PER_HEAD) * values),
     }
 
 

@@ -19,7 +19,7 @@ from hwseg.energy.traffic import Traffic
 from hwseg.power.cores import core_activity
 from hwseg.rtl.array import Row, connect_shadow
 from hwseg.rtl.back import Back
-from hwseg.rtl.config import EngineConfig, parse_array
+from hwseg.rtl.config import ROWS_PER_SET, EngineConfig, parse_array
 from hwseg.rtl.cores import FAMILIES
 from hwseg.rtl.emit import Library
 from hwseg.rtl.shadow import CHAIN, TABLES, THIRDS, chained, in_memory
@@ -27,6 +27,8 @@ from hwseg.target.resources import CORE, estimate, logic, parts
 
 NOTHING = Traffic(*(0,) * 15)
 STILL = Data(0.0, 0.0, 0.0)
+PRODUCTS = tuple(f"{a}_{b}_product_0" for a in ("low", "high") for b in ("low", "high"))
+"""Registers of a requantizer, behind its multipliers."""
 HALF = 0.5
 """Toggles per bit of random words."""
 
@@ -165,6 +167,11 @@ def test_sums_pass_as_often_as_is_counted(core, planes, last):
     rng, sums = random.Random(planes), [0] * config.rows
 
     async def drive(ctx):
+        for entry in range(ROWS_PER_SET):
+            triple = {"offset": rng.getrandbits(20), "shift": 3, "multiplier": rng.getrandbits(20)}
+            ctx.set(dut.parameter_write, {"enable": 1, "address": entry, "data": triple})
+            await ctx.tick()
+        ctx.set(dut.parameter_write.enable, 0)
         for cycle in range(steps * interval):
             ctx.set(dut.token, {"valid": cycle % interval == planes - 1, "first": 1, "last": last})
             for row in range(config.rows):
@@ -176,13 +183,15 @@ def test_sums_pass_as_often_as_is_counted(core, planes, last):
 
     def changes(name: str) -> float:
         """Per step, of all flip-flops of that name, without the first steps and the last."""
-        inner = slice(4 * interval, (steps - 2) * interval + 1)
+        inner = slice(ROWS_PER_SET + 5 * interval, ROWS_PER_SET + (steps - 2) * interval + 1)
         return sum(sum(a != b for a, b in pairwise(values[inner])) for found, values in seen if found == name) / (
-            steps - 6
+            steps - 7
         )
 
-    seen = history(dut, drive, "selected", "acc_0")
+    seen = history(dut, drive, "selected", "acc_0", *PRODUCTS)
     walk = replace(NOTHING, steps=steps, walking=steps * interval, plane_cycles=steps * planes)
     selected, passed = passing(config, replace(walk, last_steps=steps * last))
     assert changes("selected") == pytest.approx(selected / steps, abs=0.01)
     assert changes("acc_0") == pytest.approx(passed / steps, abs=0.01)
+    for name in PRODUCTS:
+        assert changes(name) <= passed / steps + 0.01, name
