@@ -24,6 +24,7 @@ from hwseg.rtl.config import (
     EngineConfig,
 )
 from hwseg.rtl.cores import FAMILIES
+from hwseg.rtl.residual import WAITING
 from hwseg.rtl.shadow import PLACED, ROWS_PER_STAGE, TABLES, in_memory
 from hwseg.target.resources import (
     DSP_PER_CORE,
@@ -163,7 +164,8 @@ def memories(config: EngineConfig, traffic: Traffic) -> dict[str, float]:
 
     Read: the nine input banks with a plane, partial sums in steps that do not start them, all sets' output or pool
     memories with a word that is stored and their loop memories with one that is moved, the ring with a word of weights,
-    requantizer parameters with a row of sums; instructions in every cycle.
+    requantizer parameters with a row of sums, rows of residual additions while they wait, which is two RUNs long;
+    instructions in every cycle.
     """
     psum = config.rows * memory(config.psum_steps * ROWS_PER_PSUM, PSUM_BITS * config.pixels)
     bank, out, loop = (memory(words, 64) for words in (config.bank_words, config.out_words, config.loop_words))
@@ -172,10 +174,12 @@ def memories(config: EngineConfig, traffic: Traffic) -> dict[str, float]:
     read = BANKS * bank * traffic.plane_cycles + psum * (traffic.steps - traffic.first_steps)
     read += 2 * config.sets * (out * (traffic.written_words - traffic.pool_words) + loop * traffic.moved_steps)
     read += config.sets * pool * traffic.pool_words + ring * traffic.ring_words
-    read += parameters * config.rows * traffic.last_steps + memory(2 * PAGE_WORDS, 64) * traffic.cycles
+    waiting = memory(ROWS_PER_SET * WAITING, WORD_BITS) * ROWS_PER_SET * traffic.waiting_steps
+    read += 2 * waiting + parameters * config.rows * traffic.last_steps + memory(2 * PAGE_WORDS, 64) * traffic.cycles
     written = psum * (traffic.steps - traffic.last_steps) + bank * traffic.window_words
     written += out * (traffic.written_words - traffic.pool_words) + pool * traffic.pool_words
     written += 2 * loop * traffic.moved_steps + ring * traffic.ring_written
+    written += waiting
     return {"bram_read": float(read), "bram_write": float(written)}
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -111,8 +112,21 @@ def test_memories_are_read_where_the_engine_wants_their_words():
     assert reads(replace(idle, written_words=7, pool_words=3)) == 4 * 2 * 1 + 3 * 1
     assert reads(replace(idle, moved_steps=5)) == 5 * 2 * 1
     assert reads(replace(idle, ring_words=6)) == 6 * 2
+    assert reads(replace(idle, waiting_steps=3)) == 2 * 3 * 8 * 1
     assert reads(replace(idle, last_steps=5)) == 5 * 8 * memory(8 * config.param_slots, PARAMETER_BITS)
     assert reads(replace(idle, cycles=9)) == 9 * 2
+
+
+def test_centre_words_of_a_residual_addition_wait():
+    """One pass of both sets: the first one's wait for a RUN, as many as the map of 16 x 24 pixels has words."""
+    b = GraphBuilder(16, 24, 3)
+    x = b.conv("image", 16)
+    y = b.add(x, b.conv(x, 16), Fraction(1, 2), Fraction(1, 2), 0, 255, Fraction(0))
+    program = compiled(b.graph(b.sums(y, 1)), parse_array("16x8x8"))
+    counts = traffic(program.program, program.timing(), program.config)
+    assert sum(plan.layer.residual is not None for plan in program.plans) == 1
+    for plan in program.plans:
+        assert counts[plan.index].waiting_steps == (16 * 3 if plan.layer.residual else 0)
 
 
 def test_packed_weights_are_half_the_words_of_the_ring_and_all_of_the_shadow():
