@@ -20,7 +20,7 @@ ENTERED = 1
 """Cycles from a word's arrival at the port to the reader."""
 COUNTED = 1
 """Cycles from the last word's arrival to the counter that tells of it."""
-MOVED = 5
+MOVED = 6
 """Cycles from a weight's arrival to its place in the shadow registers."""
 LANDED = 5
 """Cycles from a MOVE's last step to its counter."""

@@ -44,10 +44,13 @@ FAULT = data.StructLayout({"valid": 1, "outside": 1, "address": 32})
 
 
 class Outlet(Component):
-    """Two registers before a channel of the port, so that `room` does not depend on the port's `ready`; or behind one,
-    whose `ready` then does not depend on what takes its words.
+    """Three registers before a channel of the port, or behind one: neither side's `ready` depends on the other's.
 
-    What is `put` when there is room is offered from the next cycle on; one payload a cycle.
+    What is `put` when there is room is offered from the next cycle on; one payload a cycle.  `room` is a register that
+    may stand far from the port, so it is told a cycle late and counts what is put in the meantime, but not what leaves:
+    two places are enough while the channel takes a payload a cycle, the third is for the cycle in which it stops.
+
+        put -> third -> second -> first -> channel     each is skipped while those before it are empty
     """
 
     def __init__(self, shape: Any) -> None:
@@ -56,15 +59,30 @@ class Outlet(Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        offered, waiting = (Signal(self.shape, name=name, reset_less=True) for name in ("offered", "waiting"))
-        valid, spare = Signal(name="valid"), Signal(name="spare")
-        m.d.comb += [self.room.eq(~spare), self.channel.valid.eq(valid), self.channel.payload.eq(offered)]
+        first, second, third = (Signal(self.shape, name=name, reset_less=True) for name in ("first", "second", "third"))
+        valid, two, three = (Signal(name=name) for name in ("valid", "two", "three"))
+        room, put = Signal(name="has_room", init=1), Signal()
+        m.d.comb += [
+            self.room.eq(room),
+            put.eq(self.put & room),
+            self.channel.valid.eq(valid),
+            self.channel.payload.eq(first),
+        ]
+        m.d.sync += room.eq(~three & ~(two & put))
         with m.If(self.channel.ready | ~valid):
-            m.d.sync += [offered.eq(Mux(spare, waiting, self.payload)), valid.eq(spare | self.put), spare.eq(0)]
-        with m.Elif(self.put):
-            m.d.sync += spare.eq(1)
-        with m.If(~spare):
-            m.d.sync += waiting.eq(self.payload)
+            m.d.sync += [
+                first.eq(Mux(two, second, self.payload)),
+                valid.eq(two | put),
+                second.eq(Mux(three, third, self.payload)),
+                two.eq(three | (two & put)),
+                three.eq(0),
+            ]
+        with m.Elif(put):
+            m.d.sync += [two.eq(1), three.eq(two)]
+            with m.If(~two):
+                m.d.sync += second.eq(self.payload)
+        with m.If(~three):
+            m.d.sync += third.eq(self.payload)
         return m
 
 
