@@ -16,7 +16,7 @@ TAKEN = 2
 """Cycles from a transfer being taken to its start, at the least."""
 COMPARED = 1
 """Cycles from a counter to a transfer that waits for it."""
-ENTERED = 1
+ENTERED = 2
 """Cycles from a word's arrival at the port to the reader."""
 COUNTED = 1
 """Cycles from the last word's arrival to the counter that tells of it."""

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from amaranth.hdl import Module, ResetSignal, Signal, unsigned
 from amaranth.lib import data, stream
-from amaranth.lib.wiring import Component, In, Out, connect
+from amaranth.lib.wiring import Component, In, Out
 
 from hwseg.rtl.bank_writes import LOOP_READ
 from hwseg.rtl.bus import AXI, FAULT, GRANT, READ_CHANNEL, Outlet
@@ -86,8 +86,14 @@ class MemoryUnit(Component):
             ours, theirs = getattr(self.axi, name), getattr(unit, name)
             m.d.comb += [ours.payload.eq(theirs.payload), ours.valid.eq(theirs.valid), theirs.ready.eq(ours.ready)]
         m.submodules.r_inlet = inlet = Outlet(READ_CHANNEL)
-        connect(m, inlet.channel, reader.r)
+        # From the port's side of the part to the reader's.
+        word, there = Signal(READ_CHANNEL, name="word", reset_less=True), Signal(name="word_there")
+        with m.If(inlet.channel.ready):
+            m.d.sync += [word.eq(inlet.channel.payload), there.eq(inlet.channel.valid)]
         m.d.comb += [
+            inlet.channel.ready.eq(~there | reader.r.ready),
+            reader.r.valid.eq(there),
+            reader.r.payload.eq(word),
             inlet.put.eq(self.axi.r.valid),
             inlet.payload.eq(self.axi.r.payload),
             self.axi.r.ready.eq(inlet.room),

@@ -39,7 +39,7 @@ class WeightRing(Component):
     Positions count modulo twice the words, so that a full ring differs from an empty one.  Four cycles from a write to
     `r_rdy`, as from a jump; the compiler sees to it that no word is written over one that will be read.
 
-        block RAM: latch -> register -> word     each moves on when there is room; the block RAMs may lie far from `word`
+        block RAM: latch -> register -> word     each moves on when there is room
     """
 
     def __init__(self, words: int) -> None:
