@@ -107,7 +107,7 @@ class Reader(Component):
         ]
 
     def _issue(self, m: Module, bursts: Bursts, descriptors: SyncFIFO, loads_open: Signal) -> None:
-        m.submodules.ar_outlet = outlet = Outlet(ADDRESS_CHANNEL)
+        m.submodules.ar_outlet = outlet = Outlet(ADDRESS_CHANNEL, early=True)
         connect(m, outlet.channel, flipped(self.ar))
         held, rest = Signal(LOAD_LAYOUT, reset_less=True), Signal(20, reset_less=True)
         view = data.View(LOAD_LAYOUT, self.instruction.payload[: LOAD_LAYOUT.size])

@@ -148,7 +148,7 @@ class Writer(Component):
             m.d.sync += [row.eq(store.address), column.eq(0), number.eq(0), parity.eq(0), words.eq(store.run_words)]
 
     def _leave(self, m: Module, bursts: Bursts) -> None:
-        m.submodules.aw_outlet = addresses = Outlet(ADDRESS_CHANNEL)
+        m.submodules.aw_outlet = addresses = Outlet(ADDRESS_CHANNEL, early=True)
         m.submodules.w_outlet = words = Outlet(WRITE_CHANNEL)
         m.submodules.queue = queue = SyncFIFO(width=65, depth=WRITE_QUEUE)
         connect(m, addresses.channel, flipped(self.aw))
