@@ -5,35 +5,38 @@
 REQUEST: JSON with `part`, `clock_ns`, `steps` ("default" or "unet") and what the part has (`lut`, `bram36`, `dsp`).
 
 default  `estimate_only_dataflow_steps`, as they come.
-unet     the same with what the tool has beside them for branches: its larger streamlining, its conversions of
-         transposed convolutions and resizing; pixels arrive as integers, since a picture has bytes; quantizers' lone
-         numbers as vectors, which qonnx asks for.
+unet     the same with what the tool has beside them for branches: its transformations for scales and then for layouts
+         past forks and joins, its conversions of transposed convolutions and resizing; pixels arrive as integers,
+         since a picture has bytes; quantizers' lone numbers as vectors, which qonnx asks for.  The tool's own
+         `StreamlinePlus` has both kinds in one loop, and behind lowering one moves a scale past a transpose, the other
+         the transpose past the scale, for ever.
 
-After conversion it is folded for ever fewer cycles, from one multiplier a layer on, until the part is full or folding
-ends; what fits last is told.  FIFOs are not in these estimates: their sizes come from a simulation by Vivado.
+After conversion it is folded for ever fewer cycles, from one multiplier a layer on, with the tool's own limit on the
+width of weights and then without, until the part is full or folding ends; what fits last is told.  FIFOs are not in
+these estimates: their sizes come from a simulation by Vivado.
 """
 
 from __future__ import annotations
 
 import copy
 import json
-import sys
 from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from telling import Told, difference, tell
+
 MOST_FOLDINGS = 16
+WIDEST = 8192
+"""Bits of weights that a matrix unit reads at once: all that the tool lets an HLS unit have.  36 by default."""
 MOST_ROUNDS = 20
+MOST_PIXELS = 32 * 32
+"""Of a picture that is executed."""
 BEFORE_FOLDING = 7
 """Of `estimate_only_dataflow_steps`: up to and with `step_specialize_layers`."""
 
 Step = Callable[[Any, Any], Any]
-
-
-def first(text: str) -> str:
-    """The first line that says something."""
-    return next((line.strip() for line in text.splitlines() if line.strip()), "no message")
 
 
 def bytes_in(model: Any, cfg: Any) -> Any:
@@ -44,7 +47,9 @@ def bytes_in(model: Any, cfg: Any) -> Any:
     quant = model.find_consumer(entry)
     if quant.op_type != "Quant":
         return model
-    bits = int(model.get_initializer(quant.input[3]))
+    zero, bits = (int(model.get_initializer(name)) for name in quant.input[2:4])
+    if zero or any(a.name == "signed" and a.i for a in quant.attribute):
+        return model
     quant.op_type, quant.domain = "Mul", ""
     del quant.input[2:]
     del quant.attribute[:]
@@ -52,7 +57,7 @@ def bytes_in(model: Any, cfg: Any) -> Any:
     return model
 
 
-def scalars(model: Any, cfg: Any) -> Any:
+def vectors(model: Any, cfg: Any) -> Any:
     """Scales and zero points of no dimension get one, which qonnx's `ExtractBiasFromConv` asks for."""
     for node in model.graph.node:
         if node.op_type == "Quant":
@@ -63,45 +68,74 @@ def scalars(model: Any, cfg: Any) -> Any:
     return model
 
 
-def branches(model: Any, cfg: Any) -> Any:
-    """Streamlining for graphs that fork and join, until nothing changes."""
-    from finn.transformation.fpgadataflow.infer_pixel_padding_deconv import InferPixelPaddingDeconv
-    from finn.transformation.streamline.absorb import AbsorbConsecutiveTransposes, AbsorbTransposeIntoMultiThreshold
-    from finn.transformation.streamline.reorder import (
-        MakeMaxPoolNHWC,
-        MakeScaleResizeNHWC,
-        MoveScalarMulPastConvTranspose,
+def scales(model: Any, cfg: Any) -> Any:
+    """Scales and biases move forward, past forks and joins, into the thresholds behind them."""
+    from finn.transformation.streamline import absorb, collapse_repeated, reorder
+    from qonnx.transformation.general import ConvertDivToMul, ConvertSubToAdd
+
+    return settled(
+        model,
+        ConvertSubToAdd,
+        ConvertDivToMul,
+        reorder.MoveMulPastFork,
+        reorder.MoveMulPastMaxPool,
+        reorder.MoveScalarLinearPastInvariants,
+        reorder.MoveAddPastMul,
+        reorder.MoveScalarMulPastConv,
+        reorder.MoveScalarMulPastConvTranspose,
+        reorder.MoveLinearPastEltwiseAdd,
+        reorder.MoveMulPastJoinAdd,
+        reorder.MoveAddPastJoinAdd,
+        reorder.MoveAffinePastJoinConcat,
+        collapse_repeated.CollapseRepeatedAdd,
+        collapse_repeated.CollapseRepeatedMul,
+        absorb.AbsorbAddIntoMultiThreshold,
+        absorb.FactorOutMulSignMagnitude,
+        absorb.AbsorbMulIntoMultiThreshold,
     )
-    from finn.transformation.streamline.streamline_plus import StreamlinePlus
-    from qonnx.transformation.general import GiveReadableTensorNames, GiveUniqueNodeNames, RemoveUnusedTensors
+
+
+def layouts(model: Any, cfg: Any) -> Any:
+    """Convolutions become matrix products, channels last; the transposes that this takes meet and go."""
+    from finn.transformation.fpgadataflow.infer_pixel_padding_deconv import InferPixelPaddingDeconv
+    from finn.transformation.streamline import absorb, reorder
+    from finn.transformation.streamline.round_thresholds import RoundAndClipThresholds
     from qonnx.transformation.infer_data_layouts import InferDataLayouts
-    from qonnx.transformation.infer_datatypes import InferDataTypes
     from qonnx.transformation.lower_convs_to_matmul import LowerConvsToMatMul
 
-    for lower in ((), (InferPixelPaddingDeconv, LowerConvsToMatMul)):
-        for transformation in lower:
+    model = model.transform(InferPixelPaddingDeconv()).transform(LowerConvsToMatMul())
+    model = settled(
+        model,
+        InferDataLayouts,
+        reorder.MakeMaxPoolNHWC,
+        reorder.MakeScaleResizeNHWC,
+        reorder.MoveTransposePastFork,
+        reorder.MoveTransposePastJoinConcat,
+        reorder.MoveTransposePastJoinAdd,
+        reorder.MoveTransposePastEltwise,
+        absorb.AbsorbTransposeIntoMultiThreshold,
+        absorb.AbsorbConsecutiveTransposes,
+    )
+    return model.transform(RoundAndClipThresholds()).transform(InferDataLayouts())
+
+
+def settled(model: Any, *transformations: Callable[[], Any]) -> Any:
+    """The graph that these leave alone, one after the other, again and again."""
+    from qonnx.transformation.general import GiveReadableTensorNames, GiveUniqueNodeNames, RemoveUnusedTensors
+    from qonnx.transformation.infer_datatypes import InferDataTypes
+    from qonnx.transformation.infer_shapes import InferShapes
+    from qonnx.transformation.remove import RemoveIdentityOps
+
+    clean = (RemoveIdentityOps, GiveUniqueNodeNames, GiveReadableTensorNames, InferShapes, InferDataTypes)
+    before = ""
+    for _ in range(MOST_ROUNDS):
+        for transformation in (*transformations, *clean):
             model = model.transform(transformation())
-        before = ""
-        for _ in range(MOST_ROUNDS):
-            for transformation in (
-                MoveScalarMulPastConvTranspose,
-                StreamlinePlus,
-                InferDataLayouts,
-                MakeMaxPoolNHWC,
-                MakeScaleResizeNHWC,
-                AbsorbTransposeIntoMultiThreshold,
-                AbsorbConsecutiveTransposes,
-                InferDataTypes,
-                InferDataLayouts,
-            ):
-                model = model.transform(transformation())
-            after = " ".join(f"{node.op_type}{list(node.input)}" for node in model.graph.node)
-            if after == before:
-                break
-            before = after
-    for transformation in (GiveUniqueNodeNames, GiveReadableTensorNames, InferDataTypes, RemoveUnusedTensors):
-        model = model.transform(transformation())
-    return model
+        after = " ".join(f"{node.op_type}{list(node.input)}" for node in model.graph.node)
+        if after == before:
+            return model.transform(RemoveUnusedTensors())
+        before = after
+    raise RuntimeError(f"the graph still changes after {MOST_ROUNDS} rounds")
 
 
 def resizing(model: Any, cfg: Any) -> Any:
@@ -121,9 +155,8 @@ def steps_of(name: str) -> list[Step]:
         raise RuntimeError("finn-plus orders its steps otherwise than the version that was tested")
     if name == "unet":
         place = {step.__name__: i for i, step in enumerate(found)}
-        found[place["step_streamline"]] = branches
-        found.insert(place["step_convert_to_hw"], resizing)
-        found[:0] = [bytes_in, scalars]
+        found[place["step_streamline"] : place["step_convert_to_hw"]] = [scales, layouts, resizing]
+        found[:0] = [bytes_in, vectors]
     return found
 
 
@@ -157,14 +190,18 @@ def best(model: Any, cfg: Any, folder: Path, request: dict[str, Any]) -> dict[st
     def fits(found: dict[str, float]) -> bool:
         return all(found[name] <= request[name] for name in ("lut", "bram36", "dsp"))
 
-    kept = folded(model, cfg, None, folder / "fold0")
+    kept = folded(model, cfg, None, folder / "fold")
     if not fits(kept):
         return {**kept, "fits": False}
-    for i in range(1, MOST_FOLDINGS):
-        found = folded(model, cfg, int(kept["cycles"]) // 2, folder / f"fold{i}")
-        if found["cycles"] >= kept["cycles"] or not fits(found):
-            break
-        kept = found
+    for widest in (cfg.mvau_wwidth_max, WIDEST):
+        cfg = copy.copy(cfg)
+        cfg.mvau_wwidth_max = widest
+        for i in range(MOST_FOLDINGS):
+            found = folded(model, cfg, int(kept["cycles"]) // 2, folder / f"fold-{widest}-{i}")
+            print(f"--- weights of {widest} bits at most: {found}", flush=True)
+            if found["cycles"] >= kept["cycles"] or not fits(found):
+                break
+            kept = found
     return {**kept, "fits": True}
 
 
@@ -175,39 +212,51 @@ def without_vivado() -> None:
     finn.xsi.SimEngine = type("SimEngine", (), {})
 
 
-def estimate(path: str, folder: Path, request: dict[str, Any]) -> dict[str, Any]:
-    """What `finding.read` takes."""
-    told: dict[str, Any] = {"version": metadata.version("finn-plus"), "outcome": "refused", "stage": "import"}
-    try:
-        from finn.builder.build_dataflow_config import DataflowBuildConfig, DataflowOutputType
-        from finn.util.settings import initialize_dummy_settings
-        from qonnx.core.modelwrapper import ModelWrapper
+def compared(exported: Any, streamlined: Any) -> str:
+    """One picture of random integers, in both, by the executor of qonnx, where this takes no minutes."""
+    import numpy as np
+    from qonnx.core.onnx_exec import execute_onnx
 
-        initialize_dummy_settings()
-        without_vivado()
-        cfg = DataflowBuildConfig(
-            output_dir=str(folder),
-            synth_clk_period_ns=request["clock_ns"],
-            fpga_part=request["part"],
-            generate_outputs=[DataflowOutputType.ESTIMATE_REPORTS],
-        )
-        model = ModelWrapper(path)
-        for step in steps_of(request["steps"]):
-            told["stage"] = step.__name__
-            print(f"--- {step.__name__}", flush=True)
-            model = step(model, cfg)
-            model.save(str(folder / f"{step.__name__}.onnx"))
-        told["stage"] = "folding"
-        told |= best(model, cfg, folder, request)
-    except Exception as error:  # whatever the tool refuses with
-        import traceback
+    entry = exported.graph.input[0].name
+    shape = exported.get_tensor_shape(entry)
+    if np.prod(shape) > MOST_PIXELS:
+        return ""
+    picture = np.random.default_rng(0).integers(0, exported.get_tensor_datatype(entry).max() + 1, shape)
+    results = (
+        execute_onnx(model, {model.graph.input[0].name: picture.astype(np.float32)})[model.graph.output[0].name]
+        for model in (exported, streamlined)
+    )
+    return difference(*results)
 
-        traceback.print_exc()
-        return {**told, "said": first(f"{type(error).__name__}: {error}")}
-    return {**told, "outcome": "estimated", "stage": ""}
+
+def estimate(path: str, folder: Path, request: Told, told: Told) -> None:
+    told |= {"version": metadata.version("finn-plus"), "stage": "import"}
+    from finn.builder.build_dataflow_config import DataflowBuildConfig, DataflowOutputType
+    from finn.util.settings import initialize_dummy_settings
+    from qonnx.core.modelwrapper import ModelWrapper
+
+    initialize_dummy_settings()
+    without_vivado()
+    cfg = DataflowBuildConfig(
+        output_dir=str(folder),
+        synth_clk_period_ns=request["clock_ns"],
+        fpga_part=request["part"],
+        generate_outputs=[DataflowOutputType.ESTIMATE_REPORTS],
+    )
+    model = ModelWrapper(path)
+    for step in steps_of(request["steps"]):
+        told["stage"] = step.__name__
+        print(f"--- {step.__name__}", flush=True)
+        model = step(model, cfg)
+        if step is vectors:
+            exported = copy.deepcopy(model)
+        if step is layouts:
+            told["exact"] = compared(exported, model)
+        model.save(str(folder / f"{step.__name__}.onnx"))
+    told["stage"] = "folding"
+    told |= best(model, cfg, folder, request)
+    told["outcome"] = "estimated"
 
 
 if __name__ == "__main__":
-    home = Path(sys.argv[2])
-    told = estimate(sys.argv[1], home, json.loads(sys.argv[3]))
-    (home / "told.json").write_text(json.dumps(told, default=float))
+    tell(estimate)

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import sys
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
+import numpy as np
 import onnx
 import pytest
 
@@ -164,3 +168,123 @@ def test_shipped_networks_are_what_the_list_says() -> None:
 def test_findings_come_in_the_order_of_the_tools() -> None:
     found = [Finding("a", tool.name, "converted") for tool in reversed(TOOLS)] + [Finding("b", "hls4ml", "converted")]
     assert [f.tool for f in of(found, "a")] == [tool.name for tool in TOOLS]
+
+
+@pytest.fixture
+def scripts(monkeypatch: pytest.MonkeyPatch) -> dict[str, ModuleType]:
+    """As their tools' interpreters see them: their folder first on the path."""
+    monkeypatch.syspath_prepend(str(environment.HERE))
+    return {name: importlib.import_module(name) for name in ("telling", "finn_estimate", "hls4ml_convert")}
+
+
+@pytest.mark.parametrize("fault", [None, ValueError("a shape\nand more")])
+def test_what_ends_a_script_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, scripts: dict[str, ModuleType], fault: Exception | None
+) -> None:
+    def work(model: str, folder: Path, request: dict[str, Any], told: dict[str, Any]) -> None:
+        told |= {"version": request["version"], "stage": "convert"}
+        if fault:
+            raise fault
+        told["outcome"] = "converted"
+
+    monkeypatch.setattr(sys, "argv", ["script", "m.onnx", str(tmp_path), '{"version": "1"}'])
+    scripts["telling"].tell(work)
+    found = read(tmp_path / "told.json", "n", "t", 0, 1.0)
+    if fault:
+        assert (found.outcome, found.stage, found.version) == ("refused", "convert", "1")
+        assert "convert: ValueError: a shape |" in report([found])
+    else:
+        assert (found.outcome, found.stage, found.said) == ("converted", "", "")
+
+
+def test_a_difference_is_counted(scripts: dict[str, ModuleType]) -> None:
+    difference, x = scripts["telling"].difference, np.arange(2000.0)
+    assert difference(x, x.reshape(2, 1000)) == "equal"
+    assert difference(x, x[:5]) == "5 values, not 2,000"
+    assert difference(x, np.where(x == 7, 9, x)) == "1 of 2,000 differ, by 2 of 2e+03"
+
+
+@pytest.mark.parametrize(
+    ("luts", "cycles", "fits"),
+    [
+        ([1, 2, 3, 3, 5], 25, True),  # the wider weights bring the last step
+        ([1, 2, 99, 99], 50, True),  # full
+        ([99], 100, False),  # nothing has room
+    ],
+)
+def test_folding_ends_at_the_fastest_that_fits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, scripts: dict[str, ModuleType],
+    luts: list[int], cycles: int, fits: bool,
+) -> None:  # fmt: skip
+    class Config:
+        mvau_wwidth_max = 36
+
+    asked: list[tuple[int | None, int]] = []
+    # the third folding gains nothing with weights of 36 bits
+    gained = iter([100, 50, 50, 25, 25])
+
+    def folded(model: Any, cfg: Config, target: int | None, folder: Path) -> dict[str, float]:
+        asked.append((target, cfg.mvau_wwidth_max))
+        return {"cycles": next(gained), "latency": 0, "lut": luts[len(asked) - 1], "bram36": 0, "dsp": 0}
+
+    finn = scripts["finn_estimate"]
+    monkeypatch.setattr(finn, "folded", folded)
+    found = finn.best(None, Config(), tmp_path, {"lut": 10, "bram36": 1, "dsp": 1})
+    assert (found["cycles"], found["fits"]) == (cycles, fits)
+    assert asked[0] == (None, 36)
+    assert {width for _, width in asked[1:]} == ({36, finn.WIDEST} if fits else set())
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    pytest.importorskip("brevitas")
+    return NETWORKS[0].file(tmp_path_factory.mktemp("networks"))
+
+
+def outcome(model: Any, picture: np.ndarray) -> np.ndarray:
+    from qonnx.core.onnx_exec import execute_onnx
+
+    found: np.ndarray = execute_onnx(model, {model.graph.input[0].name: picture.astype(np.float32)})[
+        model.graph.output[0].name
+    ]
+    return found
+
+
+def test_pixels_that_arrive_as_integers_give_the_same(tiny: Path, scripts: dict[str, ModuleType]) -> None:
+    wrapper = pytest.importorskip("qonnx.core.modelwrapper").ModelWrapper
+    finn = scripts["finn_estimate"]
+    picture = np.random.default_rng(0).integers(0, 256, (1, 1, 32, 32))
+    wanted = outcome(wrapper(str(tiny)), picture / 256)
+    model = finn.vectors(finn.bytes_in(wrapper(str(tiny)), None), None)
+    assert model.get_tensor_datatype(model.graph.input[0].name).name == "UINT8"
+    assert all(model.get_initializer(n.input[2]).shape for n in model.graph.node if n.op_type == "Quant")
+    assert np.array_equal(outcome(model, picture), wanted)
+
+
+def test_an_input_that_is_not_bytes_stays(tiny: Path, scripts: dict[str, ModuleType]) -> None:
+    wrapper = pytest.importorskip("qonnx.core.modelwrapper").ModelWrapper
+    for change in ("zero point", "sign"):
+        model = wrapper(str(tiny))
+        quant = model.find_consumer(model.graph.input[0].name)
+        if change == "zero point":
+            model.set_initializer(quant.input[2], np.asarray(3.0, np.float32))
+        else:
+            next(a for a in quant.attribute if a.name == "signed").i = 1
+        before = model.model.SerializeToString()
+        assert scripts["finn_estimate"].bytes_in(model, None).model.SerializeToString() == before
+
+
+def test_joins_with_channels_last_give_the_same(tiny: Path, scripts: dict[str, ModuleType]) -> None:
+    wrapper = pytest.importorskip("qonnx.core.modelwrapper").ModelWrapper
+    from qonnx.transformation.channels_last import ConvertToChannelsLastAndClean
+    from qonnx.util.cleanup import cleanup_model
+
+    picture = np.random.default_rng(0).integers(0, 256, (1, 32, 32, 1)) / 256
+    model = cleanup_model(wrapper(str(tiny)))
+    model = cleanup_model(model.transform(ConvertToChannelsLastAndClean(make_input_channels_last=True)))
+    wanted = outcome(model, picture)
+    turned = cleanup_model(scripts["hls4ml_convert"].joins_last(model))
+    joins = [node for node in turned.graph.node if node.op_type in ("Resize", "Concat")]
+    assert len(joins) == 2
+    assert all(turned.get_tensor_shape(node.output[0])[1:3] == [32, 32] for node in joins)
+    assert np.array_equal(outcome(turned, picture).ravel(), wanted.ravel())
