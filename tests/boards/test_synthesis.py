@@ -12,7 +12,7 @@ from hwseg.boards.zynq7020.route import NETLIST, synthesize
 from hwseg.boards.zynq7020.top import TOP, zynq_verilog
 from hwseg.rtl.config import parse_array
 from hwseg.rtl.engine import verilog
-from hwseg.target.resources import estimate
+from hwseg.target.resources import estimate, logic
 from hwseg.toolchain import yosys
 from hwseg.toolchain.running import Limit
 
@@ -59,6 +59,12 @@ def test_utilization_is_the_compilers_estimate_and_fits_the_part(mapped):
         within = max(tolerance, wider) if tolerance else 0.0
         assert getattr(found, name) == pytest.approx(wanted[name], rel=within), name
         assert getattr(found, name) <= BOARD.resources[name], name
+
+
+def test_shift_registers_are_as_many_as_the_energy_estimate_clocks(mapped):
+    config, _, cells = mapped
+    found = sum(cell["type"] in ("SRL16E", "SRLC32E") for cell in cells)
+    assert found == pytest.approx(logic(config).srl, rel=0.15)
 
 
 def test_nothing_is_used_that_the_open_tools_refuse(mapped):

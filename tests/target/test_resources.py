@@ -10,7 +10,7 @@ from hwseg.boards import NEXTPNR, load_board
 from hwseg.errors import HwsegError
 from hwseg.rtl.config import PRESETS, parse_array
 from hwseg.target.array import candidates, choose_array, leaves_room, require_fit, smaller_that_fits, warnings
-from hwseg.target.resources import estimate, memory
+from hwseg.target.resources import estimate, logic, memory
 
 BOARD = load_board("zynq7020")
 
@@ -27,6 +27,11 @@ TOLERANCE = {"lut": 0.03, "lutram": 0.06, "ff": 0.03, "bram36": 0.0, "dsp": 0.0}
 def test_estimate_is_what_synthesis_counts(array: str, resource: str) -> None:
     found = estimate(parse_array(array))[resource]
     assert found == pytest.approx(MEASURED[array][resource], rel=TOLERANCE[resource])
+
+
+def test_shift_registers_are_what_synthesis_counts() -> None:
+    """SRL16E and SRLC32E of the same netlist of 8x2x2."""
+    assert logic(parse_array("8x2x2")).srl == pytest.approx(557, rel=0.01)
 
 
 @pytest.mark.parametrize("core", ["table", "table_dsp", "merged"])
