@@ -31,7 +31,7 @@ PARTS: Mapping[str, str] = {
 
 cores: the array's cores with their clock.  operands: window, encoders, feeds from row to row.  loaders: shadow weights
 and tables' loading.  memories: block RAM.  outputs: partial sums, requantizers, packers.  control: everything else.
-clock: distribution, and flip-flops outside the cores.  static: leakage of the programmable logic.
+clock: distribution, and flip-flops, shift registers and LUT memories outside the cores.  static: leakage of the logic.
 ps: processing system and its port.  ddr: memory chips.  supply: regulators and the rest of the board.
 """
 
