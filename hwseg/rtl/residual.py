@@ -13,11 +13,8 @@ cycles to leave, so no step of a RUN that puts words by may be shorter: the prog
 
 from __future__ import annotations
 
-from typing import Any
-
 from amaranth.hdl import Array, Cat, Module, Mux, Signal
 from amaranth.lib import data
-from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import Component, In, Out
 from amaranth.utils import exact_log2
 
@@ -29,46 +26,10 @@ WAITING = 64
 """Blocks that the first set's queue holds: steps of a RUN whose input is wanted a RUN later."""
 PASSING = 4
 """Blocks between a window and its requantized sums, at most."""
-FEW = 64
-"""Rows that LUT memory holds: two half block RAMs would be as good as empty with them."""
 COPIES = 8
 """Registers of one bit that share the word's lanes."""
 ADDEND = data.ArrayLayout(8, WORD_PIXELS)
 """One channel's eight pixels."""
-
-
-class FewRows(Component):
-    """`depth` rows in LUT memory, with the ports that a queue needs of `BlockRam`, and its latency."""
-
-    def __init__(self, depth: int) -> None:
-        self.depth, bits = depth, exact_log2(depth)
-        super().__init__(
-            {
-                "write_address": In(bits),
-                "write_data": In(ADDEND.size),
-                "write_enable": In(1),
-                "read_address": In(bits),
-                "read_enable": In(1),
-                "read_data": Out(ADDEND.size),
-            }
-        )
-
-    def elaborate(self, platform: object) -> Module:
-        m = Module()
-        m.submodules.memory = memory = Memory(shape=ADDEND.size, depth=self.depth, init=[])
-        write, read = memory.write_port(), memory.read_port(domain="comb")
-        early, late = (Signal(ADDEND.size, name=f"row_{name}", reset_less=True) for name in ("early", "late"))
-        m.d.comb += [
-            write.addr.eq(self.write_address),
-            write.data.eq(self.write_data),
-            write.en.eq(self.write_enable),
-            read.addr.eq(self.read_address),
-            self.read_data.eq(late),
-        ]
-        m.d.sync += late.eq(early)
-        with m.If(self.read_enable):
-            m.d.sync += early.eq(read.data)
-        return m
 
 
 class RowQueue(Component):
@@ -80,8 +41,7 @@ class RowQueue(Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        memory: Any = FewRows(self.depth) if self.depth <= FEW else BlockRam(ADDEND.size, self.depth)
-        m.submodules.rows = memory
+        m.submodules.rows = memory = BlockRam(ADDEND.size, self.depth)
         bits = exact_log2(self.depth)
         written, taken, following = Signal(bits + 1), Signal(bits + 1), Signal(bits + 1)
         # A set that has no channels takes rows that were never put in.
