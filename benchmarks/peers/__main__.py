@@ -130,7 +130,7 @@ def _main() -> None:
             print(f"{network.name}: {tool.name}: {found.outcome}, {found.seconds:.0f} s", file=sys.stderr, flush=True)
             options.json.write_text(json.dumps([asdict(f) for f in findings], indent=1) + "\n")
     names = [network.name for network in NETWORKS if any(f.network == network.name for f in findings)]
-    files = {network.name: network.file(FOLDER / "networks") for network in NETWORKS}
+    files = {network.name: network.file(FOLDER / "networks") for network in NETWORKS if network.name in names}
     rows = [row for name in names for row in [ours.measure(name, files[name]), *of(findings, name)]]
     versions = sorted({f"{f.tool.split(',')[0]} {f.version}" for f in findings if f.version})
     print(", ".join([machine(), *versions]))
