@@ -124,6 +124,7 @@ def constants() -> str:
         "DISPATCH": "cycles from one dispatched instruction to the next",
         "TAKEN": "from a transfer being taken to its start, at the least",
         "COMPARED": "from a counter to a transfer that waits for it",
+        "ENTERED": "from a word's arrival at the port to the reader",
         "COUNTED": "from the last word's arrival to the counter that tells of it",
         "LANDED": "from a MOVE's last step to the counter that tells of it",
         "MOVED": "from a weight's arrival to its place in the shadow registers",

@@ -7,7 +7,7 @@ What a register cannot do is refused and reaches no register: an address outside
 some bytes of a register only gets SLVERR.  A beat that writes no byte is answered and does nothing.  A write burst's
 response is the worst of its beats.  Exclusive accesses are answered OKAY, hence not as exclusive.
 
-Latency: a read beat takes the register's latency and two cycles more, a write beat one more.
+Latency: a read beat takes the register's latency and two cycles more, a write beat too.
 """
 
 from __future__ import annotations
@@ -50,8 +50,8 @@ def lite_ports(address_bits: int) -> dict[str, Any]:
 
 
 class Burst(Component):
-    """The address of each beat of a burst: `load` takes the first, `step` the next, two cycles later at the earliest;
-    `left` follow it.
+    """The address of each beat of a burst: `load` takes the first, each `step` the next, two cycles later at the
+    earliest; `left` follow it.
     """
 
     def __init__(self) -> None:
@@ -72,20 +72,20 @@ class Burst(Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         # None of them needs a reset: a burst begins with a `load`.
-        address, left, length, size, burst, wrap = (
+        address, following, left, length, size, burst, wrap = (
             Signal(bits, name=name, reset_less=True)
-            for name, bits in (("at", ADDRESS_BITS), ("more", 4), ("beats", 4), ("width", 2), ("kind", 2), ("wrap", 6))
+            for name, bits in (
+                *(("at", ADDRESS_BITS), ("following", ADDRESS_BITS), ("more", 4), ("beats", 4)),
+                *(("width", 2), ("kind", 2), ("wrap", 6)),
+            )
         )
-        following = Signal(ADDRESS_BITS)
-        m.d.comb += [
-            self.address.eq(address),
-            self.left.eq(left),
-            self.last.eq(left == 0),
+        m.d.comb += [self.address.eq(address), self.left.eq(left), self.last.eq(left == 0)]
+        # The address if nothing wraps, and the bits that change while a wrapping burst of 2, 4, 8 or 16 beats goes
+        # round: out of registers because the port's wires are long, and there before the next step can come.
+        m.d.sync += [
             following.eq(((address >> size) + 1) << size),
+            wrap.eq((((length + 1) << size) - 1)[:6]),
         ]
-        # Bits that change while a wrapping burst of 2, 4, 8 or 16 beats goes round, out of registers because the port's
-        # wires are long: there two cycles after `load`, before the first step can come.
-        m.d.sync += wrap.eq((((length + 1) << size) - 1)[:6])
         with m.If(self.load):
             m.d.sync += [
                 address.eq(self.start),
@@ -214,10 +214,11 @@ class Axi3ToLite(Component):
                     m.next = "ASK"
             with m.State("ASK"):
                 m.d.comb += [self.lite_awvalid.eq(~address_sent), self.lite_wvalid.eq(~data_sent)]
-                address_done = address_sent | self.lite_awready
-                data_done = data_sent | self.lite_wready
-                m.d.sync += [address_sent.eq(address_done), data_sent.eq(data_done)]
-                with m.If(address_done & data_done):
+                m.d.sync += [
+                    address_sent.eq(address_sent | self.lite_awready),
+                    data_sent.eq(data_sent | self.lite_wready),
+                ]
+                with m.If(address_sent & data_sent):
                     m.next = "TAKE"
             with m.State("TAKE"):
                 m.d.comb += self.lite_bready.eq(1)

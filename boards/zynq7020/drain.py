@@ -5,6 +5,8 @@ data and responses would meet an engine that knows nothing of them, and a write 
 port for good.  So a reset is a request first: `stop` holds back new addresses, the engine runs on until every burst has
 its beats and responses, and `idle` then allows the reset.
 
+The port's wires are long, so what happens there is counted a cycle later; until it is, the channel stays closed.
+
 Reads and writes go through different ports, so each direction has its own drain.  An address that is already being
 offered stays offered until it is taken; data that run ahead of their address get it.
 """
@@ -61,9 +63,13 @@ class ReadDrain(Drain):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         reads, waited = Signal(COUNT, name="reads"), Signal(name="ar_waited")
-        taken = self._gate(m, "ar", waited, waited)
-        m.d.sync += reads.eq(reads + taken - (self.rvalid & self.rready & self.rlast))
-        m.d.comb += self.idle.eq(~reads.any() & ~waited)
+        went, ended = Signal(name="ar_went"), Signal(name="r_ended")
+        m.d.sync += [
+            went.eq(self._gate(m, "ar", waited, waited)),
+            ended.eq(self.rvalid & self.rready & self.rlast),
+            reads.eq(reads + went - ended),
+        ]
+        m.d.comb += self.idle.eq(~reads.any() & ~went & ~waited)
         return m
 
 
@@ -80,15 +86,20 @@ class WriteDrain(Drain):
         owed = Signal(COUNT, name="owed")
         address_waited, data_waited = Signal(name="aw_waited"), Signal(name="w_waited")
         partial = Signal(name="partial")
+        went, filled, answered = Signal(name="aw_went"), Signal(name="w_ended"), Signal(name="b_ended")
         begun = partial | data_waited
-        ahead = owed[-1] | ((owed == 0) & begun)
-        address = self._gate(m, "aw", address_waited, address_waited | ahead)
-        beat = self._gate(m, "w", data_waited, begun | ((owed != 0) & ~owed[-1]))
+        ahead = ~went & (owed[-1] | ((owed == 0) & begun))
+        behind = ~filled & (owed != 0) & ~owed[-1]
+        beat = self._gate(m, "w", data_waited, begun | behind)
         m.d.sync += [
-            writes.eq(writes + address - (self.bvalid & self.bready)),
-            owed.eq(owed + address - (beat & self.wlast)),
+            went.eq(self._gate(m, "aw", address_waited, address_waited | ahead)),
+            filled.eq(beat & self.wlast),
+            answered.eq(self.bvalid & self.bready),
+            writes.eq(writes + went - answered),
+            owed.eq(owed + went - filled),
         ]
         with m.If(beat):
             m.d.sync += partial.eq(~self.wlast)
-        m.d.comb += self.idle.eq(~writes.any() & ~owed.any() & ~address_waited & ~begun)
+        waiting = address_waited | begun | went | filled
+        m.d.comb += self.idle.eq(~writes.any() & ~owed.any() & ~waiting)
         return m

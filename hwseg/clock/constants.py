@@ -16,11 +16,11 @@ TAKEN = 2
 """Cycles from a transfer being taken to its start, at the least."""
 COMPARED = 1
 """Cycles from a counter to a transfer that waits for it."""
-ENTERED = 1
+ENTERED = 2
 """Cycles from a word's arrival at the port to the reader."""
 COUNTED = 1
 """Cycles from the last word's arrival to the counter that tells of it."""
-MOVED = 5
+MOVED = 6
 """Cycles from a weight's arrival to its place in the shadow registers."""
 LANDED = 5
 """Cycles from a MOVE's last step to its counter."""

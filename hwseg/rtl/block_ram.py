@@ -11,7 +11,7 @@ A memory is put together of columns, each as wide as a half block RAM is at that
     bits       36     18      9      4      2       1        of them every ninth has no write enable of its own
 
 `BlockRam` is its behaviour for the Amaranth simulator and its primitives in Verilog; `hwseg.rtl.cells` has the
-primitive's model for Verilog simulators.
+primitive's model for Verilog simulators.  A memory of a few words is its behaviour everywhere, with the same latency.
 """
 
 from __future__ import annotations
@@ -26,6 +26,8 @@ WORDS, BITS = 512, 36
 """The widest form of a RAMB18E1."""
 ADDRESS_BITS = 14
 """Of the primitive, down to single bits."""
+SHALLOW = 64
+"""Words of a memory that synthesis makes of LUTs."""
 
 
 class BlockRam(Component):
@@ -54,7 +56,7 @@ class BlockRam(Component):
         )
 
     def elaborate(self, platform: object) -> Elaboratable:
-        return self._primitives() if platform == VERILOG else self._behaviour()
+        return self._primitives() if platform == VERILOG and self.depth > SHALLOW else self._behaviour()
 
     def _behaviour(self) -> Module:
         m = Module()

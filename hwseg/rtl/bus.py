@@ -44,28 +44,54 @@ FAULT = data.StructLayout({"valid": 1, "outside": 1, "address": 32})
 
 
 class Outlet(Component):
-    """Two registers before a channel of the port, so that `room` does not depend on the port's `ready`; or behind one,
-    whose `ready` then does not depend on what takes its words.
+    """Two registers before a channel of the port, or behind one: neither side's `ready` depends on the other's.
 
     What is `put` when there is room is offered from the next cycle on; one payload a cycle.
+
+        put -> third -> second -> first -> channel     each is skipped while those before it are empty
+
+    early: `room` is a register that may stand far from the port.  It is told a cycle late, and counts what is put in
+    the meantime, but not what leaves; the third register is for the cycle in which the channel stops.
     """
 
-    def __init__(self, shape: Any) -> None:
-        self.shape = shape
+    def __init__(self, shape: Any, *, early: bool = False) -> None:
+        self.shape, self.early = shape, early
         super().__init__({"put": In(1), "payload": In(shape), "room": Out(1), "channel": Out(stream.Signature(shape))})
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        offered, waiting = (Signal(self.shape, name=name, reset_less=True) for name in ("offered", "waiting"))
-        valid, spare = Signal(name="valid"), Signal(name="spare")
-        m.d.comb += [self.room.eq(~spare), self.channel.valid.eq(valid), self.channel.payload.eq(offered)]
+        first, second = (Signal(self.shape, name=name, reset_less=True) for name in ("first", "second"))
+        valid, two, put = Signal(name="valid"), Signal(name="two"), Signal()
+        m.d.comb += [
+            put.eq(self.put & self.room),
+            self.channel.valid.eq(valid),
+            self.channel.payload.eq(first),
+        ]
         with m.If(self.channel.ready | ~valid):
-            m.d.sync += [offered.eq(Mux(spare, waiting, self.payload)), valid.eq(spare | self.put), spare.eq(0)]
-        with m.Elif(self.put):
-            m.d.sync += spare.eq(1)
-        with m.If(~spare):
-            m.d.sync += waiting.eq(self.payload)
+            m.d.sync += [first.eq(Mux(two, second, self.payload)), valid.eq(two | put), two.eq(0)]
+        with m.Elif(put):
+            m.d.sync += two.eq(1)
+        with m.If(~two):
+            m.d.sync += second.eq(self.payload)
+        if self.early:
+            self._tell_early(m, valid, second, two, put)
+        else:
+            m.d.comb += self.room.eq(~two)
         return m
+
+    def _tell_early(self, m: Module, valid: Signal, second: Any, two: Signal, put: Signal) -> None:
+        """The third register, and `room` for a payload that comes a cycle later."""
+        third, three = Signal(self.shape, name="third", reset_less=True), Signal(name="three")
+        room = Signal(name="has_room", init=1)
+        m.d.comb += self.room.eq(room)
+        m.d.sync += room.eq(~three & ~(two & put))
+        with m.If(~three):
+            m.d.sync += third.eq(self.payload)
+        with m.If(two):
+            with m.If(self.channel.ready | ~valid):
+                m.d.sync += [second.eq(Mux(three, third, self.payload)), two.eq(three | put), three.eq(0)]
+            with m.Elif(put):
+                m.d.sync += three.eq(1)
 
 
 class Bursts(Component):

@@ -18,12 +18,12 @@ from hwseg.rtl.layouts import BACK_LAYOUT, TOKEN
 DOT_BITS = 24
 """A head's sum over at most 64 channels of 8 x 8 bits."""
 DOT_REQUEST = data.StructLayout({"valid": 1, "index": 15})
-"""`index`: of the step's first word among the raw ones."""
+"""`valid`: the sums are whole in the next cycle; `index`: then, of the step's first word among the raw ones."""
 
 
 class HeadSum(Part):
     """`values`: the row `row` of the step that `token` tells of; `weight`: its channel's, a cycle before.  `sums`: over
-    the rows up to here, on top of the set before's.  `request`: they are whole, in the `last` set.
+    the rows up to here, on top of the set before's.  `request`: they become whole, in the `last` set.
     """
 
     def __init__(self, config: EngineConfig) -> None:
@@ -54,26 +54,14 @@ class HeadSum(Part):
             wide = Cat(y, y[7] & now.low[8]).as_signed()
             m.d.sync += products[pixel].eq(wide * weight)
         held, late = (Signal(TOKEN, name=f"dot_{name}", reset_less=True) for name in ("held", "late"))
-        row = Signal(3, name="dot_row")
-        active, active_late, row_late = (
-            Signal(name="dot_active"),
-            Signal(name="dot_done"),
-            Signal(3, name="dot_row_late"),
-        )
-        m.d.sync += [
-            held.eq(token),
-            late.eq(held),
-            row.eq(self.row),
-            row_late.eq(row),
-            active.eq(token.valid & now.dot),
-            active_late.eq(active),
-        ]
+        row, active = Signal(3, name="dot_row"), Signal(name="dot_active")
+        m.d.sync += [held.eq(token), late.eq(held), row.eq(self.row), active.eq(token.valid & now.dot)]
         with m.If(active):
             for pixel in range(self.config.pixels):
                 before = Mux(row == 0, self.sums_before[pixel], self.sums[pixel])
                 m.d.sync += self.sums[pixel].eq(before + products[pixel])
         m.d.comb += [
-            self.request.valid.eq(active_late & (row_late == ROWS_PER_SET - 1) & self.last),
+            self.request.valid.eq(active & (row == ROWS_PER_SET - 1) & self.last),
             self.request.index.eq(late.out),
         ]
         return m

@@ -14,10 +14,10 @@ from __future__ import annotations
 
 from amaranth.hdl import Module, ResetSignal, Signal, unsigned
 from amaranth.lib import data, stream
-from amaranth.lib.wiring import Component, In, Out, connect
+from amaranth.lib.wiring import Component, In, Out
 
 from hwseg.rtl.bank_writes import LOOP_READ
-from hwseg.rtl.bus import AXI, GRANT, READ_CHANNEL, Outlet
+from hwseg.rtl.bus import AXI, FAULT, GRANT, READ_CHANNEL, Outlet
 from hwseg.rtl.compute import COUNTER_BITS
 from hwseg.rtl.config import EngineConfig
 from hwseg.rtl.cores.pipeline import unreset
@@ -86,8 +86,14 @@ class MemoryUnit(Component):
             ours, theirs = getattr(self.axi, name), getattr(unit, name)
             m.d.comb += [ours.payload.eq(theirs.payload), ours.valid.eq(theirs.valid), theirs.ready.eq(ours.ready)]
         m.submodules.r_inlet = inlet = Outlet(READ_CHANNEL)
-        connect(m, inlet.channel, reader.r)
+        # From the port's side of the part to the reader's.
+        word, there = Signal(READ_CHANNEL, name="word", reset_less=True), Signal(name="word_there")
+        with m.If(inlet.channel.ready):
+            m.d.sync += [word.eq(inlet.channel.payload), there.eq(inlet.channel.valid)]
         m.d.comb += [
+            inlet.channel.ready.eq(~there | reader.r.ready),
+            reader.r.valid.eq(there),
+            reader.r.payload.eq(word),
             inlet.put.eq(self.axi.r.valid),
             inlet.payload.eq(self.axi.r.payload),
             self.axi.r.ready.eq(inlet.room),
@@ -108,21 +114,34 @@ class MemoryUnit(Component):
             self.quiet.eq(reader.quiet & writer.quiet),
         ]
         self._pace(m, reader, writer)
-        (first_fault,) = unreset(first_fault=32)
+        self._keep_fault(m, reader, writer)
+        return m
+
+    def _keep_fault(self, m: Module, reader: Reader, writer: Writer) -> None:
+        """Cause and address of the first fault, two registers behind it: what halts the units also stops words on their
+        way into them, so it is not decided in the cycle in which they come.
+        """
+        first_fault, writes, reads = unreset(first_fault=32, write_fault=FAULT, read_fault=FAULT)
+        wrote, read = Signal(name="write_faulty"), Signal(name="read_faulty")
         m.d.comb += self.address.eq(first_fault)
+        m.d.sync += [
+            writes.eq(writer.fault),
+            reads.eq(reader.fault),
+            wrote.eq(writer.fault.valid),
+            read.eq(reader.fault.valid),
+        ]
         with m.If(~self.error):
-            for happened, cause, address in (
-                (self.stop, CAUSE_STOPPED, 0),
-                (writer.fault.valid, CAUSE_WRITE, writer.fault),
-                (reader.fault.valid, CAUSE_READ, reader.fault),
+            for happened, cause, fault in (
+                (self.stop, CAUSE_STOPPED, None),
+                (wrote, CAUSE_WRITE, writes),
+                (read, CAUSE_READ, reads),
             ):
                 with m.If(happened):
                     m.d.sync += [self.error.eq(1), self.cause.eq(cause), first_fault.eq(0)]
-                    if not isinstance(address, int):
-                        m.d.sync += first_fault.eq(address.address)
-                        with m.If(address.outside):
+                    if fault is not None:
+                        m.d.sync += first_fault.eq(fault.address)
+                        with m.If(fault.outside):
                             m.d.sync += self.cause.eq(CAUSE_OUTSIDE)
-        return m
 
     @staticmethod
     def _pace(m: Module, reader: Reader, writer: Writer) -> None:

@@ -21,7 +21,7 @@ from amaranth.lib.wiring import Component, In, Out
 
 from hwseg.rtl.block_ram import BlockRam
 from hwseg.rtl.blocks import BLOCK, MEMORY_WRITE, configuration_of
-from hwseg.rtl.config import EngineConfig
+from hwseg.rtl.config import ROWS_PER_SET, EngineConfig
 from hwseg.rtl.cores.pipeline import delayed
 from hwseg.rtl.head import DOT_BITS, HeadSum
 from hwseg.rtl.layouts import BACK_LAYOUT, TOKEN
@@ -91,6 +91,9 @@ class OutputSet(Component):
     def _parts(self, m: Module, token: Any, values: data.View) -> None:
         """Everything that takes rows, and what it writes."""
         row = delayed(m, self.row, 1, "row_in")
+        # A bit for every part of the block, decided a register before its 8 C flip-flops look at it.
+        place, into = Cat(self.row, self.token.substep), Signal(ROWS_PER_SET * self.config.substeps, name="into")
+        m.d.sync += into.eq(Cat(self.token.valid & (place == part) for part in range(len(into))))
         m.submodules.packer = packer = Packer(self.config)
         m.submodules.pooling = pool = Pool(self.config)
         m.submodules.head = head = HeadSum(self.config)
@@ -100,6 +103,7 @@ class OutputSet(Component):
         for part in (packer, pool, head):
             m.d.comb += part.values.eq(values)
         m.d.comb += [
+            packer.into.eq(into),
             self.tap.eq(packer.tap),
             self.tap_valid.eq(packer.tap_valid),
             self.tap_layer.eq(packer.tap_layer),

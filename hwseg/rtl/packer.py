@@ -22,7 +22,8 @@ from hwseg.rtl.resets import leaves
 
 
 class Packer(Part):
-    """`values`: the row `row` of the step that `token` tells of.  `writes`: of the output memory's banks, even and odd
+    """`values`: the row `row` of the step that `token` tells of; `into`: a bit for each row of each substep, set while
+    these are its values.  `writes`: of the output memory's banks, even and odd
     word columns; `loop_writes`: of the loop memory's, the same words a cycle later.  `tap`: every block, before it is
     packed, while `tap_valid`.
     """
@@ -35,6 +36,7 @@ class Packer(Part):
                 "token": In(TOKEN),
                 "row": In(3),
                 "values": In(data.ArrayLayout(8, config.pixels)),
+                "into": In(ROWS_PER_SET * config.substeps),
                 "writes": Out(data.ArrayLayout(MEMORY_WRITE, 2)),
                 "loop_writes": Out(data.ArrayLayout(MEMORY_WRITE, 2)),
                 "tap": Out(BLOCK),
@@ -51,11 +53,10 @@ class Packer(Part):
         now, cfg = configuration_of(m, token, self.back, "arriving"), configuration_of(m, held, self.back, "complete")
         complete, busy, number, offset = Signal(), Signal(), Signal(4), Signal(4)
         width = 8 * self.config.pixels
-        with m.If(token.valid), m.Switch(Cat(self.row, token.substep)):
-            for s in range(self.config.substeps):
-                for r in range(ROWS_PER_SET):
-                    with m.Case(s * ROWS_PER_SET + r):
-                        m.d.sync += block[r].as_value()[s * width : (s + 1) * width].eq(self.values)
+        for part in range(ROWS_PER_SET * self.config.substeps):
+            s, r = divmod(part, ROWS_PER_SET)
+            with m.If(self.into[part]):
+                m.d.sync += block[r].as_value()[s * width : (s + 1) * width].eq(self.values)
         finished = token.valid & (self.row == ROWS_PER_SET - 1) & (token.substep == self.config.substeps - 1)
         m.d.sync += complete.eq(finished & ~now.raw)
         with m.If(finished):

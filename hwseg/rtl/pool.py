@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from amaranth.hdl import Array, Module, Mux, Signal, Value
+from amaranth.hdl import Array, Cat, Module, Mux, Signal, Value
 from amaranth.lib import data
 from amaranth.lib.wiring import In, Out
 
@@ -52,11 +52,16 @@ class Pool(Part):
         held = Signal(TOKEN, name="pool_held", reset_less=True)
         complete, busy, number, address = Signal(), Signal(), Signal(4), Signal(14)
 
-        updated = self._updated(m, Array(best[r] for r in range(ROWS_PER_SET))[row], token, now)
-        with m.If(token.valid), m.Switch(row):
-            for r in range(ROWS_PER_SET):
-                with m.Case(r):
-                    m.d.sync += best[r].eq(updated)
+        # Taken a cycle before it is compared: the row written in that cycle is another one.
+        so_far, into = Signal(BLOCK.elem_shape, reset_less=True), Signal(ROWS_PER_SET, name="into")
+        m.d.sync += [
+            so_far.eq(Array(best[r] for r in range(ROWS_PER_SET))[self.row]),
+            into.eq(Cat(self.token.valid & (self.row == r) for r in range(ROWS_PER_SET))),
+        ]
+        updated = self._updated(m, so_far, token, now)
+        for r in range(ROWS_PER_SET):
+            with m.If(into[r]):
+                m.d.sync += best[r].eq(updated)
         finished = token.valid & (row == ROWS_PER_SET - 1) & (token.substep == self.config.substeps - 1) & token.second
         ends = finished & (token.odd | token.end_of_row | now.split) & now.pool
         m.d.sync += complete.eq(ends)

@@ -15,11 +15,12 @@ from hwseg.rtl.emit import Part
 from hwseg.rtl.head import DOT_BITS, DOT_REQUEST
 from hwseg.rtl.layouts import BACK_LAYOUT, TOKEN
 from hwseg.rtl.requantize import RAW_BITS
+from hwseg.rtl.resets import leaves
 
 
 class RawQueue(Part):
-    """`raw`: accumulators of the row `row` of the step that `token` tells of, a cycle before.  `sums`: a head's, while
-    `request` is valid.  `writes`: of the output memory's banks, even and odd words.
+    """`raw`: accumulators of the row `row` of the step that `token` tells of, a cycle before.  `sums`: a head's, in
+    the cycle behind a valid `request`.  `writes`: of the output memory's banks, even and odd words.
     """
 
     def __init__(self, config: EngineConfig) -> None:
@@ -52,9 +53,12 @@ class RawQueue(Part):
             queue.w_data.eq(w_data),
             queue.w_en.eq(w_en),
         ]
+        low, high = leaves(m, self.request.valid, 2, "whole")
+        dot, plain = Cat(sums, self.request.index), Cat(raw, index)
+        half = len(dot) // 2
         m.d.sync += [
-            w_data.eq(Mux(self.request.valid, Cat(sums, self.request.index), Cat(raw, index))),
-            w_en.eq(self.request.valid | (token.valid & cfg.raw & (self.row < cfg.raw_rows))),
+            w_data.eq(Cat(Mux(low, dot[:half], plain[:half]), Mux(high, dot[half:], plain[half:]))),
+            w_en.eq(low | (token.valid & cfg.raw & (self.row < cfg.raw_rows))),
         ]
         count = Signal(range(max(2, words)))
         values = Signal(64 * words)

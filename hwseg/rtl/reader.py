@@ -107,11 +107,12 @@ class Reader(Component):
         ]
 
     def _issue(self, m: Module, bursts: Bursts, descriptors: SyncFIFO, loads_open: Signal) -> None:
-        m.submodules.ar_outlet = outlet = Outlet(ADDRESS_CHANNEL)
+        m.submodules.ar_outlet = outlet = Outlet(ADDRESS_CHANNEL, early=True)
         connect(m, outlet.channel, flipped(self.ar))
         held, rest = Signal(LOAD_LAYOUT, reset_less=True), Signal(20, reset_less=True)
         view = data.View(LOAD_LAYOUT, self.instruction.payload[: LOAD_LAYOUT.size])
-        moving, computed, written, room = Signal(reset_less=True), Signal(), Signal(), Signal()
+        moving, computed, written = Signal(reset_less=True), Signal(), Signal()
+        may_move, may_load = Signal(), Signal()
         m.d.comb += [
             self.cost.eq(held.cost),
             bursts.grant.eq(self.grant),
@@ -126,12 +127,13 @@ class Reader(Component):
             bursts.transfer.stride.eq(view.ddr_stride),
             bursts.allow.eq(self.granted),
             descriptors.w_data.eq(placing(held)),
-        ]
-        # Compared a cycle before they are looked at: `WAIT` begins when that is of the instruction held.
-        m.d.sync += [
             computed.eq(~(self.runs - held.wait_runs)[COUNTER_BITS - 1]),
             written.eq(~(self.acknowledged - held.wait_stores)[COUNTER_BITS - 1]),
-            room.eq(descriptors.w_rdy),
+        ]
+        # Known a cycle before they are looked at: `WAIT` begins when that is of the instruction held.
+        m.d.sync += [
+            may_move.eq(moving & computed & descriptors.w_rdy),
+            may_load.eq(~moving & computed & written & descriptors.w_rdy),
         ]
         with m.FSM():
             with m.State("IDLE"):
@@ -146,11 +148,11 @@ class Reader(Component):
             with m.State("COMPARE"):
                 m.next = "WAIT"
             with m.State("WAIT"):
-                ready = computed & room & ~self.halt
-                m.d.comb += self.request.eq(ready & written & ~moving & bursts.prepared)
+                # Transfers that are granted as the unit halts issue nothing.
+                m.d.comb += self.request.eq(may_load & bursts.prepared)
                 with m.If(self.halt):
                     m.next = "IDLE"
-                with m.Elif(ready & moving):
+                with m.Elif(may_move):
                     m.d.comb += descriptors.w_en.eq(1)
                     m.d.sync += rest.eq(held.cost)
                     m.next = "MOVING"

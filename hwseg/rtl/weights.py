@@ -18,6 +18,7 @@ from amaranth.utils import exact_log2
 
 from hwseg.rtl.block_ram import BlockRam
 from hwseg.rtl.config import EngineConfig
+from hwseg.rtl.cores.pipeline import unreset
 from hwseg.rtl.shadow import CHAIN
 
 WEIGHT = data.StructLayout({"enable": 1, "packed": 1, "data": 64})
@@ -35,8 +36,10 @@ def unpacked(half: Value) -> Value:
 class WeightRing(Component):
     """Words in the order of writing; `jump` takes the reader to any place of which the words are still there.
 
-    Positions count modulo twice the words, so that a full ring differs from an empty one.  Three cycles from a write to
+    Positions count modulo twice the words, so that a full ring differs from an empty one.  Four cycles from a write to
     `r_rdy`, as from a jump; the compiler sees to it that no word is written over one that will be read.
+
+        block RAM: latch -> register -> word     each moves on when there is room
     """
 
     def __init__(self, words: int) -> None:
@@ -56,12 +59,13 @@ class WeightRing(Component):
         m = Module()
         m.submodules.words = memory = BlockRam(WEIGHT.size - 1, self.words)
         bits = exact_log2(self.words)
-        written, here, latched = Signal(bits + 1), Signal(bits + 1), Signal()
-        # A word is in the latch, or in the register, and moves on when there is room.
-        more, leaves, follows = Signal(), Signal(), Signal()
+        written, here, latched, found = Signal(bits + 1), Signal(bits + 1), Signal(), Signal()
+        more, taken, leaves, follows = Signal(), Signal(), Signal(), Signal()
+        (word,) = unreset(out=WEIGHT.size - 1)
         m.d.comb += [
             more.eq(here != written),
-            leaves.eq(~self.r_rdy | self.r_en),
+            taken.eq(~self.r_rdy | self.r_en),
+            leaves.eq(~found | taken),
             follows.eq(~latched | leaves),
             memory.write_address.eq(written[:bits]),
             memory.write_data.eq(Cat(self.write.data, self.write.packed)),
@@ -69,16 +73,18 @@ class WeightRing(Component):
             memory.read_address.eq(here[:bits]),
             memory.read_enable.eq(follows & more),
             memory.advance.eq(leaves),
-            self.word.eq(memory.read_data[:64]),
-            self.packed.eq(memory.read_data[64]),
+            self.word.eq(word[:64]),
+            self.packed.eq(word[64]),
         ]
         m.d.sync += written.eq(written + self.write.enable)
+        with m.If(taken):
+            m.d.sync += [self.r_rdy.eq(found), word.eq(memory.read_data)]
         with m.If(leaves):
-            m.d.sync += self.r_rdy.eq(latched)
+            m.d.sync += found.eq(latched)
         with m.If(follows):
             m.d.sync += [latched.eq(more), here.eq(here + more)]
         with m.If(self.jump.enable):
-            m.d.sync += [here.eq(self.jump.to), latched.eq(0), self.r_rdy.eq(0)]
+            m.d.sync += [here.eq(self.jump.to), latched.eq(0), found.eq(0), self.r_rdy.eq(0)]
         return m
 
 

@@ -65,8 +65,8 @@ class Writer(Component):
         m = Module()
         m.submodules.bursts = bursts = Bursts()
         held = Signal(STORE_LAYOUT, reset_less=True)
-        began, complete = Signal(), Signal()
-        waiting, reached, room = Signal(range(WRITE_INSTRUCTIONS + 1)), Signal(), Signal()
+        began, pushed, complete = Signal(), Signal(), Signal()
+        waiting, may_store = Signal(range(WRITE_INSTRUCTIONS + 1)), Signal()
         start = Signal(32, reset_less=True)
         view = data.View(STORE_LAYOUT, self.instruction.payload[: STORE_LAYOUT.size])
         m.d.comb += [
@@ -79,11 +79,9 @@ class Writer(Component):
             bursts.transfer.stride.eq(view.ddr_stride),
             bursts.allow.eq(self.granted),
         ]
-        # Compared a cycle before it is looked at: `WAIT` begins when that is of the instruction held.
-        m.d.sync += [
-            reached.eq(~(self.runs - held.wait_runs)[COUNTER_BITS - 1]),
-            room.eq(waiting != WRITE_INSTRUCTIONS),
-        ]
+        # Known a cycle before it is looked at: `WAIT` begins when that is of the instruction held.
+        reached = ~(self.runs - held.wait_runs)[COUNTER_BITS - 1]
+        m.d.sync += may_store.eq(reached & (waiting != WRITE_INSTRUCTIONS))
         with m.FSM():
             with m.State("IDLE"):
                 m.d.comb += [
@@ -97,7 +95,8 @@ class Writer(Component):
             with m.State("COMPARE"):
                 m.next = "WAIT"
             with m.State("WAIT"):
-                m.d.comb += self.request.eq(reached & room & bursts.prepared & ~self.halt)
+                # A transfer that is granted as the unit halts issues nothing.
+                m.d.comb += self.request.eq(may_store & bursts.prepared)
                 with m.If(self.halt):
                     m.next = "IDLE"
                 with m.Elif(self.granted):
@@ -107,7 +106,8 @@ class Writer(Component):
                 with m.If(bursts.end | ~bursts.busy | bursts.outside):
                     m.next = "IDLE"
 
-        m.d.sync += waiting.eq(waiting + began - complete)
+        # Told a cycle late, before the next STORE can be there.
+        m.d.sync += [pushed.eq(began), waiting.eq(waiting + pushed - complete)]
         self._walk(m, held, began, bursts)
         self._leave(m, bursts)
         self._count_bursts(m, bursts)
@@ -148,7 +148,7 @@ class Writer(Component):
             m.d.sync += [row.eq(store.address), column.eq(0), number.eq(0), parity.eq(0), words.eq(store.run_words)]
 
     def _leave(self, m: Module, bursts: Bursts) -> None:
-        m.submodules.aw_outlet = addresses = Outlet(ADDRESS_CHANNEL)
+        m.submodules.aw_outlet = addresses = Outlet(ADDRESS_CHANNEL, early=True)
         m.submodules.w_outlet = words = Outlet(WRITE_CHANNEL)
         m.submodules.queue = queue = SyncFIFO(width=65, depth=WRITE_QUEUE)
         connect(m, addresses.channel, flipped(self.aw))

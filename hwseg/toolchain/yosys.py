@@ -48,8 +48,8 @@ LUTS_PER_RAM = {
 
 FEWEST = 12
 """Flip-flops of a module that are worth an enable or a reset of their own."""
-SPARED = "hwseg_memory_unit*"
-"""Modules whose enables come last of all: there logic behind them would be a level too many."""
+SPARED, SPARED_FEWEST = "hwseg_memory_unit*", 3
+"""Modules whose enables come last of all, where logic behind them may be a level too many: only very few become it."""
 
 FLIP_FLOPS = ("FDRE", "FDSE", "FDCE", "FDPE", "FDRE_1", "FDSE_1", "FDCE_1", "FDPE_1", "LDCE", "LDPE")
 
@@ -119,10 +119,11 @@ def synthesis(options: str) -> list[str]:
     placement suffers from many.
     """
     whole, cells = f"synth_xilinx -family xc7 -flatten {options}", ("$_DFFE_?P?P_", "$_SDFFE_?P?P_", "$_DLATCH_?P?_")
-    few = f"-mince {FEWEST} -minsrst {FEWEST}"
+    legal = " ".join(f"-cell {cell} 01" for cell in cells)
     return [
         f"{whole} -run begin:map_ffs",
-        " ".join(["dfflegalize", few, *(f"-cell {cell} 01" for cell in cells), f"* {SPARED} %d"]),
+        f"dfflegalize -mince {FEWEST} -minsrst {FEWEST} {legal} * {SPARED} %d",
+        f"dfflegalize -mince {SPARED_FEWEST} -minsrst {SPARED_FEWEST} {legal} {SPARED}",
         f"{whole} -run map_ffs:",
     ]
 

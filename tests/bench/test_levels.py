@@ -142,15 +142,8 @@ def packaged(array: str, folder) -> levels.Findings:
     return levels.find(folder / "netlist.json", TOP)
 
 
-FOUND = {"deepest": 8.125, "beyond": 9, "multipliers": 0, "memories": 0, "loads": 0}
-"""What the rule still finds in 8x4x4: these numbers may fall only.  The aim is 7 levels, and nothing beyond."""
-
-
 @pytest.mark.slow
-def test_the_packaged_engine_comes_no_further_from_the_rule(tmp_path):
+def test_the_packaged_engine_keeps_the_rule(tmp_path):
     found = packaged("8x4x4", tmp_path)
     print(found)
-    assert found.deepest <= FOUND["deepest"], str(found.worst[0])
-    assert found.beyond <= FOUND["beyond"]
-    for name in ("multipliers", "memories", "loads"):
-        assert len(getattr(found, name)) <= FOUND[name], getattr(found, name)
+    assert found.holds, str(found)

@@ -147,7 +147,9 @@ SETTLED = """
 """
 
 READ_SETTLED = """
-  always @* if (reads == 0) assume (!(rvalid && rready && rlast));
+  wire [9:0] open = reads + ar_went - r_ended;
+  always @* if (open == 0) assume (!(rvalid && rready && rlast));
+  always @* assert (!r_ended || reads != 0);
   always @* if (stop && idle) assert (!port_arvalid);
   always @* if (idle) assert (reads == 0);
 """
@@ -159,12 +161,14 @@ READ_COUNTED = """
     if (port_arvalid && port_arready) asked <= asked + 1;
     if (rvalid && rready && rlast) given <= given + 1;
   end
-  always @* assert (reads == asked - given);
+  always @* assert (reads + ar_went - r_ended == asked - given);
   always @* if (idle) assert (asked == given);
 """
 
 WRITE_SETTLED = """
-  always @* if (writes == 0) assume (!bvalid);
+  wire [9:0] open = writes + aw_went - b_ended;
+  always @* if (open == 0) assume (!bvalid);
+  always @* assert (!b_ended || writes != 0);
   always @* if (stop && idle) assert (!port_awvalid && !port_wvalid);
   always @* if (idle) assert (writes == 0 && owed == 0);
 """
@@ -178,9 +182,15 @@ WRITE_COUNTED = """
     if (port_wvalid && port_wready) middle <= !wlast;
     if (bvalid && bready) answered <= answered + 1;
   end
-  always @* assert (owed == asked - sent);
-  always @* assert (writes == asked - answered);
+  always @* assert (owed + aw_went - w_ended == asked - sent);
+  always @* assert (writes + aw_went - b_ended == asked - answered);
   always @* if (idle) assert (!middle && asked == sent && asked == answered);
+  // While `stop` holds, data begin only behind an address, and an address only comes to data that have begun.
+  // A port holds a few bursts, so the counters never come round.
+  wire signed [9:0] owes = asked - sent;
+  always @* assume (owes > -500 && owes < 500);
+  always @* if (stop && port_wvalid && !w_waited && !middle) assert (owes > 0);
+  always @* if (stop && port_awvalid && !aw_waited) assert (owes < 0 || (owes == 0 && (middle || w_waited)));
   always @* assert (middle == partial);
 """
 
@@ -198,7 +208,7 @@ def test_a_drain_keeps_every_offer_and_stays_idle_once_it_is(kind, tmp_path):
 
 @pytest.mark.parametrize("kind", DRAINS)
 def test_a_drain_counts_what_it_lets_through(kind, tmp_path):
-    induct(with_assertions(verilog(kind(), "core"), DRAINS[kind][1] + ASSUMED), tmp_path)
+    induct(with_assertions(verilog(kind(), "core"), "".join(DRAINS[kind]) + ASSUMED), tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -206,10 +216,15 @@ def test_a_drain_counts_what_it_lets_through(kind, tmp_path):
     [
         (ReadDrain, "ar_waited"),
         (ReadDrain, "reads"),
+        (ReadDrain, "ar_went"),
+        (ReadDrain, "r_ended"),
         (WriteDrain, "aw_waited"),
         (WriteDrain, "partial"),
         (WriteDrain, "owed"),
         (WriteDrain, "writes"),
+        (WriteDrain, "aw_went"),
+        (WriteDrain, "w_ended"),
+        (WriteDrain, "b_ended"),
     ],
 )
 def test_a_drain_that_forgets_something_is_not_proven(kind, forgotten, tmp_path):

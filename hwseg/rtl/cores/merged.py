@@ -49,7 +49,9 @@ class Encoder(Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        m.d.sync += self.feed.eq(self.lanes & self.valid.replicate(len(self.lanes)))
+        feed = Signal(len(self.feed), name="fed", reset_less=True)
+        m.d.sync += feed.eq(self.lanes & self.valid.replicate(len(self.lanes)))
+        m.d.comb += self.feed.eq(feed)
         return m
 
 

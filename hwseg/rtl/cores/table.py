@@ -106,7 +106,9 @@ class Encoder(Component):
 
         ones = Const(ENTRIES - 1, ADDRESS_BITS)
         idle = Cat(written if t in self.spec.write_side else ones for t in range(self.spec.tables))
-        m.d.sync += self.feed.eq(Mux(valid, encode(lanes), idle))
+        feed = Signal(len(self.feed), name="fed", reset_less=True)
+        m.d.sync += feed.eq(Mux(valid, encode(lanes), idle))
+        m.d.comb += self.feed.eq(feed)
         return m
 
 
