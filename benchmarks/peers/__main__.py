@@ -4,26 +4,29 @@
 
 Each tool has a virtual environment of its own (build/peers/finn, build/peers/hls4ml), installed at first use from the
 list of versions beside this file; `--finn` and `--hls4ml` name interpreters that have them already.  Every network in
-every tool is a process of its own with a time limit.  No vendor's tool is run: finn-plus goes as far as its estimates,
-hls4ml as far as its C++ and g++.  What is in --json is not done again.
+every tool is a process of its own with a time limit, and ends with all that it started.  No vendor's tool is run:
+finn-plus goes as far as its estimates, hls4ml as far as its C++ and g++.  What is in --json is not done again.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
-import subprocess
 import sys
 import time
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+from rich.console import Console
+from rich.markup import escape
+
 from benchmarks.measure import machine
 from benchmarks.peers import environment, ours
-from benchmarks.peers.finding import COMPILER, Finding, compiler_error, read, report
+from benchmarks.peers.finding import COMPILER, SHORT, Finding, compiler_error, read, report
 from benchmarks.peers.networks import NETWORKS
 from hwseg.boards import load_board
+from hwseg.interrupts import exit_status, terminable
+from hwseg.toolchain.running import Limit, TimeOver, run_logged
 
 FOLDER = Path(__file__).parents[2] / "build" / "peers"
 SECONDS = 1800
@@ -59,27 +62,44 @@ def run(tool: Tool, interpreter: Path, network: str, model: Path, folder: Path, 
     folder.mkdir(parents=True, exist_ok=True)
     told = folder / "told.json"
     told.unlink(missing_ok=True)
+    log = folder / "output.txt"
+    log.unlink(missing_ok=True)
     script = Path(__file__).parent / tool.script
-    command = [str(interpreter), str(script), str(model.resolve()), str(folder), request(tool)]
-    surroundings = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    surroundings["FINN_BUILD_DIR"] = str(folder / "work")
+    surroundings = ["env", "-u", "PYTHONPATH", f"FINN_BUILD_DIR={folder / 'work'}"]
+    command = [
+        *surroundings,
+        str(interpreter.absolute()),
+        str(script),
+        str(model.resolve()),
+        str(folder),
+        request(tool),
+    ]
     started = time.perf_counter()
-    with (folder / "output.txt").open("w") as output:
+    name = escape(f"{network}: {tool.name}")
+    with Console(stderr=True).status(name) as status:
         try:
-            status: int | None = subprocess.run(
-                command, cwd=folder, env=surroundings, stdout=output, stderr=subprocess.STDOUT,
-                stdin=subprocess.DEVNULL, timeout=seconds, check=False,
-            ).returncode  # fmt: skip
-        except subprocess.TimeoutExpired:
-            status = None
-    found = read(told, network, tool.name, status, time.perf_counter() - started)
+            ended: int | None = run_logged(
+                command, folder, log, lambda line: status.update(f"{name}: {escape(line[:SHORT])}"), Limit(seconds)
+            )
+        except TimeOver:
+            ended = None
+    found = read(told, network, tool.name, ended, time.perf_counter() - started)
     if found.stage == COMPILER:
-        said = compiler_error((folder / "output.txt").read_text(errors="replace"))
+        said = compiler_error(log.read_text(errors="replace"))
         found = replace(found, said=said or found.said)
     return found
 
 
-def main() -> None:
+def main() -> int:
+    try:
+        with terminable():
+            _main()
+    except KeyboardInterrupt as stop:
+        return exit_status(stop)
+    return 0
+
+
+def _main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", action="append", choices=[network.name for network in NETWORKS])
     parser.add_argument("--tool", action="append", choices=[tool.name for tool in TOOLS])
@@ -91,6 +111,9 @@ def main() -> None:
     chosen = [tool for tool in TOOLS if tool.name in (options.tool or [t.name for t in TOOLS])]
     homes = dict.fromkeys(tool.home for tool in chosen)
     interpreters = {home: getattr(options, home) or environment.python(home, FOLDER) for home in homes}
+    for home in homes:
+        if not interpreters[home].is_file():
+            parser.error(f"{interpreters[home]}: no such interpreter; leave --{home} out to have one installed")
     known = json.loads(options.json.read_text()) if options.json.is_file() else []
     findings = [Finding(**row) for row in known]
     options.json.parent.mkdir(parents=True, exist_ok=True)
@@ -102,12 +125,12 @@ def main() -> None:
             if any((f.network, f.tool) == (network.name, tool.name) for f in findings):
                 continue
             folder = FOLDER / "runs" / network.name / tool.name.replace(", ", "-").replace(" ", "-")
-            print(f"{network.name}: {tool.name}", file=sys.stderr, flush=True)
             found = run(tool, interpreters[tool.home], network.name, model, folder, options.seconds)
             findings.append(found)
+            print(f"{network.name}: {tool.name}: {found.outcome}, {found.seconds:.0f} s", file=sys.stderr, flush=True)
             options.json.write_text(json.dumps([asdict(f) for f in findings], indent=1) + "\n")
     names = [network.name for network in NETWORKS if any(f.network == network.name for f in findings)]
-    files = {network.name: network.file(FOLDER / "networks") for network in NETWORKS}
+    files = {network.name: network.file(FOLDER / "networks") for network in NETWORKS if network.name in names}
     rows = [row for name in names for row in [ours.measure(name, files[name]), *of(findings, name)]]
     versions = sorted({f"{f.tool.split(',')[0]} {f.version}" for f in findings if f.version})
     print(", ".join([machine(), *versions]))
@@ -122,4 +145,4 @@ def of(findings: list[Finding], network: str) -> list[Finding]:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -230,7 +230,7 @@ def compared(exported: Any, streamlined: Any) -> str:
 
 
 def estimate(path: str, folder: Path, request: Told, told: Told) -> None:
-    told |= {"version": metadata.version("finn-plus"), "stage": "import"}
+    told["version"] = metadata.version("finn-plus")
     from finn.builder.build_dataflow_config import DataflowBuildConfig, DataflowOutputType
     from finn.util.settings import initialize_dummy_settings
     from qonnx.core.modelwrapper import ModelWrapper
@@ -243,8 +243,10 @@ def estimate(path: str, folder: Path, request: Told, told: Told) -> None:
         fpga_part=request["part"],
         generate_outputs=[DataflowOutputType.ESTIMATE_REPORTS],
     )
+    steps = steps_of(request["steps"])
     model = ModelWrapper(path)
-    for step in steps_of(request["steps"]):
+    told["outcome"] = "refused"
+    for step in steps:
         told["stage"] = step.__name__
         print(f"--- {step.__name__}", flush=True)
         model = step(model, cfg)

@@ -102,14 +102,14 @@ def compared(model: Any, project: Any) -> str:
 
 
 def convert(path: str, folder: Path, request: Told, told: Told) -> None:
-    told |= {"version": metadata.version("hls4ml"), "stage": "import"}
+    told["version"] = metadata.version("hls4ml")
     import hls4ml
     from qonnx.core.modelwrapper import ModelWrapper
     from qonnx.transformation.channels_last import ConvertToChannelsLastAndClean
     from qonnx.transformation.gemm_to_matmul import GemmToMatMul
     from qonnx.util.cleanup import cleanup_model
 
-    told["stage"] = "qonnx"
+    told |= {"outcome": "refused", "stage": "qonnx"}
     model = cleanup_model(ModelWrapper(path))
     # the picture stays as it is stored, its channels last
     model = model.transform(ConvertToChannelsLastAndClean(make_input_channels_last=True))

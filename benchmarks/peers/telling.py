@@ -13,16 +13,26 @@ Told = dict[str, Any]
 """What `finding.read` takes."""
 
 
+HERE = Path(__file__).parent
+
+
 def tell(work: Callable[[str, Path, Told, Told], None]) -> None:
-    """`work`(MODEL, FOLDER, REQUEST, told) fills `told`, which is written whatever ends it; an error is a refusal."""
+    """`work`(MODEL, FOLDER, REQUEST, told) fills `told`, which is written whatever ends it.
+
+    `work` sets the outcome to "refused" when all is imported: from then on an error is the tool's refusal, but for
+    errors that the scripts here raise.
+    """
     model, folder, request = sys.argv[1], Path(sys.argv[2]), json.loads(sys.argv[3])
-    told: Told = {"outcome": "refused"}
+    told: Told = {"outcome": "crashed", "stage": "import"}
     try:
         work(model, folder, request, told)
         told["stage"] = ""
-    except Exception as error:  # whatever the tool refuses with
+    except Exception as error:
         traceback.print_exc()
         told["said"] = f"{type(error).__name__}: {error}"
+        raised_in = traceback.extract_tb(error.__traceback__)[-1].filename
+        if Path(raised_in).parent == HERE:
+            told["outcome"] = "crashed"
     (folder / "told.json").write_text(json.dumps(told, default=float))
 
 

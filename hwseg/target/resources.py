@@ -10,9 +10,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from hwseg.rtl.block_ram import SHALLOW
 from hwseg.rtl.config import ROWS_PER_PSUM, ROWS_PER_SET, EngineConfig
 from hwseg.rtl.isa import PARAMETER
-from hwseg.rtl.residual import WAITING
+from hwseg.rtl.residual import PASSING, WAITING
 from hwseg.rtl.shadow import PLACED, ROWS_PER_STAGE, THIRDS, in_memory
 from hwseg.rtl.skip import PLANES
 
@@ -150,13 +151,17 @@ def brams(config: EngineConfig) -> float:
         + outputs
         + parameters
         + memory(config.weight_words, 64)
-        + (memory(ROWS_PER_SET * WAITING, 64) if config.adds else 0)
+        + (sum(memory(ROWS_PER_SET * blocks, 64) for blocks in (WAITING, PASSING)) if config.adds else 0)
         + memory(1024, 64)
     )
 
 
 def memory(words: int, bits: int) -> float:
-    """Halves of a block RAM that a memory of one read and one write port takes: 512 x 36 each, deeper ones narrower."""
+    """Block RAMs that a memory of one read and one write port takes, in halves of 512 x 36, deeper ones narrower; none
+    if it is made of LUTs.
+    """
+    if words <= SHALLOW:
+        return 0.0
     depth = max(512, 1 << (words - 1).bit_length())
     width = 36 * 512 // min(depth, 16384)
     return -(-bits // width) * -(-depth // 16384) / 2

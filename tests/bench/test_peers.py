@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 import sys
+import time
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -177,24 +178,68 @@ def scripts(monkeypatch: pytest.MonkeyPatch) -> dict[str, ModuleType]:
     return {name: importlib.import_module(name) for name in ("telling", "finn_estimate", "hls4ml_convert")}
 
 
-@pytest.mark.parametrize("fault", [None, ValueError("a shape\nand more")])
+def refuse() -> None:
+    raise ValueError("a shape\nand more")
+
+
+@pytest.mark.parametrize(
+    ("imported", "where", "outcome"),
+    [
+        (True, "", "converted"),
+        (True, "tool", "refused"),
+        (False, "tool", "crashed"),  # what cannot be imported has refused nothing
+        (True, "here", "crashed"),  # nor has a tool that our own script does not get to
+    ],
+)
 def test_what_ends_a_script_is_told(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, scripts: dict[str, ModuleType], fault: Exception | None
-) -> None:
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, scripts: dict[str, ModuleType],
+    imported: bool, where: str, outcome: str,
+) -> None:  # fmt: skip
+    telling = scripts["telling"]
+
     def work(model: str, folder: Path, request: dict[str, Any], told: dict[str, Any]) -> None:
-        told |= {"version": request["version"], "stage": "convert"}
-        if fault:
-            raise fault
+        told["version"] = request["version"]
+        if imported:
+            told |= {"outcome": "refused", "stage": "convert"}
+        if where:
+            refuse()
         told["outcome"] = "converted"
 
     monkeypatch.setattr(sys, "argv", ["script", "m.onnx", str(tmp_path), '{"version": "1"}'])
-    scripts["telling"].tell(work)
+    if where == "here":
+        monkeypatch.setattr(telling, "HERE", Path(__file__).parent)
+    telling.tell(work)
     found = read(tmp_path / "told.json", "n", "t", 0, 1.0)
-    if fault:
-        assert (found.outcome, found.stage, found.version) == ("refused", "convert", "1")
-        assert "convert: ValueError: a shape |" in report([found])
-    else:
-        assert (found.outcome, found.stage, found.said) == ("converted", "", "")
+    assert (found.outcome, found.version) == (outcome, "1")
+    stage = "" if not where else "convert" if imported else "import"
+    assert found.stage == stage
+    if where:
+        assert f"{stage}: ValueError: a shape |" in report([found])
+
+
+def test_what_a_process_started_ends_with_it(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import pathlib, subprocess, sys, time\n"
+        "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'])\n"
+        "pathlib.Path(sys.argv[2], 'child').write_text(str(child.pid))\n"
+        "time.sleep(60)\n"
+    )
+    folder = tmp_path / "run"
+    assert run(Tool("t", "finn", str(script)), Path(sys.executable), "n", tmp_path, folder, 4).outcome == "unfinished"
+    child = int((folder / "child").read_text())
+    deadline = time.monotonic() + 5
+    while running(child) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not running(child)
+
+
+def running(pid: int) -> bool:
+    """Whether the process works on; one that has ended and waits for its parent does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
 
 
 def test_a_difference_is_counted(scripts: dict[str, ModuleType]) -> None:
