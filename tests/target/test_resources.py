@@ -90,7 +90,7 @@ def test_crowded_boards_are_told() -> None:
 
 @pytest.mark.parametrize(
     ("words", "bits", "blocks"),
-    [(512, 72, 1), (512, 36, 0.5), (1024, 36, 1), (4096, 64, 8), (2048, 64, 4), (20, 64, 1)],
+    [(512, 72, 1), (512, 36, 0.5), (1024, 36, 1), (4096, 64, 8), (2048, 64, 4), (20, 64, 0), (65, 64, 1)],
 )
 def test_block_rams(words: int, bits: int, blocks: float) -> None:
     assert memory(words, bits) == blocks
