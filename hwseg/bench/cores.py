@@ -169,7 +169,8 @@ def xilinx_clock(family: Family, lanes: int, bits: int) -> dict[str, Any]:
 
 
 def _remembered(content: object, find: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(remembered("bench", (content, _RECIPE), lambda: json.dumps(find()).encode()))
+    key = content, _RECIPE, yosys.synthesis("")
+    found: dict[str, Any] = json.loads(remembered("bench", key, lambda: json.dumps(find()).encode()))
     return found
 
 

@@ -130,7 +130,8 @@ def gates(family: Family, count: int) -> Gates:
 
 def netlist(text: str) -> tuple[Netlist, yosys.Resources]:
     """Module `part` synthesized, from the cache where the same text was before."""
-    folder = kept("bench", ("netlist", text, yosys.version()), lambda scratch: _synthesize(text, scratch))
+    key = "netlist", text, yosys.version(), yosys.synthesis("")
+    folder = kept("bench", key, lambda scratch: _synthesize(text, scratch))
     resources = yosys.Resources(**json.loads((folder / "resources.json").read_text()))
     return Netlist(folder / "core.json", "part", STREAMS), resources
 
@@ -272,6 +273,8 @@ def calibrate(family: Family, work: Sequence[Sample], coefficients: Coefficients
         say(f"{family.name}: sample {number + 1} of {len(work)}, {sample.layer}")
         found.append(observe(family, sample))
     error = left_out_error(found, coefficients)
+    # While tables are written, the feed of those that are read there changes in every cycle, and with it the sum.
+    multiplied = {"dsp_multiply": float(fixed.dsp * family.reload_cycles)} if fixed.dsp else {}
     rates = [one.feed_toggles for one in found]
     return CoreActivity(
         core=family.name,
@@ -279,7 +282,7 @@ def calibrate(family: Family, work: Sequence[Sample], coefficients: Coefficients
         lut=fixed.lut,
         ff=fixed.ff,
         fit=fit(found),
-        per_reload=fixed.per_reload,
+        per_reload=fixed.per_reload | multiplied,
         per_cycle=fixed.per_cycle | ({"dsp_clock": float(fixed.dsp)} if fixed.dsp else {}),
         fit_error=round(error, 3),
         source=f"{len(found)} samples, feed toggles {min(rates):.2f} to {max(rates):.2f}, yosys {yosys.version()}",

@@ -21,8 +21,8 @@ MARKS = "<!-- energy: begin -->", "<!-- energy: end -->"
 CLOCK_MHZ = 150.0
 BITS = (8, 4)
 TARGETS = {
-    "8 bits, PL, middle": ("unet16-8bit", "pl", "mid", 120.0),
-    "4 bits, PL, middle": ("unet16-4bit", "pl", "mid", 240.0),
+    "8 bits, PL, middle": ("unet16-8bit", "pl", "mid", 160.0),
+    "4 bits, PL, middle": ("unet16-4bit", "pl", "mid", 290.0),
     "8 bits, PL and PS and DDR, middle": ("unet16-8bit", "pl_ps", "mid", 75.0),
     "8 bits, PL and PS and DDR, pessimistic": ("unet16-8bit", "pl_ps", "low", 29.51),
 }

@@ -22,7 +22,7 @@ class Traffic:
     stay.  weight_words: pushed into the shadow registers.
     window_words: written to input banks, from DDR and from the loop memory.  moved_steps: cycles in which the loop
     memory is read.  read_words, written_words: of 8 bytes, over the memory port; pool_words: of those written, from
-    pool memories.
+    pool memories.  waiting_steps: whose centre words wait for a residual addition of the next RUN.
     """
 
     cycles: int
@@ -40,6 +40,7 @@ class Traffic:
     read_words: int
     written_words: int
     pool_words: int
+    waiting_steps: int = 0
 
 
 def startup(timing: Timing) -> Traffic:
@@ -64,6 +65,7 @@ def traffic(program: bytes, timing: Timing, config: EngineConfig) -> dict[int, T
     planes = by_layer(run["layer"], steps * configuration["planes"][current])
     every, first, last = (by_layer(run["layer"], steps * one) for one in (1, run["first"], run["last"]))
     reloads = by_layer(run["layer"], run["reload"])
+    waiting = by_layer(run["layer"], steps * run["residual"] * (1 - run["residual_set"]))
     to_ring = loads["target"] == Target.WEIGHTS
     ring = by_layer(loads["layer"], words * to_ring)
     packed = by_layer(loads["layer"], to_ring * loads["every_other"]) > 0
@@ -89,6 +91,7 @@ def traffic(program: bytes, timing: Timing, config: EngineConfig) -> dict[int, T
             read_words=timing.read_words[n],
             written_words=timing.write_words[n],
             pool_words=int(pooled[n]),
+            waiting_steps=int(waiting[n]),
         )
         for n in timing.layers
     }

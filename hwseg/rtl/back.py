@@ -110,6 +110,7 @@ class Back(Part):
         upper, *uppers = leaves(m, upper_next, 1 + self.config.pixels, f"upper_{number}")
         slot = Mux(upper_next, high.next_slot, low.next_slot)
         m.d.comb += [
+            requantizers.parameters_wanted.eq(upper_next | low.next_valid),
             requantizers.parameters_at.eq(Cat(Mux(upper_next, high.next_row, low.next_row), upper_next, slot)),
             *(requantizers.acc[pixel].eq(Mux(u, high.out[pixel], low.out[pixel])) for pixel, u in enumerate(uppers)),
             requantizers.token.eq(Mux(upper, high.out_token.as_value(), low.out_token.as_value())),

@@ -6,6 +6,9 @@ meet.  Per row and step:
     cycle -1  read address      0  core sums, memory read      1  output register, sum selected      2  addition
            3  write back, or out to the requantizers
 
+What is not wanted stands still: between steps nothing is selected, and only what leaves reaches `out`, behind which
+the requantizers would multiply it.  Row 0's core is on its way to the next sum meanwhile.
+
 Latency: `PartialSums.latency` cycles from the core sums to `out`.
 """
 
@@ -23,13 +26,16 @@ from hwseg.rtl.cores.pipeline import delayed
 from hwseg.rtl.layouts import TOKEN
 from hwseg.rtl.resets import later, leaves
 
+PIXELS_PER_LEAF = 4
+"""Pixels whose sums share the register that lets them out."""
+
 
 class PartialSums(Component):
     """Accumulation across input tiles: out = sum + (first ? 0 : shift ? psum * 256 : psum).
 
     `early[r]`: the step's token one cycle before `sums[r]` is valid.  `out` holds the accumulators of one row with its
-    token while `out_token.valid`, for last tiles only; `out_row` is the row within the bank.  `next_*` say a cycle
-    before whether there will be one, its row and its parameters' slot.
+    token while `out_token.valid`, for last tiles only, and stays as it is else; `out_row` is the row within the bank.
+    `next_*` say a cycle before whether there will be one, its row and its parameters' slot.
     """
 
     latency = 3
@@ -79,7 +85,7 @@ class PartialSums(Component):
         at = {cycle: (tokens[cycle + 1], rows[cycle + 1]) for cycle in range(4)}
 
         selected = Signal(data.ArrayLayout(signed(self.sum_bits), config.pixels), reset_less=True)
-        with m.Switch(at[0][1]):
+        with m.If(at[0][0].valid), m.Switch(at[0][1]):
             for r in range(ROWS_PER_PSUM):
                 with m.Case(r):
                     m.d.sync += selected.eq(self.sums[r])
@@ -102,8 +108,14 @@ class PartialSums(Component):
         leaving = Signal(TOKEN)
         m.d.comb += [leaving.eq(done), leaving.valid.eq(done.valid & done.last)]
         m.d.comb += [self.next_valid.eq(leaving.valid), self.next_row.eq(done_row), self.next_slot.eq(done.slot)]
+        out: Any = Signal(total.shape(), name="out_total", reset_less=True)
+        # Of cycle 2, in a register for every few pixels.
+        leave = leaves(m, at[1][0].valid & at[1][0].last, -(-config.pixels // PIXELS_PER_LEAF), "leave")
+        for pixel in range(config.pixels):
+            with m.If(leave[pixel // PIXELS_PER_LEAF]):
+                m.d.sync += out[pixel].eq(total[pixel])
         m.d.comb += [
-            self.out.eq(delayed(m, total.as_value(), 1, "out_total")),
+            self.out.eq(out),
             self.out_token.eq(later(m, leaving, "token_out")),
             self.out_row.eq(delayed(m, done_row, 1, "row_out")),
         ]

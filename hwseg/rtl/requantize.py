@@ -70,9 +70,9 @@ class Requantizers(Component):
     """The requantizers of one set: 8 rows of the array take turns, C pixels at once.
 
     `acc`, `row`, `token`: an accumulator row, its number in the set and its token.  `parameters_at`: where its
-    parameters are, a cycle before: they live in `slots` x 8 entries.  `addend`: of a residual addition, in the cycle
-    behind `take`; the row is doubled before and the sum halved after
-    it where the configuration says so, and clamped once more.
+    parameters are, a cycle before, with `parameters_wanted`; they live in `slots` x 8 entries, and what was read stays
+    until the next row's.  `addend`: of a residual addition, in the cycle behind `take`; the row is doubled before and
+    the sum halved after it where the configuration says so, and clamped once more.
     """
 
     latency = 13
@@ -86,6 +86,7 @@ class Requantizers(Component):
             {
                 "acc": In(data.ArrayLayout(signed(PSUM_BITS), pixels)),
                 "parameters_at": In(11),
+                "parameters_wanted": In(1),
                 "row": In(3),
                 "token": In(TOKEN),
                 "back": In(data.ArrayLayout(BACK_LAYOUT, 2)),
@@ -105,7 +106,7 @@ class Requantizers(Component):
         m.submodules.parameters = memory = BlockRam(TRIPLE.size, ROWS_PER_SET * self.config.param_slots)
         m.d.comb += [
             memory.read_address.eq(self.parameters_at),
-            memory.read_enable.eq(1),
+            memory.read_enable.eq(self.parameters_wanted),
             memory.write_address.eq(self.write.address),
             memory.write_data.eq(self.write.data),
             memory.write_enable.eq(self.write.enable),

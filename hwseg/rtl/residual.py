@@ -41,7 +41,7 @@ class RowQueue(Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        m.submodules.rows = memory = BlockRam(8 * WORD_PIXELS, self.depth)
+        m.submodules.rows = memory = BlockRam(ADDEND.size, self.depth)
         bits = exact_log2(self.depth)
         written, taken, following = Signal(bits + 1), Signal(bits + 1), Signal(bits + 1)
         # A set that has no channels takes rows that were never put in.

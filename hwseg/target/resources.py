@@ -10,10 +10,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from hwseg.rtl.block_ram import SHALLOW
 from hwseg.rtl.config import ROWS_PER_PSUM, ROWS_PER_SET, EngineConfig
 from hwseg.rtl.isa import PARAMETER
-from hwseg.rtl.residual import WAITING
-from hwseg.rtl.shadow import in_memory
+from hwseg.rtl.residual import PASSING, WAITING
+from hwseg.rtl.shadow import PLACED, ROWS_PER_STAGE, THIRDS, in_memory
 from hwseg.rtl.skip import PLANES
 
 MARGIN = 0.9
@@ -26,17 +27,18 @@ PARAMETER_BITS = sum(width for name, width in PARAMETER.fields.items() if name !
 
 @dataclass(frozen=True)
 class Cost:
-    """LUTs, those that are memory among them, and flip-flops."""
+    """LUTs, those that are memory among them, flip-flops, and of the memories those that are shift registers."""
 
     lut: float = 0
     lutram: float = 0
     ff: float = 0
+    srl: float = 0
 
     def __add__(self, other: Cost) -> Cost:
-        return Cost(self.lut + other.lut, self.lutram + other.lutram, self.ff + other.ff)
+        return Cost(self.lut + other.lut, self.lutram + other.lutram, self.ff + other.ff, self.srl + other.srl)
 
     def __rmul__(self, count: float) -> Cost:
-        return Cost(count * self.lut, count * self.lutram, count * self.ff)
+        return Cost(count * self.lut, count * self.lutram, count * self.ff, count * self.srl)
 
 
 @dataclass(frozen=True)
@@ -54,10 +56,10 @@ class Line:
 CORE = {
     "table": Line(Cost(14.3, 1.33, 40.3), Cost(2.87, 0.815, 1.648)),
     "table_dsp": Line(Cost(-10.3, 1.33, -21), Cost(2.77, 0.815, 1.389)),
-    "merged": Line(Cost(29.3, 9.33, 35.7), Cost(6.537, 0.037, 10.074)),
+    "merged": Line(Cost(29.3, 9.33, 35.7, 9.33), Cost(6.537, 0.037, 10.074, 0.037)),
 }
 LOADER = {
-    "table": Line(Cost(92, 0, 35), Cost(0.944, 0.014, 2)),
+    "table": Line(Cost(92, 0, 35), Cost(0.944, 0.014, 2, 0.014)),
     "merged": Line(Cost(), Cost(0, 0, 8)),
 }
 LOADER["table_dsp"] = LOADER["table"]
@@ -66,19 +68,21 @@ ENCODER = {
     "merged": Line(Cost(), Cost(0.5, 0, 1)),
 }
 ENCODER["table_dsp"] = ENCODER["table"]
-# of a row: what it passes on beside the feed, by no size; its shadow weights, by words or as memory
+# of a row: what it passes on beside the feed, by no size; its shadow weights, by words or as memory, which has a
+# register of a placed word and its row's number for every few rows
 PASSED = Cost(4, 0, 5)
-SHADOW_WORD, SHADOW_MEMORY = Cost(ff=65), Cost(lut=48, lutram=48)
+SHADOW_WORD, SHADOW_MEMORY = Cost(ff=65), Cost(lut=48, lutram=48, ff=THIRDS)
+SHADOW_STAGE = Cost(ff=PLACED.size + 6)
 # by pixels
-REQUANTIZERS = Line(Cost(83, 67, 113), Cost(216, 57, 118.5))
+REQUANTIZERS = Line(Cost(83, 67, 113, 67), Cost(216, 57, 118.5, 57))
 OUTPUT = Line(Cost(1170, 8, 2720), Cost(55.5, 22, 8))
-PARTIAL_SUMS = Line(Cost(57, 49, 104), Cost(58.5, 0, 93))
+PARTIAL_SUMS = Line(Cost(57, 49, 104, 49), Cost(58.5, 0, 93))
 # by input channels: of all eight pixels (8x8x8), and of fewer, which wider multiplexers choose (8x2x2 and 8x4x4)
-WINDOW = Line(Cost(0, 3, 0), Cost(222, 0.125, 195))
-WINDOW_IN_STEPS = Line(Cost(-93, 3, 17), Cost(391, 0, 169))
+WINDOW = Line(Cost(0, 3, 0, 3), Cost(222, 0.125, 195))
+WINDOW_IN_STEPS = Line(Cost(-93, 3, 17, 3), Cost(391, 0, 169))
 
 # by lanes of all pixels: the second operands' way to the upper rows
-SPLIT = Line(Cost(), Cost(2.77, 0.375, 1.3))
+SPLIT = Line(Cost(), Cost(2.77, 0.375, 1.3, 0.375))
 # by blocks of eight words in a bank
 LEADING_ZEROS = Line(Cost(145, 0, 144), Cost(0.797, 0.5625, 0.047))
 
@@ -87,7 +91,7 @@ RESIDUAL = Cost(820, 44, 1090)
 # the choice between its words and the other sets'
 FURTHER_SET = Cost(700, 0, 531)
 
-FIXED = Cost(3243, 929, 5012)
+FIXED = Cost(3243, 929, 5012, 275)
 """Dispatcher, queues, compute and memory units, registers, weight mover; less what the parts share in the whole."""
 
 
@@ -106,19 +110,33 @@ def estimate(config: EngineConfig) -> dict[str, float]:
 
 def logic(config: EngineConfig) -> Cost:
     """Everything but block RAMs and DSPs."""
-    core, lanes, pixels = config.core, config.lanes, config.pixels
-    shadow = SHADOW_MEMORY if in_memory(config) else config.row_words * SHADOW_WORD
-    row = pixels * CORE[core].at(lanes) + LOADER[core].at(lanes) + Cost(ff=pixels * lanes) + PASSED + shadow
-    psums = ROWS_PER_SET // ROWS_PER_PSUM * PARTIAL_SUMS.at(pixels)
-    one_set = REQUANTIZERS.at(pixels) + OUTPUT.at(pixels) + psums
-    array = config.rows * row + pixels * ENCODER[core].at(lanes)
+    return sum(parts(config).values(), Cost())
+
+
+def parts(config: EngineConfig) -> dict[str, Cost]:
+    """The same part by part; what the array has none of is left out."""
+    core, lanes, pixels, rows, sets = config.core, config.lanes, config.pixels, config.rows, config.sets
+    shadow = rows * config.row_words * SHADOW_WORD
+    if in_memory(config):
+        shadow = rows * SHADOW_MEMORY + -(-rows // ROWS_PER_STAGE) * SHADOW_STAGE
+    found = {
+        "cores": rows * pixels * CORE[core].at(lanes),
+        "loaders": rows * LOADER[core].at(lanes),
+        "shadow": shadow,
+        "feeds": rows * (Cost(ff=pixels * lanes) + PASSED),
+        "encoders": pixels * ENCODER[core].at(lanes),
+        "requantizers": sets * REQUANTIZERS.at(pixels),
+        "outputs": sets * OUTPUT.at(pixels) + (sets - 1) * FURTHER_SET,
+        "partial sums": sets * (ROWS_PER_SET // ROWS_PER_PSUM) * PARTIAL_SUMS.at(pixels),
+        "window": (WINDOW if config.substeps == 1 else WINDOW_IN_STEPS).at(config.channels),
+        "leading zeros": LEADING_ZEROS.at(config.bank_words / PLANES),
+        "rest": FIXED,
+    }
     if config.splits:
-        array += SPLIT.at(pixels * lanes)
+        found["upper operands"] = SPLIT.at(pixels * lanes)
     if config.adds:
-        array += RESIDUAL
-    sets = config.sets * one_set + (config.sets - 1) * FURTHER_SET
-    window = (WINDOW if config.substeps == 1 else WINDOW_IN_STEPS).at(config.channels)
-    return array + sets + window + LEADING_ZEROS.at(config.bank_words / PLANES) + FIXED
+        found["residual"] = RESIDUAL
+    return found
 
 
 def brams(config: EngineConfig) -> float:
@@ -133,13 +151,17 @@ def brams(config: EngineConfig) -> float:
         + outputs
         + parameters
         + memory(config.weight_words, 64)
-        + (memory(ROWS_PER_SET * WAITING, 64) if config.adds else 0)
+        + (sum(memory(ROWS_PER_SET * blocks, 64) for blocks in (WAITING, PASSING)) if config.adds else 0)
         + memory(1024, 64)
     )
 
 
 def memory(words: int, bits: int) -> float:
-    """Halves of a block RAM that a memory of one read and one write port takes: 512 x 36 each, deeper ones narrower."""
+    """Block RAMs that a memory of one read and one write port takes, in halves of 512 x 36, deeper ones narrower; none
+    if it is made of LUTs.
+    """
+    if words <= SHALLOW:
+        return 0.0
     depth = max(512, 1 << (words - 1).bit_length())
     width = 36 * 512 // min(depth, 16384)
     return -(-bits // width) * -(-depth // 16384) / 2

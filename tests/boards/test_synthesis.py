@@ -24,8 +24,6 @@ pytestmark = [
 BOARD = load_board("zynq7020")
 """The board that builds are for by default: `tests/sim/test_netlist.py` simulates the same netlist of 8x2x2."""
 TOLERANCE = {"lut": 0.15, "lutram": 0.15, "ff": 0.15, "dsp": 0.15, "bram36": 0.0}
-FROM_PARTS = 0.25
-"""Of the default array's logic, whose estimate is put together from parts: none of today's gates was counted for it."""
 
 REFUSED = {"RAM64X1S", "RAM128X1S", "RAM256X1S", "LUT6_2", "MMCME2_ADV", "MMCME2_BASE"}
 """Cells that nextpnr-xilinx does not place."""
@@ -54,10 +52,8 @@ def test_utilization_is_the_compilers_estimate_and_fits_the_part(mapped):
     config, found, _ = mapped
     wanted = estimate(config)
     print(config.name, {name: (getattr(found, name), wanted[name]) for name in TOLERANCE})
-    wider = FROM_PARTS if config == parse_array("zynq7020") else 0.0
     for name, tolerance in TOLERANCE.items():
-        within = max(tolerance, wider) if tolerance else 0.0
-        assert getattr(found, name) == pytest.approx(wanted[name], rel=within), name
+        assert getattr(found, name) == pytest.approx(wanted[name], rel=tolerance), name
         assert getattr(found, name) <= BOARD.resources[name], name
 
 

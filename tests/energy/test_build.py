@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -80,7 +81,8 @@ def test_events_grow_with_what_they_are_counted_from():
     core = core_activity("table", program.config.lanes)
     calm, busy = (events(program.config, count, Data(rate, rate, 0.2), core) for rate in (0.1, 0.4))
     assert set(calm) <= set(PARTS)
-    assert busy["cores"]["net_toggle"] > 2 * calm["cores"]["net_toggle"]
+    nets = [sum(one["cores"][event] for event in ("net_toggle", "lut_net_toggle")) for one in (calm, busy)]
+    assert nets[1] > 2 * nets[0]
     assert busy["operands"]["net_toggle"] == pytest.approx(4 * calm["operands"]["net_toggle"])
     for part in ("memories", "clock", "control", "ddr"):
         assert calm[part] == busy[part]
@@ -103,14 +105,28 @@ def test_memories_are_read_where_the_engine_wants_their_words():
         return events(config, one, Data(0.2, 0.2, 0.2), core)["memories"]["bram_read"]
 
     idle = replace(count, cycles=0, plane_cycles=0, first_steps=count.steps)
-    idle = replace(idle, written_words=0, pool_words=0, moved_steps=0, ring_words=0)
+    idle = replace(idle, written_words=0, pool_words=0, moved_steps=0, ring_words=0, last_steps=0)
     assert reads(idle) == 0
     assert reads(replace(idle, plane_cycles=10)) == 10 * BANKS * 4  # 2048 words x 64 bits: four block RAMs
     assert reads(replace(idle, first_steps=count.first_steps)) == 8 * 8 * (count.steps - count.first_steps)
     assert reads(replace(idle, written_words=7, pool_words=3)) == 4 * 2 * 1 + 3 * 1
     assert reads(replace(idle, moved_steps=5)) == 5 * 2 * 1
     assert reads(replace(idle, ring_words=6)) == 6 * 2
-    assert reads(replace(idle, cycles=9)) == 9 * (2 + memory(8 * config.param_slots, PARAMETER_BITS))
+    assert reads(replace(idle, waiting_steps=3)) == 2 * 3 * 8 * 1
+    assert reads(replace(idle, last_steps=5)) == 5 * 8 * memory(8 * config.param_slots, PARAMETER_BITS)
+    assert reads(replace(idle, cycles=9)) == 9 * 2
+
+
+def test_centre_words_of_a_residual_addition_wait():
+    """One pass of both sets: the first one's wait for a RUN, as many as the map of 16 x 24 pixels has words."""
+    b = GraphBuilder(16, 24, 3)
+    x = b.conv("image", 16)
+    y = b.add(x, b.conv(x, 16), Fraction(1, 2), Fraction(1, 2), 0, 255, Fraction(0))
+    program = compiled(b.graph(b.sums(y, 1)), parse_array("16x8x8"))
+    counts = traffic(program.program, program.timing(), program.config)
+    assert sum(plan.layer.residual is not None for plan in program.plans) == 1
+    for plan in program.plans:
+        assert counts[plan.index].waiting_steps == (16 * 3 if plan.layer.residual else 0)
 
 
 def test_packed_weights_are_half_the_words_of_the_ring_and_all_of_the_shadow():
@@ -139,9 +155,8 @@ def test_planes_that_are_left_out_take_no_cycles_and_no_toggles_with_them():
     for plan, before, after in zip(program.plans, dense[1:], fewer[1:], strict=True):
         planes, out = left.planes[plan.index]
         reads = BANKS * memory(program.config.bank_words, 64)
-        always = program.config.sets * memory(8 * program.config.param_slots, PARAMETER_BITS) + 2
         saved = before.events["memories"]["bram_read"] - after.events["memories"]["bram_read"]
-        assert saved == out * reads + always * (before.cycles - after.cycles)
+        assert saved == out * reads + 2 * (before.cycles - after.cycles)
         toggles = [a.events["operands"]["ff_toggle"] for a in (before, after)]
         assert toggles[1] == pytest.approx(toggles[0])
         assert 0 <= out < planes

@@ -8,7 +8,7 @@ import subprocess
 import pytest
 from amaranth.sim import Simulator
 
-from hwseg.rtl.block_ram import BlockRam
+from hwseg.rtl.block_ram import SHALLOW, BlockRam
 from hwseg.rtl.cells import sim_cells
 from hwseg.rtl.emit import verilog
 from hwseg.toolchain.verilator import verilator_root
@@ -71,6 +71,7 @@ def test_the_primitives_do_the_same(tmp_path):
     text, bench = [], []
     for number, (width, depth, parts) in enumerate(SIZES + DEEP):
         text.append(module(number, width, depth, parts))
+        assert bool(re.search(r"reg \[[^]]*\] \w+ \[", text[-1])) == (depth <= SHALLOW)
         cycles, wanted = accesses(width, depth, parts)
         dut = BlockRam(width, depth, parts)
         bits = {name: len(getattr(dut, name)) for name in ports(cycles[0])}
@@ -112,7 +113,6 @@ endmodule
     source = tmp_path / "all.v"
     source.write_text("`timescale 1ns/1ps\n" + modules + sim_cells(modules) + top)
     assert "RAMB18E1" in modules
-    assert not re.search(r"reg \[[^]]*\] \w+ \[", modules)
     tool = verilator_root()
     options = ["--binary", "--timing", "-Wno-fatal", "--top-module", "bench", "--Mdir", str(tmp_path / "made")]
     made = subprocess.run(

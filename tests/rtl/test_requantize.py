@@ -35,9 +35,11 @@ def results(cases, low, high):
             await ctx.tick()
         ctx.set(dut.write.enable, 0)
         ctx.set(dut.parameters_at, 0)
+        ctx.set(dut.parameters_wanted, 1)
         await ctx.tick()
         for cycle in range(len(cases) + dut.latency):
             ctx.set(dut.parameters_at, min(cycle + 1, len(cases) - 1))
+            ctx.set(dut.parameters_wanted, cycle + 1 < len(cases))
             if cycle < len(cases):
                 ctx.set(dut.row, cycle % 8)
                 ctx.set(dut.token.slot, cycle // 8)
@@ -121,6 +123,7 @@ def test_residual_additions(first, last, halve, double):
         ctx.set(dut.write, {"enable": 1, "address": 0, "data": parameters})
         await ctx.tick()
         ctx.set(dut.write.enable, 0)
+        ctx.set(dut.parameters_wanted, 1)
         taken = iter([row for row, alone in zip(addends, plain, strict=True) if not alone])
         await ctx.tick()  # parameters, a cycle before the sums
         following = [0] * 8

@@ -1,11 +1,15 @@
 """Input kept for residual additions, against Python lists, in Amaranth's simulator."""
 
 import random
+from dataclasses import replace
 
 import pytest
 from amaranth.sim import Simulator
 
+from hwseg.rtl.config import parse_array
+from hwseg.rtl.emit import verilog
 from hwseg.rtl.residual import COPIES, WAITING, ResidualQueues
+from hwseg.target.resources import brams
 
 
 def simulate(dut, bench):
@@ -96,3 +100,12 @@ def test_a_set_without_channels_takes_nothing():
             assert await take(ctx, dut, 1) == row
 
     simulate(dut, bench)
+
+
+def test_the_queues_take_the_block_ram_that_the_estimate_says():
+    """The array with them against the next larger one without, by the estimate."""
+    sets = {number: parse_array(f"{8 * number}x8x8") for number in (2, 3)}
+    assert [config.adds for config in sets.values()] == [True, False]
+    each = brams(sets[3]) - brams(replace(sets[3], rows=32))
+    expected = brams(sets[2]) - (brams(sets[3]) + each)
+    assert verilog(ResidualQueues(), "part").count("RAMB18E1 #(") == 2 * expected > 0
