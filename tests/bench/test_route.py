@@ -77,7 +77,7 @@ def test_the_portable_ram32m_is_the_simulators(wrong, tmp_path):
 
 @needs_tools
 @pytest.mark.slow
-@pytest.mark.parametrize(("core", "clock"), [("table", 150), ("table_dsp", 120)])
+@pytest.mark.parametrize(("core", "clock"), [("table", 110), ("table_dsp", 120)])
 def test_a_core_of_72_lanes_is_routed(core, clock):
     found = route.route(verilog(CORES[core].core(72), "part"), "part")
     assert found.fmax_mhz >= clock, found.told()
@@ -101,5 +101,6 @@ def test_four_rows_of_eight_table_cores_are_routed():
     text, places = joined(group_verilog(4, 8)), floorplan.group(4, 8)
     found = route.route(text, "group", ("hwseg_*",), 3600, places=places)
     print(f"{found.fmax_mhz} MHz: {found.told()}")
-    assert found.cells["TRELLIS_DPR16X4"] == 4 * (8 * 72 + 48)
+    # Of a row the cores' tables, and twelve RAM32M of shadow weights of which 16 words are in use.
+    assert found.cells["TRELLIS_DPR16X4"] == 4 * (8 * 72 + 24)
     assert found.fmax_mhz >= 95, found.told()
