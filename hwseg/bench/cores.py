@@ -30,7 +30,7 @@ from hwseg.bench.netlist import Netlist
 from hwseg.caches import remembered
 from hwseg.errors import require
 from hwseg.rtl.cores import CORES, Family
-from hwseg.rtl.cores.table import pairs
+from hwseg.rtl.cores.table import first_pairs
 from hwseg.rtl.emit import verilog
 from hwseg.toolchain import yosys
 
@@ -360,7 +360,7 @@ class _Tables(_Planes):
         written = spec.entries(self.work.weights.tolist())
         first = [table[0][1] for table in written]
         parity = sum((entry & 1) << t for t, entry in enumerate(first))
-        odd = sum(((first[a] ^ first[b]) & 1) << n for n, (a, b) in enumerate(pairs(spec)))
+        odd = sum(((first[a] ^ first[b]) & 1) << n for n, (a, b) in enumerate(first_pairs(spec)))
         for k in range(ENTRIES + self.flush):
             entries = [table[k][1] >> 1 if k < ENTRIES else 0 for table in written]
             words = {

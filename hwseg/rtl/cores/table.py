@@ -51,13 +51,13 @@ def load_layout(lanes: int, weight_bits: int = 8, weight_signed: bool = True) ->
             "capture": 1,
             "entries": ArrayLayout(signed(spec.stored_bits), spec.tables),
             "parity": spec.tables,
-            "odd": len(pairs(spec)),
+            "odd": len(first_pairs(spec)),
             "weight_sum": signed(spec.core.plane_bits),
         }
     )
 
 
-def pairs(spec: TableSpec) -> list[tuple[int, int]]:
+def first_pairs(spec: TableSpec) -> list[tuple[int, int]]:
     """Tables that are added on the first level of the tree."""
     return [(node.a, node.b) for node in spec.tree[0] if node.kind == "add"]
 
@@ -165,11 +165,11 @@ class Loader(Component):
             m.d.comb += self.lane.eq(lane)
         entries = [self._accumulate(m, t, lane, double, subtract, adding, done) for t in range(self.spec.tables)]
         parity = Signal(self.spec.tables, name="parity", reset_less=True)
-        odd = Signal(len(pairs(self.spec)), name="odd", reset_less=True)
+        odd = Signal(len(first_pairs(self.spec)), name="odd", reset_less=True)
         with m.If(first_entry):
             m.d.sync += [
                 parity.eq(Cat(entry[0] for entry in entries)),
-                odd.eq(Cat(entries[a][0] ^ entries[b][0] for a, b in pairs(self.spec))),
+                odd.eq(Cat(entries[a][0] ^ entries[b][0] for a, b in first_pairs(self.spec))),
             ]
         m.d.comb += [self.load.parity.eq(parity), self.load.odd.eq(odd)]
         self._keep_weight_sum(m, entries, first_entry)
