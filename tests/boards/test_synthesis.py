@@ -7,22 +7,17 @@ from collections import Counter
 
 import pytest
 
-from hwseg.boards import load_board
-from hwseg.boards.zynq7020.route import NETLIST, synthesize
-from hwseg.boards.zynq7020.top import TOP, zynq_verilog
+from hwseg.boards.zynq7020.top import TOP
 from hwseg.rtl.config import parse_array
-from hwseg.rtl.engine import verilog
 from hwseg.target.resources import estimate, logic
 from hwseg.toolchain import yosys
-from hwseg.toolchain.running import Limit
+from tests.boards.packaged import BOARD, netlist
 
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(yosys.version() is None, reason="needs pyosys (extra synth)"),
 ]
 
-BOARD = load_board("zynq7020")
-"""The board that builds are for by default: `tests/sim/test_netlist.py` simulates the same netlist of 8x2x2."""
 TOLERANCE = {"lut": 0.15, "lutram": 0.15, "ff": 0.15, "dsp": 0.15, "bram36": 0.0}
 
 REFUSED = {"RAM64X1S", "RAM128X1S", "RAM256X1S", "LUT6_2", "MMCME2_ADV", "MMCME2_BASE"}
@@ -36,16 +31,13 @@ def counted(netlist, folder) -> yosys.Resources:
     return yosys.resources_of(json.loads(stat.read_text()))
 
 
-@pytest.fixture(scope="module", params=["8x2x2", "zynq7020"])
+@pytest.fixture(scope="module", params=["8x2x2", "8x4x4", pytest.param("zynq7020", marks=pytest.mark.hours)])
 def mapped(request, tmp_path_factory):
-    """Configuration, counts, and cells of the flat netlist, as `hwseg package --bitstream` makes it."""
-    config = parse_array(request.param)
-    engine = verilog(config)
-    texts = {"hardware/top.v": engine, "hardware/hwseg_zynq.v": zynq_verilog(engine, BOARD)}
-    folder = synthesize({name: text.encode() for name, text in texts.items()}, lambda *_: None, Limit(), {})
-    found = counted(folder / NETLIST, tmp_path_factory.mktemp("synthesis"))
-    modules = json.loads((folder / NETLIST).read_text())["modules"]
-    return config, found, list(modules[TOP]["cells"].values())
+    """Configuration, counts, and cells of the flat netlist."""
+    path = netlist(request.param)
+    found = counted(path, tmp_path_factory.mktemp("synthesis"))
+    modules = json.loads(path.read_text())["modules"]
+    return parse_array(request.param), found, list(modules[TOP]["cells"].values())
 
 
 def test_utilization_is_the_compilers_estimate_and_fits_the_part(mapped):
