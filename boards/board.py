@@ -17,7 +17,7 @@ TOOLS = (VIVADO, NEXTPNR)
 CLOCK_TOLERANCE = 0.01
 """MHz by which FCLK0 may miss the clock that was asked for."""
 
-PART = re.compile(r"(xc7z\d{3}s?)([a-z]{2,3}\d{3,4})(-[123])")
+PART = re.compile(r"(xc7z\d{3}s?)([a-z]{2,3}\d{3,4})(-[123])", re.ASCII)
 """Device, package, speed grade."""
 
 

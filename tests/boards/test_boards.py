@@ -128,10 +128,23 @@ def test_auto_for_the_open_tool_is_the_array_that_was_routed():
         ('[tools]\ndefault = "ise"', r"tools.default must be one of vivado, nextpnr-xilinx, is 'ise'"),
         ("[tools.vivado]\nrouted = { lut = 0.5 }", r"must have the entry tools.vivado.source"),
         ("[tools.vivado]\nrouted = { lut = 2.0 }", r"tools.vivado.routed.lut must be a share, is 2"),
+        ('[tools.vivado]\nsource = "a\\u2028b"', r"tools.vivado.source must read like 8x4x4: .*, on one line"),
         ("[tools.vivado]\nrouted = { slices = 0.5 }", r"tools.vivado.routed must be of lut, .*, has 'slices'"),
         ("x = " + "[" * 9000, r"is not TOML"),
         ("x = " + "9" * 9000, r"is not TOML"),
         ("name = ", r"is not TOML"),
+        # Hexadecimal integers of any length are TOML, but Python does not write such: no sentence could quote them.
+        ("clock_mhz = 0x" + "F" * 9000, r"is not TOML"),
+        ("part = 0x" + "F" * 9000, r"is not TOML"),
+        ("[pins]\nleds = [0x" + "F" * 9000 + "]", r"is not TOML"),
+        ('part = "xc7z020clg４００-1"', r"part must read like xc7z020clg400-1"),
+        ("[pins]\nleds = [" + "1," * 9000 + "]", r"pins.leds must be package pins, at most 64, each once"),
+        ("[ddr]\nbytes_per_second = 1e-300", r"ddr.bytes_per_second must be at least 1e\+06, is 1e-300"),
+        ("[pins]\nled = []", r"must not have the entry pins.led, which no board has; compare it with board.toml"),
+        ("[ps]\nregister = 0x40000000", r"must not have the entry ps.register, which no board has"),
+        ('"ps.fclk.divisors" = [10, 1]', r"must not have the entry ps.fclk.divisors, which no board has"),
+        ("[tools.ise.routed]\nlut = 0.5", r"must not have the entry tools.ise.routed.lut, which no board has"),
+        ("[colours]", r"must not have the entry colours, which no board has"),
     ],
 )
 def test_a_wrong_board_file_is_refused_with_file_entry_and_value(line: str, sentence: str, tmp_path: Path):
@@ -192,7 +205,9 @@ def test_a_board_file_of_ones_own_says_only_what_is_different_from_its_part(tmp_
         ),
         ("\x00", r"is not TOML"),
         ("\udcff", r"is not TOML"),
-        ("#" * ((1 << 20) + 1), r"must have at most 1048576 bytes"),
+        ("#" * ((1 << 16) + 1), r"must have at most 65536 bytes"),
+        (OWN + "[" + ".".join("a" * 9000) + "]", r"is not TOML"),
+        (OWN.replace('"xc7z010clg225-1"', "0x" + "F" * 9000), r"is not TOML"),
     ],
 )
 def test_a_wrong_board_file_of_ones_own_is_refused(text, sentence, tmp_path):
