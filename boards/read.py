@@ -15,7 +15,9 @@ from typing import Any
 
 from hwseg.boards.board import (
     CLOCK_TOLERANCE,
+    FASTEST,
     PART,
+    SLOWEST,
     TOOLS,
     VIVADO,
     Board,
@@ -42,8 +44,6 @@ GP0 = range(0x4000_0000, 0x8000_0000, PAGE)
 """Where registers may be: general-purpose port 0."""
 DDR_END = 1 << 30
 INTERRUPTS = range(32, 1024)
-SLOWEST, FASTEST = 1, 1000
-"""MHz of the engine's clock."""
 MOST_LATENCY = 10_000
 SLOWEST_DDR = 1e6
 """Bytes per second."""
