@@ -20,11 +20,13 @@ from benchmarks.measure import machine, table
 from benchmarks.verification import MOST_CYCLES, Check, verify_strips, verify_whole
 from hwseg import models
 from hwseg.boards import Board, load_board
+from hwseg.boards.board import FASTEST, SLOWEST
 from hwseg.compile.program import Program, compile_graph
 from hwseg.errors import HwsegError
 from hwseg.ir import Graph
 from hwseg.pictures.source import read_input
-from hwseg.rtl.config import EngineConfig, parse_array
+from hwseg.rtl.config import EngineConfig
+from hwseg.target.array import choose_array, require_fit
 
 CLOCK_MHZ = 150.0
 DDR = {16: 1.47e9, 32: 2.94e9}
@@ -219,26 +221,35 @@ def main() -> None:
     parser.add_argument("--verify", action="store_true", help="simulate in Verilator; resumes where it was interrupted")
     parser.add_argument("--most-cycles", type=int, default=MOST_CYCLES, help="of a cut that --verify simulates")
     arguments = parser.parse_args()
+    clocks = arguments.clock or [CLOCK_MHZ]
     try:
-        config = parse_array(arguments.array)
+        config = choose_array(arguments.array, "table", board(16))
+        require_fit(config, board(16))
     except HwsegError as error:
         parser.error(str(error))
+    for wrong in (clock for clock in clocks if not SLOWEST <= clock <= FASTEST):
+        parser.error(f"--clock: must be from {SLOWEST} to {FASTEST} MHz, is {wrong:g}")
     chosen = [
         (name, bits)
         for name in arguments.only or [*NETWORKS, *SHIPPED]
         for bits in ([SHIPPED[name]] if name in SHIPPED else arguments.bits or [8, 4])
     ]
+    for path in filter(None, (arguments.json, arguments.plot)):
+        if not path.absolute().parent.is_dir() or path.is_dir():
+            parser.error(f"{path}: must be a file in a folder that exists")
+    if arguments.plot:
+        if arguments.plot.suffix != ".png":
+            parser.error(f"{arguments.plot}: must end in .png")
+        if CLOCK_MHZ not in clocks or not any(name in NETWORKS for name, _ in chosen):
+            parser.error(f"--plot: shows drawn networks at {CLOCK_MHZ:g} MHz, of which there is none; leave it out")
     rows = [
-        measure(name, bits, ddr_bits, config, clock)
-        for clock in arguments.clock or [CLOCK_MHZ]
-        for name, bits in chosen
-        for ddr_bits in DDR
+        measure(name, bits, ddr_bits, config, clock) for clock in clocks for name, bits in chosen for ddr_bits in DDR
     ]
     if arguments.images is not None:
         pictures = skipping.pictures_of(arguments.images, arguments.pictures)
         rows += [
             measure_skipping(name, ddr_bits, config, pictures, clock)
-            for clock in arguments.clock or [CLOCK_MHZ]
+            for clock in clocks
             for name, _ in chosen
             if name in SHIPPED
             for ddr_bits in DDR

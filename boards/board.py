@@ -14,10 +14,12 @@ VIVADO, NEXTPNR = "vivado", "nextpnr-xilinx"
 TOOLS = (VIVADO, NEXTPNR)
 """For place and route."""
 
+SLOWEST, FASTEST = 1, 1000
+"""MHz of the engine's clock."""
 CLOCK_TOLERANCE = 0.01
 """MHz by which FCLK0 may miss the clock that was asked for."""
 
-PART = re.compile(r"(xc7z\d{3}s?)([a-z]{2,3}\d{3,4})(-[123])")
+PART = re.compile(r"(xc7z\d{3}s?)([a-z]{2,3}\d{3,4})(-[123])", re.ASCII)
 """Device, package, speed grade."""
 
 
@@ -134,12 +136,14 @@ class Board:
         return replace(self, clock_mhz=clock.mhz, ps=replace(self.ps, fclk=clock))
 
     def below(self, clock_mhz: float, place: str) -> Board:
-        """The same board with the fastest clock that its PLLs give and that is not above this one."""
-        for clock in sorted(self._clocks(), key=lambda clock: -clock.mhz):
+        """The same board with the fastest clock of an engine that its PLLs give and that is not above this one."""
+        clocks = (clock for clock in self._clocks() if SLOWEST <= clock.mhz <= min(clock_mhz, FASTEST))
+        for clock in sorted(clocks, key=lambda clock: -clock.mhz):
             # The board's own clock stands for all that are hardly different, and must not be above either.
-            if clock.mhz <= clock_mhz and (found := self.at(clock.mhz, place)).ps.fclk.mhz <= clock_mhz:
+            if (found := self.at(clock.mhz, place)).ps.fclk.mhz <= clock_mhz:
                 return found
-        raise HwsegError(place, f"no clock of {self.name} is as slow as {clock_mhz:g} MHz", "choose a smaller array")
+        rule = f"no clock of {self.name}, all from {SLOWEST} MHz on, is as slow as {clock_mhz:g} MHz"
+        raise HwsegError(place, rule, "choose a smaller array")
 
     def _clocks(self) -> list[Clock]:
         return [Clock(pll, mhz, pair) for pll, mhz in self.ps.plls.items() for pair in divisor_pairs()]

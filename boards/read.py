@@ -8,14 +8,16 @@ from __future__ import annotations
 import os
 import re
 import tomllib
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from hwseg.boards.board import (
     CLOCK_TOLERANCE,
+    FASTEST,
     PART,
+    SLOWEST,
     TOOLS,
     VIVADO,
     Board,
@@ -29,7 +31,7 @@ from hwseg.errors import require
 from hwseg.files import read_file
 from hwseg.runtime.package import DIVISOR, PAGE, PLLS, PORTS
 
-LARGEST = 1 << 20
+LARGEST = 1 << 16
 """Bytes of a board file."""
 HIGHEST = 1e15
 """Of every number in it."""
@@ -42,24 +44,26 @@ GP0 = range(0x4000_0000, 0x8000_0000, PAGE)
 """Where registers may be: general-purpose port 0."""
 DDR_END = 1 << 30
 INTERRUPTS = range(32, 1024)
-SLOWEST, FASTEST = 1, 1000
-"""MHz of the engine's clock."""
 MOST_LATENCY = 10_000
+SLOWEST_DDR = 1e6
+"""Bytes per second."""
 RESOURCES = ("lut", "lutram", "ff", "bram36", "dsp")
 SOURCE = re.compile(r"[^\n\r\x00-\x1f]{1,200}")
 
 
 @dataclass(frozen=True)
 class Entries:
-    """The content of a board file over that of its part, and where it is from."""
+    """The content of a board file over that of its part, and where it is from.  asked: every entry that was read."""
 
     content: Mapping[str, Any]
     place: str
     cure: str
+    asked: set[tuple[str, ...]] = field(default_factory=set)
 
     def entry(self, kind: type, *keys: str) -> Any:
         """The value at nested `keys`; HwsegError if there is none of that type."""
         value: Any = self.content
+        self.asked.add(keys)
         for key in keys:
             self.require(isinstance(value, Mapping) and key in value, f"must have the entry {'.'.join(keys)}")
             value = value[key]
@@ -76,17 +80,34 @@ class Entries:
 
     def text(self, form: re.Pattern[str], example: str, *keys: str) -> str:
         value = str(self.entry(str, *keys))
-        self.require(form.fullmatch(value) is not None, f"{'.'.join(keys)} must read like {example}, is {value!r}")
+        fits = form.fullmatch(value) is not None and value.isprintable()
+        self.require(fits, f"{'.'.join(keys)} must read like {example}, is {value!r}")
         return value
 
-    def listed(self, fits: Callable[[Any], bool], what: str, *keys: str) -> list[Any]:
+    def listed(self, fits: Callable[[Any], bool], most: int, what: str, *keys: str) -> list[Any]:
+        """At most so many values, each once."""
         values: list[Any] = self.entry(list, *keys)
-        unlike = all(values.index(value) == number for number, value in enumerate(values))
-        self.require(unlike and all(map(fits, values)), f"{'.'.join(keys)} must be {what}, are {values!r}")
+        right = len(values) <= most and all(map(fits, values))
+        unlike = right and all(values.index(value) == number for number, value in enumerate(values))
+        self.require(unlike, f"{'.'.join(keys)} must be {what}, are {values!r}")
         return values
+
+    def require_all_read(self) -> None:
+        """Refuse an entry that nobody asked for: misspelt, it would be passed over."""
+        unknown = next((keys for keys in _ends(self.content) if keys not in self.asked), ())
+        self.require(not unknown, f"must not have the entry {'.'.join(unknown)}, which no board has")
 
     def require(self, condition: bool, rule: str, cure: str = "") -> None:
         require(condition, self.place, rule, cure or self.cure)
+
+
+def _ends(content: Mapping[str, Any], above: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    """The keys of everything that is no table with entries of its own."""
+    for key, value in content.items():
+        if isinstance(value, Mapping) and value:
+            yield from _ends(value, (*above, key))
+        else:
+            yield (*above, key)
 
 
 def read_board(own: Path, generic: Path) -> Board:
@@ -112,17 +133,18 @@ def board_from(content: Mapping[str, Any], place: str, like: str, file: bytes = 
     e.require(SLOWEST <= clock <= FASTEST, f"clock_mhz must be from {SLOWEST} to {FASTEST}, is {clock:g}")
     latency = e.positive(int, "ddr", "latency_cycles")
     e.require(latency <= MOST_LATENCY, f"ddr.latency_cycles must be at most {MOST_LATENCY}, is {latency}")
-    leds = e.listed(_is_pin, f"package pins, at most {MOST_LEDS}, each once", "pins", "leds")
-    e.require(len(leds) <= MOST_LEDS, f"pins.leds must be at most {MOST_LEDS}, are {len(leds)}")
+    rate = e.positive(float, "ddr", "bytes_per_second")
+    e.require(rate >= SLOWEST_DDR, f"ddr.bytes_per_second must be at least {SLOWEST_DDR:g}, is {rate:g}")
+    leds = e.listed(_is_pin, MOST_LEDS, f"package pins, at most {MOST_LEDS}, each once", "pins", "leds")
     tool, tools = _tools(e)
-    return Board(
+    board = Board(
         name=e.text(NAME, "pynq-z2: small letters, digits and ._-", "name"),
         title=e.text(TITLE, "PYNQ-Z2, on one line", "title"),
         part=part,
         clock_mhz=clock,
         **{key: e.positive(int, "resources", key) for key in RESOURCES},
         ddr_bits=bits,
-        ddr_bytes_per_second=e.positive(float, "ddr", "bytes_per_second"),
+        ddr_bytes_per_second=rate,
         ddr_bytes=granted,
         ddr_latency=latency,
         ps=ps,
@@ -131,6 +153,8 @@ def board_from(content: Mapping[str, Any], place: str, like: str, file: bytes = 
         tools=tools,
         file=file,
     )
+    e.require_all_read()
+    return board
 
 
 def _is_pin(value: Any) -> bool:
@@ -155,7 +179,9 @@ def _processing_system(e: Entries) -> ProcessingSystem:
         f"ps.ddr_first, a page, to ps.ddr_last must lie below {DDR_END:#x}, are {first:#x} and {last:#x}",
     )
     names = f"different ones of {', '.join(PORTS)}"
-    ports = {key: e.listed(lambda port: port in PORTS, names, "ps", key) for key in ("read_ports", "write_ports")}
+    ports = {
+        key: e.listed(lambda port: port in PORTS, len(PORTS), names, "ps", key) for key in ("read_ports", "write_ports")
+    }
     for key, found in ports.items():
         e.require(bool(found), f"ps.{key} must be {names}, are []")
     plls = {pll: e.positive(float, "ps", f"{pll}_pll_mhz") for pll in PLLS if f"{pll}_pll_mhz" in e.content["ps"]}
@@ -183,7 +209,8 @@ def _tools(e: Entries) -> tuple[str, dict[str, Tool]]:
             e.require(key in RESOURCES, f"tools.{name}.routed must be of {', '.join(RESOURCES)}, has {key!r}")
             shares[key] = e.positive(float, "tools", name, "routed", key)
             e.require(shares[key] <= 1, f"tools.{name}.routed.{key} must be a share, is {shares[key]:g}")
-        source = e.text(SOURCE, "8x4x4: 50.65 MHz, on one line", "tools", name, "source") if shares else ""
+        told = shares or "source" in known
+        source = e.text(SOURCE, "8x4x4: 50.65 MHz, on one line", "tools", name, "source") if told else ""
         found[name] = Tool(shares, source, carry4)
     return tool, found
 
@@ -197,7 +224,9 @@ def parsed_file(path: Path) -> dict[str, Any]:
 def parsed(content: bytes, place: str) -> dict[str, Any]:
     """The same of its bytes."""
     with given(place, "TOML", "correct it"):
-        return tomllib.loads(content.decode())
+        found = tomllib.loads(content.decode())
+        repr(found)  # tables as deep or hexadecimal numbers as long as no sentence could quote them
+        return found
 
 
 def merged(base: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:

@@ -39,6 +39,8 @@ MANIFEST_BYTES = 1 << 24
 
 PARTIAL, OLD = ".hwseg-partial", ".hwseg-old"
 
+OTHER = "choose another path"
+
 _CHUNK = 1 << 20
 _RENAME_EXCHANGE = 2
 _AT_FDCWD = -100
@@ -50,7 +52,9 @@ def write_whole(path: str | Path, content: bytes) -> None:
     with file_errors(target):
         target.parent.mkdir(parents=True, exist_ok=True)
         if target.is_dir():
-            raise HwsegError(str(target), "must be a file, not a folder", "choose another path")
+            raise HwsegError(str(target), "must be a file, not a folder", OTHER)
+        # Renamed over, /dev/null would be a file from then on.
+        require(not target.exists() or target.is_file(), str(target), "must be a file, no pipe or device", OTHER)
         scratch, handle = _partial(target)
         try:
             rest = memoryview(content)

@@ -44,6 +44,16 @@ def test_write_whole_leaves_the_old_file_when_the_disk_is_full(tmp_path: Path, m
     assert listing(tmp_path) == ["a.bin"]
 
 
+def test_write_whole_refuses_what_a_rename_would_make_a_file_of(tmp_path: Path) -> None:
+    """As root, `--json /dev/stdout` would be a file for everybody from then on."""
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "link").symlink_to("pipe")
+    for name in ("pipe", "link"):
+        with pytest.raises(HwsegError, match=r"must be a file, no pipe or device; choose another path"):
+            files.write_whole(tmp_path / name, b"")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["link", "pipe"]
+
+
 def test_write_whole_refuses_a_folder(tmp_path: Path) -> None:
     with pytest.raises(HwsegError, match="must be a file, not a folder"):
         files.write_whole(tmp_path, b"")

@@ -5,7 +5,8 @@
 Each tool has a virtual environment of its own (build/peers/finn, build/peers/hls4ml), installed at first use from the
 list of versions beside this file; `--finn` and `--hls4ml` name interpreters that have them already.  Every network in
 every tool is a process of its own with a time limit, and ends with all that it started.  No vendor's tool is run:
-finn-plus goes as far as its estimates, hls4ml as far as its C++ and g++.  What is in --json is not done again.
+finn-plus goes as far as its estimates, hls4ml as far as its C++ and g++.  What is in --json is not done
+again, but for what was not finished in less time than --seconds now.
 """
 
 from __future__ import annotations
@@ -22,9 +23,11 @@ from rich.markup import escape
 
 from benchmarks.measure import machine
 from benchmarks.peers import environment, ours
-from benchmarks.peers.finding import COMPILER, SHORT, Finding, compiler_error, read, report
+from benchmarks.peers.finding import COMPILER, SHORT, Finding, compiler_error, is_done, known, read, report
 from benchmarks.peers.networks import NETWORKS
 from hwseg.boards import load_board
+from hwseg.errors import HwsegError
+from hwseg.files import write_whole
 from hwseg.interrupts import exit_status, terminable
 from hwseg.toolchain.running import Limit, TimeOver, run_logged
 
@@ -109,26 +112,31 @@ def _main() -> None:
         parser.add_argument(f"--{home}", type=Path, metavar="PYTHON", help=f"an interpreter that has {home}")
     options = parser.parse_args()
     chosen = [tool for tool in TOOLS if tool.name in (options.tool or [t.name for t in TOOLS])]
+    if options.seconds < 1:
+        parser.error(f"--seconds: must be at least 1, is {options.seconds}")
+    try:
+        findings = known(options.json, [network.name for network in NETWORKS], [tool.name for tool in TOOLS])
+    except HwsegError as error:
+        parser.error(str(error))
     homes = dict.fromkeys(tool.home for tool in chosen)
     interpreters = {home: getattr(options, home) or environment.python(home, FOLDER) for home in homes}
     for home in homes:
-        if not interpreters[home].is_file():
-            parser.error(f"{interpreters[home]}: no such interpreter; leave --{home} out to have one installed")
-    known = json.loads(options.json.read_text()) if options.json.is_file() else []
-    findings = [Finding(**row) for row in known]
-    options.json.parent.mkdir(parents=True, exist_ok=True)
+        if getattr(options, home) and not environment.has(home, interpreters[home]):
+            needed = f"must be a Python interpreter that has {environment.DISTRIBUTIONS[home]}"
+            parser.error(f"{interpreters[home]}: {needed}; leave --{home} out to have one installed")
     for network in NETWORKS:
         if options.only and network.name not in options.only:
             continue
         model = network.file(FOLDER / "networks")
         for tool in chosen:
-            if any((f.network, f.tool) == (network.name, tool.name) for f in findings):
+            before = [f for f in findings if (f.network, f.tool) == (network.name, tool.name)]
+            if any(is_done(f, options.seconds) for f in before):
                 continue
             folder = FOLDER / "runs" / network.name / tool.name.replace(", ", "-").replace(" ", "-")
             found = run(tool, interpreters[tool.home], network.name, model, folder, options.seconds)
-            findings.append(found)
+            findings = [*(f for f in findings if f not in before), found]
             print(f"{network.name}: {tool.name}: {found.outcome}, {found.seconds:.0f} s", file=sys.stderr, flush=True)
-            options.json.write_text(json.dumps([asdict(f) for f in findings], indent=1) + "\n")
+            write_whole(options.json, (json.dumps([asdict(f) for f in findings], indent=1) + "\n").encode())
     names = [network.name for network in NETWORKS if any(f.network == network.name for f in findings)]
     files = {network.name: network.file(FOLDER / "networks") for network in NETWORKS if network.name in names}
     rows = [row for name in names for row in [ours.measure(name, files[name]), *of(findings, name)]]

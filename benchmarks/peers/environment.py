@@ -8,6 +8,11 @@ import venv
 from pathlib import Path
 
 HERE = Path(__file__).parent
+DISTRIBUTIONS = {"finn": "finn-plus", "hls4ml": "hls4ml"}
+"""What a tool's environment has to hold."""
+
+WAIT = 60
+"""Seconds for an interpreter to say what it has."""
 
 
 def requirements(tool: str) -> Path:
@@ -31,3 +36,16 @@ def python(tool: str, folder: Path) -> Path:
         sys.exit(f"{home}: pip ended with status {done.returncode}; try again, or name an environment with --{tool}")
     made.write_text(wanted)
     return found
+
+
+def has(tool: str, interpreter: Path) -> bool:
+    """Whether a file is a Python interpreter in whose environment the tool is installed."""
+    script = f"import importlib.metadata; print(importlib.metadata.version({DISTRIBUTIONS[tool]!r}))"
+    command = ["env", "-u", "PYTHONPATH", str(interpreter.absolute()), "-c", script]
+    try:
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=WAIT, check=False, stdin=subprocess.DEVNULL
+        )
+    except (OSError, ValueError, subprocess.TimeoutExpired):
+        return False
+    return done.returncode == 0 and bool(done.stdout.strip())

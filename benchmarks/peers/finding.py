@@ -3,18 +3,28 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 
 from benchmarks.measure import table
+from hwseg.errors import HwsegError, require
+from hwseg.files import parsed_json, read_file
 
 SHORT = 160
 """Characters of a refusal that are told."""
 COMPILER = "g++"
 """The stage whose refusal is in the compiler's words."""
 OUTCOMES = ("estimated", "converted", "refused", "crashed", "unfinished")
+
+KINDS: dict[str, tuple[type, ...]] = {
+    **dict.fromkeys(("stage", "said", "version", "exact"), (str,)),
+    **dict.fromkeys(("cycles", "latency", "lut", "dsp"), (int, type(None))),
+    **{"bram36": (int, float, type(None)), "fits": (bool, type(None)), "seconds": (int, float)},
+}
+"""Of a finding's entries, in JSON."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +69,33 @@ def read(path: Path, network: str, tool: str, status: int | None, seconds: float
     if found.outcome not in OUTCOMES:
         return Finding(network, tool, "crashed", said=f"told {found.outcome!r}", seconds=seconds)
     return found
+
+
+def known(path: Path, networks: Sequence[str], tools: Sequence[str]) -> list[Finding]:
+    """What an earlier run has written; HwsegError for what this benchmark does not write."""
+    if not os.path.lexists(path):
+        return []
+    cure = "remove it, or name another with --json"
+    rows = parsed_json(read_file(path), str(path), cure)
+    try:
+        findings = [Finding(**row) for row in rows]
+    except TypeError as error:
+        raise HwsegError(str(path), f"must be what this benchmark writes: {error}", cure) from error
+    for found in findings:
+        rule = f"must be what this benchmark writes, has {found.tool!r} on {found.network!r}"
+        require(found.network in networks and found.tool in tools, str(path), rule, cure)
+        for name, kinds in KINDS.items():
+            value = getattr(found, name)
+            rule = f"must be what this benchmark writes, has {name} {value!r}"
+            require(type(value) in kinds, str(path), rule, cure)
+        rule = f"must be what this benchmark writes, has outcome {found.outcome!r}"
+        require(found.outcome in OUTCOMES, str(path), rule, cure)
+    return findings
+
+
+def is_done(found: Finding, seconds: int) -> bool:
+    """Whether a tool need not run again: what was not finished may be with more time."""
+    return found.outcome != "unfinished" or found.seconds >= seconds
 
 
 def _end(status: int) -> str:

@@ -120,7 +120,7 @@ def make_bitstream(
             chosen = best(runs)
             told = told_of(chosen, clocked)
             if not chosen.met:
-                clocked = clocked.below(chosen.most, str(package))
+                clocked = clocked.below(chosen.most(clocked.ps.fclk.mhz), NEXTPNR)
                 progress(f"compiling for {clocked.clock_mhz:.3f} MHz", "")
                 again = slower(clocked.clock_mhz, told)
                 same = all(again[name] == kept[name] for name in ("hardware/top.v", "hardware/hwseg_zynq.v"))
@@ -173,10 +173,7 @@ def _made(
         for command, output in pack_commands(board, str(database.resolve())):
             progress(command[0], "")
             _run(command, work, output, progress, limit, logs)
-        bit = read_regular(work / "hwseg.bit", LARGEST)
-        _require_length(bit, board)
-        require_part(bit, board.part, "hwseg.bit")
-        return runs, bit
+        return runs, _bit(work, board)
 
 
 def _run(command: list[str], work: Path, output: str, progress: Progress, limit: Limit, logs: Logs) -> None:
@@ -198,7 +195,7 @@ def told_of(run: Routed, board: Board) -> str:
     found = f"{NEXTPNR} routed {run.mhz:.2f} MHz with seed {run.seed} ({UNTIMED})"
     if run.met:
         return f"{asked}, and {found}"
-    clock = board.below(run.most, NEXTPNR).ps.fclk
+    clock = board.below(run.most(board.ps.fclk.mhz), NEXTPNR).ps.fclk
     made = f"{clock.pll.upper()} PLL / {clock.divisors[0] * clock.divisors[1]}"
     return f"{asked}, {found}, so everything is for {clock.mhz:.3f} MHz, the nearest below that FCLK0 can have ({made})"
 
@@ -217,9 +214,16 @@ def _routed_json(runs: Sequence[Routed], chosen: Routed, clocked: Board, told: s
     return (json.dumps(content, indent=1) + "\n").encode()
 
 
-def _require_length(bit: bytes, board: Board) -> None:
-    wanted = CONFIGURATION_BYTES.get(board.device)
-    found = len(bit_payload(bit))
+def _bit(work: Path, board: Board) -> bytes:
+    """What the last tool wrote: a bitstream of the whole part."""
+    name, path, cure = TOOLS[-1], work / "hwseg.bit", "check that the databases are of this part"
+    require(path.is_file() and not path.is_symlink(), name, "must write hwseg.bit, but did not", cure)
+    size = path.stat().st_size
+    require(size <= LARGEST, name, f"must write a bitstream of at most {LARGEST} bytes, wrote {size}", cure)
+    bit, place = read_regular(path, LARGEST), f"{name}: hwseg.bit"
+    wanted, found = CONFIGURATION_BYTES.get(board.device), len(bit_payload(bit, place))
     fits = wanted is None or abs(found - wanted) <= TOLERANCE * wanted
     rule = f"must configure all of {board.device}, about {wanted} bytes, has {found}"
-    require(fits, "hwseg.bit", rule, "check that the databases are of this part")
+    require(fits, place, rule, cure)
+    require_part(bit, board.part, place)
+    return bit

@@ -29,6 +29,7 @@ import numpy as np
 
 from hwseg import golden
 from hwseg.boards import CLOCK_TOLERANCE, GENERIC, Board, board_names, load_board, own_board, part_names
+from hwseg.boards import LARGEST as LARGEST_BOARD
 from hwseg.boards.zynq7020 import scripts
 from hwseg.boards.zynq7020.contents import licences, notebook, python_files, readme, versions
 from hwseg.boards.zynq7020.linux import device_tree, udev_rule
@@ -173,6 +174,7 @@ def read_build(folder: Path) -> Build:
     array = report["array"].text()
     require(memory["array"].text() == array, str(folder), f"must be for one array, {array}", AGAIN)
     cells = folder / CELLS
+    own = GENERIC in sealed.digests or os.path.lexists(folder / GENERIC)
     try:
         head = _head(graph["head"].value)
         kind = _tensor_type(graph["tensors"][graph["input"].text()].value)
@@ -184,7 +186,7 @@ def read_build(folder: Path) -> Build:
         name=name,
         folder=folder,
         board=report["board"].text(),
-        board_file=sealed.read(GENERIC) if GENERIC in sealed.digests or os.path.lexists(folder / GENERIC) else b"",
+        board_file=sealed.read(GENERIC, LARGEST_BOARD) if own else b"",
         clock_mhz=report["clock_mhz"].number(1, 1000),
         array=array,
         cycles=report["totals"]["cycles"].integer(1, MOST_CYCLES),

@@ -13,20 +13,20 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from hwseg.boards import NEXTPNR, Board
+from hwseg.boards import CLOCK_TOLERANCE, NEXTPNR, Board
 from hwseg.boards.zynq7020.netlist import Counts, count
 from hwseg.boards.zynq7020.scripts import SOURCES, route_command, yosys_commands
 from hwseg.boards.zynq7020.top import TOP
 from hwseg.borders import REPORT, finished, tool
 from hwseg.caches import kept
-from hwseg.errors import HwsegError, file_errors
+from hwseg.errors import HwsegError, file_errors, require
 from hwseg.files import read_file, sha256
 from hwseg.toolchain import yosys
 from hwseg.toolchain.running import Limit, TimeOver, run_logged
 
 NETLISTS, ROUTES = "netlists", "routes"
 """Kinds of the cache's entries."""
-NETLIST, COUNTS, FASM, LOG = "hwseg.json", "counts.json", "hwseg.fasm", "log"
+NETLIST, COUNTS, PINS, FASM, LOG = "hwseg.json", "counts.json", "pins.xdc", "hwseg.fasm", "log"
 ROUNDING = 0.005
 """MHz by which a clock that is told in hundredths may be less."""
 MOST_LOG = 1 << 30
@@ -52,11 +52,10 @@ class Routed:
     failed: str = ""
     fasm: Path | None = None
 
-    @property
-    def most(self) -> float:
-        """MHz that a clock of the routed design may have."""
+    def most(self, asked: float) -> float:
+        """MHz that a clock of the routed design may have, less than those that were asked for and missed."""
         assert self.mhz is not None
-        return self.mhz - ROUNDING
+        return min(self.mhz, asked) - ROUNDING
 
 
 def synthesize(sources: Mapping[str, bytes], progress: Progress, limit: Limit, logs: Logs) -> Path:
@@ -139,7 +138,7 @@ def _one(
 
     def make(folder: Path) -> None:
         log = folder / LOG
-        (folder / "pins.xdc").write_bytes(pins)
+        (folder / PINS).write_bytes(pins)
         (folder / NETLIST).symlink_to(netlist.resolve() / NETLIST)
         cure = "try another --seed, choose a smaller array, or ask at https://github.com/openXC7"
         doing = f"placing and routing with seed {seed}"
@@ -151,25 +150,43 @@ def _one(
             keep_log(logs, name, log)
         text = log.read_text(errors="replace")
         finished(NEXTPNR, doing, status, text, cure, WHY)
-        clock_of(text)
-        if not (folder / FASM).is_file():
+        clock_of(text, asked)
+        fasm = folder / FASM
+        if fasm.is_symlink() or not fasm.is_file():
             raise HwsegError(NEXTPNR, f"must write {FASM} {doing}, but did not", cure)
-        (folder / NETLIST).unlink()
+        _clear(folder)
 
+    asked = board.ps.fclk.mhz
     folder = kept(ROUTES, (command[3:], same), make)
     keep_log(logs, name, folder / LOG)
-    mhz, met = clock_of(read_file(folder / LOG, MOST_LOG).decode(errors="replace"))
+    mhz, met = clock_of(read_file(folder / LOG, MOST_LOG).decode(errors="replace"), asked)
     return Routed(seed, mhz, met, fasm=folder / FASM)
 
 
-def clock_of(log: str) -> tuple[float, bool]:
+def _clear(folder: Path) -> None:
+    """Remove whatever else a tool has left."""
+    for path in folder.iterdir():
+        if path.name not in (FASM, LOG, PINS):
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
+
+
+def clock_of(log: str, asked: float) -> tuple[float, bool]:
     """MHz of the slowest clock, and whether all are as fast as was asked; the last word on each is after routing."""
-    pattern = r"Max frequency for clock\s+'([^']*)':\s+([0-9.]+) MHz(?: \((PASS|FAIL) at)?"
-    last = {name: (float(mhz), verdict == "PASS") for name, mhz, verdict in re.findall(pattern, log)}
+    pattern = r"Max frequency for clock\s+'([^']*)':\s+(\S+) MHz(?: \((PASS|FAIL) at)?"
+    last = {name: (mhz, verdict) for name, mhz, verdict in re.findall(pattern, log)}
     if not last:
         said = next((line.strip() for line in reversed(log.splitlines()) if line.strip()), "it printed nothing")
         raise HwsegError(NEXTPNR, f"must tell the clock that it routed: {said[:300]}", REPORT)
-    return min(mhz for mhz, _ in last.values()), all(met for _, met in last.values())
+    for name, (mhz, _) in last.items():
+        number = re.fullmatch(r"[0-9]{1,9}(\.[0-9]+)?", mhz) is not None and float(mhz) > 0
+        rule = f"must tell the clock that it routed in MHz, says {mhz[:100]!r} of {name[:100]}"
+        require(number, NEXTPNR, rule, REPORT)
+    slowest = min(float(mhz) for mhz, _ in last.values())
+    passed = all(verdict != "FAIL" for _, verdict in last.values())
+    return slowest, passed and slowest > asked - CLOCK_TOLERANCE
 
 
 def best(runs: Sequence[Routed]) -> Routed:

@@ -26,10 +26,13 @@ def require_same_engine(build: Path) -> None:
 
 
 def compiled_at(build: Path, clock_mhz: float, out: Path, note: str = "", progress: Progress = silent) -> Build:
-    """`compile_model` with all that the build was compiled with, but the clock.  note: a warning for its report."""
+    """`compile_model` with all that the build was compiled with, but the clock, into `out`/build.
+
+    note: a warning for its report.
+    """
     report = read_report(build)
-    model = out / f"{report['model']}.onnx"
-    out.mkdir(parents=True, exist_ok=True)
+    model = out / "model" / f"{report['model']}.onnx"
+    model.parent.mkdir(parents=True, exist_ok=True)
     model.write_bytes(read_regular(build / "model.onnx"))
     own, chosen = build / GENERIC, report.get("input", {})
     return compile_model(
@@ -37,7 +40,7 @@ def compiled_at(build: Path, clock_mhz: float, out: Path, note: str = "", progre
         str(own) if own.is_file() else str(report["board"]),
         clock_mhz,
         str(report["array"]),
-        out=out / build.name,
+        out=out / "build",
         allow_inexact=bool(report.get("inexact")),
         planes=int(report.get("planes", 8)),
         calibrate=stored_picture(build) if (build / CALIBRATION).is_file() else None,

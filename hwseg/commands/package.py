@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from math import isfinite
@@ -63,7 +64,8 @@ def command(
     finite = time_limit is None or isfinite(time_limit)
     require(finite, "--time-limit", f"must be a number of minutes, is {time_limit}", "leave it out for none")
     target = find_board(board)
-    folder = out or builds[0].with_name(f"{builds[0].name}-{target.name}")
+    first = named(builds[0])
+    folder = named(out) if out else first.with_name(f"{first.name}-{target.name}")
     if bitstream:
         ready(builds, chipdb, prjxray_db)
     with ExitStack() as locks:
@@ -87,6 +89,15 @@ def command(
             zipped = folder.with_name(folder.name + ".zip")
             write_archive(folder, zipped)
             click.echo(f"wrote {zipped}")
+
+
+def named(folder: Path) -> Path:
+    """The same folder by a path that ends in its name, also where it is `.` or `..`: others lie beside it."""
+    from hwseg.errors import require
+
+    found = folder if folder.name not in ("", "..") else Path(os.path.realpath(folder))
+    require(bool(found.name), str(folder), "must be a folder that has a name", "choose another folder")
+    return found
 
 
 def ready(builds: Sequence[Path], chipdb: Path | None, database: Path | None) -> None:

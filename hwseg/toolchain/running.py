@@ -27,6 +27,8 @@ Heard = Callable[[str], None]
 
 GRACE = 5.0
 """Seconds that a tool has to end after it was asked to."""
+HALF, CUT = 1 << 24, b"\n... cut ...\n"
+"""Bytes of a log's beginning and of its end, which are kept, and what stands for the rest."""
 _LOOK = 0.5
 _LATE = 2.0
 """Seconds between looks at the clock; and for what a tool's children print after it has ended."""
@@ -70,8 +72,9 @@ def run_logged(
 ) -> int:
     """Run a command in `folder`; its exit status, negative for a signal.
 
-    log: takes what it prints, as it prints it; `output` what goes to standard output, where that is a result.  given:
-    its standard input.  Raises `TimeOver` at the limit; whatever is raised, the tool and all it started have ended.
+    log: takes what it prints, as it prints it, without the middle of more than twice `HALF`; `output` what goes to
+    standard output, where that is a result.  given: its standard input.  Raises `TimeOver` at the limit; whatever is
+    raised, the tool and all it started have ended.
     """
     with file_errors(log), open(log, "ab") as file:
         result = open(output, "wb") if output else None  # noqa: SIM115
@@ -84,13 +87,15 @@ def run_logged(
                 stderr=subprocess.PIPE if result else subprocess.STDOUT,
                 start_new_session=True,
             )
+            lines = _Lines(file, heard)
             try:
                 _give(process, given)
                 pipe = process.stderr if result else process.stdout
                 assert pipe is not None
-                _follow(process, pipe.fileno(), _Lines(file, heard).take, limit)
+                _follow(process, pipe.fileno(), lines.take, limit)
             finally:
                 _end(process)
+                lines.close()
             return process.returncode
         finally:
             if result:
@@ -151,13 +156,27 @@ class _Lines:
 
     def __init__(self, log: BinaryIO, heard: Heard) -> None:
         self._log, self._heard, self._rest = log, heard, ""
+        self._room, self._last, self._cut = HALF, bytearray(), False
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
 
     def take(self, part: bytes) -> None:
-        self._log.write(part)
-        self._log.flush()
+        self._keep(part)
         *lines, self._rest = re.split(r"[\r\n]+", self._rest + self._decoder.decode(part))
         self._rest = self._rest[-1000:]
         for line in lines:
             if line.strip():
                 self._heard(line.strip()[:1000])
+
+    def close(self) -> None:
+        """Write the end of what was too long."""
+        self._log.write((CUT if self._cut or len(self._last) > HALF else b"") + self._last[-HALF:])
+
+    def _keep(self, part: bytes) -> None:
+        first, later = part[: self._room], part[self._room :]
+        self._room -= len(first)
+        self._log.write(first)
+        self._log.flush()
+        self._last += later
+        if len(self._last) > 2 * HALF:
+            del self._last[:-HALF]
+            self._cut = True

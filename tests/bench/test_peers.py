@@ -6,6 +6,7 @@ import importlib
 import json
 import sys
 import time
+from dataclasses import asdict
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -16,8 +17,9 @@ import pytest
 
 from benchmarks.peers import environment, ours
 from benchmarks.peers.__main__ import TOOLS, Tool, of, request, run
-from benchmarks.peers.finding import SHORT, Finding, compiler_error, first_line, read, report
+from benchmarks.peers.finding import SHORT, Finding, compiler_error, first_line, is_done, known, read, report
 from benchmarks.peers.networks import NETWORKS
+from hwseg.errors import HwsegError
 
 TOLD = {
     "outcome": "estimated", "version": "1.6.1", "cycles": 1234567, "latency": 2000000, "lut": 40000, "bram36": 70.5,
@@ -51,6 +53,44 @@ def test_each_end_of_a_process_is_told(tmp_path: Path) -> None:
     assert read(absent, "n", "t", -11, 1.0).said == "ended by SIGSEGV"
     assert read(absent, "n", "t", 3, 1.0).said == "ended with status 3 and told nothing"
     assert read(absent, "n", "t", None, 60.0) == Finding("n", "t", "unfinished", said="more than 60 s", seconds=60.0)
+
+
+def test_an_earlier_run_is_what_it_has_written_or_a_sentence(tmp_path: Path) -> None:
+    path = tmp_path / "findings.json"
+    names = [network.name for network in NETWORKS], [tool.name for tool in TOOLS]
+    assert known(path, *names) == []
+    found = Finding("tiny", "hls4ml", "estimated", seconds=1.5, cycles=3, bram36=2.5, fits=True)
+    path.write_text(json.dumps([asdict(found)]))
+    assert known(path, *names) == [found]
+    for content, sentence in (
+        ("{", r"must be JSON: .*; remove it, or name another with --json"),
+        ("null", r"must be what this benchmark writes: "),
+        ("[1]", r"must be what this benchmark writes: "),
+        ('[{"network": "tiny"}]', r"must be what this benchmark writes: .* missing"),
+        (json.dumps([asdict(found) | {"tool": "x"}]), r"must be what this benchmark writes, has 'x' on 'tiny'"),
+        (json.dumps([asdict(found) | {"cycles": "many"}]), r"must be what this benchmark writes, has cycles 'many'"),
+        (json.dumps([asdict(found) | {"outcome": "fine"}]), r"must be what this benchmark writes, has outcome 'fine'"),
+    ):
+        path.write_text(content)
+        with pytest.raises(HwsegError, match=sentence):
+            known(path, *names)
+    with pytest.raises(HwsegError, match="must be a file, not a folder"):
+        known(tmp_path, *names)
+
+
+def test_what_was_not_finished_is_done_again_with_more_time() -> None:
+    cut = Finding("tiny", "hls4ml", "unfinished", seconds=1.1)
+    assert [is_done(cut, seconds) for seconds in (1, 2, 1800)] == [True, False, False]
+    assert is_done(Finding("tiny", "hls4ml", "crashed", seconds=1.1), 1800)
+
+
+def test_an_interpreter_without_the_tool_is_none(tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    other.write_text("#!/bin/sh\necho 1.3.0\n")
+    for path in (other, tmp_path, Path(sys.executable), tmp_path / "none", Path("/bin/true")):
+        assert not environment.has("hls4ml", path)
+    other.chmod(0o755)
+    assert environment.has("hls4ml", other)
 
 
 def test_refusals_are_short_and_fit_a_cell() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -120,3 +121,27 @@ def test_what_has_passed_is_not_simulated_again(monkeypatch: pytest.MonkeyPatch,
     changed = replace(program, weights=program.weights[:-1] + b"x")
     verification.verify_whole("unet8", changed)
     assert len(runs) == 4
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--array", "9x8x8"], "output channels must be a multiple of 8"),
+        (["--array", "64x8x8"], "--array 64x8x8: needs about .* LUT, zynq7020 has 53,200; use 16x8x8-dsp"),
+        (["--clock", "nan"], "--clock: must be from 1 to 1000 MHz, is nan"),
+        (["--clock", "0"], "--clock: must be from 1 to 1000 MHz, is 0"),
+        (["--json", "none/rows.json"], "none/rows.json: must be a file in a folder that exists"),
+        (["--plot", "."], r"\.: must be a file in a folder that exists"),
+        (["--plot", "plot.bad"], "plot.bad: must end in .png"),
+        (["--plot", "plot.png", "--clock", "100"], "--plot: shows drawn networks at 150 MHz, of which there is none"),
+        (["--plot", "plot.png", "--only", "nuclei-w8a8"], "--plot: shows drawn networks at 150 MHz"),
+    ],
+)
+def test_what_cannot_be_is_refused_before_anything_is_measured(arguments, sentence, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.argv", ["throughput", *arguments])
+    monkeypatch.setattr(throughput, "measure", None)
+    with pytest.raises(SystemExit) as ended:
+        throughput.main()
+    assert ended.value.code == 2
+    assert re.search(sentence, capsys.readouterr().err)

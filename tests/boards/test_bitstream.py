@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 import signal
 import struct
@@ -192,6 +193,50 @@ def test_a_clock_that_is_demanded_and_missed_is_refused(packaged, tools, tmp_pat
     assert not (packaged / "bitstream").exists()
 
 
+@pytest.mark.parametrize("mhz", ["nan", "inf", "-5.00", "0.00", "1.2.3", ".", "9" * 40])
+def test_the_last_word_on_the_clock_must_be_a_number(mhz, packaged, tools, tmp_path):
+    """What was estimated before routing does not stand for it."""
+    line = PASSED.replace("160.00", mhz)
+    tools.set("nextpnr-xilinx", f'echo LUT > hwseg.fasm\necho "{PASSED}"\necho "{line}"')
+    rule = rf"nextpnr-xilinx: must tell the clock that it routed in MHz, says '{re.escape(mhz)}' of clk"
+    with pytest.raises(HwsegError, match=rule):
+        make(packaged, tmp_path)
+    assert not (packaged / "bitstream").exists()
+
+
+def test_the_clock_is_below_what_was_missed_whatever_the_verdict_says():
+    """A verdict on another clock than the one that was asked for is none, and what failed is not taken as it is."""
+    for line, met, most in (
+        ("140.00 MHz (PASS at 12.00 MHz)", False, 139.995),
+        ("160.00 MHz (FAIL at 150.00 MHz)", False, 149.995),
+        ("150.00 MHz (FAIL at 150.00 MHz)", False, 149.995),
+        ("160.00 MHz", True, 149.995),
+        ("140.00 MHz", False, 139.995),
+    ):
+        mhz, found = route.clock_of(f"Info: Max frequency for clock 'clk': {line}", 150.0)
+        assert found == met
+        assert route.Routed(1, mhz, found).most(150.0) == pytest.approx(most)
+
+
+def test_a_design_that_is_slower_than_any_clock_is_told_as_that(packaged, tools, tmp_path):
+    tools.set("nextpnr-xilinx", f'echo LUT > hwseg.fasm\necho "{FAILED.replace("99.00", "0.90")}"')
+    rule = r"nextpnr-xilinx: no clock of pynq-z1, all from 1 MHz on, is as slow as 0.895 MHz; choose a smaller array"
+    with pytest.raises(HwsegError, match=rule):
+        make(packaged, tmp_path)
+    assert not (packaged / "bitstream").exists()
+
+
+def test_what_else_a_tool_leaves_is_not_kept(packaged, tools, tmp_path):
+    left = "rm hwseg.json; mkdir left; mkfifo left/pipe; ln -s /etc/passwd link; echo LUT > hwseg.fasm"
+    tools.set("nextpnr-xilinx", f'{left}\necho "{PASSED}"')
+    make(packaged, tmp_path)
+    (entry,) = cache_folder("routes").iterdir()
+    assert sorted(p.name for p in entry.iterdir()) == ["hwseg-seal.json", "hwseg.fasm", "log", "pins.xdc"]
+    tools.set("nextpnr-xilinx", f'ln -s /etc/passwd hwseg.fasm\necho "{PASSED}"')
+    with pytest.raises(HwsegError, match=r"nextpnr-xilinx: must write hwseg.fasm placing and routing with seed 1"):
+        make(packaged, tmp_path)
+
+
 SEEDS = """
 while [ "$1" != --seed ]; do shift; done
 echo LUT > hwseg.fasm
@@ -371,6 +416,18 @@ def test_a_bitstream_of_another_device_is_refused(packaged, tools, tmp_path):
     (tmp_path / "made.bit").write_bytes(bit(2_083_740))
     with pytest.raises(HwsegError, match=r"must configure all of xc7z020, about 4045564 bytes, has 2083740"):
         make(packaged, tmp_path)
+    for script, sentence in (
+        ("exit 0", r"xc7frames2bit: must write hwseg.bit, but did not; check that the databases are of this part"),
+        ("ln -s /dev/zero hwseg.bit", r"xc7frames2bit: must write hwseg.bit, but did not"),
+        (": > hwseg.bit", r"xc7frames2bit: hwseg.bit: must be a .bit file, ends too early"),
+        (
+            "truncate -s 3G hwseg.bit",
+            r"xc7frames2bit: must write a bitstream of at most 67108864 bytes, wrote 3221225472",
+        ),
+    ):
+        tools.set("xc7frames2bit", script)
+        with pytest.raises(HwsegError, match=sentence):
+            make(packaged, tmp_path)
     assert not (packaged / "bitstream").exists()
 
 

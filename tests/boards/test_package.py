@@ -296,6 +296,29 @@ def test_the_command_writes_folder_and_archive(builds, tmp_path):
     assert "'zed' is not a board; use zynq7010, zynq7020, arty-z7-10, arty-z7-20" in str(done.exception)
 
 
+def test_a_build_may_be_the_folder_that_one_is_in(builds, tmp_path, monkeypatch):
+    """`.` and `..` have no name that the package's could be made of, and `-o .` is replaced under the command."""
+    build = tmp_path / "build"
+    shutil.copytree(builds[0], build)
+    (build / "below").mkdir()
+    for at, path in ((build, "."), (build / "below", "..")):
+        monkeypatch.chdir(at)
+        done = CliRunner().invoke(command, [path, "--board", "pynq-z2"])
+        assert done.exit_code == 0, done.exception
+        verify_manifest(tmp_path / "build-pynq-z2")
+        shutil.rmtree(tmp_path / "build-pynq-z2")
+    (tmp_path / "out").mkdir()
+    monkeypatch.chdir(tmp_path / "out")
+    done = CliRunner().invoke(command, [str(build), "--board", "pynq-z2", "-o", ".", "--archive"])
+    assert done.exit_code == 0, done.exception
+    verify_manifest(tmp_path / "out")
+    assert (tmp_path / "out.zip").is_file()
+    monkeypatch.chdir(tmp_path)
+    for arguments in (["/"], [str(build), "-o", "/"]):
+        done = CliRunner().invoke(command, [*arguments, "--board", "pynq-z2"])
+        assert "/: must be a folder that has a name; choose another folder" in str(done.exception)
+
+
 def test_any_board_with_the_part_is_no_board_to_package_for(builds, tmp_path):
     for name in ("zynq7020", "zynq7010"):
         done = CliRunner().invoke(command, [str(builds[0]), "--board", name, "-o", str(tmp_path / "out")])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -55,6 +56,17 @@ def test_what_was_synthesized_is_not_forgotten(tmp_path):
     found = compiled_at(build.path, 125.0, tmp_path / "again")
     assert {name: row["measured"] for name, row in found.report["resources"].items()} == measured
     assert build.report["warnings"] == found.report["warnings"]
+
+
+def test_what_a_build_is_called_does_not_matter(tmp_path, monkeypatch):
+    model = random_unet(3, tmp_path)
+    build = compile_model(model, array="8x1x1", out=tmp_path / "builds" / model.name).path
+    monkeypatch.chdir(build)
+    (build / "below").mkdir()
+    for number, path in enumerate((build, Path(), Path("below") / "..")):
+        found = compiled_at(path, 125.0, tmp_path / str(number))
+        assert found.path == tmp_path / str(number) / "build"
+        assert (found.report["model"], found.report["clock_mhz"]) == (model.stem, 125.0)
 
 
 def test_gates_of_another_hwseg_are_refused(tmp_path, monkeypatch):

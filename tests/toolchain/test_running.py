@@ -13,7 +13,7 @@ import pytest
 from hwseg.borders import crash_of, finished
 from hwseg.errors import HwsegError
 from hwseg.toolchain import yosys
-from hwseg.toolchain.running import Limit, TimeOver, run_logged
+from hwseg.toolchain.running import CUT, Limit, TimeOver, run_logged
 
 
 def gone(path: Path) -> bool:
@@ -39,6 +39,16 @@ def test_lines_are_heard_and_kept_and_results_go_elsewhere(tmp_path):
     script = "echo result; echo said >&2"
     assert run_logged(["sh", "-c", script], tmp_path, tmp_path / "l", heard.append, Limit(), output=tmp_path / "o") == 0
     assert ((tmp_path / "o").read_text(), (tmp_path / "l").read_text()) == ("result\n", "said\n")
+
+
+@pytest.mark.parametrize("lines", [19, 21, 5000])
+def test_of_a_log_that_is_too_long_beginning_and_end_are_kept(lines, tmp_path, monkeypatch):
+    monkeypatch.setattr("hwseg.toolchain.running.HALF", 100)
+    script = f"seq -f %09g {lines}"
+    assert run_logged(["sh", "-c", script], tmp_path, tmp_path / "log", lambda _: None, Limit()) == 0
+    whole = "".join(f"{number:09d}\n" for number in range(1, lines + 1)).encode()
+    kept = whole if lines <= 20 else whole[:100] + CUT + whole[-100:]
+    assert (tmp_path / "log").read_bytes() == kept
 
 
 STUBBORN = "trap '' TERM; sleep 60 & echo $! > child; echo $$ > self; echo ready; wait; wait; wait; sleep 60"
