@@ -139,13 +139,17 @@ PRESETS = {
 
 def parse_array(text: str, core: str = "table") -> EngineConfig:
     """`PRESET`, `RxCxN` (output channels x pixels x input channels), either with `-merged` or `-dsp` appended;
-    raises HwsegError.  Without one the core is `core`; a preset keeps its own form of a table core.
+    raises HwsegError, also for another `core`.  Without one the core is `core`; a preset keeps its own form of a
+    table core.
     """
     name, _, suffix = text.partition("-")
     cores = {end[1:]: core for core, end in SUFFIXES.items() if end}
     if name in PRESETS and not suffix and core == "table":
         return PRESETS[name]
-    core = cores.get(suffix, suffix) or core
+    named = cores.get(suffix, suffix) or core
+    clash = f"names the core {named}, but --core is {core}"
+    require(core in ("table", named), f"--array {text}", clash, f"leave out --core, or use --array {name}")
+    core = named
     if name in PRESETS:
         return replace(PRESETS[name], core=core)
     match = re.fullmatch(r"(\d{1,4})x(\d{1,4})x(\d{1,4})", name)

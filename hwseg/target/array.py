@@ -97,7 +97,8 @@ def doubt(board: Board, tool: str | None = None) -> str:
     if _known(board, tool).routed:
         return ""
     named = f"{tool or board.tool} is not known to have routed any array on the {board.device}"
-    return f"{named}: --array auto takes what leaves {100 * (1 - MARGIN):.0f} % of it free, which may not route"
+    free = f"{100 * (1 - MARGIN):.0f} % of it free, but for DSP slices"
+    return f"{named}: --array auto takes what leaves {free}, which may not route"
 
 
 def require_fit(config: EngineConfig, board: Board) -> None:

@@ -74,7 +74,7 @@ def run_logged(
 
     log: takes what it prints, as it prints it, without the middle of more than twice `HALF`; `output` what goes to
     standard output, where that is a result.  given: its standard input.  Raises `TimeOver` at the limit; whatever is
-    raised, the tool and all it started have ended.
+    raised, the tool has ended and all that it started, but for what made a session of its own.
     """
     with file_errors(log), open(log, "ab") as file:
         result = open(output, "wb") if output else None  # noqa: SIM115

@@ -8,7 +8,7 @@ import pytest
 
 from hwseg.boards import NEXTPNR, load_board
 from hwseg.errors import HwsegError
-from hwseg.rtl.config import PRESETS, parse_array
+from hwseg.rtl.config import PRESETS, SUFFIXES, parse_array
 from hwseg.target.array import candidates, choose_array, leaves_room, require_fit, smaller_that_fits, warnings
 from hwseg.target.resources import estimate, logic, memory
 
@@ -53,6 +53,16 @@ def test_auto_on_smaller_boards() -> None:
     assert choose_array("auto", "table", half).peak_macs < choose_array("auto", "table", BOARD).peak_macs
     with pytest.raises(HwsegError, match="must fit tiny: no table array does; choose another board or core"):
         choose_array("auto", "table", replace(BOARD, name="tiny", lut=1000))
+
+
+@pytest.mark.parametrize("core", ["merged", "table_dsp"])
+@pytest.mark.parametrize("shape", ["8x4x4", "small"])
+def test_an_array_that_names_another_core_is_refused_and_the_cure_works(core, shape):
+    other = {"merged": "-dsp", "table_dsp": "-merged"}[core]
+    with pytest.raises(HwsegError, match=f"--array {shape}{other}: names the core .*, but --core is {core}") as found:
+        choose_array(shape + other, core, BOARD)
+    assert choose_array(found.value.cure.removeprefix("use "), core, BOARD).core == core
+    assert choose_array(shape + SUFFIXES[core], core, BOARD) == choose_array(shape, core, BOARD)
 
 
 def test_larger_arrays_cost_more() -> None:
