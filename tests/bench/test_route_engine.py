@@ -1,4 +1,4 @@
-"""Whole engines placed and routed for an ECP5: an hour, so only in `make proofs-long`."""
+"""Whole engines placed and routed for an ECP5: half an hour of processor time, so only in `make proofs-long`."""
 
 from __future__ import annotations
 
@@ -24,4 +24,4 @@ def test_an_engine_of_8x4x4_with_its_ports_is_routed():
     text = joined(verilog(parse_array("8x4x4")))
     found = route.route(text, "hwseg", ("hwseg_*",), LIMIT, unseen="tap_")
     print(f"{found.fmax_mhz} MHz: {found.told()}; {found.cells}")
-    assert found.fmax_mhz > 0
+    assert found.fmax_mhz > 65, found.told()  # 73.0 when it was measured; other versions place otherwise
